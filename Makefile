@@ -1,0 +1,45 @@
+# make demo   redraw the example pictures; the result lands in demo-output/
+# make test   lint, types and tests
+# make clean  remove the demo's results (the environment stays)
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install -q --disable-pip-version-check
+
+.DEFAULT_GOAL := demo
+.PHONY: demo test clean
+.DELETE_ON_ERROR:
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Editable, so that a change of the source needs no new installation; only a change of the dependencies does.
+# opencv-python needs the system's libGL. Where that is missing, the headless build of the same version takes its place.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing anonymizer and its dependencies into $(VENV) (the first time takes a few minutes)"
+	$(PIP) -e .
+	@$(BIN)/python -c "import cv2" 2>/dev/null || { \
+	  echo "libGL is missing: switching to opencv-python-headless"; \
+	  $(PIP) --force-reinstall --no-deps opencv-python-headless; \
+	  $(BIN)/python -c "import cv2"; }
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) -e '.[test]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	@$(BIN)/python examples/gather.py demo-input
+	@$(BIN)/anonymizer run demo-input demo-output --seed 7 --overwrite || [ $$? -eq 3 ]
+	@echo "Pictures: demo-output/images"
+	@echo "Report:   demo-output/report.html"
+
+test: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf demo-input demo-output

@@ -1,0 +1,170 @@
+"""The identity guard: what the maps that steer a redraw may still say about who or what was there.
+
+An edge map of a face shows the face, one of a plate its characters. The guard removes that before the maps reach the
+generator:
+
+===========  =====================================  ==========================================================
+level        faces and plates                       persons
+===========  =====================================  ==========================================================
+0 OFF        as found                               as found
+1 DEFAULT    only the outline's rim; depth a plane  edges coarsened: blurred, quantised, soft-thresholded
+2 STRICT     as level 1                             only the silhouette's rim
+===========  =====================================  ==========================================================
+
+Rims are drawn from boxes and masks alone, so nothing of the pixels inside enters them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anonymizer.errors import InputError
+from anonymizer.geometry import IntBox, integer_box, paste_window
+from anonymizer.types import Conditions, Instance
+
+__all__ = ["DEFAULT", "OFF", "STRICT", "GuardSettings", "guard"]
+
+Floats = NDArray[np.float32]
+
+OFF, DEFAULT, STRICT = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSettings:
+    """How strongly the guard works.
+
+    Args:
+        face_margin: Growth of a face box on each side, as a share of its width and height.
+        person_sigma: Blur of edges inside a person, as a share of the person's height.
+        steps: Number of edge strengths above zero that remain inside a person.
+        threshold: Edge strength that soft thresholding takes away inside a person, in [0, 1).
+        rim: Edge strength of drawn outlines, in [0, 1].
+        rim_width: Thickness of drawn outlines, as a share of the instance's shorter side; at least one pixel.
+    """
+
+    face_margin: float = 0.2
+    person_sigma: float = 0.015
+    steps: int = 4
+    threshold: float = 0.2
+    rim: float = 0.7
+    rim_width: float = 0.02
+
+
+def guard(
+    conditions: Conditions,
+    instances: Iterable[Instance],
+    level: int = DEFAULT,
+    settings: GuardSettings | None = None,
+) -> Conditions:
+    """Return conditions that carry less identity.
+
+    Args:
+        conditions: Depth and edges of the whole picture.
+        instances: Instances in its pixels.
+        level: ``OFF``, ``DEFAULT`` or ``STRICT``.
+        settings: How strongly; ``GuardSettings()`` if None.
+
+    Returns:
+        New conditions; the same object at level ``OFF``.
+
+    Raises:
+        InputError: An unknown level.
+    """
+    if level not in (OFF, DEFAULT, STRICT):
+        raise InputError(f"guard level: expected 0 (off), 1 (default) or 2 (strict), got {level}")
+    if level == OFF:
+        return conditions
+    chosen = settings or GuardSettings()
+    depth, edges = conditions.depth.copy(), conditions.edges.copy()
+    every = tuple(instances)
+    for instance in every:
+        if instance.label == "person":
+            _guard_person(edges, conditions.edges, instance, level, chosen)
+    # After persons: a face's rim must not be coarsened with its person.
+    for instance in every:
+        if instance.label != "person":
+            _guard_small(depth, edges, instance, chosen)
+    return Conditions(depth=depth, edges=edges)
+
+
+def _guard_person(edges: Floats, original: Floats, instance: Instance, level: int, settings: GuardSettings) -> None:
+    """Coarsen or drop edges inside a person's mask, in place; reads only ``original``, so order does not matter."""
+    box = integer_box(instance.box)
+    picture, local = paste_window(box, (edges.shape[0], edges.shape[1]))
+    mask = instance.mask[local]
+    if not mask.any():
+        return
+    if level == STRICT:
+        kept = _rim(mask, _thickness(box, settings)).astype(np.float32) * np.float32(settings.rim)
+    else:
+        found = np.where(mask, original[picture], np.float32(0))
+        kept = _coarsen(found, settings.person_sigma * (box[3] - box[1]), settings)
+    edges[picture][mask] = kept[mask]
+
+
+def _coarsen(found: Floats, sigma: float, settings: GuardSettings) -> Floats:
+    """Return edges (h, w) blurred, stretched back to their strength, soft-thresholded and quantised."""
+    strongest = float(found.max())
+    blurred = np.asarray(cv2.GaussianBlur(found, (0, 0), max(sigma, 0.8)), np.float32)
+    peak = float(blurred.max())
+    if peak <= 0:
+        return np.zeros_like(found)
+    # Blurring thins out lines; the strongest one keeps its strength, or small people would lose all their edges.
+    stretched = blurred * (strongest / peak)
+    soft = np.clip((stretched - settings.threshold) / (1 - settings.threshold), 0, 1)
+    return (np.rint(soft * settings.steps) / settings.steps).astype(np.float32)
+
+
+def _guard_small(depth: Floats, edges: Floats, instance: Instance, settings: GuardSettings) -> None:
+    """Leave only the rim of a face, plate or text, and a plane of depth, in place."""
+    size = edges.shape[0], edges.shape[1]
+    box = integer_box(instance.box)
+    x1, y1, x2, y2 = box
+    width, height = x2 - x1, y2 - y1
+    face = instance.label == "face"
+    margin = settings.face_margin if face else 0.0
+    # One pixel more than the box: an edge on the border's far side still shows where characters end.
+    pad_x, pad_y = int(np.ceil(margin * width)) + 1, int(np.ceil(margin * height)) + 1
+    grown = x1 - pad_x, y1 - pad_y, x2 + pad_x, y2 + pad_y
+    picture, local = paste_window(grown, size)
+    edges[picture] = 0.0
+    frame = np.zeros((height + 2 * pad_y, width + 2 * pad_x), np.uint8)
+    thickness = _thickness(box, settings)
+    if face:
+        centre = pad_x + width // 2, pad_y + height // 2
+        axes = max(width // 2 - 1, 1), max(height // 2 - 1, 1)
+        cv2.ellipse(frame, centre, axes, 0, 0, 360, 1, thickness)
+        inside = np.zeros_like(frame)
+        cv2.ellipse(inside, centre, axes, 0, 0, 360, 1, cv2.FILLED)
+        flat = inside[local] > 0
+    else:
+        cv2.rectangle(frame, (pad_x, pad_y), (pad_x + width - 1, pad_y + height - 1), 1, thickness)
+        flat = np.ones_like(frame[local], dtype=bool)
+    edges[picture][frame[local] > 0] = settings.rim
+    _flatten(depth[picture], flat)
+
+
+def _flatten(depth: Floats, region: NDArray[np.bool_]) -> None:
+    """Replace depth (h, w) in a region by the plane that fits it best, in place."""
+    rows, columns = np.nonzero(region)
+    if not rows.size:
+        return
+    design = np.stack([rows, columns, np.ones_like(rows)], axis=1).astype(np.float64)
+    plane, *_ = np.linalg.lstsq(design, depth[region].astype(np.float64), rcond=None)
+    depth[region] = np.clip(design @ plane, 0.0, 1.0)
+
+
+def _rim(mask: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
+    """Return the pixels of a mask within ``thickness`` of its outside."""
+    padded = np.pad(mask.astype(np.uint8), 1)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    return np.asarray(mask & (distance <= thickness), dtype=np.bool_)
+
+
+def _thickness(box: IntBox, settings: GuardSettings) -> int:
+    return max(1, round(settings.rim_width * min(box[2] - box[0], box[3] - box[1])))

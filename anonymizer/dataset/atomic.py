@@ -1,0 +1,58 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+__all__ = ["PREFIX", "remove_leftovers", "write_atomic"]
+
+#: Start of the name of every unfinished file.
+PREFIX = ".tmp-anonymizer-"
+
+
+def write_atomic(path: Path, data: bytes, *, staging: Path | None = None) -> None:
+    """Write a file so that, whenever the process or the machine dies, the old or the whole new content is there.
+
+    Args:
+        path: Where the file belongs; its folder is made if missing.
+        data: The content.
+        staging: Folder on the same file system that holds the file until it is whole; the file's own folder if None.
+
+    Raises:
+        OSError: Nothing could be written, for instance on a full disk; no part of the file is left behind.
+    """
+    folder = path.parent if staging is None else staging
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+    # Not mkstemp: its files are private to the owner, these are results and follow the umask.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Remove the unfinished files that a killed run left anywhere under a folder; return how many."""
+    leftovers = [path for path in folder.rglob(f"{PREFIX}*") if path.is_file() and not path.is_symlink()]
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut: the entry lives in the folder, so the folder is flushed too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

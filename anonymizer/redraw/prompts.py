@@ -1,0 +1,61 @@
+"""What the inpainter is told about an instance: its class and, for persons, colours of clothes drawn at random.
+
+Nothing in a prompt is read off the original instance. Colours are named with the basic colour terms of Berlin & Kay
+(1969) plus beige; training names the colours of real clothes with ``name_colour``, so the words mean the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["COLOURS", "name_colour", "prompt", "random_prompt"]
+
+#: Name: RGB prototype and how often a redrawn garment takes it (street clothing is mostly dark or muted).
+COLOURS: dict[str, tuple[tuple[int, int, int], float]] = {
+    "black": ((28, 27, 30), 4.0),
+    "grey": ((120, 120, 122), 3.0),
+    "white": ((228, 226, 224), 2.0),
+    "blue": ((48, 72, 132), 3.0),
+    "brown": ((96, 66, 46), 1.5),
+    "beige": ((188, 168, 140), 1.5),
+    "red": ((168, 36, 42), 1.0),
+    "green": ((58, 98, 62), 1.0),
+    "yellow": ((212, 182, 62), 0.4),
+    "orange": ((208, 110, 48), 0.4),
+    "purple": ((98, 54, 110), 0.4),
+    "pink": ((212, 140, 156), 0.6),
+}
+
+_NOUNS = {"person": "a person", "face": "a face", "license_plate": "a license plate", "text": "a sign"}
+
+
+def prompt(label: str, top: str | None = None, bottom: str | None = None) -> str:
+    """Return the prompt for a class, for persons optionally with the colours of upper and lower clothes."""
+    noun = _NOUNS[label]
+    if label != "person" or top is None or bottom is None:
+        return noun
+    return f"{noun}, {top} top, {bottom} bottom"
+
+
+def random_prompt(label: str, rng: np.random.Generator) -> str:
+    """Return a prompt with attributes drawn at random, independent of the original."""
+    if label != "person":
+        return prompt(label)
+    names = list(COLOURS)
+    weights = np.array([COLOURS[name][1] for name in names])
+    top, bottom = rng.choice(names, size=2, p=weights / weights.sum())
+    return prompt(label, str(top), str(bottom))
+
+
+def name_colour(pixels: NDArray[np.uint8]) -> str:
+    """Return the colour word nearest to the median of RGB uint8 (N, 3) pixels.
+
+    Brightness counts half as much as hue and saturation, so that a red coat in the shade is still red.
+    """
+    centre = np.median(pixels.reshape(-1, 3), axis=0)
+    names = list(COLOURS)
+    offsets = np.array([COLOURS[name][0] for name in names], dtype=np.float64) - centre
+    brightness = offsets.mean(axis=1, keepdims=True)
+    distance = ((offsets - brightness) ** 2).sum(axis=1) * 2.0 + 0.5 * 3 * brightness[:, 0] ** 2
+    return names[int(distance.argmin())]

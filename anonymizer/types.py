@@ -1,0 +1,250 @@
+"""The records that stages hand to each other: frozen, validated once, arrays read-only.
+
+Arrays: images RGB uint8 (H, W, 3); boxes float32 (4,) xyxy in absolute pixels, x2 and y2 exclusive; masks bool in the
+frame of the instance's integer box; depth float32 (H, W) in [0, 1], 1 nearest; edges float32 (H, W) in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anonymizer.errors import InputError
+from anonymizer.geometry import integer_box
+
+__all__ = [
+    "CLASSES",
+    "Action",
+    "Conditions",
+    "DepthEstimator",
+    "Detector",
+    "EdgeDetector",
+    "FaceEmbedder",
+    "Instance",
+    "OCRReader",
+    "Result",
+    "Scene",
+    "TextLine",
+    "Treatment",
+    "Verdict",
+    "check_image",
+]
+
+#: Classes an instance may have. ``text`` (readable text that is no plate) is off unless asked for.
+CLASSES: tuple[str, ...] = ("person", "face", "license_plate", "text")
+
+Action = Literal["redrawn", "redacted"]
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+
+
+def check_image(image: Image) -> Image:
+    """Return the image unchanged if it is RGB uint8 (H, W, 3) with H, W ≥ 1.
+
+    Raises:
+        InputError: Any other shape or dtype.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(f"image: expected RGB uint8 (H, W, 3), got {got}")
+    if image.size == 0:
+        raise InputError(f"image: expected at least one pixel, got shape {image.shape}")
+    return image
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    if array.flags.writeable:
+        array = array.copy()
+        array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """One sensitive object in a picture.
+
+    Args:
+        id: Number of the instance within its picture, from 1.
+        label: One of ``CLASSES``.
+        box: float32 (4,) xyxy in pixels, inside the picture.
+        mask: bool (h, w) in the frame of the integer box (floor of x1, y1; ceiling of x2, y2).
+        score: Confidence in [0, 1]; 1.0 for given annotations.
+        source: Which detector found it, or ``given``.
+        parent: Id of the person a face belongs to, if known.
+        landmarks: float32 (5, 2) x, y in pixels: left eye, right eye, nose, left and right mouth corner (picture
+            order: left is smaller x in an upright face), or None.
+        record: The annotation record it came from, carried through unchanged, or None.
+
+    Raises:
+        InputError: A field of wrong shape, dtype or range.
+    """
+
+    id: int
+    label: str
+    box: Floats
+    mask: Mask
+    score: float = 1.0
+    source: str = "given"
+    parent: int | None = None
+    landmarks: Floats | None = None
+    record: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.label not in CLASSES:
+            raise InputError(f"instance {self.id}: class {self.label!r} is not one of {', '.join(CLASSES)}")
+        box = np.asarray(self.box, dtype=np.float32)
+        if box.shape != (4,) or not np.isfinite(box).all() or box[2] <= box[0] or box[3] <= box[1]:
+            raise InputError(f"instance {self.id}: box must be finite xyxy with x2 > x1 and y2 > y1, got {self.box}")
+        x1, y1, x2, y2 = integer_box(box)
+        mask = np.asarray(self.mask)
+        if mask.dtype != np.bool_ or mask.shape != (y2 - y1, x2 - x1):
+            raise InputError(
+                f"instance {self.id}: mask must be bool {(y2 - y1, x2 - x1)} to fit its box, "
+                f"got {mask.dtype} {mask.shape}"
+            )
+        if not 0.0 <= self.score <= 1.0:
+            raise InputError(f"instance {self.id}: score must lie in [0, 1], got {self.score}")
+        object.__setattr__(self, "box", _frozen(box))
+        object.__setattr__(self, "mask", _frozen(mask))
+        if self.landmarks is not None:
+            landmarks = np.asarray(self.landmarks, dtype=np.float32)
+            if landmarks.shape != (5, 2):
+                raise InputError(f"instance {self.id}: landmarks must be (5, 2), got {landmarks.shape}")
+            object.__setattr__(self, "landmarks", _frozen(landmarks))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conditions:
+    """Depth and edges of a whole picture, float32 (H, W) in [0, 1]; depth 1 is nearest."""
+
+    depth: Floats
+    edges: Floats
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "edges"):
+            array = getattr(self, name)
+            if array.dtype != np.float32 or array.ndim != 2:
+                raise InputError(f"{name}: expected float32 (H, W), got {array.dtype} {array.shape}")
+            if array.size and not (0.0 <= float(array.min()) and float(array.max()) <= 1.0):
+                raise InputError(f"{name}: expected values in [0, 1]")
+            object.__setattr__(self, name, _frozen(array))
+        if self.depth.shape != self.edges.shape:
+            raise InputError(f"depth {self.depth.shape} and edges {self.edges.shape} differ in shape")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """A picture with what was found in it and the maps that hold the redraw to it."""
+
+    image: Image
+    instances: tuple[Instance, ...]
+    conditions: Conditions
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One check on one instance, or on the whole picture where ``instance_id`` is None.
+
+    Args:
+        check: Name of the check, e.g. ``class_kept``, ``face_distance``, ``plate_text``, ``pixels_replaced``,
+            ``second_pass``.
+        passed: Whether it held.
+        value: The figure measured, or None where the check has none.
+        threshold: What the figure was compared with, or None.
+        instance_id: The instance, or None.
+        detail: A short explanation without any original content.
+    """
+
+    check: str
+    passed: bool
+    value: float | None = None
+    threshold: float | None = None
+    instance_id: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What was done to one instance: ``redrawn`` by the model or ``redacted`` safely, after how many attempts."""
+
+    instance_id: int
+    action: Action
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """A verified picture.
+
+    Args:
+        image: RGB uint8 (H, W, 3); equal to the input outside ``treated``.
+        instances: Every instance that was treated, masks as treated.
+        treatments: One per instance, in the same order.
+        verdicts: Every check of the final picture.
+        treated: bool (H, W): pixels that were allowed to change.
+        provenance: Preset, model ids and hashes, versions, timings in seconds. Never seeds, pixels or embeddings.
+    """
+
+    image: Image
+    instances: tuple[Instance, ...]
+    treatments: tuple[Treatment, ...]
+    verdicts: tuple[Verdict, ...]
+    treated: Mask
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextLine:
+    """One line of text read by OCR: polygon float32 (4, 2) x, y in pixels clockwise from top left, text, score."""
+
+    polygon: Floats
+    text: str
+    score: float
+
+
+class Detector(Protocol):
+    """Finds instances in a picture."""
+
+    def detect(self, image: Image) -> tuple[Instance, ...]:
+        """Return instances found in RGB uint8 (H, W, 3), boxes in its pixels, ids from 1."""
+        ...
+
+
+class DepthEstimator(Protocol):
+    """Estimates relative depth."""
+
+    def estimate(self, image: Image, instances: tuple[Instance, ...]) -> Floats:
+        """Return depth float32 (H, W) in [0, 1], 1 nearest."""
+        ...
+
+
+class EdgeDetector(Protocol):
+    """Finds edges."""
+
+    def detect(self, image: Image) -> Floats:
+        """Return edge strength float32 (H, W) in [0, 1]."""
+        ...
+
+
+class FaceEmbedder(Protocol):
+    """Describes a face by a unit vector."""
+
+    #: Cosine similarity above which two faces count as the same person at FAR 1e-3.
+    threshold: float
+
+    def embed(self, image: Image, box: Floats, landmarks: Floats | None) -> Floats:
+        """Return a unit-length float32 (D,) embedding of the face in the box (xyxy, pixels)."""
+        ...
+
+
+class OCRReader(Protocol):
+    """Reads text."""
+
+    def read(self, image: Image) -> tuple[TextLine, ...]:
+        """Return the lines of text found in RGB uint8 (H, W, 3)."""
+        ...

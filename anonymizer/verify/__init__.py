@@ -1,0 +1,20 @@
+"""Checks on a redrawn picture, and the safe redaction for what cannot pass them."""
+
+from __future__ import annotations
+
+from anonymizer.verify.checks import class_kept, face_distance, pixels_replaced, plate_text, second_pass
+from anonymizer.verify.redaction import redact, safe_fill
+from anonymizer.verify.verifier import Evidence, Verifier, VerifySettings
+
+__all__ = [
+    "Evidence",
+    "Verifier",
+    "VerifySettings",
+    "class_kept",
+    "face_distance",
+    "pixels_replaced",
+    "plate_text",
+    "redact",
+    "safe_fill",
+    "second_pass",
+]

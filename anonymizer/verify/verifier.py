@@ -1,0 +1,219 @@
+"""The verifier: every check on a redrawn picture, with one detection pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anonymizer.errors import InputError, StageError
+from anonymizer.geometry import context_box, integer_box, paste_window, take
+from anonymizer.types import (
+    Action,
+    Detector,
+    FaceEmbedder,
+    Instance,
+    OCRReader,
+    Verdict,
+    check_image,
+)
+from anonymizer.verify import checks
+
+__all__ = ["Evidence", "Verifier", "VerifySettings"]
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifySettings:
+    """Limits of the checks.
+
+    Args:
+        least_iou: Box IoU per class with which an instance must be found again.
+        face_similarity: Cosine similarity from which two faces are the same; the embedder's own if None.
+        text_similarity: Similarity from which two readings are the same text.
+        least_cover: Share of a second-pass detection that must have been treated.
+        feather: Pixels at a mask's rim that blend by design.
+        text_margin: Context around a plate for OCR, as a share of its longer side.
+        text_height: Least height in pixels at which a plate is read; smaller ones are enlarged.
+    """
+
+    least_iou: Mapping[str, float] = field(default_factory=lambda: dict(checks.LEAST_IOU))
+    face_similarity: float | None = None
+    text_similarity: float = 0.5
+    least_cover: float = 0.5
+    feather: int = 0
+    text_margin: float = 0.15
+    text_height: int = 96
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What the original showed, gathered once per picture. Identifying: never write it anywhere.
+
+    Args:
+        original: RGB uint8 (H, W, 3).
+        instances: What was found in it.
+        faces: Unit embedding float32 (D,) by instance id; empty without an embedder.
+        texts: Readings by instance id; empty without OCR.
+    """
+
+    original: Image
+    instances: tuple[Instance, ...]
+    faces: Mapping[int, NDArray[np.float32]] = field(repr=False)
+    texts: Mapping[int, tuple[str, ...]] = field(repr=False)
+
+
+class Verifier:
+    """Checks redrawn pictures against their originals.
+
+    Args:
+        detector: Finds instances in the result.
+        face_embedder: Compares faces, or None to leave that check out.
+        ocr: Reads plates, or None to leave that check out.
+        settings: Limits of the checks.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        face_embedder: FaceEmbedder | None = None,
+        ocr: OCRReader | None = None,
+        settings: VerifySettings | None = None,
+    ) -> None:
+        self.detector = detector
+        self.face_embedder = face_embedder
+        self.ocr = ocr
+        self.settings = settings or VerifySettings()
+
+    def examine(self, original: Image, instances: Sequence[Instance]) -> Evidence:
+        """Return what the original shows: embeddings of its faces and readings of its plates.
+
+        Args:
+            original: RGB uint8 (H, W, 3).
+            instances: What was found in it.
+
+        Raises:
+            InputError: The image is no RGB uint8 (H, W, 3), or two instances share an id.
+            StageError: An embedding is not finite.
+        """
+        check_image(original)
+        every = tuple(instances)
+        if len({instance.id for instance in every}) != len(every):
+            raise InputError("instances: expected a different id for each, got duplicates; number them from 1")
+        faces: dict[int, NDArray[np.float32]] = {}
+        texts: dict[int, tuple[str, ...]] = {}
+        for instance in every:
+            if instance.label == "face" and self.face_embedder is not None:
+                faces[instance.id] = self._embed(self.face_embedder, original, instance)
+            elif instance.label in ("license_plate", "text") and self.ocr is not None:
+                texts[instance.id] = self._read(self.ocr, original, instance)
+        return Evidence(original, every, faces, texts)
+
+    def find(self, result: Image) -> tuple[Instance, ...]:
+        """Return detections in a result; give them to ``check`` and ``leaks`` to detect only once."""
+        return self.detector.detect(check_image(result))
+
+    def check(
+        self,
+        evidence: Evidence,
+        result: Image,
+        treated: Mask,
+        actions: Mapping[int, Action],
+        found: Sequence[Instance] | None = None,
+    ) -> tuple[Verdict, ...]:
+        """Return every verdict on a result: per instance in order, then ``second_pass`` for the whole picture.
+
+        A redacted instance need not be found again; that nothing of it leaks is checked all the same.
+
+        Args:
+            evidence: What ``examine`` returned for the original.
+            result: RGB uint8 (H, W, 3).
+            treated: bool (H, W), pixels that were replaced.
+            actions: What was done, by instance id.
+            found: What ``find`` returned for this result, or None to detect now.
+
+        Raises:
+            InputError: Sizes differ or an instance has no action.
+            StageError: An embedding is not finite.
+        """
+        self._check_frames(evidence, result, treated)
+        missing = [instance.id for instance in evidence.instances if instance.id not in actions]
+        if missing:
+            raise InputError(f"actions: expected one per instance, none given for ids {missing}")
+        seen = self.find(result) if found is None else tuple(found)
+        verdicts: list[Verdict] = []
+        for instance in evidence.instances:
+            verdicts += self._check_instance(evidence, result, instance, actions[instance.id], seen)
+        count = len(self.leaks(treated, seen))
+        verdicts.append(Verdict("second_pass", count == 0, float(count), 0.0, None, "untreated detections"))
+        return tuple(verdicts)
+
+    def leaks(self, treated: Mask, found: Sequence[Instance]) -> tuple[Instance, ...]:
+        """Return detections in a result that still show original pixels.
+
+        Args:
+            treated: bool (H, W), pixels that were replaced.
+            found: What ``find`` returned for the result.
+        """
+        return tuple(checks.second_pass(found, treated, self.settings.least_cover))
+
+    def _check_instance(
+        self, evidence: Evidence, result: Image, instance: Instance, action: Action, found: Sequence[Instance]
+    ) -> list[Verdict]:
+        settings = self.settings
+        size = evidence.original.shape[0], evidence.original.shape[1]
+        picture, local = paste_window(integer_box(instance.box), size)
+        verdicts = [
+            checks.pixels_replaced(
+                evidence.original[picture], result[picture], instance.mask[local], settings.feather, instance.id
+            )
+        ]
+        # Text is found by OCR, not by the detector: there is no class to find again.
+        if action == "redrawn" and instance.label != "text":
+            verdicts.append(checks.class_kept(instance, found, settings.least_iou.get(instance.label)))
+        if self.face_embedder is not None and instance.id in evidence.faces:
+            # The same box and landmarks align the result as the original was, the likeliest way to recognise it.
+            now = self._embed(self.face_embedder, result, instance)
+            limit = settings.face_similarity
+            similarity = float(np.dot(evidence.faces[instance.id], now))
+            verdicts.append(
+                checks.face_distance(similarity, self.face_embedder.threshold if limit is None else limit, instance.id)
+            )
+        if self.ocr is not None and instance.id in evidence.texts:
+            readings = self._read(self.ocr, result, instance)
+            verdicts.append(
+                checks.plate_text(evidence.texts[instance.id], readings, instance.id, settings.text_similarity)
+            )
+        return verdicts
+
+    def _read(self, ocr: OCRReader, image: Image, instance: Instance) -> tuple[str, ...]:
+        """Return what OCR reads in and around an instance: each line, and all lines joined."""
+        x1, y1, x2, y2 = (float(v) for v in instance.box)
+        crop = take(image, context_box(instance.box, self.settings.text_margin, (y2 - y1) / (x2 - x1)))
+        scale = self.settings.text_height / crop.shape[0]
+        if scale > 1:
+            size = round(crop.shape[1] * scale), self.settings.text_height
+            crop = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+        lines = tuple(line.text for line in ocr.read(np.ascontiguousarray(crop)))
+        return (*lines, "".join(lines)) if len(lines) > 1 else lines
+
+    @staticmethod
+    def _embed(embedder: FaceEmbedder, image: Image, instance: Instance) -> NDArray[np.float32]:
+        embedding = np.asarray(embedder.embed(image, instance.box, instance.landmarks), np.float32)
+        if not np.isfinite(embedding).all():
+            raise StageError("verify", "expected a finite face embedding, got NaN or infinity", instance.id)
+        return embedding
+
+    @staticmethod
+    def _check_frames(evidence: Evidence, result: Image, treated: Mask) -> None:
+        check_image(result)
+        if result.shape != evidence.original.shape or treated.shape != result.shape[:2]:
+            raise InputError(
+                f"result {result.shape} and treated {treated.shape}: expected the original's size "
+                f"{evidence.original.shape[:2]}"
+            )
