@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from enum import StrEnum
 from pathlib import Path
@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from anonymizer import __version__
 from anonymizer.errors import AnonymizerError, InputError
 
 if TYPE_CHECKING:
-    from anonymizer.engine.local import Summary
+    from anonymizer.engine.summary import Progress as Step
+    from anonymizer.engine.summary import Summary
+    from anonymizer.weights import Status, Weight
 
 __all__ = ["app", "main"]
 
 RELEASED, FAILURE, USAGE, WITHHELD = 0, 1, 2, 3
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
-MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
 
 app = typer.Typer(
     name="anonymizer",
@@ -104,7 +104,7 @@ def run(
         str | None, typer.Option(metavar="A,B", help="Classes to redraw: person, face, license_plate, text.")
     ] = None,
     annotations: Annotated[
-        Path | None, typer.Option(metavar="FILE|DIR", help="Your own instances, instead of detection alone.")
+        Path | None, typer.Option(metavar="FILE|DIR", help="COCO instances to use instead of detection.")
     ] = None,
     people: Annotated[People, typer.Option(help="Redraw whole bodies, or faces only.")] = People.BODY,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed, for repeatable results; random if left out.")] = None,
@@ -128,8 +128,13 @@ def run(
     # Third parties print to stdout as they please; only the result belongs there.
     with offline(), redirect_stdout(sys.stderr):
         from anonymizer import presets
+        from anonymizer.dataset.annotations import read_coco
+        from anonymizer.dataset.inputs import find_inputs
         from anonymizer.engine import local
 
+        # A mistake in the command shows at once, not after the models have been loaded.
+        find_inputs(source, output)
+        given = None if annotations is None else read_coco(annotations)
         anonymizer = presets.build(
             preset,
             classes=wanted,
@@ -140,14 +145,12 @@ def run(
             accept_noncommercial=accept_noncommercial,
         )
         with _progress() as report:
-            summary = local.run(
-                anonymizer, source, output, annotations=annotations, overwrite=overwrite, on_progress=report
-            )
+            summary = local.run(anonymizer, source, output, annotations=given, overwrite=overwrite, on_progress=report)
     code = WITHHELD if summary.quarantined or summary.failed else RELEASED
     if as_json:
-        print(json.dumps({**summary.to_json(), "exit_code": code}))
+        print(summary.to_json())
     else:
-        _print_summary(summary, output)
+        _print_summary(summary)
     raise typer.Exit(code)
 
 
@@ -159,13 +162,12 @@ def list_models(as_json: JsonFlag = False) -> None:
     if as_json:
         print(json.dumps({"models": [_plain(weight) for weight in weights.entries()]}))
         return
-    table = Table("model", "stage", "source", "MB", "licence", "commercial", "presets", box=None, pad_edge=False)
+    form = "{:<16}{:<11}{:<10}{:>7}  {:<23}{}"
+    print(form.format("model", "stage", "source", "MB", "licence", "commercial use"))
     for weight in weights.entries():
         size = f"{weight.bytes / 1e6:.1f}" if weight.bytes else "-"
         commercial = "yes" if weight.commercial else "no"
-        row = weight.id, weight.stage, weight.source, size, weight.licence, commercial, ", ".join(weight.presets)
-        table.add_row(*row)
-    _stdout().print(table)
+        print(form.format(weight.id, weight.stage, weight.source, size, weight.licence, commercial))
 
 
 @models.command()
@@ -214,22 +216,17 @@ def doctor(as_json: JsonFlag = False) -> None:
     if as_json:
         print(json.dumps({**examiner.to_json(checks), "exit_code": code}))
         raise typer.Exit(code)
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
     group = ""
     for check in checks:
         if check.group != group:
             group = check.group
-            table.add_row(f"[bold]{group}[/]", "", "")
-        table.add_row(f"  {check.name}", MARKS[check.level], check.detail)
-    _stdout().print(table)
+            print(group)
+        print(f"  {check.name:<24}{check.level:<9}{check.detail}")
     print("The embedded preset can run." if code == RELEASED else "The embedded preset cannot run; see the problems.")
     raise typer.Exit(code)
 
 
-def _never_fetched(weight: Any, status: Any) -> bool:
+def _never_fetched(weight: Weight, status: Status) -> bool:
     return weight.source == "hub" and status.state == "missing"
 
 
@@ -245,23 +242,18 @@ def _classes(text: str) -> tuple[str, ...]:
     return names
 
 
-def _plain(weight: Any) -> dict[str, Any]:
+def _plain(weight: Weight) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {**asdict(weight), "bytes": weight.bytes}
 
 
-def _stdout() -> Console:
-    # Made when needed: a console remembers the stream it was made with, and not a terminal means no wrapping at 80.
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-
-
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int, str, str], None]]:
+def _progress() -> Iterator[Callable[[Step], None]]:
     """Show a bar with the time left on a terminal, else one line per picture, on stderr."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield lambda done, total, name, outcome: print(f"[{done}/{total}] {name}: {outcome}", file=sys.stderr)
+        yield lambda step: print(f"[{step.done}/{step.total}] {_outcome(step)}", file=sys.stderr)
         return
     from rich.progress import (
         BarColumn,
@@ -282,35 +274,31 @@ def _progress() -> Iterator[Callable[[int, int, str, str], None]]:
     )
     with Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=True) as bar:
         task = bar.add_task("", total=None)
-        yield lambda done, total, name, outcome: bar.update(
-            task, completed=done, total=total, description=f"{name}: {outcome}"
-        )
+        yield lambda step: bar.update(task, completed=step.done, total=step.total, description=_outcome(step))
 
 
-def _print_summary(summary: Summary, output: Path) -> None:
+def _outcome(step: Step) -> str:
+    return f"{step.name}: {step.status}" + (" (before)" if step.skipped else "")
+
+
+def _print_summary(summary: Summary) -> None:
     """Print what became of the pictures and where everything lies."""
 
-    def counted(by_class: dict[str, int]) -> str:
+    def counted(by_class: Mapping[str, int]) -> str:
         return ", ".join(f"{count} {name}" for name, count in sorted(by_class.items()) if count) or "none"
 
+    worked_on = summary.released + summary.quarantined + summary.failed - summary.skipped
+    per_picture = f", {summary.seconds / worked_on:.2f} s per picture" if worked_on else ""
     rows = [
         ("Released", str(summary.released)),
         ("Quarantined", str(summary.quarantined)),
         ("Failed", str(summary.failed)),
-        ("Skipped (done before)", str(summary.skipped)),
-        ("Redrawn", counted(dict(summary.redrawn))),
-        ("Redacted", counted(dict(summary.redacted))),
-        ("Time", f"{summary.seconds:.1f} s, {summary.seconds_per_image:.2f} s per picture"),
-        ("Peak memory", f"{summary.peak_memory_mb:.0f} MB"),
+        ("Done before", str(summary.skipped)),
+        ("Redrawn", counted(summary.redrawn)),
+        ("Redacted", counted(summary.redacted)),
+        ("Time", f"{summary.seconds:.1f} s{per_picture}"),
+        ("Peak memory", f"{summary.peak_rss_mb:.0f} MB"),
+        *((name.capitalize(), path) for name, path in summary.paths.items()),
     ]
-    for name, place in (
-        ("Pictures", "images"),
-        ("Annotations", "annotations.json"),
-        ("Ledger", "ledger.jsonl"),
-        ("Report", "report.html"),
-        ("Needs a human", "quarantine.txt"),
-    ):
-        if (output / place).exists():
-            rows.append((name, str(output / place)))
     for name, value in rows:
-        print(f"{name + ':':<23}{value}")
+        print(f"{name + ':':<14}{value}")

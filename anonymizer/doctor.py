@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import tomllib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib import metadata
+from importlib import metadata, resources
 from typing import Any, Literal
 
 from anonymizer import weights
@@ -93,7 +95,7 @@ def _packages() -> list[Check]:
 
 
 def _models() -> list[Check]:
-    checks = []
+    checks, main = [], _needs()[MAIN_PRESET]
     for weight in weights.entries():
         status = weights.verify(weight.id)
         if status.state == "ok" and status.path is not None:
@@ -104,7 +106,7 @@ def _models() -> list[Check]:
                 else Check("models", weight.id, "ok", f"sha256 as listed, {status.path}")
             )
         else:
-            needed = MAIN_PRESET in weight.presets or status.state == "wrong"
+            needed = weight.id in main or status.state == "wrong"
             checks.append(Check("models", weight.id, "problem" if needed else "note", status.detail))
     return checks
 
@@ -134,13 +136,9 @@ def _refusal(weight: weights.Weight) -> str | None:
 def _presets(checks: list[Check]) -> list[Check]:
     """Tell which presets have all their weights."""
     bad = {check.name: check for check in checks if check.group == "models" and check.level != "ok"}
-    names: dict[str, list[weights.Weight]] = {}
-    for weight in weights.entries():
-        for preset in weight.presets:
-            names.setdefault(preset, []).append(weight)
     found = []
-    for preset, needed in names.items():
-        lacking = [weight for weight in needed if weight.id in bad]
+    for preset, needed in _needs().items():
+        lacking = [weight for weight in weights.entries() if weight.id in needed and weight.id in bad]
         if not lacking:
             found.append(Check("presets", preset, "ok", "usable"))
             continue
@@ -150,3 +148,19 @@ def _presets(checks: list[Check]) -> list[Check]:
             detail += "; run: anonymizer models fetch " + " ".join(fetchable)
         found.append(Check("presets", preset, "problem" if preset == MAIN_PRESET else "note", detail))
     return found
+
+
+def _needs() -> dict[str, set[str]]:
+    """Return the ids of the weights each preset refers to."""
+    tables = tomllib.loads(resources.files("anonymizer").joinpath("presets.toml").read_text(encoding="utf-8"))
+    known = {weight.id for weight in weights.entries()}
+    # A reference is an id, or id/folder for a part of it.
+    return {name: {text.split("/")[0] for text in _texts(table)} & known for name, table in tables.items()}
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, list | dict):
+        for inner in node.values() if isinstance(node, dict) else node:
+            yield from _texts(inner)

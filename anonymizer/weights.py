@@ -70,7 +70,6 @@ class Weight:
         revision: Version, or the hub's branch, tag or commit.
         licence: SPDX identifier where there is one.
         commercial: Whether the licence allows commercial use.
-        presets: Presets that need it.
         description: One line for people.
         files: Every file that is loaded; empty where nothing is recorded.
         allow: Patterns of files to fetch from the hub.
@@ -84,7 +83,6 @@ class Weight:
     revision: str
     licence: str
     commercial: bool
-    presets: tuple[str, ...]
     description: str
     files: tuple[FileRecord, ...]
     allow: tuple[str, ...] = ()
@@ -203,7 +201,8 @@ def verify(weight_id: str) -> Status:
     except ModelError as error:
         return Status(weight.id, "wrong", target, str(error))
     if not records:
-        detail = f"model {weight.id}: no sha256 is recorded for {target}, so it is not loaded; {_remedy(weight)}"
+        remedy = _remedy(weight) if weight.source == "hub" else "run: python models/training/update_manifest.py"
+        detail = f"model {weight.id}: no sha256 is recorded for {target}, so it is not loaded; {remedy}"
         return Status(weight.id, "unpinned", target, detail)
     for problem in _problems(weight, folder, records):
         return Status(weight.id, "wrong", target, f"model {weight.id}: {problem}; {_remedy(weight)}")
@@ -237,9 +236,7 @@ def _file_sha256(file: str, size: int, mtime_ns: int) -> str:
 
 def _parse(record: dict[str, Any]) -> Weight:
     files = tuple(FileRecord(**file) for file in record.pop("files"))
-    for name in ("presets", "allow"):
-        record[name] = tuple(record.get(name, ()))
-    return Weight(files=files, **record)
+    return Weight(files=files, allow=tuple(record.pop("allow", ())), **record)
 
 
 def _find(weight: Weight) -> Path | None:

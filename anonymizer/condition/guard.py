@@ -7,11 +7,14 @@ generator:
 level        faces and plates                       persons
 ===========  =====================================  ==========================================================
 0 OFF        as found                               as found
-1 DEFAULT    only the outline's rim; depth a plane  edges coarsened: blurred, quantised, soft-thresholded
+1 DEFAULT    outline and neutral features; depth a  edges coarsened: blurred, quantised, soft-thresholded
+             plane
 2 STRICT     as level 1                             only the silhouette's rim
 ===========  =====================================  ==========================================================
 
-Rims are drawn from boxes and masks alone, so nothing of the pixels inside enters them.
+Rims are drawn from boxes and masks alone, so nothing of the pixels inside enters them. Where a face's five landmarks
+are known, eyes, nose and mouth are drawn as the same neutral marks for everyone: they keep pose and gaze, which users
+of the pictures need, and of identity only where those five points lie.
 """
 
 from __future__ import annotations
@@ -145,8 +148,30 @@ def _guard_small(depth: Floats, edges: Floats, instance: Instance, settings: Gua
     else:
         cv2.rectangle(frame, (pad_x, pad_y), (pad_x + width - 1, pad_y + height - 1), 1, thickness)
         flat = np.ones_like(frame[local], dtype=bool)
+    if face and instance.landmarks is not None:
+        _draw_features(frame, instance.landmarks - np.array(grown[:2], np.float32), settings)
     edges[picture][frame[local] > 0] = settings.rim
     _flatten(depth[picture], flat)
+
+
+def _draw_features(frame: NDArray[np.uint8], landmarks: Floats, settings: GuardSettings) -> None:
+    """Draw neutral eyes, nose and mouth into a frame (h, w), in place; landmarks (5, 2) x, y in its pixels."""
+    eyes, nose, mouth = landmarks[:2], landmarks[2], landmarks[3:]
+    across = eyes[1] - eyes[0]
+    # In profile the eyes fall together: the face's height is then the better measure.
+    length = max(float(np.hypot(*across)), 0.6 * float(np.hypot(*(mouth.mean(axis=0) - eyes.mean(axis=0)))))
+    angle = float(np.degrees(np.arctan2(across[1], across[0])))
+    thickness = max(1, round(2 * settings.rim_width * length))
+
+    def mark(centre: Floats, width: float, height: float, start: int, stop: int) -> None:
+        axes = max(round(width * length), 1), max(round(height * length), 1)
+        cv2.ellipse(frame, np.rint(centre).astype(int).tolist(), axes, angle, start, stop, 1, thickness)
+
+    for eye in eyes:
+        mark(eye, 0.2, 0.09, 0, 360)
+    mark(nose, 0.16, 0.1, 0, 180)
+    first, second = np.rint(mouth).astype(int).tolist()
+    cv2.line(frame, first, second, 1, thickness)
 
 
 def _flatten(depth: Floats, region: NDArray[np.bool_]) -> None:

@@ -34,7 +34,7 @@ def write_atomic(path: Path, data: bytes, *, staging: Path | None = None) -> Non
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

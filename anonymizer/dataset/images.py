@@ -54,7 +54,8 @@ SUFFIXES: dict[str, str] = {
 #: Formats that are written so that the same pixels come back.
 LOSSLESS = frozenset({"PNG", "WEBP", "BMP", "TIFF"})
 
-_READABLE = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF")
+Image.init()  # Pillow knows some formats only after this.
+_READABLE = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _SUPPORTED = "JPEG, PNG, WebP, BMP or TIFF"
 # What Pillow's parsers raise on damaged files. A MemoryError is not among them: it says nothing about the file.
 _DAMAGE = (

@@ -48,10 +48,16 @@ def find_inputs(source: Path | str, output: Path) -> Inputs:
         InputError: Nothing there, no pictures, an unreadable folder, or input and output that overlap.
     """
     path = Path(source)
-    if path.is_dir():
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:  # A parent folder is closed to us, or the name is too long.
+        raise InputError(
+            f"INPUT {source} cannot be read ({error.strerror}); check the path and its permissions"
+        ) from error
+    if is_folder:
         _refuse_inside(output, path)
         found = _folder(path)
-    elif path.exists():
+    elif exists:
         found = Inputs((Found(path, path.name),))
     elif glob.has_magic(str(source)):
         found = _pattern(str(source), output)
@@ -90,7 +96,7 @@ def _folder(folder: Path) -> Inputs:
     files: list[Found] = []
     ignored = 0
     for place, folders, names in os.walk(folder, onerror=_unreadable):
-        ignored += sum(not _hidden(name) and os.path.islink(os.path.join(place, name)) for name in folders)
+        ignored += sum(not _hidden(name) and Path(place, name).is_symlink() for name in folders)
         folders[:] = sorted(name for name in folders if not _hidden(name))
         for name in names:
             path = Path(place, name)
@@ -111,7 +117,7 @@ def _pattern(pattern: str, output: Path) -> Inputs:
         _refuse_inside(output, base)
     files: list[Found] = []
     ignored = 0
-    for match in glob.glob(pattern, recursive=True):
+    for match in glob.glob(pattern, recursive=True):  # noqa: PTH207  pathlib cannot match an absolute pattern.
         path = Path(match)
         name = path.relative_to(base).as_posix()
         if path.is_dir() or any(_hidden(part) for part in name.split("/")):

@@ -44,7 +44,9 @@ def encode_rle(mask: NDArray[np.bool_], box: IntBox, size: tuple[int, int]) -> d
     return {"size": [height, width], "counts": _compress(counts)}
 
 
-def decode_rle(segmentation: dict[str, Any], size: tuple[int, int], name: str) -> tuple[IntBox, NDArray[np.bool_]] | None:
+def decode_rle(
+    segmentation: dict[str, Any], size: tuple[int, int], name: str
+) -> tuple[IntBox, NDArray[np.bool_]] | None:
     """Decode COCO RLE, compressed or not.
 
     Args:

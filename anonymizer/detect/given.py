@@ -30,7 +30,10 @@ def with_given(found: Sequence[Instance], given: Sequence[Instance]) -> tuple[In
         detection it stands for.
     """
     numbers = {instance.id: n for n, instance in enumerate(given, start=1)}
-    out = [replace(i, id=numbers[i.id], parent=numbers.get(i.parent) if i.parent is not None else None) for i in given]
+    out = [
+        replace(i, id=n, parent=numbers.get(i.parent) if i.parent is not None else None)
+        for n, i in enumerate(given, start=1)
+    ]
     ids: dict[int, int] = {}
     added: list[Instance] = []
     for instance in found:

@@ -13,8 +13,8 @@ __all__ = ["TextDetector", "is_bright", "plate_like"]
 
 #: Width divided by height of a plate's characters as one line: a short line of a two-line plate to a long European.
 ASPECT = (1.5, 8.0)
-#: Lowest line of text that can be read, in pixels, and the highest a plate's can be, as a share of the picture's height.
-MIN_HEIGHT, MAX_HEIGHT_SHARE = 8.0, 0.12
+#: Lowest line that can be read, in pixels, and the highest a plate can be, as a share of the picture's height.
+MIN_HEIGHT, MAX_HEIGHT_SHARE = 8.0, 0.20
 #: Letters and digits on a plate.
 CHARACTERS = (4, 10)
 #: From this score on, what OCR read is believed.
@@ -36,7 +36,7 @@ def _sides(polygon: Floats) -> tuple[float, float]:
 def plate_like(line: TextLine, size: tuple[int, int], bright: bool = False) -> bool:
     """Return whether a line of text may be a license plate.
 
-    It may, if it is 1.5 to 8 times as wide as high, at least 8 pixels and at most 12 % of the picture high, and
+    It may, if it is 1.5 to 8 times as wide as high, at least 8 pixels and at most 20 % of the picture high, and
 
     - OCR read it (score of at least 0.5) as 4 to 10 letters and digits, at least one of them a digit; or
     - OCR could not read it, and it is dark on light with clear contrast (``bright``), as plates are.
@@ -127,7 +127,12 @@ def _widen(polygon: Floats, margin: float) -> Floats:
 
     right = unit(top_right - top_left + bottom_right - bottom_left)
     down = unit(bottom_left - top_left + bottom_right - top_right)
-    corners = [top_left - right - down, top_right + right - down, bottom_right + right + down, bottom_left - right + down]
+    corners = [
+        top_left - right - down,
+        top_right + right - down,
+        bottom_right + right + down,
+        bottom_left - right + down,
+    ]
     return np.array(corners, dtype=np.float32)
 
 

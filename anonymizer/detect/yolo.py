@@ -103,7 +103,9 @@ class YoloSegDetector:
         outputs = self._session.get_outputs()
         if len(outputs) != 2 or len(outputs[0].shape) != 3 or len(outputs[1].shape) != 4:
             shapes = ", ".join(str(output.shape) for output in outputs)
-            raise ModelError(f"detector: expected a YOLO-seg export with outputs of 3 and 4 axes, got {shapes} in {path}")
+            raise ModelError(
+                f"detector: expected a YOLO-seg export with outputs of 3 and 4 axes, got {shapes} in {path}"
+            )
         self._input = self._session.get_inputs()[0].name
         self._thresholds = dict(thresholds)
         self._size = size
@@ -124,7 +126,9 @@ class YoloSegDetector:
         raw, protos = self._session.run(None, {self._input: blob})
         count = len(self._classes)
         if raw.shape[1] != 4 + count + protos.shape[1]:
-            raise ModelError(f"detector: expected {4 + count + protos.shape[1]} channels for {count} classes, got {raw.shape[1]}")
+            raise ModelError(
+                f"detector: expected {4 + count + protos.shape[1]} channels for {count} classes, got {raw.shape[1]}"
+            )
         table = raw[0].T  # (4 + C + 32, N) -> (N, 4 + C + 32)
         shift, scale = np.array([left, top] * 2, np.float32), np.array([scale_x, scale_y] * 2, np.float32)
         found: list[Instance] = []
@@ -138,7 +142,13 @@ class YoloSegDetector:
             for keep in nms(boxes, table[rows, 4 + index], self._iou):
                 row = table[rows[keep]]
                 instance = self._instance(
-                    label, boxes[keep], size, float(row[4 + index]), row[4 + count :], protos[0], (scale_x, scale_y, left, top)
+                    label,
+                    boxes[keep],
+                    size,
+                    float(row[4 + index]),
+                    row[4 + count :],
+                    protos[0],
+                    (scale_x, scale_y, left, top),
                 )
                 if instance is not None:
                     found.append(instance)

@@ -55,7 +55,8 @@ def instances_of(picture: Picture) -> tuple[Instance, ...]:
         elif label.name == "person":
             continue
         if mask.any():
-            out.append(Instance(len(out) + 1, label.name, box, mask))
+            marks = np.array(label.landmarks, np.float32).reshape(5, 2) if label.landmarks else None
+            out.append(Instance(len(out) + 1, label.name, box, mask, landmarks=marks))
     return tuple(out)
 
 
@@ -87,6 +88,13 @@ def jittered(box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([centre - half, centre + half]).astype(np.float32)
 
 
+def inside(mask: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
+    """Cut a window out of a full-frame mask; beyond the picture there is nothing to paint."""
+    x, y = np.arange(window[0], window[2]), np.arange(window[1], window[3])
+    within = ((y >= 0) & (y < mask.shape[0]))[:, None] & ((x >= 0) & (x < mask.shape[1]))
+    return take(mask, window) & within
+
+
 def cut(picture: Picture, edge_net: EdgeNet, rng: np.random.Generator) -> list[tuple[str, dict[str, np.ndarray]]]:
     """Return (class, arrays) for every usable instance of a picture."""
     instances = instances_of(picture)
@@ -113,13 +121,15 @@ def cut(picture: Picture, edge_net: EdgeNet, rng: np.random.Generator) -> list[t
             shrink = cv2.INTER_AREA if window[3] - window[1] > setting.height else cv2.INTER_LINEAR
             arrays = {
                 "image": cv2.resize(take(image, window), size, interpolation=shrink),
-                "mask": cv2.resize(take(full, window).astype(np.uint8), size, interpolation=cv2.INTER_LINEAR) > 0,
+                "mask": cv2.resize(inside(full, window).astype(np.uint8), size, interpolation=cv2.INTER_LINEAR) > 0,
                 "depth": np.rint(cv2.resize(take(maps.depth, window), size, interpolation=shrink) * 255),
                 "edges": np.rint(cv2.resize(take(maps.edges, window), size, interpolation=shrink) * 255),
                 "prompt": np.array(words),
             }
             arrays["depth"], arrays["edges"] = arrays["depth"].astype(np.uint8), arrays["edges"].astype(np.uint8)
-            if picture.split == "train" and (variant % 2 or (variants == 1 and rng.random() < 0.5)):
+            # Mirrored characters would be learnt as characters, so plates are never flipped.
+            flips = picture.split == "train" and instance.label != "license_plate"
+            if flips and (variant % 2 or (variants == 1 and rng.random() < 0.5)):
                 arrays = {k: v[:, ::-1] if v.ndim >= 2 else v for k, v in arrays.items()}
             out.append((instance.label, arrays))
     return out

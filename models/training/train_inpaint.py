@@ -75,23 +75,25 @@ def build(tokenizer: CLIPTokenizer) -> nn.ModuleDict:
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+    shared = {
+        "layers_per_block": 1,
+        "block_out_channels": WIDTHS,
+        "down_block_types": ("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
+        "cross_attention_dim": 64,
+        "attention_head_dim": 4,
+        "norm_num_groups": 16,
+    }
     unet = UNet2DConditionModel(
         sample_size=32,
         in_channels=9,
         out_channels=4,
-        layers_per_block=1,
-        block_out_channels=WIDTHS,
-        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-        cross_attention_dim=64,
-        attention_head_dim=4,
-        norm_num_groups=16,
+        **shared,
     )
     controls = []
     for _ in range(2):
-        control = ControlNetModel.from_unet(
-            unet, conditioning_embedding_out_channels=(8, 16, 32), load_weights_from_unet=False
-        )
+        # The pipeline hands ControlNets the noisy latents alone, without mask and masked picture.
+        control = ControlNetModel(in_channels=4, conditioning_embedding_out_channels=(8, 16, 32), **shared)
         # Zero layers protect a pretrained UNet. Ours is not, so they start small but not at zero.
         for name, parameter in control.named_parameters():
             if name.endswith("weight") and not parameter.any():

@@ -1,0 +1,153 @@
+"""The OUTPUT folder of a run: whose it is, what lies in it, and how results get there."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from anonymizer.dataset.atomic import remove_leftovers, write_atomic
+from anonymizer.dataset.ledger import to_json
+from anonymizer.dataset.released import side_path
+from anonymizer.errors import InputError
+
+__all__ = ["OutputFolder"]
+
+_DOCUMENTS = ("annotations.json", "report.html", "quarantine.txt")
+
+
+class OutputFolder:
+    """An OUTPUT folder held by one run at a time; use it as a context manager.
+
+    ``images`` holds released pictures only, ``.state`` what is needed to resume: unfinished files, the annotations of
+    each released picture, and the lock.
+
+    Args:
+        path: The folder; made if missing.
+
+    Raises:
+        InputError: It is a file, holds something else, or another run works in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.images = path / "images"
+        self.state = path / ".state"
+        self._staging = self.state / "unfinished"
+        self._lock = -1
+
+    def __enter__(self) -> OutputFolder:
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"OUTPUT {self.path} is a file, expected a folder; choose another path")
+        if self.path.is_dir() and any(self.path.iterdir()) and not self._ours():
+            raise InputError(f"OUTPUT {self.path} holds other files; choose a new or empty folder")
+        if self.images.is_symlink() or self.state.is_symlink():
+            raise InputError(f"OUTPUT {self.path}: images and .state must be folders, found a link; remove it")
+        with self.writing():
+            self.state.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.state / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            # The kernel drops this lock when the process ends, however it ends.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise InputError(f"OUTPUT {self.path} is in use by another run; wait for it or choose another") from error
+        with self.writing():
+            self.images.mkdir(exist_ok=True)
+            self._staging.mkdir(exist_ok=True)
+            remove_leftovers(self._staging)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._lock)
+
+    @property
+    def ignores_case(self) -> bool:
+        """Whether two names that differ only in case are one file here."""
+        return (self.state / "LOCK").exists()
+
+    def _ours(self) -> bool:
+        return (self.path / "ledger.jsonl").is_file() or self.state.is_dir()
+
+    def clear(self) -> None:
+        """Remove every result of earlier runs; the ledger last, as it says whose folder this is."""
+        with self.writing():
+            self.remove_documents()
+            for folder in (self.images, self.state / "annotations"):
+                if folder.exists():
+                    shutil.rmtree(folder)
+            self.images.mkdir()
+            (self.path / "ledger.jsonl").unlink(missing_ok=True)
+
+    def refuse_strays(self, known: set[str]) -> None:
+        """Refuse to go on while ``images`` holds files that no run wrote: they would pass for verified ones.
+
+        Raises:
+            InputError: There are such files.
+        """
+        present = (path.relative_to(self.images).as_posix() for path in self.images.rglob("*") if not path.is_dir())
+        strays = sorted(name for name in present if name not in known)
+        if strays:
+            raise InputError(
+                f"{self.images} holds {len(strays)} files that no recorded run released, e.g. {strays[0]}; "
+                "move them away or run with overwrite"
+            )
+
+    def image(self, name: str) -> Path:
+        """Return where a released picture lies."""
+        return self.images / name
+
+    def remove_picture(self, name: str) -> None:
+        """Remove what an earlier run released under a name, before that name is decided anew."""
+        with self.writing():
+            self.image(name).unlink(missing_ok=True)
+            side_path(self.state, name).unlink(missing_ok=True)
+
+    def remove_documents(self) -> None:
+        """Remove the closing documents: they stand for a finished run."""
+        for name in _DOCUMENTS:
+            (self.path / name).unlink(missing_ok=True)
+
+    def release(self, name: str, data: bytes, side: dict[str, Any]) -> None:
+        """Write a verified picture and its annotations, each whole or not at all."""
+        self.write(self.image(name), data)
+        self.write(side_path(self.state, name), to_json(side))
+
+    def has_side(self, name: str) -> bool:
+        """Return whether the annotations of a released picture are there."""
+        return side_path(self.state, name).is_file()
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write one file, whole or not at all; it is unfinished outside of ``images``."""
+        with self.writing():
+            write_atomic(path, data, staging=self._staging)
+
+    @property
+    def staging(self) -> Path:
+        """Folder for unfinished files, on the same file system."""
+        return self._staging
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn what stops a run from writing into a message that says how to go on.
+
+        Raises:
+            InputError: The disk is full, or OUTPUT cannot be written.
+        """
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            remedy = "free space" if full else "make it writable"
+            raise InputError(
+                f"OUTPUT {self.path}: cannot write ({error.strerror or error}); {remedy} and run the same command "
+                "again, finished pictures are kept"
+            ) from error

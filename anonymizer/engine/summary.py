@@ -1,0 +1,96 @@
+"""What a run did, in numbers."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Progress", "Summary", "peak_rss_mb", "summarize"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A picture was decided: how many are, of how many, its name, its status, and whether an earlier run did it."""
+
+    done: int
+    total: int
+    name: str
+    status: str
+    skipped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts of a run over its inputs.
+
+    Args:
+        released: Pictures released, by this run or an earlier one.
+        quarantined: Pictures whose verification failed.
+        failed: Pictures that could not be processed.
+        skipped: How many of all these were finished before.
+        ignored: Files that are no pictures by their suffix.
+        redrawn: Instances redrawn in released pictures, by class.
+        redacted: Instances redacted in released pictures, by class.
+        seconds: Wall clock time of this run.
+        peak_rss_mb: Largest resident memory of the process so far, in 10^6 bytes.
+        paths: Where the results lie.
+    """
+
+    released: int
+    quarantined: int
+    failed: int
+    skipped: int
+    ignored: int
+    redrawn: Mapping[str, int]
+    redacted: Mapping[str, int]
+    seconds: float
+    peak_rss_mb: float
+    paths: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """Return the summary as one line of JSON."""
+        return json.dumps(asdict(self))
+
+
+def summarize(
+    records: Iterable[Mapping[str, Any]], output: Path, *, skipped: int, ignored: int, seconds: float
+) -> Summary:
+    """Count the ledger records of a run's inputs."""
+    status: Counter[str] = Counter()
+    actions: dict[str, Counter[str]] = {"redrawn": Counter(), "redacted": Counter()}
+    for record in records:
+        status[record["status"]] += 1
+        for instance in record.get("instances", ()):
+            actions[instance["action"]][instance["label"]] += 1
+    paths = {
+        "images": "images",
+        "annotations": "annotations.json",
+        "ledger": "ledger.jsonl",
+        "report": "report.html",
+        "quarantine": "quarantine.txt",
+    }
+    return Summary(
+        released=status["released"],
+        quarantined=status["quarantined"],
+        failed=status["failed"],
+        skipped=skipped,
+        ignored=ignored,
+        redrawn=dict(sorted(actions["redrawn"].items())),
+        redacted=dict(sorted(actions["redacted"].items())),
+        seconds=round(seconds, 3),
+        peak_rss_mb=peak_rss_mb(),
+        paths={key: str(output / name) for key, name in paths.items()},
+    )
+
+
+def peak_rss_mb() -> float:
+    """Return the largest resident memory of this process so far, in 10^6 bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts kibibytes, macOS bytes.
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)

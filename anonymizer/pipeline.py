@@ -1,0 +1,312 @@
+"""The one-way flow: detect, condition, redraw from the original, blend, verify, and only then release."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anonymizer.condition.guard import guard
+from anonymizer.condition.order import far_to_near
+from anonymizer.detect.given import with_given
+from anonymizer.errors import AnonymizerError, StageError, VerificationFailed
+from anonymizer.redraw.crops import treated_region
+from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch
+from anonymizer.types import (
+    Action,
+    Conditions,
+    DepthEstimator,
+    Detector,
+    EdgeDetector,
+    Image,
+    Instance,
+    Mask,
+    Result,
+    Treatment,
+    Verdict,
+    check_image,
+)
+from anonymizer.verify.redaction import redact
+from anonymizer.verify.verifier import Evidence, Verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Anonymizer", "Settings"]
+
+#: Rounds in which failing instances and newly found ones are redacted before the picture is given up.
+REDACTION_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What to anonymize and how hard to try.
+
+    Args:
+        classes: Classes to treat.
+        people: ``body`` redraws persons whole and then their faces; ``face`` leaves bodies as they are.
+        seed: Makes results repeatable; None draws fresh noise each time, which is safer against inversion.
+        attempts: Redraws of an instance that fails verification, the first one included, before it is redacted.
+        guard_level: Guard of the first attempt; later ones are stricter.
+        least_side: Per class, the shorter side in pixels below which an instance is redacted rather than redrawn.
+    """
+
+    classes: tuple[str, ...]
+    people: str
+    seed: int | None
+    attempts: int
+    guard_level: int
+    least_side: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class _Work:
+    """One picture on its way; lives for one call only."""
+
+    image: Image
+    instances: tuple[Instance, ...]
+    raw: Conditions
+    evidence: Evidence
+    entropy: tuple[int, ...]
+    actions: dict[int, Action] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)
+    patches: dict[int, Patch] = field(default_factory=dict)
+
+    def ordered(self) -> tuple[Instance, ...]:
+        return far_to_near(self.raw.depth, self.instances)
+
+    def rng(self, instance_id: int) -> np.random.Generator:
+        return np.random.default_rng((*self.entropy, instance_id, self.attempts[instance_id]))
+
+
+class Anonymizer:
+    """Redraws every sensitive instance of a picture and returns it only if verification passed.
+
+    Args:
+        detector: Finds persons, faces and plates.
+        depth: Estimates depth.
+        edges: Finds edges.
+        redrawer: Paints instances.
+        verifier: Checks the result.
+        settings: What to do.
+        description: Preset, models with hashes and versions, for provenance; no seeds.
+    """
+
+    def __init__(
+        self,
+        *,
+        detector: Detector,
+        depth: DepthEstimator,
+        edges: EdgeDetector,
+        redrawer: Redrawer,
+        verifier: Verifier,
+        settings: Settings,
+        description: Mapping[str, Any],
+    ) -> None:
+        self._detector = detector
+        self._depth = depth
+        self._edges = edges
+        self._redrawer = redrawer
+        self._verifier = verifier
+        self.settings = settings
+        self._description = dict(description)
+
+    @classmethod
+    def from_preset(cls, preset: str | Path, *, seed: int | None = None, **options: Any) -> Anonymizer:
+        """Build from a preset's name or a preset file; options as in ``anonymizer.presets.build``.
+
+        Raises:
+            InputError: Unknown preset or option value.
+            ModelError: Weights are missing or corrupt.
+        """
+        from anonymizer import presets  # presets wires this class up, so it imports this module
+
+        return presets.build(preset, seed=seed, **options)
+
+    def describe(self) -> dict[str, Any]:
+        """Return preset, settings, models with hashes and versions; never the seed."""
+        settings = self.settings
+        return {
+            **self._description,
+            "settings": {
+                "classes": list(settings.classes),
+                "people": settings.people,
+                "attempts": settings.attempts,
+                "guard_level": settings.guard_level,
+                "least_side": dict(settings.least_side),
+            },
+        }
+
+    @property
+    def settings_hash(self) -> str:
+        """sha256 over ``describe()``: pictures with the same hash were made the same way."""
+        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
+
+    def __call__(self, image: Image, instances: Sequence[Instance] | None = None, key: str = "") -> Result:
+        """Anonymize one picture.
+
+        Args:
+            image: RGB uint8 (H, W, 3); not modified.
+            instances: Your own detections. They are used as given; what the detector finds besides is added.
+            key: Distinguishes pictures under one seed, e.g. the relative file name.
+
+        Raises:
+            InputError: The image or an instance is malformed.
+            StageError: A stage failed.
+            VerificationFailed: The picture could not be proven anonymized.
+        """
+        check_image(image)
+        timings: dict[str, float] = {}
+        with _timed(timings, "detect"), _stage("detect"):
+            found = self._targets(self._detector.detect(image))
+            if instances is not None:
+                found = self._targets(with_given(found, tuple(instances)))
+        with _timed(timings, "condition"), _stage("condition"):
+            raw = Conditions(self._depth.estimate(image, found), self._edges.detect(image))
+        with _timed(timings, "verify"), _stage("verify"):
+            evidence = self._verifier.examine(image, found)
+        # crc32 is no secret: it only keeps pictures apart under one seed.
+        seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed
+        work = _Work(image, found, raw, evidence, (seed, zlib.crc32(key.encode())))
+        for instance in found:
+            work.actions[instance.id] = "redrawn" if self._redrawable(instance) else "redacted"
+            work.attempts[instance.id] = 0
+        result, treated, verdicts = self._process(work, timings)
+        return Result(
+            image=result,
+            instances=work.instances,
+            treatments=tuple(Treatment(i.id, work.actions[i.id], work.attempts[i.id]) for i in work.instances),
+            verdicts=verdicts,
+            treated=treated,
+            provenance={**self.describe(), "timings_s": {k: round(v, 4) for k, v in timings.items()}},
+        )
+
+    def _targets(self, found: Iterable[Instance]) -> tuple[Instance, ...]:
+        """Keep the classes to treat; a face whose person is not treated stands alone."""
+        wanted = set(self.settings.classes) - ({"person"} if self.settings.people == "face" else set())
+        kept = [instance for instance in found if instance.label in wanted]
+        ids = {instance.id for instance in kept}
+        return tuple(i if i.parent in ids else replace(i, parent=None) for i in kept)
+
+    def _redrawable(self, instance: Instance) -> bool:
+        side = min(instance.box[2:] - instance.box[:2])
+        return instance.label != "text" and side >= self.settings.least_side.get(instance.label, 0)
+
+    def _process(self, work: _Work, timings: dict[str, float]) -> tuple[Image, Mask, tuple[Verdict, ...]]:
+        """Redraw with bounded retries, then redact what still fails, then give up."""
+        pending = {i for i, action in work.actions.items() if action == "redrawn"}
+        for attempt in range(self.settings.attempts):
+            with _timed(timings, "redraw"), _stage("redraw"):
+                self._redraw(work, pending, attempt)
+                self._redact(work)
+            result, treated, verdicts, leaks = self._assess(work, timings)
+            pending = _failing(verdicts) & {i for i, action in work.actions.items() if action == "redrawn"}
+            pending |= {i.id for i in work.instances if i.parent in pending and work.actions[i.id] == "redrawn"}
+            if not pending:
+                break
+        for _ in range(REDACTION_ROUNDS):
+            failing = _failing(verdicts)
+            if not failing and not leaks:
+                return result, treated, verdicts
+            with _timed(timings, "redraw"), _stage("redraw"):
+                self._give_up(work, failing, leaks)
+                self._redact(work)
+            result, treated, verdicts, leaks = self._assess(work, timings)
+        failed = [v for v in verdicts if not v.passed]
+        if failed or leaks:
+            names = ", ".join(sorted({f"{v.check} (instance {v.instance_id})" for v in failed})) or "second_pass"
+            raise VerificationFailed(f"still failing after every retry and redaction: {names}", verdicts)
+        return result, treated, verdicts
+
+    def _redraw(self, work: _Work, pending: set[int], attempt: int) -> None:
+        if not pending:
+            return
+        for instance_id in pending:
+            work.attempts[instance_id] += 1
+        guarded = guard(work.raw, work.instances, min(self.settings.guard_level + attempt, 2))
+        order = work.ordered()
+        under = [work.patches[i.id] for i in order if i.label == "person" and i.id not in pending | _unmade(work)]
+        work.patches |= self._redrawer.redraw(
+            work.image,
+            [i for i in order if i.id in pending],
+            guarded,
+            {i: int(work.rng(i).integers(2**63)) for i in pending},
+            work.evidence.texts,
+            under,
+        )
+
+    def _redact(self, work: _Work) -> None:
+        """Fill what is to be redacted from the surroundings as they are after the redraw."""
+        chosen = [i for i in work.ordered() if work.actions[i.id] == "redacted"]
+        if not chosen:
+            return
+        redrawn = [work.patches[i.id] for i in work.ordered() if work.actions[i.id] == "redrawn"]
+        base, _ = compose(work.image, redrawn)
+        mask = np.zeros(work.image.shape[:2], dtype=bool)
+        for instance in chosen:
+            (x1, y1, x2, y2), inner = treated_region(instance, mask.shape)
+            mask[y1:y2, x1:x2] |= inner
+        filled = redact(base, mask, work.rng(chosen[0].id))
+        for instance in chosen:
+            work.patches[instance.id] = region_patch(filled, instance)
+
+    def _give_up(self, work: _Work, failing: set[int], leaks: Sequence[Instance]) -> None:
+        """Turn failing instances, and faces of failing persons, into redactions; add what the second pass found."""
+        for instance in work.instances:
+            if instance.id in failing or instance.parent in failing:
+                work.actions[instance.id] = "redacted"
+        first = max((i.id for i in work.instances), default=0) + 1
+        added = tuple(replace(leak, id=first + n, parent=None) for n, leak in enumerate(leaks))
+        for instance in added:
+            work.actions[instance.id], work.attempts[instance.id] = "redacted", 0
+        if added:
+            work.instances = (*work.instances, *added)
+            work.evidence = self._verifier.examine(work.image, work.instances)
+
+    def _assess(
+        self, work: _Work, timings: dict[str, float]
+    ) -> tuple[Image, Mask, tuple[Verdict, ...], tuple[Instance, ...]]:
+        with _timed(timings, "blend"), _stage("blend"):
+            result, treated = compose(work.image, [work.patches[i.id] for i in work.ordered()])
+        with _timed(timings, "verify"), _stage("verify"):
+            found = self._targets(self._verifier.find(result))
+            verdicts = self._verifier.check(work.evidence, result, treated, work.actions, found)
+            leaks = self._verifier.leaks(treated, found)
+        return result, treated, verdicts, leaks
+
+
+def _unmade(work: _Work) -> set[int]:
+    return {i.id for i in work.instances if i.id not in work.patches}
+
+
+def _failing(verdicts: Iterable[Verdict]) -> set[int]:
+    return {v.instance_id for v in verdicts if not v.passed and v.instance_id is not None}
+
+
+@contextmanager
+def _timed(timings: dict[str, float], name: str, clock: Callable[[], float] = time.perf_counter) -> Iterator[None]:
+    start = clock()
+    try:
+        yield
+    finally:
+        timings[name] = timings.get(name, 0.0) + clock() - start
+
+
+@contextmanager
+def _stage(name: str) -> Iterator[None]:
+    """Name the stage in errors that a backend did not foresee."""
+    try:
+        yield
+    except AnonymizerError:
+        raise
+    except Exception as error:
+        raise StageError(name, f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,1 @@
+"""Recognising faces and reading text, to prove that neither survives."""

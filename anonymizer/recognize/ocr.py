@@ -1,0 +1,101 @@
+"""PP-OCR through rapidocr, offline."""
+
+from __future__ import annotations
+
+import logging
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from anonymizer.errors import InputError, ModelError
+from anonymizer.types import Image, TextLine, check_image
+
+__all__ = ["RapidOcrReader"]
+
+#: Which file of the models' folder does what.
+FILES = {"Det": "PP-OCRv6_det_small.onnx", "Rec": "PP-OCRv6_rec_small.onnx"}
+
+
+class RapidOcrReader:
+    """Reads lines of text with PP-OCR.
+
+    The files are named explicitly: rapidocr looks up, and if need be downloads, only files that it was not given. Text
+    upside down is not looked for.
+
+    Args:
+        models: Folder with PP-OCR's networks for detection and recognition; None: that of the rapidocr package.
+        text_score: Lowest score of a line, in [0, 1]; 0 also returns what was found but not legible.
+        max_side: Long side in pixels beyond which a picture is shrunk first.
+        min_side: Long side in pixels below which a picture is enlarged first; 0 never enlarges.
+
+    Raises:
+        InputError: A setting out of range.
+        ModelError: A file is missing.
+    """
+
+    def __init__(
+        self, models: Path | None = None, text_score: float = 0.5, max_side: int = 1280, min_side: int = 0
+    ) -> None:
+        if not 0.0 <= text_score <= 1.0:
+            raise InputError(f"text_score: expected a share in [0, 1], got {text_score}")
+        if max_side < 32 or not 0 <= min_side <= max_side:
+            raise InputError(f"max_side, min_side: expected 32 <= max and 0 <= min <= max, got {max_side}, {min_side}")
+        if models is None:
+            models = _packaged()
+        for file in FILES.values():
+            if not (models / file).is_file():
+                raise ModelError(f"ppocr: expected {file} in {models}, found none; run `anonymizer models verify`")
+        from rapidocr import RapidOCR
+
+        self._engine = RapidOCR(
+            params={
+                "Global.log_level": "critical",
+                "Global.text_score": text_score,
+                "Global.use_cls": False,
+                "Global.max_side_len": max_side,
+                "Global.model_root_dir": str(models),
+                "Det.model_path": str(models / FILES["Det"]),
+                "Det.limit_type": "max",
+                "Det.limit_side_len": max_side,
+                "Rec.model_path": str(models / FILES["Rec"]),
+                "EngineConfig.onnxruntime.intra_op_num_threads": os.cpu_count() or 1,
+            }
+        )
+        # rapidocr sets its level when an engine starts; a later engine elsewhere may lower it, ours stays silent.
+        logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
+        self._min_side = min_side
+
+    def read(self, image: Image) -> tuple[TextLine, ...]:
+        """Return the lines found in RGB uint8 (H, W, 3), top to bottom, in its pixels.
+
+        Raises:
+            InputError: The picture has another shape or dtype.
+        """
+        import cv2
+
+        check_image(image)
+        height, width = image.shape[:2]
+        scale = max(self._min_side / max(height, width), 1.0)
+        if scale > 1.0:
+            image = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_CUBIC)
+        read = self._engine(np.ascontiguousarray(image[..., ::-1]))  # RGB -> BGR
+        if read.boxes is None or read.txts is None or read.scores is None:
+            return ()
+        limit = np.array([width, height], dtype=np.float32)
+        return tuple(
+            TextLine(
+                polygon=np.clip(np.asarray(polygon, dtype=np.float32) / np.float32(scale), 0, limit),
+                text=text,
+                score=float(score),
+            )
+            for polygon, text, score in zip(read.boxes, read.txts, read.scores, strict=True)
+        )
+
+
+def _packaged() -> Path:
+    spec = find_spec("rapidocr")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError("ppocr: expected the rapidocr package, it is not installed; run `pip install rapidocr`")
+    return Path(spec.submodule_search_locations[0]) / "models"

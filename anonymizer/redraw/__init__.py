@@ -1,0 +1,1 @@
+"""Redraw: crops, prompts, the diffusion core, and plates with fake text."""

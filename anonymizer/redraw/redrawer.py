@@ -1,0 +1,180 @@
+"""Redraw every instance of a picture: persons from the original, then faces at their own scale, plates with new text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anonymizer.blend import blend, feather
+from anonymizer.geometry import IntBox, integer_box, take
+from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, treated_region
+from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.plates import fake_text, plate_layout, redraw_plate
+from anonymizer.redraw.prompts import random_prompt
+from anonymizer.types import Conditions, Instance
+
+__all__ = ["Painter", "Patch", "Redrawer", "compose", "region_patch"]
+
+
+class Painter(Protocol):
+    """Paints crops; see ``diffusion.DiffusionInpainter``."""
+
+    def paint(self, jobs: Sequence[PaintJob]) -> list[NDArray[np.uint8]]:
+        """Return the painted crops in the order of the jobs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """New pixels for one instance.
+
+    Args:
+        box: Integer xyxy inside the picture.
+        pixels: RGB uint8 (h, w, 3).
+        alpha: float32 (h, w) in [0, 1]; above 0 exactly where the picture may change.
+    """
+
+    box: IntBox
+    pixels: NDArray[np.uint8]
+    alpha: NDArray[np.float32]
+
+
+def region_patch(image: NDArray[np.uint8], instance: Instance) -> Patch:
+    """Return a patch over an instance's treated region that holds the pixels of ``image``.
+
+    The rim that the mask grew by is the feather: alpha is 1 wherever the instance itself lies.
+    """
+    box, mask = treated_region(instance, (image.shape[0], image.shape[1]))
+    x1, y1, x2, y2 = box
+    return Patch(box, image[y1:y2, x1:x2], feather(mask, grow_radius(instance.box) - 1))
+
+
+def compose(image: NDArray[np.uint8], patches: Sequence[Patch]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Lay patches over the original, the first one lowest.
+
+    Given far to near, a nearer instance comes to lie on a farther one: the same as taking the nearer mask away from
+    the farther (arXiv 2406.08249, eq. 2), but without a rim of original pixels between the two.
+
+    Returns:
+        The picture RGB uint8 (H, W, 3), equal to the original outside the patches, and bool (H, W) where it may differ.
+    """
+    out, treated = image.copy(), np.zeros(image.shape[:2], dtype=bool)
+    for patch in patches:
+        x1, y1, x2, y2 = patch.box
+        out[y1:y2, x1:x2] = blend(out[y1:y2, x1:x2], patch.pixels, patch.alpha)
+        treated[y1:y2, x1:x2] |= patch.alpha > 0
+    return out, treated
+
+
+class Redrawer:
+    """Turns instances into patches.
+
+    Args:
+        painter: Paints crops.
+        crops: How crops are cut, by class.
+    """
+
+    def __init__(self, painter: Painter, crops: Mapping[str, CropSetting]) -> None:
+        self._painter = painter
+        self._crops = dict(crops)
+
+    def redraw(
+        self,
+        image: NDArray[np.uint8],
+        instances: Sequence[Instance],
+        conditions: Conditions,
+        seeds: Mapping[int, int],
+        texts: Mapping[int, tuple[str, ...]],
+        under: Sequence[Patch] = (),
+    ) -> dict[int, Patch]:
+        """Return a patch per instance, by id.
+
+        Persons are painted from the original. Faces and plates are painted on top of the persons already redrawn, so
+        that a new face meets its new body and never the old hair.
+
+        Args:
+            image: The original, RGB uint8 (H, W, 3).
+            instances: Persons, faces and plates, far to near.
+            conditions: Guarded depth and edges of the picture.
+            seeds: Seed by instance id.
+            texts: What OCR read on a plate, by instance id; kept out of the result, only its layout is used.
+            under: Patches that lie under faces and plates besides those made here, far to near.
+        """
+        persons = [i for i in instances if i.label == "person"]
+        patches = self._paint(image, persons, conditions, seeds)
+        base, _ = compose(image, [*under, *(patches[i.id] for i in persons)])
+        small = [i for i in instances if i.label != "person"]
+        patches |= self._paint(base, small, conditions, seeds)
+        for instance in small:
+            if instance.label == "license_plate":
+                lines = texts.get(instance.id, ())
+                patches[instance.id] = self._letter(image, instance, patches[instance.id], lines, seeds[instance.id])
+        return patches
+
+    def _paint(
+        self,
+        image: NDArray[np.uint8],
+        instances: Sequence[Instance],
+        conditions: Conditions,
+        seeds: Mapping[int, int],
+    ) -> dict[int, Patch]:
+        windows = [crop_box(i.box, self._crops[i.label]) for i in instances]
+        jobs = [
+            self._job(image, instance, window, conditions, seeds[instance.id])
+            for instance, window in zip(instances, windows, strict=True)
+        ]
+        out = {}
+        for instance, window, painted in zip(instances, windows, self._painter.paint(jobs), strict=True):
+            empty = region_patch(image, instance)
+            size = window[2] - window[0], window[3] - window[1]
+            full = _resize(painted, size)
+            x1, y1, x2, y2 = empty.box
+            pixels = full[y1 - window[1] : y2 - window[1], x1 - window[0] : x2 - window[0]]
+            out[instance.id] = replace(empty, pixels=np.ascontiguousarray(pixels))
+        return out
+
+    def _job(
+        self, image: NDArray[np.uint8], instance: Instance, window: IntBox, conditions: Conditions, seed: int
+    ) -> PaintJob:
+        setting = self._crops[instance.label]
+        size = setting.width, setting.height
+        box, mask = treated_region(instance, (image.shape[0], image.shape[1]))
+        frame = np.zeros((window[3] - window[1], window[2] - window[0]), np.uint8)
+        frame[box[1] - window[1] : box[3] - window[1], box[0] - window[0] : box[2] - window[0]] = mask
+        return PaintJob(
+            image=_resize(take(image, window), size),
+            # Any share of a pixel under the mask is painted: nothing of the original may seep in at the rim.
+            mask=cv2.resize(frame, size, interpolation=cv2.INTER_AREA) > 0
+            if frame.shape[0] > size[1]
+            else cv2.resize(frame, size, interpolation=cv2.INTER_NEAREST) > 0,
+            depth=np.clip(_resize(take(conditions.depth, window), size), 0, 1),
+            edges=np.clip(_resize(take(conditions.edges, window), size), 0, 1),
+            prompt=random_prompt(instance.label, np.random.default_rng(seed)),
+            seed=seed,
+        )
+
+    def _letter(
+        self, image: NDArray[np.uint8], plate: Instance, painted: Patch, lines: tuple[str, ...], seed: int
+    ) -> Patch:
+        """Put fake text on a painted plate."""
+        rng = np.random.default_rng(seed)
+        width, height = (float(v) for v in plate.box[2:] - plate.box[:2])
+        read = max(lines, key=len) if lines else None
+        text = fake_text(read, rng, plate_layout(width / height))
+        pixels, alpha, box = redraw_plate(image, plate, text, rng)
+        x1, y1, x2, y2 = painted.box
+        out = painted.pixels.copy()
+        inner = out[box[1] - y1 : box[3] - y1, box[0] - x1 : box[2] - x1]
+        inner[:] = blend(inner, pixels, alpha)
+        return replace(painted, pixels=out)
+
+
+def _resize(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Resize (h, w) or (h, w, 3) to ``size`` (width, height), without aliasing when it shrinks."""
+    shrinks = array.shape[0] > size[1]
+    return np.asarray(cv2.resize(array, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC))

@@ -1,0 +1,282 @@
+"""The command line: what it accepts, what it prints where, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anonymizer
+import anonymizer.engine
+from anonymizer import cli, weights
+from anonymizer.dataset.annotations import Annotations
+from anonymizer.engine.summary import Progress, Summary
+from anonymizer.errors import InputError, ModelError, StageError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def summary(**changes: Any) -> Summary:
+    plain = Summary(
+        released=2,
+        quarantined=0,
+        failed=0,
+        skipped=1,
+        ignored=0,
+        redrawn={"person": 3, "face": 0},
+        redacted={},
+        seconds=4.0,
+        peak_rss_mb=512.0,
+        paths={"report": "out/report.html"},
+    )
+    return replace(plain, **changes)
+
+
+@dataclass
+class Calls:
+    """What the command line asked for, and what it is to be told."""
+
+    built: dict[str, Any] = field(default_factory=dict)
+    ran: dict[str, Any] = field(default_factory=dict)
+    summary: Summary = field(default_factory=summary)
+    error: Exception | None = None
+
+
+def picture(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Replace the presets and the engine by records of how they were called."""
+    seen = Calls()
+
+    def build(preset: str, **settings: Any) -> str:
+        seen.built = {"preset": preset, **settings}
+        return "the anonymizer"
+
+    def run(anonymizer: str, source: str, output: Path, **settings: Any) -> Summary:
+        assert anonymizer == "the anonymizer"
+        seen.ran = {"source": source, "output": output, **settings}
+        print("noise of a third party")
+        settings["on_progress"](Progress(1, 2, "a.jpg", "released", False))
+        if seen.error:
+            raise seen.error
+        return seen.summary
+
+    monkeypatch.delenv("ANONYMIZER_DEBUG", raising=False)
+    monkeypatch.setattr(anonymizer, "presets", SimpleNamespace(build=build), raising=False)
+    monkeypatch.setattr(anonymizer.engine, "local", SimpleNamespace(run=run), raising=False)
+    monkeypatch.chdir(tmp_path)
+    picture(tmp_path / "in" / "a.jpg")
+    (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}]}')
+    return seen
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    assert "run" in capsys.readouterr().out
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"anonymizer {anonymizer.__version__}\n"
+
+
+def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = "in out --preset sd15 --classes face,license_plate --annotations a.json --people face --seed 7"
+    more = "--device cuda:1 --batch-size 4 --overwrite --accept-noncommercial"
+    assert cli.main(["run", *arguments.split(), *more.split()]) == 0
+    assert calls.built == {
+        "preset": "sd15",
+        "classes": ("face", "license_plate"),
+        "people": "face",
+        "seed": 7,
+        "device": "cuda:1",
+        "batch_size": 4,
+        "accept_noncommercial": True,
+    }
+    calls.ran.pop("on_progress")
+    assert isinstance(calls.ran.pop("annotations"), Annotations)
+    assert calls.ran == {"source": "in", "output": Path("out"), "overwrite": True}
+    captured = capsys.readouterr()
+    assert re.search(r"Released: +2\n", captured.out)
+    assert re.search(r"Redrawn: +3 person\n", captured.out)
+    assert "noise" not in captured.out
+    assert "[1/2] a.jpg: released" in captured.err
+
+
+def test_defaults_leave_the_choice_to_the_preset(calls: Calls) -> None:
+    assert cli.main(["run", "in", "out"]) == 0
+    assert calls.built["preset"] == "embedded"
+    assert calls.built["classes"] is None and calls.built["seed"] is None and calls.built["batch_size"] is None
+    assert calls.built["people"] == "body" and calls.built["accept_noncommercial"] is False
+    assert calls.ran["annotations"] is None and calls.ran["overwrite"] is False
+
+
+def test_json_is_the_only_thing_on_stdout(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "in", "out", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["released"] == 2
+    assert captured.out.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["quarantined", "failed"])
+def test_a_withheld_picture_shows_in_the_exit_code(calls: Calls, kind: str) -> None:
+    calls.summary = summary(**{kind: 1})
+    assert cli.main(["run", "in", "out"]) == 3
+
+
+def test_places_of_results_are_printed(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["run", "in", "out"])
+    assert re.search(r"Report: +out/report.html\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InputError("annotations: not JSON"), 2),
+        (ModelError("model detector: missing"), 1),
+        (StageError("redraw", "out of memory"), 1),
+        (RuntimeError("first line\nsecond line"), 1),
+    ],
+)
+def test_errors_end_in_one_line(calls: Calls, capsys: pytest.CaptureFixture[str], error: Exception, code: int) -> None:
+    calls.error = error
+    assert cli.main(["run", "in", "out", "--json"]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    last = captured.err.splitlines()[-1]
+    assert last.startswith("error: ") and str(error).split("\n")[0] in last
+    assert "Traceback" not in captured.err
+
+
+def test_debug_shows_the_traceback(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANONYMIZER_DEBUG", "1")
+    calls.error = ModelError("missing")
+    with pytest.raises(ModelError):
+        cli.main(["run", "in", "out"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "Missing argument"),
+        (["run", "in", "out", "--nothing"], "No such option"),
+        (["run", "in", "out", "--classes", "person,dog"], "class 'dog' is unknown; expected some of person"),
+        (["run", "in", "out", "--classes", ","], "none given"),
+        (["run", "in", "out", "--people", "hat"], "hat"),
+        (["run", "in", "out", "--seed", "-1"], "'--seed'"),
+        (["run", "in", "out", "--batch-size", "0"], "'--batch-size'"),
+        (["run", "in", "out", "--device", "gpu"], "expected cpu, cuda or cuda:N"),
+        (["models", "fetch", "nothing"], "'nothing' is not in the list"),
+        (["models", "fetch", "centerface"], "nothing to fetch"),
+    ],
+)
+def test_wrong_usage_exits_2_and_does_no_work(
+    calls: Calls, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in " ".join(captured.err.split())
+    assert not calls.built and not calls.ran
+
+
+def test_models_list_names_every_model_with_its_licence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for weight in weights.entries():
+        assert any(line.startswith(weight.id) and weight.licence in line for line in lines)
+    assert cli.main(["models", "list", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["models"]) == len(weights.entries())
+
+
+@pytest.mark.parametrize(("state", "code"), [("ok", 0), ("missing", 1), ("wrong", 1), ("unpinned", 1)])
+def test_models_verify_fails_on_anything_but_a_hub_model_never_fetched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], state: weights.State, code: int
+) -> None:
+    def verify(weight_id: str) -> weights.Status:
+        if weights.entry(weight_id).source == "hub":
+            return weights.Status(weight_id, "missing", None, "fetch it")
+        return weights.Status(weight_id, state if weight_id == "detector" else "ok", Path(), "see here")
+
+    monkeypatch.setattr(weights, "verify", verify)
+    assert cli.main(["models", "verify"]) == code
+    assert f"detector: {state}" in capsys.readouterr().out
+    assert cli.main(["models", "verify", "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["exit_code"] == code
+
+
+@pytest.mark.parametrize(("state", "code"), [("ok", 0), ("missing", 1)])
+def test_doctor_tells_whether_the_embedded_preset_can_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], state: weights.State, code: int
+) -> None:
+    from anonymizer import doctor
+
+    def verify(weight_id: str) -> weights.Status:
+        hub = weights.entry(weight_id).source == "hub"
+        return weights.Status(weight_id, "missing" if hub else state, Path(), "reinstall it")
+
+    monkeypatch.setattr(weights, "verify", verify)
+    monkeypatch.setattr(doctor, "_refusal", lambda weight: None)
+    assert cli.main(["doctor", "--json"]) == code
+    found = json.loads(capsys.readouterr().out)
+    assert found["healthy"] is (code == 0) and found["exit_code"] == code
+    levels = {check["name"]: check["level"] for check in found["checks"] if check["group"] == "presets"}
+    assert levels["embedded"] == ("ok" if code == 0 else "problem")
+    assert levels["sd15"] == "note"
+    assert cli.main(["doctor"]) == code
+    assert "models fetch sd15-inpaint" in capsys.readouterr().out
+
+
+def in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "anonymizer", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+@pytest.mark.parametrize("case", ["missing", "empty", "inside", "annotations", "preset"])
+def test_wrong_paths_exit_2_with_one_line(tmp_path: Path, case: str) -> None:
+    picture(tmp_path / "in" / "a.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.json").write_text("{")
+    source, output = tmp_path / "in", tmp_path / "out"
+    arguments: list[object] = {
+        "missing": [tmp_path / "nowhere", output],
+        "empty": [tmp_path / "empty", output],
+        "inside": [source, source / "out"],
+        "annotations": [source, output, "--annotations", tmp_path / "bad.json"],
+        "preset": [source, output, "--preset", "nothing"],
+    }[case]
+    done = in_a_process("run", *arguments, "--json")
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ")
+    assert not output.exists() and not (source / "out").exists()
+
+
+def test_the_readme_names_every_command_and_option() -> None:
+    import typer
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    command = typer.main.get_command(cli.app)
+    lacking: set[str] = set()
+
+    def walk(name: str, node: Any) -> None:
+        for option in (text for parameter in node.params for text in parameter.opts if text.startswith("--")):
+            if option != "--help" and option not in readme:
+                lacking.add(f"{name} {option}")
+        for child, inner in getattr(node, "commands", {}).items():
+            if f"{name} {child}" not in readme:
+                lacking.add(f"{name} {child}")
+            walk(f"{name} {child}", inner)
+
+    walk("anonymizer", command)
+    assert not lacking

@@ -1,0 +1,59 @@
+"""A fast anonymizer for tests: paints one box in a colour drawn from the key."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from anonymizer.errors import VerificationFailed
+from anonymizer.geometry import full_mask
+from anonymizer.types import Image, Instance, Result, Treatment, Verdict
+
+
+class FakeAnonymizer:
+    """Redraws the upper left quarter, or the given instances, and records its calls."""
+
+    def __init__(self, *, settings_hash: str = "settings", delay_s: float = 0.0) -> None:
+        self.settings_hash = settings_hash
+        self.calls: list[str] = []
+        self.raises: dict[str, BaseException] = {}
+        self.spill = False
+        self._delay_s = delay_s
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"preset": "fake", "models": {"fake": "0" * 64}, "versions": {"anonymizer": "0"}}
+
+    def __call__(self, image: Image, instances: tuple[Instance, ...] | None = None, *, key: str = "") -> Result:
+        self.calls.append(key)
+        time.sleep(self._delay_s)
+        if key in self.raises:
+            raise self.raises[key]
+        height, width = image.shape[:2]
+        if instances is None:
+            h, w = max(height // 2, 1), max(width // 2, 1)
+            box = np.array([0, 0, w, h], np.float32)
+            instances = (Instance(id=1, label="person", box=box, mask=np.ones((h, w), bool), source="fake"),)
+        seed = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()[:8], "big")
+        out, treated = image.copy(), np.zeros((height, width), bool)
+        for instance in instances:
+            treated |= full_mask(instance, (height, width))
+        out[treated] = np.random.default_rng(seed).integers(0, 256, (int(treated.sum()), 3), dtype=np.uint8)
+        if self.spill:
+            out[-1, -1] ^= 255
+        verdicts = tuple(Verdict("pixels_replaced", True, 1.0, 0.5, instance.id) for instance in instances)
+        return Result(
+            image=out,
+            instances=instances,
+            treatments=tuple(Treatment(instance.id, "redrawn", 1) for instance in instances),
+            verdicts=(*verdicts, Verdict("second_pass", True)),
+            treated=treated,
+            provenance={"timings_s": {"redraw": 0.01}},
+        )
+
+
+def rejection() -> VerificationFailed:
+    return VerificationFailed("a face is still recognised", (Verdict("face_distance", False, 0.9, 0.4, 1),))

@@ -1,0 +1,202 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco
+
+from anonymizer.dataset.annotations import read_coco
+from anonymizer.dataset.released import coco_out, released_record, side_path
+from anonymizer.dataset.rle import decode_rle, encode_rle
+from anonymizer.errors import InputError
+from anonymizer.geometry import full_mask
+from anonymizer.types import Result, Treatment, Verdict
+
+SIZE = (60, 80)
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "info": {"year": 2024},
+        "categories": [{"id": 7, "name": "Person"}, {"id": 9, "name": "car", "supercategory": "vehicle"}],
+        "images": [{"id": 5, "file_name": "a/1.png", "width": 80, "height": 60, "weather": "rain", "coco_url": "u"}],
+        "annotations": [
+            {"id": 3, "image_id": 5, "category_id": 7, "bbox": [10, 10, 20, 30], "text": "B-XY 12", "occluded": 1},
+            {"id": 4, "image_id": 5, "category_id": 9, "bbox": [1, 1, 5, 5], "colour": "red"},
+        ],
+    }
+    return base | changes
+
+
+def written(tmp_path: Path, content: Any) -> Path:
+    path = tmp_path / "annotations.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def with_record(**fields: Any) -> dict[str, Any]:
+    return document(annotations=[{"id": 3, "image_id": 5, "category_id": 7} | fields])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12), st.floats(0, 1))
+@settings(max_examples=150, deadline=None)
+def test_run_lengths_agree_with_pycocotools(seed: int, height: int, width: int, density: float) -> None:
+    rng = np.random.default_rng(seed)
+    x1, y1 = int(rng.integers(width)), int(rng.integers(height))
+    x2, y2 = int(rng.integers(x1, width)) + 1, int(rng.integers(y1, height)) + 1
+    mask = rng.random((y2 - y1, x2 - x1)) < density
+    whole = np.zeros((height, width), bool)
+    whole[y1:y2, x1:x2] = mask
+    ours = encode_rle(mask, (x1, y1, x2, y2), (height, width))
+    assert ours["counts"] == coco.encode(np.asfortranarray(whole.astype(np.uint8)))["counts"].decode()
+    back = np.zeros_like(whole)
+    decoded = decode_rle(ours, (height, width), "x")
+    if decoded is not None:
+        (a, b, c, d), inner = decoded
+        back[b:d, a:c] = inner
+    assert np.array_equal(back, whole)
+
+
+@given(st.text(max_size=12) | st.lists(st.integers(-5, 100), max_size=6))
+@settings(max_examples=150, deadline=None)
+def test_damaged_run_lengths_never_pass_silently(counts: Any) -> None:
+    try:
+        decoded = decode_rle({"size": [4, 5], "counts": counts}, (4, 5), "x")
+    except InputError:
+        return
+    assert decoded is None or decoded[1].size <= 20
+
+
+def test_boxes_polygons_and_run_lengths_become_masks(tmp_path: Path) -> None:
+    square = np.zeros(SIZE, np.uint8)
+    square[10:40, 10:30] = 1
+    packed = coco.encode(np.asfortranarray(square))
+    flat = [10 * 60 + 10, 30] + [30, 30] * 19
+    flat.append(60 * 80 - sum(flat))
+    forms: list[Any] = [
+        [],
+        [[10, 10, 30, 10, 30, 40, 10, 40]],
+        {"size": [60, 80], "counts": packed["counts"].decode()},
+        {"size": [60, 80], "counts": flat},
+    ]
+    for form in forms:
+        path = written(tmp_path, with_record(bbox=[10, 10, 20, 30], segmentation=form))
+        found = read_coco(path).instances("a/1.png", SIZE)
+        assert found is not None
+        assert found[0].label == "person"
+        assert np.array_equal(full_mask(found[0], SIZE), square.astype(bool))
+        assert found[0].source == "given"
+
+
+def test_a_face_with_only_a_box_is_an_ellipse(tmp_path: Path) -> None:
+    path = written(tmp_path, with_record(bbox=[10, 10, 20, 30]) | {"categories": [{"id": 7, "name": "face"}]})
+    found = read_coco(path).instances("a/1.png", SIZE)
+    assert found is not None
+    assert not found[0].mask[0, 0]
+    assert found[0].mask.mean() == pytest.approx(np.pi / 4, abs=0.03)
+
+
+def test_a_segmentation_beyond_its_box_is_not_cut(tmp_path: Path) -> None:
+    path = written(tmp_path, with_record(bbox=[20, 20, 4, 4], segmentation=[[10, 10, 30, 10, 30, 40, 10, 40]]))
+    found = read_coco(path).instances("a/1.png", SIZE)
+    assert found is not None
+    assert full_mask(found[0], SIZE)[10:40, 10:30].all()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "JSON"),
+        ("[" * 100_000, "JSON"),
+        ("[]", "object"),
+        (document(images=None), "images"),
+        (document(categories=[{"id": 1}]), "name"),
+        (document(categories=[{"id": 7, "name": "dog"}, {"id": 9, "name": "car"}]), "dog"),
+        (document(annotations=[{"id": 1, "image_id": 99, "category_id": 7, "bbox": [1, 1, 2, 2]}]), "image_id 99"),
+        (document(annotations=[{"id": 1, "image_id": 5, "category_id": 99, "bbox": [1, 1, 2, 2]}]), "category_id 99"),
+        (document(images=document()["images"] * 2), "twice"),
+        (document(images=[{"id": 5, "file_name": "a", "width": 0, "height": 3}]), "width"),
+        (with_record(), "bbox"),
+        (with_record(bbox=[1, 1, float("nan"), 2]), "finite"),
+        (with_record(bbox=[1, 1, 0, 2]), "above 0"),
+        (with_record(bbox=[1, 1, "5", 2]), "finite"),
+        (with_record(bbox=[70, 10, 20, 20]), "outside"),
+        (with_record(bbox=[-30, 10, 20, 20]), "outside"),
+        (with_record(bbox=[80, 10, 1, 1]), "outside"),
+    ],
+)
+def test_malformed_files_are_refused_when_read(tmp_path: Path, content: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        read_coco(written(tmp_path, content))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "words"),
+    [
+        ("text", "polygons or RLE"),
+        ([[1, 2, 3, 4]], "3 points"),
+        ([[1, 2, 3, 4, 5, float("inf")]], "finite"),
+        ([[10, 10, 300, 10, 30, 30]], "outside"),
+        ({"size": [80, 60], "counts": [4800]}, "size"),
+        ({"size": [60, 80], "counts": [1, 2, 3]}, "sum"),
+        ({"size": [60, 80], "counts": [5000, -200]}, "sum"),
+        ({"size": [60, 80], "counts": "~~~"}, "compressed"),
+        ({"size": [60, 80]}, "counts"),
+    ],
+)
+def test_bad_segmentations_are_refused(tmp_path: Path, segmentation: Any, words: str) -> None:
+    annotations = read_coco(written(tmp_path, with_record(bbox=[10, 10, 20, 30], segmentation=segmentation)))
+    with pytest.raises(InputError, match=words):
+        annotations.instances("a/1.png", SIZE)
+
+
+def test_a_picture_of_another_size_is_refused_and_an_unknown_one_has_no_instances(tmp_path: Path) -> None:
+    annotations = read_coco(written(tmp_path, document()).parent)
+    with pytest.raises(InputError, match="60x80"):
+        annotations.instances("a/1.png", (80, 60))
+    assert annotations.instances("other.png", SIZE) is None
+    assert annotations.digest("other.png") is None
+
+
+def test_names_match_by_path_then_by_their_last_part_and_never_twice(tmp_path: Path) -> None:
+    annotations = read_coco(written(tmp_path, document()))
+    assert annotations.image("images/1.png") is annotations.image("a/1.png")
+    annotations.check_names(["a/1.png", "b/2.png"])
+    with pytest.raises(InputError, match="fits both"):
+        annotations.check_names(["a/1.png", "b/1.png"])
+    with pytest.raises(InputError, match="none of"):
+        annotations.check_names(["2.png"])
+
+
+def test_released_annotations_keep_what_was_given_but_what_identifies(tmp_path: Path) -> None:
+    annotations = read_coco(written(tmp_path, document()))
+    image = np.zeros((*SIZE, 3), np.uint8)
+    found = annotations.instances("a/1.png", SIZE)
+    assert found is not None
+    result = Result(image, found, (Treatment(1, "redacted", 3),), (Verdict("x", True),), np.ones(SIZE, bool))
+    side = side_path(tmp_path, "a/1.png")
+    side.parent.mkdir()
+    side.write_text(json.dumps(released_record("a/1.png", result, annotations)))
+    out = json.loads(coco_out(["a/1.png"], tmp_path, annotations))
+    assert out["info"] == {"year": 2024}
+    assert out["images"] == [{"id": 5, "file_name": "a/1.png", "width": 80, "height": 60, "weather": "rain"}]
+    person, car = out["annotations"]
+    assert person["id"] == 3
+    assert person["category_id"] == 7
+    assert (person["action"], person["attempts"], person["source"]) == ("redacted", 3, "given")
+    assert person["occluded"] == 1
+    assert "text" not in person
+    assert person["bbox"] == [10, 10, 20, 30]
+    assert coco.area(person["segmentation"]) == person["area"] == 600
+    assert car == document()["annotations"][1]
+    assert {"id": 7, "name": "Person"} in out["categories"]
+    assert len({category["id"] for category in out["categories"]}) == len(out["categories"])
+
+
+def test_a_missing_side_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="missing or damaged"):
+        coco_out(["a.png"], tmp_path, None)

@@ -1,0 +1,108 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from anonymizer.dataset.inputs import Found, check_collisions, find_inputs
+from anonymizer.errors import InputError
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def names(source: Path | str, output: Path) -> list[str]:
+    return [file.name for file in find_inputs(source, output).files]
+
+
+def test_a_folder_is_searched_in_a_stable_order_without_hidden_and_other_files(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    touch(folder, "b.PNG", "a/2.jpg", "a/1.tiff", "c.txt", "d.json", ".hidden.jpg", ".git/x.jpg", "a/e.webp", "e.bmp")
+    found = find_inputs(folder, tmp_path / "out")
+    assert [file.name for file in found.files] == ["a/1.tiff", "a/2.jpg", "a/e.webp", "b.PNG", "e.bmp"]
+    assert found.ignored == 2
+    assert found.files[0].path == folder / "a/1.tiff"
+
+
+def test_a_file_named_explicitly_is_taken_whatever_its_suffix(tmp_path: Path) -> None:
+    touch(tmp_path, "picture.data")
+    assert names(tmp_path / "picture.data", tmp_path / "out") == ["picture.data"]
+
+
+def test_a_pattern_gives_names_below_its_fixed_part(tmp_path: Path) -> None:
+    touch(tmp_path, "in/x/1.jpg", "in/y/1.jpg", "in/y/2.txt", "in/z.jpg")
+    assert names(f"{tmp_path}/in/*/1.jpg", tmp_path / "out") == ["x/1.jpg", "y/1.jpg"]
+    found = find_inputs(f"{tmp_path}/in/**", tmp_path / "out")
+    assert [file.name for file in found.files] == ["x/1.jpg", "y/1.jpg", "z.jpg"]
+    assert found.ignored == 1
+
+
+def test_output_below_the_folder_of_a_flat_pattern_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "1.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert names("*.jpg", Path("out")) == ["1.jpg"]
+    with pytest.raises(InputError, match="inside INPUT"):
+        find_inputs("**/*.jpg", Path("out"))
+
+
+def test_an_existing_name_with_wildcard_characters_is_no_pattern(tmp_path: Path) -> None:
+    touch(tmp_path, "in/[1].jpg", "in/1.jpg")
+    assert names(f"{tmp_path}/in/[1].jpg", tmp_path / "out") == ["[1].jpg"]
+
+
+@pytest.mark.parametrize("source", ["missing", "missing.jpg", "in/*.gif", "empty", "in/no*"])
+def test_nothing_to_work_on_is_refused(tmp_path: Path, source: str) -> None:
+    touch(tmp_path, "in/1.jpg")
+    touch(tmp_path, "empty/readme.txt")
+    with pytest.raises(InputError, match="INPUT"):
+        find_inputs(str(tmp_path / source), tmp_path / "out")
+
+
+@pytest.mark.parametrize("output", ["in", "in/out", "in/a/../out", "link/out"])
+def test_output_inside_input_is_refused(tmp_path: Path, output: str) -> None:
+    touch(tmp_path, "in/1.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    with pytest.raises(InputError, match="inside INPUT"):
+        find_inputs(tmp_path / "in", tmp_path / output)
+
+
+def test_input_inside_output_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "out/images/1.jpg")
+    with pytest.raises(InputError, match="inside OUTPUT"):
+        find_inputs(tmp_path / "out/images", tmp_path / "out")
+    with pytest.raises(InputError, match="inside OUTPUT"):
+        find_inputs(tmp_path / "out/images/1.jpg", tmp_path / "out")
+
+
+def test_an_unreadable_folder_is_refused_not_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "in/1.jpg", "in/locked/2.jpg")
+    scandir = os.scandir
+
+    def locked(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(InputError, match=r"locked.*Permission denied"):
+        find_inputs(tmp_path / "in", tmp_path / "out")
+
+
+def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+    touch(tmp_path, "in/1.jpg", "other/2.jpg")
+    (tmp_path / "in/loop").symlink_to(tmp_path / "in")
+    found = find_inputs(tmp_path / "in", tmp_path / "out")
+    assert [file.name for file in found.files] == ["1.jpg"]
+    assert found.ignored == 1
+
+
+def test_names_that_differ_in_case_or_unicode_form_collide() -> None:
+    check_collisions([Found(Path("a"), "a.jpg"), Found(Path("b"), "b.jpg")])
+    for other in ("A.JPG", "a.jpg"):
+        with pytest.raises(InputError, match="same file"):
+            check_collisions([Found(Path("a"), "a.jpg"), Found(Path("b"), other)])
+    with pytest.raises(InputError, match="same file"):
+        check_collisions([Found(Path("a"), "\u00e9.jpg"), Found(Path("b"), "e\u0301.jpg")])

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from anonymizer.detect.given import with_given
+from anonymizer.detect.merge import UnionDetector, merge
+from anonymizer.errors import InputError
+from anonymizer.types import Image, Instance
+
+SIZE = (200, 300)
+
+
+def make(label: str, box: list[float], *, score: float = 0.5, id: int = 1, landmarks: bool = False) -> Instance:
+    x1, y1, x2, y2 = np.floor(box[0]), np.floor(box[1]), np.ceil(box[2]), np.ceil(box[3])
+    return Instance(
+        id=id,
+        label=label,
+        box=np.array(box, np.float32),
+        mask=np.ones((int(y2 - y1), int(x2 - x1)), bool),
+        score=score,
+        source="fake",
+        landmarks=np.arange(10, dtype=np.float32).reshape(5, 2) if landmarks else None,
+    )
+
+
+class Fake:
+    def __init__(self, *instances: Instance) -> None:
+        self.instances = instances
+
+    def detect(self, image: Image) -> tuple[Instance, ...]:
+        return self.instances
+
+
+def test_one_face_seen_twice_is_one_with_landmarks_and_both_masks() -> None:
+    (face,) = merge(
+        [make("face", [10, 10, 30, 40], score=0.9), make("face", [8, 12, 30, 42], score=0.4, landmarks=True)], SIZE
+    )
+    assert face.box.tolist() == [8, 10, 30, 42]
+    assert face.score == pytest.approx(0.9)
+    assert face.landmarks is not None
+    assert face.mask.sum() == 20 * 30 + 22 * 30 - 20 * 28
+
+
+def test_a_small_plate_inside_a_large_one_joins_it_but_a_small_person_does_not() -> None:
+    inner, outer = [50, 50, 60, 55], [45, 45, 90, 60]
+    assert len(merge([make("license_plate", inner), make("license_plate", outer)], SIZE)) == 1
+    assert len(merge([make("person", inner), make("person", outer)], SIZE)) == 2
+
+
+def test_classes_never_join() -> None:
+    assert len(merge([make("face", [0, 0, 20, 20]), make("license_plate", [0, 0, 20, 20])], SIZE)) == 2
+
+
+def test_boxes_are_clipped_and_slivers_dropped() -> None:
+    (plate,) = merge([make("license_plate", [-10, 5, 20, 15]), make("face", [298.5, 0, 320, 40])], SIZE)
+    assert plate.box.tolist() == [0, 5, 20, 15]
+    assert plate.mask.shape == (10, 20)
+
+
+def test_order_is_by_class_then_place_and_ids_count_from_one() -> None:
+    mixed = [
+        make("text", [0, 0, 9, 9], id=7),
+        make("face", [100, 0, 120, 20], id=7),
+        make("person", [200, 0, 280, 150], id=7),
+        make("person", [20, 0, 90, 150], id=7),
+    ]
+    for order in (mixed, mixed[::-1]):
+        merged = merge(order, SIZE)
+        assert [(i.id, i.label, float(i.box[0])) for i in merged] == [
+            (1, "person", 20.0),
+            (2, "person", 200.0),
+            (3, "face", 100.0),
+            (4, "text", 0.0),
+        ]
+
+
+def test_a_face_belongs_to_the_smallest_person_around_it() -> None:
+    merged = merge(
+        [
+            make("person", [0, 0, 150, 200]),
+            make("person", [40, 20, 90, 150]),
+            make("face", [50, 25, 70, 50]),
+            make("face", [200, 10, 220, 30]),
+        ],
+        SIZE,
+    )
+    child = next(i for i in merged if i.label == "person" and i.box[0] == 40)
+    faces = [i for i in merged if i.label == "face"]
+    assert {float(f.box[0]): f.parent for f in faces} == {50.0: child.id, 200.0: None}
+
+
+def test_a_face_that_the_mask_misses_belongs_to_the_box() -> None:
+    person = make("person", [0, 0, 100, 200])
+    mask = person.mask.copy()
+    mask[:60] = False
+    merged = merge([replace(person, mask=mask), make("face", [40, 5, 60, 30])], SIZE)
+    assert merged[1].parent == merged[0].id
+
+
+def test_union_detector_joins_detectors_and_drops_other_classes() -> None:
+    detector = UnionDetector(
+        [Fake(make("person", [0, 0, 50, 90]), make("text", [60, 0, 90, 9])), Fake(make("person", [1, 0, 50, 90]))],
+        ("person",),
+    )
+    (person,) = detector.detect(np.zeros((*SIZE, 3), np.uint8))
+    assert person.box.tolist() == [0, 0, 50, 90]
+
+
+def test_union_detector_refuses_unknown_classes_and_no_detector() -> None:
+    with pytest.raises(InputError, match="cat"):
+        UnionDetector([Fake()], ("cat",))
+    with pytest.raises(InputError, match="at least one"):
+        UnionDetector([], ("person",))
+
+
+def test_given_instances_stay_and_missed_ones_are_added() -> None:
+    given = (make("person", [10, 10, 60, 150], score=1.0, id=41),)
+    found = (
+        make("person", [12, 10, 62, 150], id=1),
+        make("person", [150, 10, 190, 150], id=2),
+        replace(make("face", [20, 12, 40, 40], id=3), parent=1),
+        replace(make("face", [160, 12, 180, 40], id=4), parent=2),
+    )
+    out = with_given(found, given)
+    assert [i.id for i in out] == [1, 2, 3, 4]
+    assert out[0].box.tolist() == [10, 10, 60, 150]
+    assert [i.parent for i in out] == [None, None, 1, 2]
+
+
+def test_a_given_face_takes_the_landmarks_found_for_it_but_keeps_its_box() -> None:
+    out = with_given((make("face", [20, 10, 40, 42], landmarks=True),), (make("face", [20, 10, 40, 40], id=5),))
+    assert len(out) == 1
+    assert out[0].landmarks is not None
+    assert out[0].box.tolist() == [20, 10, 40, 40]
+
+
+def test_a_given_box_of_another_class_hides_nothing() -> None:
+    assert len(with_given((make("face", [20, 10, 40, 40]),), (make("person", [20, 10, 40, 40]),))) == 2

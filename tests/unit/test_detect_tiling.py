@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from anonymizer.detect.regions import make_instance, number
+from anonymizer.detect.tiling import TiledDetector, tiles
+from anonymizer.errors import InputError
+from anonymizer.types import Image, Instance
+
+
+class BlobDetector:
+    """Finds bright rectangles at least ``least`` of the picture's long side high: small ones only show in tiles."""
+
+    def __init__(self, least: float) -> None:
+        self.least = least
+        self.seen: list[tuple[int, ...]] = []
+
+    def detect(self, image: Image) -> tuple[Instance, ...]:
+        import cv2
+
+        self.seen.append(image.shape)
+        count, _, stats, _ = cv2.connectedComponentsWithStats((image[..., 0] > 128).astype(np.uint8))
+        found = []
+        for x, y, w, h, _ in stats[1:count]:
+            if h >= self.least * max(image.shape[:2]):
+                box = np.array([x, y, x + w, y + h], np.float32)
+                made = make_instance("person", box, image.shape[:2], score=0.5, source="blob")
+                if made is not None:
+                    found.append(made)
+        return number(found)
+
+
+def picture(*boxes: tuple[int, int, int, int]) -> Image:
+    image = np.zeros((400, 1000, 3), np.uint8)
+    for x1, y1, x2, y2 in boxes:
+        image[y1:y2, x1:x2] = 255
+    return image
+
+
+def found(detector: TiledDetector, image: Image) -> list[list[float]]:
+    return sorted(i.box.tolist() for i in detector.detect(image))
+
+
+@pytest.mark.parametrize("size", [(50, 50), (64, 300), (333, 1000), (97, 65)])
+def test_tiles_cover_the_picture_and_overlap(size: tuple[int, int]) -> None:
+    seen = np.zeros(size, int)
+    columns = set()
+    for x1, y1, x2, y2 in tiles(size, 64, 0.25):
+        assert 0 <= x1 < x2 <= size[1] and 0 <= y1 < y2 <= size[0]
+        seen[y1:y2, x1:x2] += 1
+        columns.add((x1, x2))
+    assert seen.min() >= 1
+    ordered = sorted(columns)
+    assert all(left[1] - right[0] >= 15 for left, right in pairwise(ordered))
+
+
+def test_small_pictures_are_seen_once() -> None:
+    inner = BlobDetector(0.0)
+    TiledDetector(inner, tile=64, min_side=1000).detect(picture())
+    assert inner.seen == [(400, 1000, 3)]
+
+
+def test_small_objects_of_a_large_picture_are_found_once_at_their_place() -> None:
+    small, other = (30, 40, 50, 70), (880, 300, 900, 330)
+    image = picture(small, other)
+    inner = BlobDetector(0.1)
+    assert inner.detect(image) == ()
+    detector = TiledDetector(inner, tile=200, overlap=0.3, min_side=500)
+    assert found(detector, image) == [[float(v) for v in box] for box in (small, other)]
+    assert [i.id for i in detector.detect(image)] == [1, 2]
+
+
+def test_pieces_of_a_large_object_join_the_whole() -> None:
+    detector = TiledDetector(BlobDetector(0.1), tile=200, overlap=0.25, min_side=500)
+    assert found(detector, picture((100, 50, 700, 350))) == [[100.0, 50.0, 700.0, 350.0]]
+
+
+def test_pieces_join_each_other_where_no_view_shows_the_whole() -> None:
+    class TilesOnly(BlobDetector):
+        def detect(self, image: Image) -> tuple[Instance, ...]:
+            return () if image.shape[1] == 1000 else super().detect(image)
+
+    detector = TiledDetector(TilesOnly(0.0), tile=400, overlap=0.25, min_side=500)
+    assert found(detector, picture((200, 100, 560, 180))) == [[200.0, 100.0, 560.0, 180.0]]
+
+
+def test_neighbours_stay_apart() -> None:
+    boxes = [(190, 40, 210, 90), (212, 40, 232, 90), (234, 40, 254, 90)]
+    detector = TiledDetector(BlobDetector(0.0), tile=200, overlap=0.25, min_side=500)
+    assert found(detector, picture(*boxes)) == [[float(v) for v in box] for box in boxes]
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(InputError, match="tile"):
+        TiledDetector(BlobDetector(0), tile=8)
+    with pytest.raises(InputError, match="overlap"):
+        TiledDetector(BlobDetector(0), overlap=1.0)

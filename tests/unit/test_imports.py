@@ -1,0 +1,106 @@
+"""Imports go one way, and what is light stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "anonymizer"
+
+STAGES = ("detect", "condition", "redraw", "verify", "recognize", "dataset")
+#: Unit -> rank: a unit may import units of lower rank only (and itself). Equal ranks never import each other.
+RANKS = {
+    "errors": 0,
+    "geometry": 1,
+    "types": 2,
+    "blend": 3,
+    "quiet": 3,
+    "weights": 3,
+    "hub": 4,
+    **dict.fromkeys(STAGES, 5),
+    "pipeline": 6,
+    "evaluate": 7,
+    "presets": 7,
+    "engine": 8,
+    "doctor": 9,
+    "cli": 10,
+    "__main__": 11,
+}
+#: `Anonymizer.from_preset` reaches up, when called, to what wires it.
+UPWARD = {("pipeline", "presets")}
+HEAVY = {"torch", "onnxruntime", "diffusers", "transformers", "ultralytics", "rapidocr", "dlib", "accelerate"}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if "_embedded" not in path.parts)
+
+
+def unit(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Return dotted names of every import in a module, also those inside functions."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide the direction"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return names
+
+
+def typing_only(tree: ast.AST) -> set[ast.AST]:
+    """Return every node under ``if TYPE_CHECKING``: those imports never run."""
+    guarded: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            guarded |= {inner for statement in node.body for inner in ast.walk(statement)}
+    return guarded
+
+
+def without_typing(tree: ast.Module) -> ast.Module:
+    guarded = typing_only(tree)
+
+    class Strip(ast.NodeTransformer):
+        def visit(self, node: ast.AST) -> ast.AST | None:
+            return None if node in guarded and isinstance(node, ast.Import | ast.ImportFrom) else super().visit(node)
+
+    return Strip().visit(tree)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_go_one_way(path: Path) -> None:
+    here = unit(path)
+    if here == "__init__":
+        pytest.skip("the public namespace gathers names from everywhere")
+    assert here in RANKS, f"{here} has no rank; give it one"
+    for name in imported(without_typing(ast.parse(path.read_text(encoding="utf-8")))):
+        head, _, rest = name.partition(".")
+        there = rest.split(".")[0]
+        # `from anonymizer import X` gives both "anonymizer" and "anonymizer.X"; names of the namespace have no rank.
+        if head != "anonymizer" or there == here or there not in RANKS:
+            continue
+        assert RANKS[there] < RANKS[here] or (here, there) in UPWARD, f"{here} imports {there}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_heavy_packages_are_imported_where_they_are_used(path: Path) -> None:
+    tree = without_typing(ast.parse(path.read_text(encoding="utf-8")))
+    for statement in tree.body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            tops = {name.split(".")[0] for name in imported(statement)}
+            assert not tops & HEAVY, f"line {statement.lineno}: import {tops & HEAVY} inside the function that uses it"
+
+
+@pytest.mark.parametrize("name", ["anonymizer", "anonymizer.cli"])
+def test_importing_loads_nothing_heavy(name: str) -> None:
+    code = f"import {name}, sys; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert not set(done.stdout.split()) & (HEAVY | {"cv2", "scipy", "PIL", "huggingface_hub"})
