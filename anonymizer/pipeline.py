@@ -251,9 +251,10 @@ class Anonymizer:
             return
         redrawn = [work.patches[i.id] for i in work.ordered() if work.actions[i.id] == "redrawn"]
         base, _ = compose(work.image, redrawn)
-        mask = np.zeros(work.image.shape[:2], dtype=bool)
+        size = work.image.shape[0], work.image.shape[1]
+        mask = np.zeros(size, dtype=bool)
         for instance in chosen:
-            (x1, y1, x2, y2), inner = treated_region(instance, mask.shape)
+            (x1, y1, x2, y2), inner = treated_region(instance, size)
             mask[y1:y2, x1:x2] |= inner
         filled = redact(base, mask, work.rng(chosen[0].id))
         for instance in chosen:

@@ -95,8 +95,7 @@ def _wire(
     used = _Weights(accept_noncommercial)
     detect, condition, redraw, verify = (table[key] for key in ("detect", "condition", "redraw", "verify"))
     thresholds = {label: detect[label] for label in DEFAULT_CLASSES}
-    used.path(detect["ocr"])  # checked and recorded; the reader finds its own models in its package
-    reader = RapidOcrReader()
+    reader = RapidOcrReader(used.path(detect["ocr"]))
 
     def tiled(detector: Any) -> TiledDetector:
         return TiledDetector(detector, tile=detect["tile"], min_side=detect["tile_from"])

@@ -78,7 +78,9 @@ def measure_recall(anonymizer: Anonymizer, data: Path) -> None:
     """Print recall at IoU 0.5 of the whole detector and of the own network alone, per pack and class."""
     union = anonymizer._detector
     own = union._detectors[0]
-    print("| pack | class | instances | recall, union | recall, own net | false per picture | mask IoU | s per picture |")
+    print(
+        "| pack | class | instances | recall, union | recall, own net | false per picture | mask IoU | s per picture |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for pack in RECALL_PACKS:
         hits: dict[str, Counter] = defaultdict(Counter)

@@ -133,9 +133,7 @@ def render_plate(text: str, size: tuple[int, int], background: Colour, ink: Colo
     return np.asarray(canvas, np.uint8).copy()
 
 
-def redraw_plate(
-    image: Image, instance: Instance, text: str, rng: np.random.Generator
-) -> tuple[Image, Floats, IntBox]:
+def redraw_plate(image: Image, instance: Instance, text: str, rng: np.random.Generator) -> tuple[Image, Floats, IntBox]:
     """Return the plate with other text, ready to be blended over its box.
 
     Only statistics of the original enter: two colours, a plane of light, sharpness and noise level. What lies inside
@@ -173,7 +171,7 @@ def redraw_plate(
     shaded = np.clip(sharp * light[..., None], 0, 255)
     around = _surroundings(image, instance, box)
     patch = cover[..., None] * shaded + (1 - cover[..., None]) * around
-    noise = rng.normal(0.0, _noise_level(original), (height, width, 1))
+    noise = rng.normal(0.0, _noise_level(image, box), (height, width, 1))
     patch = np.clip(np.rint(patch + noise), 0, 255).astype(np.uint8)
     return patch, instance.mask.astype(np.float32), box
 
@@ -183,15 +181,21 @@ def _glyphs(text: str, height: int, most_width: int) -> Pillow.Image:
     height, most_width = max(height, 4), max(most_width, 4)
     size = max(2 * height, 32)
     font = ImageFont.load_default(size)
-    stroke = max(1, round(0.03 * size))
-    left, top, right, bottom = font.getbbox(text, stroke_width=stroke)
-    drawn = Pillow.new("L", (max(int(right - left), 1), max(int(bottom - top), 1)))
-    ImageDraw.Draw(drawn).text((-left, -top), text, fill=255, font=font, stroke_width=stroke, stroke_fill=255)
-    # Plate types are narrow: squeeze down to 60 %, then make the line lower.
+    stroke, gap = max(1, round(0.02 * size)), round(0.1 * size)
+    # Letter by letter, for plates set their characters wide apart.
+    boxes = [font.getbbox(character, stroke_width=stroke) for character in text]
+    advances = [round(font.getlength(character)) + gap for character in text]
+    top, bottom = int(min(b[1] for b in boxes)), int(max(b[3] for b in boxes))
+    drawn = Pillow.new("L", (max(sum(advances) + 2 * stroke - gap, 1), max(bottom - top, 1)))
+    pen, x = ImageDraw.Draw(drawn), stroke
+    for character, advance in zip(text, advances, strict=True):
+        pen.text((x, -top), character, fill=255, font=font, stroke_width=stroke, stroke_fill=255)
+        x += advance
+    # Plate types are narrow: squeeze down to 55 %, then make the line lower.
     natural = drawn.width * height / drawn.height
     width = min(natural * 0.85, most_width)
-    if width < 0.6 * natural:
-        height = max(round(width / (0.6 * natural) * height), 4)
+    if width < 0.55 * natural:
+        height = max(round(width / (0.55 * natural) * height), 4)
     return drawn.resize((max(round(width), 1), height), Pillow.Resampling.LANCZOS)
 
 
@@ -278,13 +282,21 @@ def _two_colours(original: Image, region: Mask) -> tuple[Colour, Colour]:
         split = float(grey[upper].mean() + grey[~upper].mean()) / 2
     upper = grey > split
     major = upper if upper.mean() >= 0.5 else ~upper
-    background = np.median(sample[major], axis=0)
-    ink = np.median(sample[~major], axis=0) if (~major).any() else background
+    # Pixels between the two are mixtures, on a small plate most of them: take each side's outer half, ink's quarter.
+    toward_light = 1 if major is upper else -1
+    background = _outer(sample[major], grey[major], 0.5, toward_light)
+    ink = _outer(sample[~major], grey[~major], 0.25, -toward_light) if (~major).any() else background
     gap = float(_luminance(ink[None])[0] - _luminance(background[None])[0])
     if abs(gap) < LEAST_CONTRAST:
         darker = float(_luminance(background[None])[0]) > 100
         ink = np.clip(background + (-1 if darker else 1) * 1.5 * LEAST_CONTRAST, 0, 255)
     return _colour(background), _colour(ink)
+
+
+def _outer(colours: Floats, grey: Floats, share: float, direction: int) -> Floats:
+    """Return the median colour of the share (N, 3) that is lightest (direction 1) or darkest (-1)."""
+    most = np.argsort(-direction * grey, kind="stable")[: max(1, round(share * len(grey)))]
+    return np.asarray(np.median(colours[most], axis=0), np.float32)
 
 
 def _colour(values: NDArray[np.floating]) -> Colour:
@@ -311,9 +323,7 @@ def _warp(flat: Image, quad: Floats, size: tuple[int, int]) -> tuple[Floats, Flo
     """Return the flat plate in the quad's perspective, float32 (h, w, 3), and its coverage (h, w) in [0, 1]."""
     height, width = size
     fine = (width * OVERSAMPLING, height * OVERSAMPLING)
-    source = np.array(
-        [[0, 0], [flat.shape[1], 0], [flat.shape[1], flat.shape[0]], [0, flat.shape[0]]], np.float32
-    )
+    source = np.array([[0, 0], [flat.shape[1], 0], [flat.shape[1], flat.shape[0]], [0, flat.shape[0]]], np.float32)
     matrix = cv2.getPerspectiveTransform(source, (quad * OVERSAMPLING).astype(np.float32))
     warped = cv2.warpPerspective(flat, matrix, fine, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     ones = np.ones(flat.shape[:2], np.float32)
@@ -337,7 +347,7 @@ def _match_sharpness(warped: Floats, original: Image, region: Mask) -> Floats:
     if not region.any():
         return warped
     wanted = _sharpness(_luminance(original), region)
-    most = max(0.6, min(region.shape) / 12)  # beyond this the text could not be read
+    most = max(0.5, min(region.shape) / 18)  # beyond this the text could not be read
     for sigma in np.linspace(0.0, most, 9)[1:]:
         if _sharpness(_luminance(warped), region) <= wanted:
             break
@@ -347,15 +357,19 @@ def _match_sharpness(warped: Floats, original: Image, region: Mask) -> Floats:
     return warped
 
 
-def _noise_level(original: Image) -> float:
-    """Return the noise's standard deviation in levels, at most 8.
+def _noise_level(image: Image, box: IntBox) -> float:
+    """Return the noise's standard deviation around a box in levels, at most 6: inside, text would pass for noise.
 
     Source:
-        Immerkaer, Fast noise variance estimation, CVIU 1996; the median instead of the mean, for text is no noise.
+        Immerkaer, Fast noise variance estimation, CVIU 1996; the median instead of the mean, for edges are no noise.
     """
+    ring = max(8, (box[3] - box[1]) // 2)
+    crop = take(image, (box[0] - ring, box[1] - ring, box[2] + ring, box[3] + ring))
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    response = np.abs(cv2.filter2D(_luminance(original), cv2.CV_32F, kernel))
-    return float(min(np.median(response) / (0.6745 * 6), 8.0))
+    response = np.abs(cv2.filter2D(_luminance(crop), cv2.CV_32F, kernel))
+    around = np.ones(response.shape, dtype=bool)
+    around[ring:-ring, ring:-ring] = False
+    return float(min(np.median(response[around]) / (0.6745 * 6), 6.0))
 
 
 def _surroundings(image: Image, instance: Instance, box: IntBox) -> Floats:

@@ -129,34 +129,51 @@ class Trainer(SegmentationTrainer):
         return model
 
 
+def export(weights: Path, out: Path) -> None:
+    """Write the trained network as ONNX with free input size and without suppression (the product does its own)."""
+    made = YOLO(weights).export(format="onnx", dynamic=True, opset=17, simplify=False, device="cpu")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(made, out)
+
+
 def main() -> None:
-    """Train, then export the best weights."""
+    """Train, then export the last weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--backbone", type=Path, required=True)
+    parser.add_argument("--backbone", type=Path, help="torchvision's mobilenet_v2 checkpoint")
     parser.add_argument("--work", type=Path, default=Path("runs/detector"))
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--size", type=int, default=352)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--weights", type=Path, help="start a new schedule from these weights of an earlier run")
+    parser.add_argument("--name", default="run", help="folder of this run inside the work folder")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--export", type=Path, help="only export these weights")
+    parser.add_argument("--out", type=Path, default=Path("models/embedded/detector/detector.onnx"))
     args = parser.parse_args()
 
+    if args.export:
+        export(args.export, args.out)
+        return
     args.work.mkdir(parents=True, exist_ok=True)
     architecture = args.work / "yolo-mobilenet-seg.yaml"
     architecture.write_text(ARCHITECTURE)
-    last = args.work / "run/weights/last.pt"
+    last = args.work / args.name / "weights/last.pt"
     if args.resume:
         YOLO(last).train(resume=True)
+        export(last, args.out)
         return
     config = prepare(args.data, args.work / "data")
     Trainer.backbone = args.backbone
     settings = {
-        "model": str(architecture),
+        "model": str(args.weights or architecture),
         "data": str(config),
         "epochs": args.epochs,
         "imgsz": args.size,
         "batch": args.batch,
+        # One optimiser step a batch: the stock 64 would leave a short run with a quarter of its steps.
+        "nbs": args.batch,
         "device": args.device,
         "workers": 0 if args.device == "cpu" else 12,
         "optimizer": "AdamW",
@@ -169,17 +186,18 @@ def main() -> None:
         "hsv_h": 0.02,
         "val": False,
         "plots": False,
-        "pretrained": False,
+        "pretrained": args.weights is not None,
         "amp": False,
         "cache": "ram",
         "overlap_mask": True,
         "seed": SEED,
         "project": str(args.work.resolve()),
-        "name": "run",
+        "name": args.name,
         "exist_ok": True,
         "save_period": 1,
     }
     Trainer(overrides=settings).train()
+    export(last, args.out)
 
 
 if __name__ == "__main__":

@@ -156,7 +156,9 @@ class Crops:
         return out
 
 
-def predict(nets: nn.ModuleDict, noisy: torch.Tensor, times: torch.Tensor, data: dict[str, torch.Tensor]) -> torch.Tensor:
+def predict(
+    nets: nn.ModuleDict, noisy: torch.Tensor, times: torch.Tensor, data: dict[str, torch.Tensor]
+) -> torch.Tensor:
     """Return the networks' prediction for noisy latents."""
     text = nets["text_encoder"](data["tokens"])[0]
     down, middle = None, None
@@ -180,8 +182,8 @@ def loss_of(
     """Return the velocity loss, counted inside the mask with a little of the outside."""
     full, count = data["full"], len(data["full"])
     noise = torch.randn(full.shape, generator=generator).to(full.device)
-    times = torch.randint(0, 1000, (count,), generator=generator)
-    # Few-step sampling leans on the noisiest steps: draw the very last one more often.
+    times = torch.randint(50, 1000, (count,), generator=generator)
+    # Sampling in about ten steps never visits the last few, and leans on the noisiest: draw that one more often.
     times[torch.rand(count, generator=generator) < 0.15] = 999
     times = times.to(full.device)
     noisy = plan.add_noise(full, noise, times)
@@ -222,7 +224,7 @@ def main() -> None:
     parser.add_argument("--crops", type=Path, default=Path("runs/inpaint"))
     parser.add_argument("--out", type=Path, default=Path("models/embedded/inpaint"))
     parser.add_argument("--minutes", type=float, default=50, help="length of the whole schedule")
-    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
@@ -272,8 +274,8 @@ def main() -> None:
         with torch.no_grad():
             for slow, fast in zip(average.parameters(), nets.parameters(), strict=True):
                 slow.lerp_(fast, 1 - decay)
-        if step % 50 == 0:
-            print(f"step {step} {spent / 60:.1f} min loss {np.mean(losses[-50:]):.4f} rate {rate:.1e}", flush=True)
+        if step % 100 == 0:
+            print(f"step {step} {spent / 60:.1f} min loss {np.mean(losses[-100:]):.4f} rate {rate:.1e}", flush=True)
         if step % 200 == 0:
             state = {"nets": nets.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
             torch.save({**state, "step": step, "spent": time.monotonic() - begun}, checkpoint)

@@ -1,0 +1,161 @@
+import numpy as np
+import pytest
+
+from anonymizer.errors import InputError, StageError
+from anonymizer.types import Instance, TextLine
+from anonymizer.verify import Verifier, VerifySettings
+
+
+class Finds:
+    def __init__(self, *instances: Instance) -> None:
+        self.instances, self.calls = instances, 0
+
+    def detect(self, image):
+        self.calls += 1
+        return self.instances
+
+
+class MeanColour:
+    """A face is whom its mean colour says."""
+
+    threshold = 0.9
+
+    def embed(self, image, box, landmarks):
+        x1, y1, x2, y2 = (int(v) for v in box)
+        colour = image[y1:y2, x1:x2].reshape(-1, 3).mean(axis=0) - 128
+        return (colour / np.linalg.norm(colour)).astype(np.float32)
+
+
+class ReadsBrightness:
+    def read(self, image):
+        text = "KR58WTX" if image.mean() > 128 else "BD47LMN"
+        return (TextLine(np.zeros((4, 2), np.float32), text, 0.9),)
+
+
+def at(number: int, label: str, *box: int) -> Instance:
+    x1, y1, x2, y2 = box
+    return Instance(number, label, np.array(box, np.float32), np.ones((y2 - y1, x2 - x1), bool))
+
+
+PERSON, FACE, PLATE = (
+    at(1, "person", 10, 10, 50, 90),
+    at(2, "face", 20, 12, 40, 36),
+    at(3, "license_plate", 60, 60, 96, 72),
+)
+EVERY = (PERSON, FACE, PLATE)
+
+
+@pytest.fixture
+def original() -> np.ndarray:
+    image = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    image[12:36, 20:40, 0] |= 192
+    image[50:80, 50:100] |= 160
+    return image
+
+
+@pytest.fixture
+def treated() -> np.ndarray:
+    mask = np.zeros((100, 100), bool)
+    for instance in EVERY:
+        x1, y1, x2, y2 = (int(v) for v in instance.box)
+        mask[y1:y2, x1:x2] = True
+    return mask
+
+
+def redraw(original: np.ndarray, treated: np.ndarray) -> np.ndarray:
+    result = original.copy()
+    result[treated] = np.random.default_rng(9).integers(0, 110, (int(treated.sum()), 3), dtype=np.uint8)
+    result[12:36, 20:40, 2] |= 192
+    return result
+
+
+REDRAWN = dict.fromkeys((1, 2, 3), "redrawn")
+
+
+def names(verdicts, failed_only: bool = False) -> list[tuple[str, int | None]]:
+    return [(v.check, v.instance_id) for v in verdicts if not (failed_only and v.passed)]
+
+
+def test_a_good_redraw_passes_every_check_with_one_detection(original, treated):
+    detector = Finds(*EVERY)
+    verifier = Verifier(detector, MeanColour(), ReadsBrightness())
+    evidence = verifier.examine(original, EVERY)
+    verdicts = verifier.check(evidence, redraw(original, treated), treated, REDRAWN)
+    assert names(verdicts) == [
+        ("pixels_replaced", 1),
+        ("class_kept", 1),
+        ("pixels_replaced", 2),
+        ("class_kept", 2),
+        ("face_distance", 2),
+        ("pixels_replaced", 3),
+        ("class_kept", 3),
+        ("plate_text", 3),
+        ("second_pass", None),
+    ]
+    assert names(verdicts, failed_only=True) == [] and detector.calls == 1
+
+
+def test_the_original_itself_fails_wherever_it_can(original, treated):
+    verifier = Verifier(Finds(*EVERY), MeanColour(), ReadsBrightness())
+    verdicts = verifier.check(verifier.examine(original, EVERY), original, treated, REDRAWN)
+    assert names(verdicts, failed_only=True) == [
+        ("pixels_replaced", 1),
+        ("pixels_replaced", 2),
+        ("face_distance", 2),
+        ("pixels_replaced", 3),
+        ("plate_text", 3),
+    ]
+
+
+def test_redacted_instances_need_not_be_found_but_must_not_leak(original, treated):
+    verifier = Verifier(Finds(), MeanColour(), ReadsBrightness())
+    evidence = verifier.examine(original, EVERY)
+    redacted = dict.fromkeys((1, 2, 3), "redacted")
+    verdicts = verifier.check(evidence, redraw(original, treated), treated, redacted)
+    assert all(v.passed for v in verdicts) and not any(v.check == "class_kept" for v in verdicts)
+    leaking = verifier.check(evidence, original, treated, redacted)
+    assert ("face_distance", 2) in names(leaking, failed_only=True)
+    lost = verifier.check(evidence, redraw(original, treated), treated, REDRAWN)
+    assert names(lost, failed_only=True) == [("class_kept", 1), ("class_kept", 2), ("class_kept", 3)]
+
+
+def test_untreated_detections_fail_the_second_pass_and_are_named(original, treated):
+    missed = at(7, "face", 70, 10, 90, 30)
+    verifier = Verifier(Finds(*EVERY, missed))
+    result = redraw(original, treated)
+    found = verifier.find(result)
+    verdicts = verifier.check(verifier.examine(original, EVERY), result, treated, REDRAWN, found)
+    assert names(verdicts, failed_only=True) == [("second_pass", None)]
+    assert verdicts[-1].value == 1.0
+    assert verifier.leaks(treated, found) == (missed,)
+
+
+def test_settings_override_the_embedders_threshold(original, treated):
+    strict = Verifier(Finds(*EVERY), MeanColour(), None, VerifySettings(face_similarity=-1.0))
+    verdicts = strict.check(strict.examine(original, EVERY), redraw(original, treated), treated, REDRAWN)
+    assert names(verdicts, failed_only=True) == [("face_distance", 2)]
+
+
+def test_bad_calls_are_refused(original, treated):
+    verifier = Verifier(Finds(), MeanColour())
+    evidence = verifier.examine(original, EVERY)
+    with pytest.raises(InputError, match="ids \\[3\\]"):
+        verifier.check(evidence, original, treated, {1: "redrawn", 2: "redrawn"})
+    with pytest.raises(InputError, match="size"):
+        verifier.check(evidence, original[:50], treated, REDRAWN)
+    with pytest.raises(InputError, match="duplicates"):
+        verifier.examine(original, (PERSON, PERSON))
+
+
+def test_a_broken_embedding_is_an_error_not_a_pass(original):
+    class Broken(MeanColour):
+        def embed(self, image, box, landmarks):
+            return np.full(3, np.nan, np.float32)
+
+    with pytest.raises(StageError, match="finite"):
+        Verifier(Finds(), Broken()).examine(original, EVERY)
+
+
+def test_evidence_does_not_print_what_identifies(original):
+    verifier = Verifier(Finds(), MeanColour(), ReadsBrightness())
+    assert "KR58WTX" not in repr(verifier.examine(original, EVERY))
