@@ -135,7 +135,8 @@ def dilate(mask: Mask, radius: int) -> Mask:
         return mask.copy()
     out = mask.copy()
     height, width = mask.shape
-    for dy in range(-radius, radius + 1):
+    reach_y = min(radius, height - 1)
+    for dy in range(-reach_y, reach_y + 1):
         reach = int(np.sqrt(radius * radius - dy * dy))
         rows = mask[max(-dy, 0) : height - max(dy, 0)]
         grown = rows.copy()

@@ -89,10 +89,12 @@ class GroundPlaneDepth:
         rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
         centres = (np.arange(rows, dtype=np.float32) + 0.5) * (height / rows)
         depth = np.repeat(_ground(centres, horizon, height)[:, None], columns, axis=1)
-        contact = {i.id: self._contact(i, horizon, height) for i in instances}
+        # Room is left up to 1, so that even the nearest keep their relief and faces stand before their persons.
+        most = 1.0 - 1.5 * self.relief - FACE_STEP
+        contact = {i.id: min(self._contact(i, horizon, height), most) for i in instances}
         for instance in instances:
             if instance.label == "face" and instance.parent in contact:
-                contact[instance.id] = contact[instance.parent] + FACE_STEP
+                contact[instance.id] = contact[instance.parent] + self.relief / 2 + FACE_STEP
         # A face without a known person would stand at its chin; it is still painted after what is farther.
         for instance in sorted(instances, key=lambda i: contact[i.id]):
             self._paint(depth, instance, contact[instance.id], (height, width))
@@ -123,7 +125,7 @@ class GroundPlaneDepth:
             return
         # The frame's border counts as outside, or a mask that fills its box would have no relief.
         distance = cv2.distanceTransform(np.pad(small, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
-        value = min(base, 1.0 - self.relief) + self.relief * distance / float(distance.max())
+        value = base + self.relief * distance / float(distance.max())
         picture, local = paste_window((left, top, right, bottom), (rows, columns))
         inside = small[local] > 0
         depth[picture][inside] = value[local][inside]

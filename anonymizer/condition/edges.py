@@ -31,9 +31,7 @@ class EdgeNet:
         ModelError: The file cannot be loaded or its input or output has another name.
     """
 
-    def __init__(
-        self, path: Path, max_side: int = 1024, providers: Sequence[str] = ("CPUExecutionProvider",)
-    ) -> None:
+    def __init__(self, path: Path, max_side: int = 1024, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
         import onnxruntime
 
         try:
@@ -45,7 +43,10 @@ class EdgeNet:
             ) from error
         names = [i.name for i in self._session.get_inputs()], [o.name for o in self._session.get_outputs()]
         if names[0] != ["image"] or "edge" not in names[1]:
-            raise ModelError(f"edges: expected input 'image' and output 'edge' in {path}, got {names[0]} and {names[1]}")
+            raise ModelError(
+                f"edges: expected input 'image' and output 'edge' in {path}, got {names[0]} and {names[1]}; "
+                "fetch the weights again"
+            )
         self.max_side = max_side
 
     def detect(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:

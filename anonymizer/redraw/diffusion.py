@@ -85,17 +85,26 @@ class DiffusionInpainter:
 
         # diffusers builds these modules on first use, so a checker cannot see their names.
         diffusers: Any = importlib.import_module("diffusers")
+        # A folder saved with two ControlNets names this module; diffusers accepts it only once it is imported.
+        several: Any = importlib.import_module("diffusers.models.controlnets.multicontrolnet")
 
+        # Their loading bars would write over ours.
+        for library in ("diffusers", "transformers"):
+            importlib.import_module(f"{library}.utils.logging").disable_progress_bar()
         self._torch = torch
         self.settings = settings
         if settings.device.startswith("cuda") and not torch.cuda.is_available():
             raise ModelError(f"device {settings.device!r}: no CUDA device is available; use --device cpu")
         dtype = torch.float16 if settings.device.startswith("cuda") else torch.float32
-        local = {"torch_dtype": dtype, "use_safetensors": True, "local_files_only": True}
+        local = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
         try:
             controls = [diffusers.ControlNetModel.from_pretrained(path, **local) for path in controlnets]
             pipeline = diffusers.StableDiffusionControlNetInpaintPipeline.from_pretrained(
-                folder, controlnet=controls, safety_checker=None, requires_safety_checker=False, **local
+                folder,
+                controlnet=several.MultiControlNetModel(controls),
+                safety_checker=None,
+                requires_safety_checker=False,
+                **local,
             )
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from anonymizer.errors import InputError
-from anonymizer.geometry import IntBox, clip_box, integer_box, take
+from anonymizer.geometry import IntBox, box_iou, clip_box, integer_box, take
 from anonymizer.types import Instance, check_image
 
 __all__ = ["fake_text", "plate_layout", "plate_quad", "redraw_plate", "render_plate"]
@@ -27,6 +27,8 @@ LETTERS = "".join(c for c in string.ascii_uppercase if c not in "IOQ")
 TWO_LINES = 1.4
 #: Rendering is done this many times larger than the plate in the picture, then reduced.
 OVERSAMPLING = 4
+#: Least fit of corners found to the plate's box, see ``_fit``; below it, the box itself is the better guess.
+LEAST_FIT = 0.5
 #: Least difference in luminance between ink and background, in levels: fake text must look like text.
 LEAST_CONTRAST = 50.0
 
@@ -79,27 +81,30 @@ def plate_quad(image: Image, instance: Instance) -> Floats:
     """
     box = integer_box(clip_box(instance.box, (image.shape[0], image.shape[1])))
     width, height = box[2] - box[0], box[3] - box[1]
-    pad = max(2, round(0.08 * height))
+    pad = max(3, round(0.2 * height))
     frame = box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad
     grey = cv2.cvtColor(np.ascontiguousarray(take(image, frame)), cv2.COLOR_RGB2GRAY)
-    expected = np.array([[pad, pad], [pad + width, pad], [pad + width, pad + height], [pad, pad + height]], np.float32)
-    best, best_overlap = None, 0.6
-    for inverted in (False, True):
-        mode = cv2.THRESH_BINARY_INV if inverted else cv2.THRESH_BINARY
-        _, light = cv2.threshold(grey, 0, 255, mode | cv2.THRESH_OTSU)
+    expected = np.array([pad, pad, pad + width, pad + height], np.float32)
+    best, best_fit = None, LEAST_FIT
+    for mode in (cv2.THRESH_BINARY, cv2.THRESH_BINARY_INV):
+        _, standing_out = cv2.threshold(grey, 0, 255, mode | cv2.THRESH_OTSU)
         # Characters are holes in the plate: close them along the line of text.
         kernel = np.ones((max(3, height // 6) | 1, max(3, height // 3) | 1), np.uint8)
-        closed = cv2.morphologyEx(light, cv2.MORPH_CLOSE, kernel)
-        contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        # Room around the crop, or closing would draw everything near its border out to it.
+        room = kernel.shape[0]
+        roomy = np.pad(standing_out, room)
+        closed = cv2.morphologyEx(roomy, cv2.MORPH_CLOSE, kernel)[room:-room, room:-room]
+        contours, _ = cv2.findContours(np.ascontiguousarray(closed), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         for contour in contours:
+            x, y, across, down = cv2.boundingRect(contour)
+            touching = (x == 0) + (y == 0) + (x + across == grey.shape[1]) + (y + down == grey.shape[0])
+            if touching > 2:  # what surrounds the plate
+                continue
             for corners in _four_corners(contour):
-                overlap = _overlap(corners, expected, grey.shape[:2])
-                if overlap > best_overlap and _plausible(corners):
-                    best, best_overlap = corners, overlap
-    if best is not None:
-        quad = best + np.array([frame[0], frame[1]], np.float32)
-    else:
-        quad = _mask_quad(instance, box)
+                fit = _fit(corners, contour, expected)
+                if fit > best_fit and _plausible(corners):
+                    best, best_fit = corners, fit
+    quad = _mask_quad(instance, box) if best is None else best + np.array(frame[:2], np.float32)
     return np.clip(quad, [0, 0], [image.shape[1], image.shape[0]]).astype(np.float32)
 
 
@@ -223,7 +228,7 @@ def _ordered(corners: Floats) -> Floats:
 
 
 def _plausible(corners: Floats) -> bool:
-    """Return whether corners (4, 2) can be a plate: wide enough, about a parallelogram, tilted by at most 35 degrees."""
+    """Return whether corners (4, 2) can be a plate: about a parallelogram, at least 4 pixels high, tilt up to 35°."""
     edges = np.roll(corners, -1, axis=0) - corners
     lengths = np.linalg.norm(edges, axis=1)
     if lengths.min() < 4:
@@ -233,13 +238,17 @@ def _plausible(corners: Floats) -> bool:
         lengths[1], lengths[3]
     )
     tilt = np.degrees(np.abs(np.arctan2(edges[0, 1], edges[0, 0])))
-    return bool(alike and tilt <= 35 and 0.8 <= wide / high <= 8)
+    # Sides lean by as much as the plate is rolled; more than that is a corner found wrongly, and italic text.
+    lean = np.degrees(np.arctan2(np.abs(edges[[1, 3], 0]), np.abs(edges[[1, 3], 1]))).max()
+    return bool(alike and tilt <= 35 and lean <= tilt + 5 and 0.8 <= wide / high <= 8)
 
 
-def _overlap(corners: Floats, expected: Floats, size: tuple[int, int]) -> float:
-    """Return the IoU of a candidate with the box it should fill."""
-    a, b = _filled(corners, size), _filled(expected, size)
-    return float((a & b).sum()) / max(int((a | b).sum()), 1)
+def _fit(corners: Floats, contour: NDArray[np.int32], expected: Floats) -> float:
+    """Return how well corners (4, 2) fit in [0, 1]: their upright box to the one expected, and they to the contour."""
+    upright = np.concatenate([corners.min(axis=0), corners.max(axis=0) + 1]).astype(np.float32)
+    inner, outer = cv2.contourArea(contour), cv2.contourArea(corners)
+    filled = min(inner, outer) / max(inner, outer, 1.0)
+    return float(box_iou(upright[None], expected[None])[0, 0]) * filled
 
 
 def _mask_quad(instance: Instance, box: IntBox) -> Floats:
@@ -269,7 +278,7 @@ def _luminance(pixels: NDArray[np.number]) -> Floats:
 
 
 def _two_colours(original: Image, region: Mask) -> tuple[Colour, Colour]:
-    """Return the plate's background and ink: the larger and smaller of two clusters of colour, kept apart."""
+    """Return the plate's background and ink: the main one of two clusters of colour and the other, kept apart."""
     pixels = original[region] if region.any() else original.reshape(-1, 3)
     sample = pixels[:: max(1, len(pixels) // 4096)].astype(np.float32)
     grey = _luminance(sample)
@@ -281,7 +290,8 @@ def _two_colours(original: Image, region: Mask) -> tuple[Colour, Colour]:
             break
         split = float(grey[upper].mean() + grey[~upper].mean()) / 2
     upper = grey > split
-    major = upper if upper.mean() >= 0.5 else ~upper
+    # Most plates are light, and a dark frame may lie within the corners: dark ones must be clearly dark.
+    major = upper if upper.mean() >= 0.35 else ~upper
     # Pixels between the two are mixtures, on a small plate most of them: take each side's outer half, ink's quarter.
     toward_light = 1 if major is upper else -1
     background = _outer(sample[major], grey[major], 0.5, toward_light)
@@ -346,7 +356,8 @@ def _match_sharpness(warped: Floats, original: Image, region: Mask) -> Floats:
     """Return the warped plate blurred until it is no sharper than the original."""
     if not region.any():
         return warped
-    wanted = _sharpness(_luminance(original), region)
+    # The figure saturates where text is crisp, so a tenth above still counts as equal.
+    wanted = 1.1 * _sharpness(_luminance(original), region)
     most = max(0.5, min(region.shape) / 18)  # beyond this the text could not be read
     for sigma in np.linspace(0.0, most, 9)[1:]:
         if _sharpness(_luminance(warped), region) <= wanted:

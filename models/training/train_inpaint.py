@@ -204,7 +204,7 @@ def save(nets: nn.ModuleDict, tokenizer: CLIPTokenizer, out: Path) -> None:
     scheduler().save_pretrained(out / "scheduler")
     index = {
         "_class_name": "StableDiffusionControlNetInpaintPipeline",
-        "controlnet": ["diffusers.pipelines.controlnet.multicontrolnet", "MultiControlNetModel"],
+        "controlnet": ["diffusers.models.controlnets.multicontrolnet", "MultiControlNetModel"],
         "feature_extractor": [None, None],
         "image_encoder": [None, None],
         "requires_safety_checker": False,

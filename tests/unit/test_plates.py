@@ -73,7 +73,7 @@ def test_rendering_has_both_colours_and_fits_long_text():
     assert plate.shape == (40, 120, 3)
     assert (plate == (250, 206, 66)).all(axis=2).mean() > 0.2
     assert (plate == (10, 20, 30)).all(axis=2).any()
-    assert (plate[:, :2] == (250, 206, 66)).all()
+    assert (plate[:, 0] == (250, 206, 66)).all()
     two = render_plate("ABC\n123", (80, 100), (255, 255, 255), (0, 0, 0))
     dark = (two < 128).all(axis=2)[8:-8, 8:-8].any(axis=1)
     assert np.diff(dark.astype(int)).tolist().count(1) >= 1 and not dark.all()

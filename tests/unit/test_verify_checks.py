@@ -61,9 +61,9 @@ def test_only_the_feathered_rim_is_left_out():
     result = paste(textured(0), textured(1), core)
     ring = MASK & ~core
     assert not pixels_replaced(textured(0), result, ring).passed
-    assert pixels_replaced(textured(0), result, MASK, feather=4).value < pixels_replaced(
-        textured(0), result, MASK
-    ).value
+    assert (
+        pixels_replaced(textured(0), result, MASK, feather=4).value < pixels_replaced(textured(0), result, MASK).value
+    )
     # A mask thinner than its feather is judged whole.
     assert not pixels_replaced(textured(0), textured(0), ring, feather=9).passed
 
