@@ -25,29 +25,22 @@ def feather(mask: NDArray[np.bool_], width: int) -> NDArray[np.float32]:
     return np.minimum(distance_inside(mask, width + 1) / (width + 1), 1.0).astype(np.float32)
 
 
-def blend(
-    base: NDArray[np.uint8],
-    patch: NDArray[np.uint8],
-    alpha: NDArray[np.float32],
-    occluder: NDArray[np.bool_] | None = None,
-) -> NDArray[np.uint8]:
-    """Lay a patch over a base: ``alpha * patch + (1 - alpha) * base``, nothing where an occluder stands.
+def blend(base: NDArray[np.uint8], patch: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Lay a patch over a base: ``alpha * patch + (1 - alpha) * base``.
 
     Args:
         base: uint8 (H, W, 3).
         patch: uint8 (H, W, 3).
-        alpha: float32 (H, W) in [0, 1].
-        occluder: bool (H, W), pixels of nearer objects that keep the base, or None.
+        alpha: float32 (H, W) in [0, 1]; 0 where a nearer object stands that keeps its pixels.
 
     Returns:
-        uint8 (H, W, 3), bit for bit equal to the base where alpha is 0 or an occluder stands.
+        uint8 (H, W, 3), bit for bit equal to the base where alpha is 0.
 
     Source:
         arXiv 2406.08249, eq. 2.
     """
-    weight = alpha if occluder is None else np.where(occluder, np.float32(0), alpha)
-    mixed = np.rint(weight[..., None] * patch + (1 - weight[..., None]) * base).astype(np.uint8)
+    mixed = np.rint(alpha[..., None] * patch + (1 - alpha[..., None]) * base).astype(np.uint8)
     out = base.copy()
-    inside = weight > 0
+    inside = alpha > 0
     out[inside] = mixed[inside]
     return out

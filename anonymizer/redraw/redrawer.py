@@ -51,7 +51,12 @@ def region_patch(image: NDArray[np.uint8], instance: Instance) -> Patch:
     """
     box, mask = treated_region(instance, (image.shape[0], image.shape[1]))
     x1, y1, x2, y2 = box
-    return Patch(box, image[y1:y2, x1:x2], feather(mask, grow_radius(instance.box) - 1))
+    height, width = image.shape[:2]
+    # The box ends with the mask: show where that is a rim and where only the picture ends.
+    pad = ((int(y1 > 0), int(y2 < height)), (int(x1 > 0), int(x2 < width)))
+    alpha = feather(np.pad(mask, pad), grow_radius(instance.box) - 1)
+    inner = alpha[pad[0][0] : alpha.shape[0] - pad[0][1], pad[1][0] : alpha.shape[1] - pad[1][1]]
+    return Patch(box, image[y1:y2, x1:x2], inner)
 
 
 def compose(image: NDArray[np.uint8], patches: Sequence[Patch]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

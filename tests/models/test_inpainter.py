@@ -1,0 +1,121 @@
+"""The diffusion core: with random weights of the true classes, and with the embedded weights."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anonymizer import weights
+from anonymizer.errors import ModelError
+from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
+
+SETTINGS = DiffusionSettings(num_inference_steps=2, guidance_scale=1.0, controlnet_conditioning_scale=(1.0, 1.0))
+
+
+def job(seed: int, size: tuple[int, int] = (64, 32), hidden: int = 0, prompt: str = "a person") -> PaintJob:
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    mask = np.zeros(size, bool)
+    mask[8:-8, 8:-8] = True
+    image[mask] = hidden
+    zeros = np.zeros(size, np.float32)
+    return PaintJob(image, mask, zeros, zeros, prompt, seed)
+
+
+@pytest.fixture(scope="module")
+def random_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline of the class and layout of SD 1.5, reduced and untrained, saved as the hub has it: one ControlNet
+    folder each, beside the pipeline."""
+    torch, diffusers = importlib.import_module("torch"), importlib.import_module("diffusers")
+    transformers = importlib.import_module("transformers")
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("sd15")
+    blocks = {
+        "block_out_channels": (32, 64),
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "cross_attention_dim": 32,
+    }
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=16, in_channels=9, up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), **blocks
+    )
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(weights.path("inpaint") / "tokenizer")
+    text = transformers.CLIPTextModel(
+        transformers.CLIPTextConfig(
+            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=37, num_hidden_layers=2,
+            num_attention_heads=4, max_position_embeddings=77, projection_dim=32,
+        )
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=(32, 64), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4,
+    )  # fmt: skip
+    pipeline = diffusers.StableDiffusionInpaintPipeline(
+        vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=diffusers.UniPCMultistepScheduler(steps_offset=1),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.save_pretrained(folder / "pipeline")
+    for name in ("depth", "softedge"):
+        control = diffusers.ControlNetModel(in_channels=4, conditioning_embedding_out_channels=(16, 32), **blocks)
+        control.save_pretrained(folder / name)
+    return folder
+
+
+def load(folder: Path, settings: DiffusionSettings = SETTINGS) -> DiffusionInpainter:
+    return DiffusionInpainter(folder / "pipeline", (folder / "depth", folder / "softedge"), settings)
+
+
+def test_a_hub_shaped_pipeline_loads_and_paints(random_folder: Path) -> None:
+    guided = DiffusionSettings(2, 7.5, (0.7, 0.1), negative_prompt="blurry", batch_size=2)
+    painted = load(random_folder, guided).paint([job(1), job(2), job(3, (32, 64))])
+    assert [p.shape for p in painted] == [(64, 32, 3), (64, 32, 3), (32, 64, 3)]
+    assert all(p.dtype == np.uint8 for p in painted)
+
+
+def test_seed_decides_and_what_lies_under_the_mask_does_not(random_folder: Path) -> None:
+    painter = load(random_folder)
+    (first,), (same,), (other,) = (painter.paint([job(n)]) for n in (1, 1, 2))
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
+    (hidden,) = painter.paint([job(1, hidden=255)])
+    assert np.array_equal(first, hidden)
+
+
+def test_batches_give_what_single_jobs_give(random_folder: Path) -> None:
+    painter = load(random_folder)
+    together = painter.paint([job(1), job(2)])
+    alone = [painter.paint([job(n)])[0] for n in (1, 2)]
+    for a, b in zip(together, alone, strict=True):
+        assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
+
+
+def test_a_folder_without_pipeline_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="expected a diffusers inpainting pipeline"):
+        DiffusionInpainter(tmp_path, (tmp_path, tmp_path), SETTINGS)
+
+
+def test_a_device_that_is_not_there_is_refused(random_folder: Path) -> None:
+    torch = importlib.import_module("torch")
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(ModelError, match="no CUDA device"):
+        load(random_folder, DiffusionSettings(2, 1.0, (1.0, 1.0), device="cuda"))
+
+
+def test_the_embedded_inpainter_paints_what_it_was_told() -> None:
+    folder = weights.path("inpaint")
+    settings = DiffusionSettings(10, 1.0, (1.0, 1.0))
+    painter = DiffusionInpainter(folder, (folder / "controlnet", folder / "controlnet_1"), settings)
+    size = (192, 96)
+    image = np.full((*size, 3), 150, np.uint8)
+    mask = np.zeros(size, bool)
+    mask[20:180, 25:70] = True
+    depth, edges = mask * np.float32(0.6), np.zeros(size, np.float32)
+    words = ("a person, white top, white bottom", "a person, black top, black bottom")
+    white, black = painter.paint([PaintJob(image, mask, depth, edges, text, 1) for text in words])
+    assert white[mask].mean() > black[mask].mean() + 20
+    # The picture around the mask comes back as it was, within what the autoencoder loses.
+    assert np.abs(white[~mask].astype(float) - 150).mean() < 15

@@ -1,0 +1,216 @@
+"""The pipeline with fake stages: retries, redaction, second pass, quarantine, determinism."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from anonymizer.errors import InputError, StageError, VerificationFailed
+from anonymizer.geometry import full_mask
+from anonymizer.pipeline import Anonymizer, Settings
+from anonymizer.redraw.crops import CropSetting
+from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.redrawer import Redrawer
+from anonymizer.types import Image, Instance
+from anonymizer.verify.verifier import Verifier
+
+SIZE = (96, 128)
+CROPS = {name: CropSetting(32, 32, 0.2) for name in ("person", "face", "license_plate")}
+
+
+def instance(n: int, label: str, box: tuple[int, int, int, int], parent: int | None = None) -> Instance:
+    x1, y1, x2, y2 = box
+    return Instance(n, label, np.array(box, np.float32), np.ones((y2 - y1, x2 - x1), bool), 0.9, "fake", parent)
+
+
+PERSON = instance(1, "person", (20, 20, 50, 80))
+FACE = instance(2, "face", (28, 22, 42, 40), parent=1)
+
+
+class Detector:
+    """Finds what it is told to, depending on the picture."""
+
+    def __init__(self, find: Callable[[Image], Sequence[Instance]]) -> None:
+        self.find = find
+
+    def detect(self, image: Image) -> tuple[Instance, ...]:
+        return tuple(self.find(image))
+
+
+class Flat:
+    """Depth and edges of nothing."""
+
+    def estimate(self, image: Image, instances: tuple[Instance, ...]) -> np.ndarray:
+        return np.zeros(image.shape[:2], np.float32)
+
+    def detect(self, image: Image) -> np.ndarray:
+        return np.zeros(image.shape[:2], np.float32)
+
+
+class Painter:
+    """Paints noise that depends on the seed alone, and remembers its jobs."""
+
+    def __init__(self) -> None:
+        self.jobs: list[PaintJob] = []
+
+    def paint(self, jobs: Sequence[PaintJob]) -> list[np.ndarray]:
+        self.jobs += jobs
+        return [np.random.default_rng(job.seed).integers(0, 256, job.image.shape, dtype=np.uint8) for job in jobs]
+
+
+def picture() -> Image:
+    return np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+
+
+def build(find: Callable[[Image], Sequence[Instance]], painter: Painter | None = None, **changes: object) -> Anonymizer:
+    settings = {
+        "classes": ("person", "face", "license_plate"),
+        "people": "body",
+        "seed": 3,
+        "attempts": 2,
+        "guard_level": 1,
+        "least_side": {"person": 10, "face": 6, "license_plate": 4},
+    }
+    detector = Detector(find)
+    return Anonymizer(
+        detector=detector,
+        depth=Flat(),
+        edges=Flat(),
+        redrawer=Redrawer(painter or Painter(), CROPS),
+        verifier=Verifier(detector),
+        settings=Settings(**(settings | changes)),  # type: ignore[arg-type]
+        description={"preset": "fake"},
+    )
+
+
+def test_what_is_found_is_redrawn_and_nothing_else_changes() -> None:
+    image = picture()
+    before = image.copy()
+    result = build(lambda _: [PERSON, FACE])(image)
+    assert [t.action for t in result.treatments] == ["redrawn", "redrawn"]
+    assert [t.attempts for t in result.treatments] == [1, 1]
+    assert all(v.passed for v in result.verdicts)
+    assert np.array_equal(image, before)
+    assert np.array_equal(result.image[~result.treated], image[~result.treated])
+    inside = full_mask(PERSON, SIZE)
+    assert result.treated[inside].all()
+    assert (result.image[inside] == image[inside]).all(axis=1).mean() < 0.01
+
+
+def test_painter_gets_the_original_around_a_person_and_the_new_body_around_a_face() -> None:
+    painter = Painter()
+    image = np.zeros((*SIZE, 3), np.uint8)
+    build(lambda _: [PERSON, FACE], painter)(image)
+    person, face = painter.jobs
+    assert not person.image.any()
+    assert face.image.any()
+
+
+def test_a_redraw_that_is_not_found_again_is_retried_then_redacted() -> None:
+    image = picture()
+    result = build(lambda seen: [PERSON, FACE] if np.array_equal(seen, image) else [])(image)
+    assert [t.action for t in result.treatments] == ["redacted", "redacted"]
+    assert [t.attempts for t in result.treatments] == [2, 2]
+
+
+def test_redacting_a_person_redacts_the_face_too() -> None:
+    image = picture()
+    result = build(lambda seen: [PERSON, FACE] if np.array_equal(seen, image) else [FACE])(image)
+    assert [t.action for t in result.treatments] == ["redacted", "redacted"]
+
+
+def test_retries_use_a_stricter_guard_and_new_seeds() -> None:
+    painter, image = Painter(), picture()
+    build(lambda seen: [PERSON] if np.array_equal(seen, image) else [], painter)(image)
+    first, second = painter.jobs
+    assert first.seed != second.seed
+
+
+def test_what_only_the_second_pass_finds_is_redacted() -> None:
+    image, late = picture(), instance(1, "license_plate", (90, 60, 110, 70))
+
+    def find(seen: Image) -> list[Instance]:
+        return [PERSON] if np.array_equal(seen, image) else [PERSON, late]
+
+    result = build(find)(image)
+    assert [(i.label, t.action) for i, t in zip(result.instances, result.treatments, strict=True)] == [
+        ("person", "redrawn"),
+        ("license_plate", "redacted"),
+    ]
+    assert result.treated[62:68, 92:108].all()
+
+
+def test_a_picture_in_which_more_is_found_each_time_is_given_up() -> None:
+    calls = 0
+
+    def find(_: Image) -> list[Instance]:
+        nonlocal calls
+        calls += 1
+        return [instance(1, "face", (calls * 12, 4, calls * 12 + 10, 14))]
+
+    with pytest.raises(VerificationFailed, match="still failing"):
+        build(find)(picture())
+
+
+def test_small_instances_and_text_are_redacted_at_once() -> None:
+    tiny, text = instance(1, "face", (5, 5, 9, 9)), instance(2, "text", (60, 5, 90, 15))
+    result = build(lambda _: [tiny, text], classes=("face", "text"))(picture())
+    assert [t.action for t in result.treatments] == ["redacted", "redacted"]
+    assert [t.attempts for t in result.treatments] == [0, 0]
+
+
+def test_faces_only_leaves_bodies() -> None:
+    result = build(lambda _: [PERSON, FACE], people="face")(picture())
+    assert [i.label for i in result.instances] == ["face"]
+    assert not result.treated[70:80].any()
+
+
+def test_given_instances_are_used_and_completed() -> None:
+    mine = instance(7, "person", (70, 20, 100, 80))
+    result = build(lambda _: [PERSON, mine])(picture(), instances=[mine])
+    boxes = {tuple(i.box.tolist()) for i in result.instances}
+    assert boxes == {tuple(PERSON.box.tolist()), tuple(mine.box.tolist())}
+
+
+def test_seed_and_key_decide_the_result() -> None:
+    image = picture()
+    first, same = (build(lambda _: [PERSON])(image, key="a").image for _ in range(2))
+    other = build(lambda _: [PERSON])(image, key="b").image
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
+    fresh, again = (build(lambda _: [PERSON], seed=None)(image, key="a").image for _ in range(2))
+    assert not np.array_equal(fresh, again)
+
+
+def test_the_seed_is_never_told() -> None:
+    a, b = build(lambda _: [], seed=3), build(lambda _: [], seed=4)
+    assert a.describe() == b.describe()
+    assert a.settings_hash == b.settings_hash
+    assert a.settings_hash != build(lambda _: [], attempts=3).settings_hash
+
+
+def test_a_picture_without_instances_is_unchanged() -> None:
+    image = picture()
+    result = build(lambda _: [])(image)
+    assert np.array_equal(result.image, image)
+    assert not result.treated.any()
+    assert [v.check for v in result.verdicts] == ["second_pass"]
+
+
+@pytest.mark.parametrize("stage", ["detect", "condition", "redraw"])
+def test_a_stage_that_breaks_is_named_and_nothing_is_returned(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of order")
+
+    target = {"detect": (Detector, "detect"), "condition": (Flat, "estimate"), "redraw": (Painter, "paint")}[stage]
+    monkeypatch.setattr(*target, broken)
+    with pytest.raises(StageError, match=f"{stage}: RuntimeError: out of order"):
+        build(lambda _: [PERSON])(picture())
+
+
+@pytest.mark.parametrize("bad", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)])
+def test_other_arrays_are_refused(bad: np.ndarray) -> None:
+    with pytest.raises(InputError, match="image"):
+        build(lambda _: [])(bad)
