@@ -24,6 +24,9 @@ from anonymizer.verify import checks
 
 __all__ = ["Evidence", "Verifier", "VerifySettings"]
 
+#: A detection with at least this IoU with a redacted face counts as a face that is still there.
+SOME_FACE = 0.2
+
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
@@ -177,19 +180,31 @@ class Verifier:
         if action == "redrawn" and instance.label != "text":
             verdicts.append(checks.class_kept(instance, found, settings.least_iou.get(instance.label)))
         if self.face_embedder is not None and instance.id in evidence.faces:
-            # The same box and landmarks align the result as the original was, the likeliest way to recognise it.
-            now = self._embed(self.face_embedder, result, instance)
-            limit = settings.face_similarity
-            similarity = float(np.dot(evidence.faces[instance.id], now))
-            verdicts.append(
-                checks.face_distance(similarity, self.face_embedder.threshold if limit is None else limit, instance.id)
-            )
+            verdicts.append(self._compare_face(self.face_embedder, evidence, result, instance, action, found))
         if self.ocr is not None and instance.id in evidence.texts:
             readings = self._read(self.ocr, result, instance)
             verdicts.append(
                 checks.plate_text(evidence.texts[instance.id], readings, instance.id, settings.text_similarity)
             )
         return verdicts
+
+    def _compare_face(
+        self,
+        embedder: FaceEmbedder,
+        evidence: Evidence,
+        result: Image,
+        instance: Instance,
+        action: Action,
+        found: Sequence[Instance],
+    ) -> Verdict:
+        limit = self.settings.face_similarity
+        threshold = embedder.threshold if limit is None else limit
+        # A descriptor says nothing about a patch without a face: such patches all lie near the average face.
+        if action == "redacted" and not checks.class_kept(instance, found, SOME_FACE).passed:
+            return Verdict("face_distance", True, None, threshold, instance.id, "no face is found there any more")
+        # The same box and landmarks align the result as the original was, the likeliest way to recognise it.
+        now = self._embed(embedder, result, instance)
+        return checks.face_distance(float(np.dot(evidence.faces[instance.id], now)), threshold, instance.id)
 
     def _read(self, ocr: OCRReader, image: Image, instance: Instance) -> tuple[str, ...]:
         """Return what OCR reads in and around an instance: each line, and all lines joined."""
