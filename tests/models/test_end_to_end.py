@@ -1,0 +1,67 @@
+"""The default preset on photographs that installed packages ship."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from anonymizer import Anonymizer, weights
+from anonymizer.cli import main
+from anonymizer.detect.faces import CenterFaceDetector
+from anonymizer.geometry import full_mask
+
+
+def packaged(package: str, inner: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent / inner
+
+
+@pytest.fixture(scope="module")
+def anonymizer() -> Anonymizer:
+    return Anonymizer.from_preset("embedded", seed=5)
+
+
+@pytest.fixture(scope="module")
+def bus() -> np.ndarray:
+    return np.asarray(Pillow.open(packaged("ultralytics", "assets/bus.jpg")).convert("RGB").resize((540, 720)))
+
+
+def test_every_face_in_a_street_picture_is_treated(anonymizer: Anonymizer, bus: np.ndarray) -> None:
+    result = anonymizer(bus)
+    faces = CenterFaceDetector(weights.path("centerface"), threshold=0.5).detect(bus)
+    assert len(faces) >= 2
+    for face in faces:
+        assert result.treated[full_mask(face, bus.shape[:2])].mean() > 0.95
+    assert np.array_equal(result.image[~result.treated], bus[~result.treated])
+    assert sum(i.label == "person" for i in result.instances) >= 3
+    assert all(verdict.passed for verdict in result.verdicts)
+
+
+def test_the_command_releases_a_clean_file(tmp_path: Path, bus: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    exif = Pillow.Exif()
+    exif.get_ifd(0x8825)[1] = "N"
+    exif[0x010F] = "camera maker"
+    Pillow.fromarray(bus[:, :320]).save(source / "street.jpg", exif=exif, comment=b"who was there")
+    (source / "broken.jpg").write_bytes((source / "street.jpg").read_bytes()[:5000])
+    code = main(["run", str(source), str(tmp_path / "out"), "--seed", "7", "--json"])
+    summary = json.loads(capsys.readouterr().out)
+    assert code == 3
+    assert (summary["released"], summary["failed"], summary["quarantined"]) == (1, 1, 0)
+    made = tmp_path / "out/images/street.jpg"
+    assert not (tmp_path / "out/images/broken.jpg").exists()
+    content = made.read_bytes()
+    assert b"camera maker" not in content and b"who was there" not in content and b"Exif" not in content
+    lines = [json.loads(line) for line in (tmp_path / "out/ledger.jsonl").read_text().splitlines()]
+    assert {line["status"] for line in lines} == {"released", "failed"}
+    # The same command again finds everything done, but tries the broken file again.
+    assert main(["run", str(source), str(tmp_path / "out"), "--seed", "7", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["skipped"] == 1
+    assert made.read_bytes() == content
