@@ -130,7 +130,7 @@ class Conditions:
             array = getattr(self, name)
             if array.dtype != np.float32 or array.ndim != 2:
                 raise InputError(f"{name}: expected float32 (H, W), got {array.dtype} {array.shape}")
-            if array.size and not (0.0 <= float(array.min()) and float(array.max()) <= 1.0):
+            if not ((array >= 0) & (array <= 1)).all():  # NaN is refused, too
                 raise InputError(f"{name}: expected values in [0, 1]")
             object.__setattr__(self, name, _frozen(array))
         if self.depth.shape != self.edges.shape:

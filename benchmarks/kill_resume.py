@@ -62,13 +62,17 @@ def main() -> int:
         bad = [name for name, digest in found.items() if expected.get(name) != digest]
         wrong += len(bad)
         partly += 0 < len(found) < len(expected) - 1
-        print(f"kill {kill + 1}: after {after:.1f} s, {state}, pictures {len(found)}, unexpected {len(bad)}", flush=True)
+        print(
+            f"kill {kill + 1}: after {after:.1f} s, {state}, pictures {len(found)}, unexpected {len(bad)}", flush=True
+        )
         if state == "had finished":
             shutil.rmtree(shaken)
     subprocess.run(command(args.source, shaken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     same = digests(shaken) == expected
-    print(f"undisturbed run {whole:.1f} s, {len(expected)} files; {partly} kills left some pictures finished; "
-          f"unexpected files {wrong}; resumed result {'equal' if same else 'DIFFERENT'}")  # fmt: skip
+    print(
+        f"undisturbed run {whole:.1f} s, {len(expected)} files; {partly} kills left some pictures finished; "
+        f"unexpected files {wrong}; resumed result {'equal' if same else 'DIFFERENT'}"
+    )
     return 0 if same and not wrong and expected else 1
 
 

@@ -85,7 +85,7 @@ def measure_recall(anonymizer: Anonymizer, data: Path) -> None:
     for pack in RECALL_PACKS:
         hits: dict[str, Counter] = defaultdict(Counter)
         overlaps, times, count = [], [], 0
-        for path, annotations in pictures(data, pack, "val"):
+        for path, truths in pictures(data, pack, "val"):
             image = read(path)
             start = time.perf_counter()
             found = {"union": union.detect(image)}
@@ -93,7 +93,7 @@ def measure_recall(anonymizer: Anonymizer, data: Path) -> None:
             found["own"] = own.detect(image)
             count += 1
             for label in CLASSES.values():
-                truth = [a for a in annotations if CLASSES[a["category_id"]] == label]
+                truth = [a for a in truths if CLASSES[a["category_id"]] == label]
                 boxes = np.array([box_of(a) for a in truth], np.float32).reshape(-1, 4)
                 for name, instances in found.items():
                     mine = [i for i in instances if i.label == label]
@@ -111,16 +111,21 @@ def measure_recall(anonymizer: Anonymizer, data: Path) -> None:
         for label, c in hits.items():
             if c["all"]:
                 mask = f"{np.mean(known):.2f}" if label == "person" and known else ""
-                print(f"| {pack} | {label} | {c['all']} | {c['union'] / c['all']:.3f} | {c['own'] / c['all']:.3f} "
-                      f"| {c['false'] / count:.2f} | {mask} | {statistics.median(times):.2f} |", flush=True)  # fmt: skip
+                print(
+                    f"| {pack} | {label} | {c['all']} | {c['union'] / c['all']:.3f} | {c['own'] / c['all']:.3f} "
+                    f"| {c['false'] / count:.2f} | {mask} | {statistics.median(times):.2f} |",
+                    flush=True,
+                )
 
 
 def measure_anonymized(
     anonymizer: Anonymizer, data: Path, judge: ArcFaceEmbedder, limit: int, sheets: Path | None
 ) -> None:
     """Anonymize ``val`` pictures and print what is left of faces and plates, and what was touched outside masks."""
-    print("| pack | pictures | released | quarantined | redrawn | redacted | face pairs | cosine > 0.35 | median cosine "
-          "| plates read | plates still read | pixels changed outside | s per picture |")  # fmt: skip
+    print(
+        "| pack | pictures | released | quarantined | redrawn | redacted | face pairs | cosine > 0.35 | median cosine "
+        "| plates read | plates still read | pixels changed outside | s per picture |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     reasons: Counter[str] = Counter()
     for pack, split in ANONYMIZE_PACKS.items():
@@ -128,7 +133,7 @@ def measure_anonymized(
         chosen = chosen[:: max(1, len(chosen) // limit)][:limit]
         count: Counter[str] = Counter()
         cosines, times = [], []
-        for path, annotations in chosen:
+        for path, truths in chosen:
             image = read(path)
             start = time.perf_counter()
             try:
@@ -142,16 +147,19 @@ def measure_anonymized(
             count.update(t.action for t in result.treatments)
             count["outside"] += int((result.image != image).any(axis=2)[~result.treated].sum())
             cosines += face_cosines(judge, image, result)
-            read_before, read_after = plates(anonymizer, image, result, annotations)
+            read_before, read_after = plates(anonymizer, image, result, truths)
             count["read"] += read_before
             count["still"] += read_after
             if sheets and count["released"] <= 6:
                 write_sheet(sheets / f"{pack}-{path.stem}.png", image, result)
         share = f"{np.mean(np.array(cosines) > SAME_FACE):.3f}" if cosines else ""
         middle = f"{np.median(cosines):.3f}" if cosines else ""
-        print(f"| {pack} | {len(chosen)} | {count['released']} | {count['quarantined']} | {count['redrawn']} "
-              f"| {count['redacted']} | {len(cosines)} | {share} | {middle} | {count['read']} | {count['still']} "
-              f"| {count['outside']} | {statistics.median(times) if times else float('nan'):.2f} |", flush=True)  # fmt: skip
+        print(
+            f"| {pack} | {len(chosen)} | {count['released']} | {count['quarantined']} | {count['redrawn']} "
+            f"| {count['redacted']} | {len(cosines)} | {share} | {middle} | {count['read']} | {count['still']} "
+            f"| {count['outside']} | {statistics.median(times) if times else float('nan'):.2f} |",
+            flush=True,
+        )
     print(f"\npeak memory {psutil.Process().memory_info().rss / 1e9:.2f} GB at the end; failures: {dict(reasons)}")
 
 

@@ -1,4 +1,4 @@
-"""Redraw every instance of a picture: persons from the original, then faces at their own scale, plates with new text."""
+"""Redraw every instance: persons from the original, then faces at their own scale, then plates with new text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.blend import blend, feather
-from anonymizer.geometry import IntBox, integer_box, take
+from anonymizer.geometry import IntBox, take
 from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, treated_region
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.plates import fake_text, plate_layout, redraw_plate
@@ -172,7 +172,7 @@ class Redrawer:
         read = max(lines, key=len) if lines else None
         text = fake_text(read, rng, plate_layout(width / height))
         pixels, alpha, box = redraw_plate(image, plate, text, rng)
-        x1, y1, x2, y2 = painted.box
+        x1, y1, *_ = painted.box
         out = painted.pixels.copy()
         inner = out[box[1] - y1 : box[3] - y1, box[0] - x1 : box[2] - x1]
         inner[:] = blend(inner, pixels, alpha)

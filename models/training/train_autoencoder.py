@@ -145,8 +145,11 @@ def main() -> None:
             state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
             torch.save({**state, "schedule": schedule.state_dict()}, checkpoint)
             mse = F.mse_loss(out.clamp(-1, 1), image).item()
-            print(f"step {step + 1} loss {loss.item():.4f} psnr {10 * np.log10(4 / mse):.2f} dB "
-                  f"{time.monotonic() - start:.0f} s", flush=True)  # fmt: skip
+            print(
+                f"step {step + 1} loss {loss.item():.4f} psnr {10 * np.log10(4 / mse):.2f} dB "
+                f"{time.monotonic() - start:.0f} s",
+                flush=True,
+            )
     net.eval()
     held_out = pool(args.data, "val", limit=400)
     with torch.inference_mode():
@@ -155,8 +158,10 @@ def main() -> None:
         out = torch.cat([net.decode(part).sample for part in latents.split(50)]).clamp(-1, 1)
     mse = ((out - image) ** 2).mean(dim=(1, 2, 3))
     net.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
-    print(f"val crops {len(held_out)} PSNR {(10 * torch.log10(4 / mse)).mean().item():.2f} dB, "
-          f"latent std {latents.std().item():.3f}, parameters {sum(p.numel() for p in net.parameters())}")  # fmt: skip
+    print(
+        f"val crops {len(held_out)} PSNR {(10 * torch.log10(4 / mse)).mean().item():.2f} dB, "
+        f"latent std {latents.std().item():.3f}, parameters {sum(p.numel() for p in net.parameters())}"
+    )
     sample = torch.cat([image[::40], out[::40]], dim=2).permute(0, 2, 3, 1).mul(127.5).add(127.5).byte().numpy()
     cv2.imwrite(str(args.work / "val.png"), np.concatenate(list(sample), axis=1)[..., ::-1])
     net.half().save_pretrained(args.out)

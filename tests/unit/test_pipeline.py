@@ -210,7 +210,9 @@ def test_a_stage_that_breaks_is_named_and_nothing_is_returned(stage: str, monkey
         build(lambda _: [PERSON])(picture())
 
 
-@pytest.mark.parametrize("bad", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "bad", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
+)
 def test_other_arrays_are_refused(bad: np.ndarray) -> None:
     with pytest.raises(InputError, match="image"):
         build(lambda _: [])(bad)

@@ -90,7 +90,7 @@ def test_nothing_under_the_mask_depends_on_what_the_painter_is_not_shown() -> No
     job = painter.jobs[0]
     assert job.mask.any() and not job.mask.all()
     # Every pixel of the crop that shows some of the instance is masked.
-    x1, y1, x2, y2 = crop_box(person.box, CropSetting(64, 32, 0.1))
+    x1, y1, _, y2 = crop_box(person.box, CropSetting(64, 32, 0.1))
     scale = job.image.shape[0] / (y2 - y1)
     rows = slice(int((10 - y1) * scale), int(np.ceil((90 - y1) * scale)))
     columns = slice(int((30 - x1) * scale), int(np.ceil((60 - x1) * scale)))
