@@ -90,7 +90,7 @@ def _wire(
     from anonymizer.redraw.crops import CropSetting
     from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings
     from anonymizer.redraw.redrawer import Redrawer
-    from anonymizer.verify.verifier import Verifier
+    from anonymizer.verify.verifier import Verifier, VerifySettings
 
     used = _Weights(accept_noncommercial)
     detect, condition, redraw, verify = (table[key] for key in ("detect", "condition", "redraw", "verify"))
@@ -135,7 +135,12 @@ def _wire(
         depth=GroundPlaneDepth(),
         edges=edges,
         redrawer=Redrawer(painter, {label: CropSetting(**crop) for label, crop in redraw["crops"].items()}),
-        verifier=Verifier(detector, DlibFaceEmbedder(descriptor, landmarks), reader),
+        verifier=Verifier(
+            detector,
+            DlibFaceEmbedder(descriptor, landmarks),
+            reader,
+            VerifySettings(second_pass_score=dict(verify["second_pass_score"])),
+        ),
         settings=settings,
         description={
             "preset": name,

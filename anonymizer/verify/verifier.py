@@ -40,6 +40,9 @@ class VerifySettings:
         face_similarity: Cosine similarity from which two faces are the same; the embedder's own if None.
         text_similarity: Similarity from which two readings are the same text.
         least_cover: Share of a second-pass detection that must have been treated.
+        second_pass_score: Per class, the score from which an untreated second-pass detection counts as a leak. The
+            first pass has already found whatever scores above the detector's own, lower thresholds; what appears only
+            beside a redrawn or filled region, weakly, is an artefact of it, and filling that too would not end.
         feather: Pixels at a mask's rim that blend by design.
         text_margin: Context around a plate for OCR, as a share of its longer side.
         text_height: Least height in pixels at which a plate is read; smaller ones are enlarged.
@@ -49,6 +52,7 @@ class VerifySettings:
     face_similarity: float | None = None
     text_similarity: float = 0.5
     least_cover: float = 0.5
+    second_pass_score: Mapping[str, float] = field(default_factory=dict)
     feather: int = 0
     text_margin: float = 0.15
     text_height: int = 96
@@ -163,7 +167,9 @@ class Verifier:
             treated: bool (H, W), pixels that were replaced.
             found: What ``find`` returned for the result.
         """
-        return tuple(checks.second_pass(found, treated, self.settings.least_cover))
+        scores = self.settings.second_pass_score
+        sure = [instance for instance in found if instance.score >= scores.get(instance.label, 0.0)]
+        return tuple(checks.second_pass(sure, treated, self.settings.least_cover))
 
     def _check_instance(
         self, evidence: Evidence, result: Image, instance: Instance, action: Action, found: Sequence[Instance]

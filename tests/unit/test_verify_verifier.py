@@ -161,3 +161,13 @@ def test_a_broken_embedding_is_an_error_not_a_pass(original):
 def test_evidence_does_not_print_what_identifies(original):
     verifier = Verifier(Finds(), MeanColour(), ReadsBrightness())
     assert "KR58WTX" not in repr(verifier.examine(original, EVERY))
+
+
+def test_weak_second_pass_detections_are_no_leaks(original, treated):
+    settings = VerifySettings(second_pass_score={"person": 0.4})
+    weak, sure = (
+        Instance(1, "person", np.array([0, 0, 10, 10], np.float32), np.ones((10, 10), bool), score)
+        for score in (0.3, 0.5)
+    )
+    untreated = np.zeros_like(treated)
+    assert Verifier(Finds(), settings=settings).leaks(untreated, [weak, sure]) == (sure,)
