@@ -102,7 +102,7 @@ def _wire(
 
     detector = UnionDetector(
         [
-            tiled(YoloSegDetector(used.path(detect["network"]), thresholds, size=detect["size"])),
+            tiled(YoloSegDetector(used.path(detect["network"]), thresholds, sizes=detect["sizes"])),
             tiled(CenterFaceDetector(used.path(detect["faces"]), threshold=detect["centerface"])),
             tiled(TextDetector(reader, emit_text="text" in classes)),
         ],

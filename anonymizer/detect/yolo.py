@@ -77,12 +77,13 @@ class YoloSegDetector:
     Args:
         path: ONNX file.
         thresholds: Lowest score per class, in [0, 1]; classes not named here are not reported.
-        size: Long side of the picture as the network sees it, in pixels.
+        sizes: Long sides of the picture as the network sees it, in pixels, one look each. The network was trained at
+            352 pixels and loses what fills a large view, a small view loses what is small: two looks find both.
         iou: Boxes of one class with at least this IoU are the same object.
         classes: Names of the network's classes in its order.
 
     Raises:
-        InputError: A threshold for a class the network does not have, or a size below 32.
+        InputError: A threshold for a class the network does not have, or no size or one below 32.
         ModelError: The file is missing, unreadable or of another layout.
     """
 
@@ -90,15 +91,15 @@ class YoloSegDetector:
         self,
         path: Path,
         thresholds: Mapping[str, float],
-        size: int = 640,
+        sizes: Sequence[int] = (384, 576),
         iou: float = 0.5,
         classes: Sequence[str] = ("person", "face", "license_plate"),
     ) -> None:
         unknown = sorted(set(thresholds) - set(classes))
         if unknown:
             raise InputError(f"thresholds: expected classes among {', '.join(classes)}, got {', '.join(unknown)}")
-        if size < STRIDE:
-            raise InputError(f"size: expected at least {STRIDE} pixels, got {size}")
+        if not sizes or min(sizes) < STRIDE:
+            raise InputError(f"sizes: expected one or more of at least {STRIDE} pixels, got {tuple(sizes)}")
         self._session = open_session(path, "detector")
         outputs = self._session.get_outputs()
         if len(outputs) != 2 or len(outputs[0].shape) != 3 or len(outputs[1].shape) != 4:
@@ -108,7 +109,7 @@ class YoloSegDetector:
             )
         self._input = self._session.get_inputs()[0].name
         self._thresholds = dict(thresholds)
-        self._size = size
+        self._sizes = tuple(sizes)
         self._iou = iou
         self._classes = tuple(classes)
 
@@ -120,8 +121,22 @@ class YoloSegDetector:
             ModelError: The network's output does not fit its classes.
         """
         check_image(image)
+        seen = [instance for long_side in self._sizes for instance in self._look(image, long_side)]
+        if len(self._sizes) == 1:
+            return number(seen)
+        found: list[Instance] = []
+        for label in self._classes:
+            mine = [instance for instance in seen if instance.label == label]
+            if mine:
+                boxes = np.stack([instance.box for instance in mine])
+                scores = np.array([instance.score for instance in mine], np.float32)
+                found += [mine[keep] for keep in nms(boxes, scores, self._iou)]
+        return number(found)
+
+    def _look(self, image: Image, long_side: int) -> list[Instance]:
+        """Return what the network finds in one view of the picture, all with id 1."""
         size = image.shape[0], image.shape[1]
-        boxed, scale_x, scale_y, left, top = letterbox(image, self._size)
+        boxed, scale_x, scale_y, left, top = letterbox(image, long_side)
         blob = np.ascontiguousarray(boxed.transpose(2, 0, 1)[None], dtype=np.float32) / 255  # (h, w, 3) -> (1, 3, h, w)
         raw, protos = self._session.run(None, {self._input: blob})
         count = len(self._classes)
@@ -152,7 +167,7 @@ class YoloSegDetector:
                 )
                 if instance is not None:
                     found.append(instance)
-        return number(found)
+        return found
 
     def _instance(
         self,

@@ -67,7 +67,7 @@ def test_boxes_and_masks_return_to_the_picture(tmp_path: Path) -> None:
     # Network pixels are half of the picture's. The mask is positive left of x = 160 there, 320 in the picture.
     rows = [row((150, 60, 60, 80), (0.9, 0, 0)), row((152, 60, 60, 80), (0.8, 0, 0))]
     model = network(tmp_path / "net.onnx", rows, left_half())
-    (person,) = YoloSegDetector(model, THRESHOLDS, size=320).detect(np.zeros((320, 640, 3), np.uint8))
+    (person,) = YoloSegDetector(model, THRESHOLDS, sizes=(320,)).detect(np.zeros((320, 640, 3), np.uint8))
     assert person.label == "person" and person.score == pytest.approx(0.9)
     assert person.box.tolist() == [240, 40, 360, 200]
     assert person.mask[:, :78].all() and not person.mask[:, 82:].any()
@@ -77,7 +77,7 @@ def test_classes_do_not_suppress_each_other_and_faces_and_plates_are_filled(tmp_
     box = (240, 60, 40, 20)
     rows = [row(box, (0.9, 0, 0)), row(box, (0, 0.8, 0)), row(box, (0, 0, 0.7)), row(box, (0.2, 0.2, 0.2))]
     model = network(tmp_path / "net.onnx", rows, left_half())
-    person, face, plate = YoloSegDetector(model, THRESHOLDS, size=320).detect(np.zeros((320, 640, 3), np.uint8))
+    person, face, plate = YoloSegDetector(model, THRESHOLDS, sizes=(320,)).detect(np.zeros((320, 640, 3), np.uint8))
     assert (person.label, face.label, plate.label) == ("person", "face", "license_plate")
     assert person.mask.all(), "an empty mask becomes the whole box"
     assert face.mask.mean() == pytest.approx(np.pi / 4, abs=0.03)
@@ -86,7 +86,7 @@ def test_classes_do_not_suppress_each_other_and_faces_and_plates_are_filled(tmp_
 
 def test_only_classes_with_a_threshold_are_reported(tmp_path: Path) -> None:
     model = network(tmp_path / "net.onnx", [row((100, 60, 40, 20), (0.9, 0.9, 0.9))], left_half())
-    found = YoloSegDetector(model, {"face": 0.5}, size=320).detect(np.zeros((320, 640, 3), np.uint8))
+    found = YoloSegDetector(model, {"face": 0.5}, sizes=(320,)).detect(np.zeros((320, 640, 3), np.uint8))
     assert [i.label for i in found] == ["face"]
 
 
@@ -95,7 +95,7 @@ def test_what_cannot_work_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cat"):
         YoloSegDetector(model, {"cat": 0.5})
     with pytest.raises(InputError, match="size"):
-        YoloSegDetector(model, THRESHOLDS, size=8)
+        YoloSegDetector(model, THRESHOLDS, sizes=(8,))
     with pytest.raises(ModelError, match="none"):
         YoloSegDetector(tmp_path / "missing.onnx", THRESHOLDS)
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
@@ -103,3 +103,11 @@ def test_what_cannot_work_is_refused(tmp_path: Path) -> None:
         YoloSegDetector(tmp_path / "broken.onnx", THRESHOLDS)
     with pytest.raises(ModelError, match="channels"):
         YoloSegDetector(model, {"person": 0.3}, classes=("person",)).detect(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_two_looks_at_one_object_are_one_instance(tmp_path: Path) -> None:
+    model = network(tmp_path / "net.onnx", [row((150, 60, 60, 80), (0.9, 0, 0))], left_half())
+    image = np.zeros((320, 640, 3), np.uint8)
+    once = YoloSegDetector(model, THRESHOLDS, sizes=(320,)).detect(image)
+    twice = YoloSegDetector(model, THRESHOLDS, sizes=(320, 320)).detect(image)
+    assert [(i.id, i.label, i.box.tolist()) for i in twice] == [(i.id, i.label, i.box.tolist()) for i in once]

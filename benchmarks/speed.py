@@ -1,0 +1,72 @@
+"""Time the embedded preset: edges alone, and each stage on one street picture.
+
+    python benchmarks/speed.py [PICTURE] [--runs N]
+
+Without PICTURE, `bus.jpg` of the ultralytics package is used, cut and resized to 1280x720. Prints medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import statistics
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+
+from anonymizer import Anonymizer, weights
+from anonymizer.condition.edges import EdgeNet
+from anonymizer.quiet import offline
+
+
+def packaged_picture() -> Path:
+    """Return the path of `bus.jpg` without importing its package."""
+    spec = importlib.util.find_spec("ultralytics")
+    if spec is None or spec.origin is None:
+        raise SystemExit("ultralytics is not installed; name a PICTURE")
+    return Path(spec.origin).parent / "assets/bus.jpg"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("picture", type=Path, nargs="?")
+    parser.add_argument("--runs", type=int, default=5)
+    args = parser.parse_args()
+    image = cv2.imread(str(args.picture or packaged_picture()), cv2.IMREAD_COLOR)[:, :, ::-1]
+    if args.picture is None:
+        image = cv2.resize(image[400:856], (1280, 720), interpolation=cv2.INTER_AREA)
+    image = np.ascontiguousarray(image)
+    with offline():
+        net, frame = EdgeNet(weights.path("edges")), np.ascontiguousarray(cv2.resize(image, (640, 480)))
+        net.detect(frame)
+        times = []
+        for _ in range(3 * args.runs):
+            start = time.perf_counter()
+            net.detect(frame)
+            times.append(time.perf_counter() - start)
+        print(f"{os.cpu_count()} cores; edges at 640x480: median {1000 * statistics.median(times):.0f} ms")
+        start = time.perf_counter()
+        anonymizer = Anonymizer.from_preset("embedded", seed=7)
+        print(f"loading: {time.perf_counter() - start:.1f} s")
+        stages: dict[str, list[float]] = {}
+        for run in range(args.runs + 1):
+            start = time.perf_counter()
+            result = anonymizer(image)
+            timings = dict(result.provenance["timings_s"]) | {"whole": time.perf_counter() - start}
+            if run:  # the first run warms up
+                for name, seconds in timings.items():
+                    stages.setdefault(name, []).append(seconds)
+    actions = [treatment.action for treatment in result.treatments]
+    print(f"{image.shape[1]}x{image.shape[0]}, {len(actions)} instances, {actions.count('redacted')} redacted")
+    for name, values in stages.items():
+        print(f"{name}: median {statistics.median(values):.2f} s")
+    print(f"memory at the end: {psutil.Process().memory_info().rss / 1e9:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
