@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.detect.regions import ellipse, grow, make_instance, nms, number
+from anonymizer.detect.regions import ellipse, grow, make_instance, nms, number, unite
 from anonymizer.detect.sessions import open_session
 from anonymizer.errors import InputError, ModelError
-from anonymizer.geometry import integer_box
+from anonymizer.geometry import box_iou, integer_box
 from anonymizer.types import Floats, Image, Instance, Mask, check_image
 
 __all__ = ["YoloSegDetector", "letterbox"]
@@ -22,6 +22,8 @@ STRIDE = 32
 PADDING = 114
 #: Candidates per class that enter suppression; bounds time and memory in a crowd.
 MAX_CANDIDATES = 2000
+#: IoU from which two looks at a person are united rather than the worse one dropped.
+AGREE = 0.75
 #: Rows of a mask interpolated at once; bounds memory for a person who fills a 100-megapixel picture.
 ROWS = 512
 #: How far faces (left, top, right, bottom) and plates reach beyond the box found, as shares of width and height.
@@ -78,7 +80,7 @@ class YoloSegDetector:
         path: ONNX file.
         thresholds: Lowest score per class, in [0, 1]; classes not named here are not reported.
         sizes: Long sides of the picture as the network sees it, in pixels, one look each. The network was trained at
-            352 pixels and loses what fills a large view, a small view loses what is small: two looks find both.
+            352 pixels and loses what fills a large view, a small view loses what is small: several looks find both.
         iou: Boxes of one class with at least this IoU are the same object.
         classes: Names of the network's classes in its order.
 
@@ -91,7 +93,7 @@ class YoloSegDetector:
         self,
         path: Path,
         thresholds: Mapping[str, float],
-        sizes: Sequence[int] = (384, 576),
+        sizes: Sequence[int] = (192, 320, 576),
         iou: float = 0.5,
         classes: Sequence[str] = ("person", "face", "license_plate"),
     ) -> None:
@@ -127,11 +129,22 @@ class YoloSegDetector:
         found: list[Instance] = []
         for label in self._classes:
             mine = [instance for instance in seen if instance.label == label]
-            if mine:
-                boxes = np.stack([instance.box for instance in mine])
-                scores = np.array([instance.score for instance in mine], np.float32)
-                found += [mine[keep] for keep in nms(boxes, scores, self._iou)]
+            found += self._join(mine)
         return number(found)
+
+    def _join(self, seen: Sequence[Instance]) -> list[Instance]:
+        """Make one instance of what several looks show of one object.
+
+        The best look counts. Persons' masks miss other parts in other looks, so looks that agree well are united.
+        """
+        rest = sorted(seen, key=lambda instance: -instance.score)
+        out = []
+        while rest:
+            overlaps = box_iou(rest[0].box[None], np.stack([instance.box for instance in rest]))[0]
+            alike = overlaps >= (AGREE if rest[0].label == "person" else 1.0)
+            out.append(unite([rest[0], *(rest[n] for n in np.flatnonzero(alike) if n)]))
+            rest = [rest[n] for n in np.flatnonzero(overlaps < self._iou)]
+        return out
 
     def _look(self, image: Image, long_side: int) -> list[Instance]:
         """Return what the network finds in one view of the picture, all with id 1."""
