@@ -12,6 +12,9 @@ from anonymizer import weights
 from anonymizer.errors import ModelError
 from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
 
+# diffusers' UniPC scheduler hands NumPy scalars to torch in a way that NumPy 2 warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 SETTINGS = DiffusionSettings(num_inference_steps=2, guidance_scale=1.0, controlnet_conditioning_scale=(1.0, 1.0))
 
 
