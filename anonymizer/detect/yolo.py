@@ -93,7 +93,7 @@ class YoloSegDetector:
         self,
         path: Path,
         thresholds: Mapping[str, float],
-        sizes: Sequence[int] = (192, 320, 576),
+        sizes: Sequence[int] = (192, 256, 384, 576),
         iou: float = 0.5,
         classes: Sequence[str] = ("person", "face", "license_plate"),
     ) -> None:

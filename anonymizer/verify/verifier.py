@@ -188,7 +188,8 @@ class Verifier:
         if self.face_embedder is not None and instance.id in evidence.faces:
             verdicts.append(self._compare_face(self.face_embedder, evidence, result, instance, action, found))
         if self.ocr is not None and instance.id in evidence.texts:
-            readings = self._read(self.ocr, result, instance)
+            # Nothing of a redacted plate's own can be read: around it, text that was never part of it may go on.
+            readings = self._read(self.ocr, result, instance, 0.0 if action == "redacted" else None)
             verdicts.append(
                 checks.plate_text(evidence.texts[instance.id], readings, instance.id, settings.text_similarity)
             )
@@ -212,10 +213,11 @@ class Verifier:
         now = self._embed(embedder, result, instance)
         return checks.face_distance(float(np.dot(evidence.faces[instance.id], now)), threshold, instance.id)
 
-    def _read(self, ocr: OCRReader, image: Image, instance: Instance) -> tuple[str, ...]:
+    def _read(self, ocr: OCRReader, image: Image, instance: Instance, margin: float | None = None) -> tuple[str, ...]:
         """Return what OCR reads in and around an instance: each line, and all lines joined."""
         x1, y1, x2, y2 = (float(v) for v in instance.box)
-        crop = take(image, context_box(instance.box, self.settings.text_margin, (y2 - y1) / (x2 - x1)))
+        around = self.settings.text_margin if margin is None else margin
+        crop = take(image, context_box(instance.box, around, (y2 - y1) / (x2 - x1)))
         scale = self.settings.text_height / crop.shape[0]
         if scale > 1:
             size = round(crop.shape[1] * scale), self.settings.text_height
