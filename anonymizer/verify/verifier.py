@@ -24,8 +24,10 @@ from anonymizer.verify import checks
 
 __all__ = ["Evidence", "Verifier", "VerifySettings"]
 
-#: A detection with at least this IoU with a redacted face counts as a face that is still there.
+#: A detection with at least this IoU with a redacted face may be that face, still there.
 SOME_FACE = 0.2
+#: It is compared with the original if less than this share of it was treated: the fill itself holds nothing of a face.
+FILLED = 0.8
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -154,8 +156,10 @@ class Verifier:
             raise InputError(f"actions: expected one per instance, none given for ids {missing}")
         seen = self.find(result) if found is None else tuple(found)
         verdicts: list[Verdict] = []
+        # Faces, or parts of them, that show pixels which were not replaced.
+        bare = checks.second_pass([i for i in seen if i.label == "face"], treated, FILLED)
         for instance in evidence.instances:
-            verdicts += self._check_instance(evidence, result, instance, actions[instance.id], seen)
+            verdicts += self._check_instance(evidence, result, instance, actions[instance.id], seen, bare)
         count = len(self.leaks(treated, seen))
         verdicts.append(Verdict("second_pass", count == 0, float(count), 0.0, None, "untreated detections"))
         return tuple(verdicts)
@@ -172,7 +176,13 @@ class Verifier:
         return tuple(checks.second_pass(sure, treated, self.settings.least_cover))
 
     def _check_instance(
-        self, evidence: Evidence, result: Image, instance: Instance, action: Action, found: Sequence[Instance]
+        self,
+        evidence: Evidence,
+        result: Image,
+        instance: Instance,
+        action: Action,
+        found: Sequence[Instance],
+        bare: Sequence[Instance],
     ) -> list[Verdict]:
         settings = self.settings
         size = evidence.original.shape[0], evidence.original.shape[1]
@@ -186,7 +196,7 @@ class Verifier:
         if action == "redrawn" and instance.label != "text":
             verdicts.append(checks.class_kept(instance, found, settings.least_iou.get(instance.label)))
         if self.face_embedder is not None and instance.id in evidence.faces:
-            verdicts.append(self._compare_face(self.face_embedder, evidence, result, instance, action, found))
+            verdicts.append(self._compare_face(self.face_embedder, evidence, result, instance, action, bare))
         if self.ocr is not None and instance.id in evidence.texts:
             # Nothing of a redacted plate's own can be read: around it, text that was never part of it may go on.
             readings = self._read(self.ocr, result, instance, 0.0 if action == "redacted" else None)
@@ -202,13 +212,15 @@ class Verifier:
         result: Image,
         instance: Instance,
         action: Action,
-        found: Sequence[Instance],
+        bare: Sequence[Instance],
     ) -> Verdict:
         limit = self.settings.face_similarity
         threshold = embedder.threshold if limit is None else limit
         # A descriptor says nothing about a patch without a face: such patches all lie near the average face.
-        if action == "redacted" and not checks.class_kept(instance, found, SOME_FACE).passed:
-            return Verdict("face_distance", True, None, threshold, instance.id, "no face is found there any more")
+        if action == "redacted" and not checks.class_kept(instance, bare, SOME_FACE).passed:
+            return Verdict(
+                "face_distance", True, None, threshold, instance.id, "nothing of the face is left to compare"
+            )
         # The same box and landmarks align the result as the original was, the likeliest way to recognise it.
         now = self._embed(embedder, result, instance)
         return checks.face_distance(float(np.dot(evidence.faces[instance.id], now)), threshold, instance.id)
