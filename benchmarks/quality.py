@@ -2,6 +2,7 @@
 
     python benchmarks/quality.py recall    --data DIR
     python benchmarks/quality.py anonymize --data DIR --judge arcface.onnx [--limit N] [--sheets DIR]
+    python benchmarks/quality.py faces     --data DIR --judge arcface.onnx --released DIR
 
 ``DIR`` holds packs of pictures with COCO annotations (``PACK/images``, ``PACK/annotations.json``, a ``split`` on each
 image). The judge is an ArcFace-shaped ONNX file that took no part in verification. Prints Markdown tables.
@@ -22,7 +23,8 @@ import psutil
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from anonymizer import Anonymizer, InputError, Instance, Result, VerificationFailed, presets
+from anonymizer import Anonymizer, InputError, Instance, Result, VerificationFailed, presets, weights
+from anonymizer.detect.faces import CenterFaceDetector
 from anonymizer.geometry import box_iou, mask_iou
 from anonymizer.quiet import offline
 from anonymizer.recognize.arcface import ArcFaceEmbedder
@@ -171,6 +173,42 @@ def face_cosines(judge: ArcFaceEmbedder, image: NDArray[np.uint8], result: Resul
     ]
 
 
+def measure_faces(judge: ArcFaceEmbedder, data: Path, released: Path) -> None:
+    """Print how similar faces of finished runs are to their originals, beside pairs of different faces as chance.
+
+    ``released/PACK/images`` holds what ``anonymizer run`` made of ``data/PACK/images``. A blurred or tiny face has an
+    embedding that is near every other blurred or tiny one, so a share above 0.35 means little without its chance.
+    """
+    finder = CenterFaceDetector(weights.path("centerface"), threshold=0.5)
+    bins = ((0, 32), (32, 64), (64, 4096))
+    print(
+        "| pack | face height | faces | cosine > 0.35 to own | to others (chance) | median own | median others "
+        "| rank-1 | rank-1 by chance |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for folder in sorted(p for p in released.iterdir() if (p / "images").is_dir()):
+        before, after, heights = [], [], []
+        for made in sorted((folder / "images").rglob("*")):
+            image, result = read(data / folder.name / "images" / made.name), read(made)
+            for face in finder.detect(image):
+                before.append(judge.embed(image, face.box, face.landmarks))
+                after.append(judge.embed(result, face.box, face.landmarks))
+                heights.append(float(face.box[3] - face.box[1]))
+        for low, high in bins:
+            chosen = [n for n, height in enumerate(heights) if low <= height < high]
+            if len(chosen) < 5:
+                continue
+            cosines = np.stack([after[n] for n in chosen]) @ np.stack([before[n] for n in chosen]).T
+            own, other = np.diag(cosines), cosines[~np.eye(len(chosen), dtype=bool)]
+            first = float((cosines.argmax(axis=1) == np.arange(len(chosen))).mean())
+            print(
+                f"| {folder.name} | {low} to {high} | {len(chosen)} | {(own > SAME_FACE).mean():.3f} "
+                f"| {(other > SAME_FACE).mean():.3f} | {np.median(own):.3f} | {np.median(other):.3f} "
+                f"| {first:.3f} | {1 / len(chosen):.3f} |",
+                flush=True,
+            )
+
+
 def plates(
     anonymizer: Anonymizer, image: NDArray[np.uint8], result: Result, annotations: list[dict]
 ) -> tuple[int, int]:
@@ -200,14 +238,18 @@ def write_sheet(path: Path, image: NDArray[np.uint8], result: Result) -> None:
 def main() -> None:
     """Run one measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("recall", "anonymize"))
+    parser.add_argument("what", choices=("recall", "anonymize", "faces"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--judge", type=Path)
+    parser.add_argument("--released", type=Path, help="folder of finished runs, one per pack")
     parser.add_argument("--limit", type=int, default=40, help="pictures per pack")
     parser.add_argument("--sheets", type=Path, help="write originals and results side by side here")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     with offline():
+        if args.what == "faces":
+            measure_faces(ArcFaceEmbedder(args.judge, SAME_FACE), args.data, args.released)
+            return
         anonymizer = presets.build("embedded", seed=args.seed)
         if args.what == "recall":
             measure_recall(anonymizer, args.data)
