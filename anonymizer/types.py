@@ -27,7 +27,6 @@ __all__ = [
     "Instance",
     "OCRReader",
     "Result",
-    "Scene",
     "TextLine",
     "Treatment",
     "Verdict",
@@ -135,15 +134,6 @@ class Conditions:
             object.__setattr__(self, name, _frozen(array))
         if self.depth.shape != self.edges.shape:
             raise InputError(f"depth {self.depth.shape} and edges {self.edges.shape} differ in shape")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scene:
-    """A picture with what was found in it and the maps that hold the redraw to it."""
-
-    image: Image
-    instances: tuple[Instance, ...]
-    conditions: Conditions
 
 
 @dataclass(frozen=True, slots=True)
