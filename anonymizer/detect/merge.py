@@ -1,4 +1,4 @@
-"""Several detectors as one, and faces with the persons they belong to."""
+"""Several detectors as one, and faces and plates with the persons and vehicles they belong to."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ SAME_BOX = 0.5
 INSIDE = 0.8
 #: Classes in which one object does not stand inside another. Persons do: a child in front of an adult.
 EXCLUSIVE = ("face", "license_plate", "text")
-#: A face belongs to a person who covers this share of it.
-FACE_IN_PERSON = 0.6
+#: A person who lies to this share in another's mask, with less than this share of the other's score, is a part of the
+#: other. Somebody in front of somebody else is found with a score of their own.
+PART, PART_SCORE = 0.85, 0.5
+#: What belongs to what, and the share of it that the other has to cover.
+BELONGS = {"face": "person", "license_plate": "vehicle"}
+PART_IN_WHOLE = 0.6
 
 
 class UnionDetector:
@@ -59,7 +63,8 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
     """Unite instances that are views of one object, clip them, order and number them, and find faces' persons.
 
     Two instances of one class are the same object from an IoU of 0.5 of their boxes; faces, plates and text also
-    where one holds 80 % of the other. What remains is the union of their masks: recall beats precision.
+    where one holds 80 % of the other. What remains is the union of their masks: recall beats precision. A person who
+    lies within a much better found one is a part of that one and dropped: every pixel of theirs is treated anyway.
 
     Args:
         instances: From any detectors; ids and parents may repeat and are replaced.
@@ -77,28 +82,32 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
         while (match := next((i for i, other in enumerate(kept) if _is_same(other, current)), None)) is not None:
             current = unite((kept.pop(match), current))
         kept.append(current)
+    kept = [i for i in kept if not any(_is_part(i, other) for other in kept)]
     ordered = sorted(kept, key=lambda i: (CLASSES.index(i.label), *(float(i.box[axis]) for axis in (1, 0, 3, 2))))
     return associate(tuple(replace(i, id=n, parent=None) for n, i in enumerate(ordered, start=1)))
 
 
 def associate(instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
-    """Give each face without a parent the person it belongs to: the smallest that covers 60 % of it.
+    """Give each face and plate without a parent the person or vehicle it belongs to: the smallest that covers 60 %.
 
-    A person's mask counts before a person's box, since heads are the part that masks miss most often. A face without
-    any such person stays without a parent.
+    A mask counts before a box, since heads are the part that masks miss most often. What lies in none stays without a
+    parent.
     """
-    persons = sorted(
-        (i for i in instances if i.label == "person"), key=lambda i: (float(np.prod(i.box[2:] - i.box[:2])), i.id)
-    )
+    wholes = {
+        label: sorted(
+            (i for i in instances if i.label == body), key=lambda i: (float(np.prod(i.box[2:] - i.box[:2])), i.id)
+        )
+        for label, body in BELONGS.items()
+    }
 
-    def parent(face: Instance) -> int | None:
-        area = float(np.prod(face.box[2:] - face.box[:2]))
-        near = [p for p in persons if float(overlap(face.box, p.box[None])[0]) > 0]
-        by_mask = (p.id for p in near if coverage(face, p) >= FACE_IN_PERSON)
-        by_box = (p.id for p in near if float(overlap(face.box, p.box[None])[0]) >= FACE_IN_PERSON * area)
+    def parent(part: Instance) -> int | None:
+        area = float(np.prod(part.box[2:] - part.box[:2]))
+        near = [p for p in wholes[part.label] if float(overlap(part.box, p.box[None])[0]) > 0]
+        by_mask = (p.id for p in near if coverage(part, p) >= PART_IN_WHOLE)
+        by_box = (p.id for p in near if float(overlap(part.box, p.box[None])[0]) >= PART_IN_WHOLE * area)
         return next(by_mask, next(by_box, None))
 
-    return tuple(replace(i, parent=parent(i)) if i.label == "face" and i.parent is None else i for i in instances)
+    return tuple(replace(i, parent=parent(i)) if i.label in BELONGS and i.parent is None else i for i in instances)
 
 
 def _clip(instance: Instance, size: tuple[int, int]) -> Instance | None:
@@ -117,3 +126,9 @@ def _is_same(a: Instance, b: Instance) -> bool:
         return True
     smallest = min(float(np.prod(i.box[2:] - i.box[:2])) for i in (a, b))
     return a.label in EXCLUSIVE and float(overlap(a.box, b.box[None])[0]) >= INSIDE * smallest
+
+
+def _is_part(a: Instance, b: Instance) -> bool:
+    if a is b or a.label != "person" or b.label != "person" or a.score >= PART_SCORE * b.score:
+        return False
+    return coverage(a, b) >= PART

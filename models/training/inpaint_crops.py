@@ -34,7 +34,7 @@ SETTINGS = {
 }
 #: Smallest instance worth learning from: height for persons and faces, width for plates, in pixels.
 LEAST = {"person": 56, "face": 28, "license_plate": 24}
-PACKS = {"ccp": 1.0, "pennfudan": 1.0, "coco256": 1.0, "camvid": 1.0, "openalpr": 1.0, "portraits": 1.0, "lfw": 0.5}
+PACKS = {"ccp": 1.0, "pennfudan": 1.0, "coco256": 1.0, "camvid": 1.0, "openalpr": 1.0, "portraits": 1.0, "lfw": 1.0}
 #: How many jittered crops are cut per instance.
 VARIANTS = {"person": 2, "face": 1, "license_plate": 3}
 
@@ -115,7 +115,7 @@ def cut(picture: Picture, edge_net: EdgeNet, rng: np.random.Generator) -> list[t
         variants = VARIANTS[instance.label] if picture.split == "train" else 1
         for variant in range(variants):
             box = instance.box if picture.split != "train" else jittered(instance.box, rng)
-            window = crop_box(box, setting)
+            window = crop_box(box, setting, image.shape[:2])
             maps = guarded[1 if rng.random() < 0.7 or picture.split != "train" else 2]
             size = (setting.width, setting.height)
             shrink = cv2.INTER_AREA if window[3] - window[1] > setting.height else cv2.INTER_LINEAR

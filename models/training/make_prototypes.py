@@ -1,0 +1,183 @@
+"""Average training faces and persons into the galleries that redraws start from.
+
+    python models/training/make_prototypes.py --data ../shared/data
+
+k-same: every average holds ``K`` people, and nobody is in two averages. Faces are aligned by a least-squares affine map
+of their five landmarks and grouped by likeness, turned heads apart, so that an average is not all blur. Persons are
+brought into a common frame by stretching every row of their mask to the same width, and grouped by the colours of
+their clothes. ``train`` pictures only. One photo a person in LFW; in CCP several photos may show the same person, so
+there ``K`` counts photos.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from packs import read_pack
+from safetensors.numpy import save_file
+
+from anonymizer.redraw.prompts import COLOURS, name_colour
+from anonymizer.redraw.prototypes import _affine, _turn, row_spans
+
+SEED = 5
+K = 12
+SIDE = 96
+#: Landmarks in an upright frontal face of SIDE pixels.
+FRONTAL = np.array([[34, 39], [62, 39], [48, 55], [37, 69], [59, 69]], np.float32)
+FRONTAL_GROUPS, TURNED_GROUPS = 32, 16
+#: Height and width of the common frame of persons, and how many averages are made.
+PERSON = (160, 64)
+PERSON_GROUPS = 48
+#: Scales in pixels at which averages get back the contrast of a single picture. Folds of different clothes average to
+#: noise, so persons get none of it at the finest.
+FACE_SCALES, PERSON_SCALES = (8.0, 2.0), (10.0,)
+#: Turn of the head from which a face is not frontal.
+TURNED = 0.10
+
+
+def aligned(data: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return aligned training faces, float32 (N, SIDE, SIDE, 3), and their turns (N,)."""
+    faces, turns = [], []
+    for picture in read_pack(data, "lfw"):
+        if picture.split != "train":
+            continue
+        marks = [label for label in picture.labels if label.name == "face" and label.landmarks]
+        if not marks:
+            continue
+        # The face nearest the middle is the one the picture is of: one face a person.
+        middle = np.array([picture.width, picture.height]) / 2
+        face = min(marks, key=lambda m: np.abs((np.array(m.box[:2]) + m.box[2:]) / 2 - middle).sum())
+        points = np.array(face.landmarks, np.float32).reshape(5, -1)[:, :2]
+        turn = _turn(points)
+        if abs(turn) > 0.32:
+            continue
+        image = cv2.warpAffine(
+            picture.read(), _affine(points, placed(turn)), (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE
+        )
+        # Turned heads are all brought to one side; half of their averages are mirrored back.
+        faces.append((image[:, ::-1] if turn <= -TURNED else image).astype(np.float32))
+        turns.append(turn)
+    return np.stack(faces), np.array(turns)
+
+
+def placed(turn: float) -> np.ndarray:
+    """Return where landmarks of a head with this turn are put."""
+    side = 0 if abs(turn) < TURNED else np.sign(turn)
+    return FRONTAL + np.array([[0, 0], [0, 0], [6, 0], [2.5, 0], [2.5, 0]], np.float32) * side
+
+
+def groups(
+    images: np.ndarray, wanted: int, rng: np.random.Generator, size: tuple[int, int] = (10, 12)
+) -> list[np.ndarray]:
+    """Return ``wanted`` disjoint groups of K alike images, compared at ``size`` (width, height)."""
+    small = np.stack([cv2.resize(image, size, interpolation=cv2.INTER_AREA).ravel() for image in images])
+    free, out = np.ones(len(images), bool), []
+    for _ in range(wanted):
+        seed = rng.choice(np.nonzero(free)[0])
+        distance = ((small - small[seed]) ** 2).sum(axis=1)
+        distance[~free] = np.inf
+        members = np.argsort(distance)[:K]
+        free[members] = False
+        out.append(members)
+    return out
+
+
+def persons(data: Path) -> np.ndarray:
+    """Return whole standing persons in the common frame, float32 (N, *PERSON, 3)."""
+    out = []
+    for pack in ("ccp", "pennfudan"):
+        for picture in read_pack(data, pack):
+            if picture.split != "train":
+                continue
+            for label in picture.labels:
+                x1, y1, x2, y2 = (int(v) for v in label.box)
+                whole = label.name == "person" and label.mask is not None and 2.1 <= (y2 - y1) / max(x2 - x1, 1) <= 4.2
+                if whole and y2 - y1 >= 200 and y2 < picture.height - 2:
+                    out.append(straightened(picture.read()[y1:y2, x1:x2], label.mask[y1:y2, x1:x2]))
+    return np.stack(out)
+
+
+def straightened(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Stretch every row of a person's mask to the width of the common frame, top to bottom to its height."""
+    height, width = PERSON
+    left, right = row_spans(mask)
+    rows = (np.arange(height) + 0.5) * mask.shape[0] / height - 0.5
+    nearest = np.clip(np.rint(rows), 0, mask.shape[0] - 1).astype(int)
+    across = (np.arange(width) + 0.5) / width
+    columns = left[nearest][:, None] + across * (right - left)[nearest][:, None] - 0.5
+    # Background between legs or under an arm is not the person: the nearest pixel of the person takes its place.
+    filled = image.copy()
+    # Masks are drawn a little wide, so colours are taken from their core.
+    core = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(mask.shape[0] // 100, 1)) > 0
+    mask = core if core.any() else mask
+    hole = (~mask).astype(np.uint8)
+    _, labels = cv2.distanceTransformWithLabels(hole, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    source = np.zeros((labels.max() + 1, 3), np.uint8)
+    source[labels[mask]] = image[mask]
+    filled[~mask] = source[labels[~mask]]
+    maps = columns.astype(np.float32), np.repeat(rows[:, None], width, 1).astype(np.float32)
+    return cv2.remap(filled, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+
+
+def clothes(average_person: np.ndarray) -> tuple[str, str]:
+    """Name the colours of upper and lower clothes."""
+    height = len(average_person)
+    bands = (slice(int(0.2 * height), int(0.42 * height)), slice(int(0.55 * height), int(0.8 * height)))
+    top, bottom = (name_colour(average_person[band, 12:52].reshape(-1, 3)) for band in bands)
+    return top, bottom
+
+
+def average(faces: np.ndarray, sigmas: tuple[float, ...]) -> np.ndarray:
+    """Return the mean image with the contrast of a single one, at the scales at which averaging takes it away."""
+    mean = faces.mean(axis=0)
+    if sigmas is PERSON_SCALES:
+        mean = cv2.GaussianBlur(mean, (0, 0), 1.2)
+    for sigma in sigmas:
+        single = np.mean([(face - cv2.GaussianBlur(face, (0, 0), sigma)).std() for face in faces])
+        fine = mean - cv2.GaussianBlur(mean, (0, 0), sigma)
+        mean = mean + fine * np.clip(0.8 * single / fine.std() - 1, 0, 1.2)
+    return np.clip(np.rint(mean), 0, 255).astype(np.uint8)
+
+
+def main() -> None:
+    """Write the gallery."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("models/embedded/prototypes"))
+    parser.add_argument("--sheet", type=Path, help="also write all averages as one picture")
+    args = parser.parse_args()
+    rng = np.random.default_rng(SEED)
+    faces, turns = aligned(args.data)
+    chosen, marks = [], []
+    front, turned = np.nonzero(np.abs(turns) < TURNED)[0], np.nonzero(np.abs(turns) >= TURNED)[0]
+    for members in groups(faces[front][:, 12:88, 16:80], FRONTAL_GROUPS, rng):
+        chosen.append(average(faces[front][members], FACE_SCALES))
+        marks.append(placed(0.0))
+    for number, members in enumerate(groups(faces[turned][:, 12:88, 16:80], TURNED_GROUPS, rng)):
+        face = average(faces[turned][members], FACE_SCALES)
+        chosen.append(face[:, ::-1] if number % 2 else face)
+        marks.append(placed(-1.0 if number % 2 else 1.0))
+    people = persons(args.data)
+    figures = [average(people[members], PERSON_SCALES) for members in groups(people, PERSON_GROUPS, rng, (3, 8))]
+    words = [clothes(figure) for figure in figures]
+    print(f"{len(faces)} faces, {len(chosen)} averages; {len(people)} persons, {len(figures)} averages; k = {K}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    k = np.array([K])
+    arrays = {"faces": np.stack(chosen), "landmarks": np.stack(marks).astype(np.float32), "k": k}
+    save_file(arrays, args.out / "faces.safetensors")
+    names = np.array([[list(COLOURS).index(word) for word in pair] for pair in words])
+    save_file({"persons": np.stack(figures), "clothes": names, "k": k}, args.out / "persons.safetensors")
+    if args.sheet:
+        rows = [np.concatenate(chosen[i : i + 12], axis=1) for i in range(0, len(chosen) - 11, 12)]
+        rows += [
+            np.pad(np.concatenate(figures[i : i + 12], axis=1), ((0, 0), (0, 12 * (SIDE - PERSON[1])), (0, 0)))
+            for i in range(0, len(figures) - 11, 12)
+        ]
+        cv2.imwrite(str(args.sheet), np.concatenate(rows)[..., ::-1])
+
+
+if __name__ == "__main__":
+    main()

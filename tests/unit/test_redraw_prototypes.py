@@ -1,0 +1,153 @@
+"""Prototypes: what they show, and that they hold nothing of the original."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from anonymizer import ModelError
+from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.prototypes import FaceGallery, PersonGallery, Prototypes, plate_blank, row_spans, usual_landmarks
+from anonymizer.types import Instance
+from anonymizer.weights import path as weight_path
+
+BOX = np.array([20, 10, 60, 110], np.float32)
+
+
+def crop(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    image = np.random.default_rng(seed).integers(0, 256, (120, 80, 3), dtype=np.uint8)
+    mask = np.zeros((120, 80), bool)
+    mask[10:110, 20:60] = True
+    return image, mask
+
+
+def gallery() -> FaceGallery:
+    return FaceGallery.load(weight_path("prototypes") / "faces.safetensors")
+
+
+def persons() -> PersonGallery:
+    return PersonGallery.load(weight_path("prototypes") / "persons.safetensors")
+
+
+def changed_inside(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    other = image.copy()
+    other[mask] = 255 - other[mask]
+    return other
+
+
+def test_a_figure_reads_nothing_under_the_mask() -> None:
+    image, mask = crop()
+    edges = np.zeros(mask.shape, np.float32)
+    made = [persons().draw(picture, mask, edges, BOX, None, 3) for picture in (image, changed_inside(image, mask))]
+    assert (made[0][mask] == made[1][mask]).all()
+    assert (made[0][~mask] == image[~mask]).all()
+
+
+def test_a_face_reads_nothing_under_the_mask() -> None:
+    image, mask = crop()
+    marks = usual_landmarks(BOX)
+    made = [
+        gallery().draw(picture, mask, marks, np.random.default_rng(3))
+        for picture in (image, changed_inside(image, mask))
+    ]
+    assert (made[0][mask] == made[1][mask]).all()
+    assert (made[0][~mask] == image[~mask]).all()
+
+
+def test_a_plate_reads_nothing_under_the_mask() -> None:
+    image, mask = crop()
+    made = [plate_blank(picture, mask) for picture in (image, changed_inside(image, mask))]
+    assert (made[0][mask] == made[1][mask]).all()
+    assert made[0][mask].std() == 0
+
+
+def test_a_person_is_fitted_to_the_mask_row_by_row() -> None:
+    image, mask = np.full((120, 80, 3), 112, np.uint8), np.zeros((120, 80), bool)
+    for row in range(10, 110):
+        mask[row, 40 - row // 4 : 40 + row // 4] = True
+    # Red on the left of every row, blue on the right.
+    person = np.zeros((1, 40, 20, 3), np.uint8)
+    person[:, :, :10, 0], person[:, :, 10:, 2] = 200, 200
+    made = PersonGallery(person, (("red", "blue"),), 12).draw(
+        image, mask, np.zeros(mask.shape, np.float32), BOX, None, 0
+    )
+    for row in (30, 60, 100):
+        span = np.flatnonzero(mask[row])
+        third = len(span) // 3
+        assert made[row, span[:third], 0].min() > 100 > made[row, span[:third], 2].max()
+        assert made[row, span[-third:], 2].min() > 100 > made[row, span[-third:], 0].max()
+
+
+def test_row_spans_follow_the_mask_and_fill_gaps() -> None:
+    mask = np.zeros((30, 20), bool)
+    mask[5:10, 4:9] = mask[20:25, 4:9] = True
+    left, right = row_spans(mask)
+    assert np.allclose(left, 4) and np.allclose(right, 9)
+    left, right = row_spans(np.zeros((4, 6), bool))
+    assert (left == 0).all() and (right == 6).all()
+
+
+def test_edges_darken_a_person() -> None:
+    image, mask = crop()
+    flat = persons().draw(image, mask, np.zeros(mask.shape, np.float32), BOX, None, 0)
+    folded = persons().draw(image, mask, np.ones(mask.shape, np.float32), BOX, None, 0)
+    assert folded[mask].mean() < 0.75 * flat[mask].mean()
+
+
+def test_chance_changes_faces() -> None:
+    image, mask = crop()
+    drawn = {gallery().draw(image, mask, usual_landmarks(BOX), np.random.default_rng(n)).tobytes() for n in range(12)}
+    assert len(drawn) >= 5
+
+
+def test_landmarks_of_an_average_land_on_the_instances() -> None:
+    faces = np.zeros((1, 96, 96, 3), np.uint8)
+    marks = np.array([[[34, 39], [62, 39], [48, 55], [37, 69], [59, 69]]], np.float32)
+    for x, y in marks[0].astype(int):
+        faces[0, y - 1 : y + 2, x - 1 : x + 2] = 255
+    image, mask = np.full((120, 80, 3), 112, np.uint8), np.ones((120, 80), bool)
+    target = usual_landmarks(np.array([10, 20, 70, 100], np.float32))
+    mask[0] = False
+    made = FaceGallery(faces, marks, 12).draw(image, mask, target, np.random.default_rng(0))
+    for x, y in np.rint(target).astype(int):
+        assert made[y - 2 : y + 3, x - 2 : x + 3].max() > 120
+    assert made.mean() < 20
+
+
+def test_galleries_average_at_least_twelve_people() -> None:
+    assert gallery().k >= 12 and persons().k >= 12
+    assert len(gallery().faces) >= 32 and len(persons().persons) >= 32
+
+
+def test_jobs_begin_with_a_prototype_of_their_class() -> None:
+    image, mask = crop()
+    nothing = np.zeros(mask.shape, np.float32)
+    job = PaintJob(image, mask, nothing, nothing, "a person", 1)
+    person = Instance(1, "person", BOX, np.ones((100, 40), bool))
+    prototypes = Prototypes(gallery(), persons(), {"person": 0.6})
+    begun = prototypes.begin(job, person, None, (0, 0, 80, 120), np.random.default_rng(0))
+    assert begun.strength == 0.6 and begun.start is not None
+    assert begun.prompt.startswith("a person, ")
+    assert not (begun.start[mask] == image[mask]).all(axis=1).any()
+    face = Instance(2, "face", BOX, np.ones((100, 40), bool))
+    assert prototypes.begin(job, face, None, (0, 0, 80, 120), np.random.default_rng(0)) is job
+
+
+def test_a_damaged_gallery_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "faces.safetensors"
+    path.write_bytes(b"no gallery")
+    for kind in (FaceGallery, PersonGallery):
+        with pytest.raises(ModelError, match="gallery"):
+            kind.load(path)
+    save_file(
+        {"faces": np.zeros((2, 8, 8), np.uint8), "landmarks": np.zeros((2, 5, 2), np.float32), "k": np.array([12])},
+        path,
+    )
+    with pytest.raises(ModelError, match="M, S, S, 3"):
+        FaceGallery.load(path)
+    save_file({"persons": np.zeros((1, 4, 4, 3), np.uint8), "clothes": np.array([[0, 99]]), "k": np.array([12])}, path)
+    with pytest.raises(ModelError, match="colour numbers"):
+        PersonGallery.load(path)
