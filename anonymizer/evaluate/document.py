@@ -1,0 +1,147 @@
+"""``evaluation.json``: everything an evaluation found, as plain data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from anonymizer import __version__
+from anonymizer.dataset.atomic import write_atomic
+from anonymizer.evaluate.records import plain
+from anonymizer.evaluate.runner import Evaluation
+
+__all__ = ["FILE", "SCHEMA_VERSION", "build", "headline", "table", "write"]
+
+FILE = "evaluation.json"
+#: Grows with every change that a reader of the file must know of.
+SCHEMA_VERSION = 1
+#: Estimates that the short table shows: column, name, whether it has a chance floor.
+COLUMNS = (("rank-1", "rank1"), ("chance", "rank1_chance"), ("TAR@1e-3", "tar_at_far_1e-3"), ("AUC", "auc"))
+
+
+def build(evaluation: Evaluation, originals: Path, anonymized: Path) -> dict[str, Any]:
+    """Return the document.
+
+    Args:
+        evaluation: What was found.
+        originals: Folder as given.
+        anonymized: Folder as given.
+
+    Returns:
+        Plain JSON data: ``schema_version``, ``anonymizer``, ``created``, ``warnings``, ``inputs``, ``run``,
+        ``settings``, ``recognizers``, ``unavailable``, ``independent_judge``, ``variants``, ``findings``, ``skipped``,
+        ``utility``, ``timings_s``. It holds names of pictures, but neither pixels nor embeddings.
+    """
+    pairing, survey, settings = evaluation.pairing, evaluation.material.survey, evaluation.settings
+    run = pairing.run
+    labels = sorted({recognizer.label for recognizer in evaluation.recognizers} & survey.subjects.keys())
+    judged = {label: any(r.judge for r in evaluation.recognizers if r.label == label) for label in labels}
+    document: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "anonymizer": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "warnings": evaluation.warnings,
+        "inputs": {
+            "originals": str(originals),
+            "anonymized": str(anonymized),
+            "pairs": len(survey.pairs),
+            "subjects": survey.subjects,
+            "identified": survey.identified,
+            "identities": survey.identities,
+            "withheld": len(pairing.withheld),
+            "missing": _listed(pairing.missing),
+            "extra": _listed(pairing.extra),
+            "problems": {name: {"count": n, "first": survey.problems[name]} for name, n in survey.counts.items()},
+        },
+        "run": None if run is None else {"statuses": run.statuses, "presets": run.presets, "models": run.models},
+        "settings": {
+            "attacks": settings.attacks,
+            "baselines": settings.baselines,
+            "recognizers": settings.recognizers,
+            "accept_noncommercial": settings.accept_noncommercial,
+            "seed": settings.seed,
+            "limit": settings.limit,
+            "bootstrap": settings.bootstrap,
+        },
+        "recognizers": [
+            {"name": r.name, "label": r.label, "sha256": r.sha256, "licence": r.licence, "judge": r.judge}
+            for r in evaluation.recognizers
+        ],
+        "unavailable": [asdict(missing) for missing in evaluation.unavailable],
+        "independent_judge": judged,
+        "variants": [{"name": name, "strength": text} for name, text in evaluation.variants.items()],
+        "findings": evaluation.findings,
+        "skipped": evaluation.skipped,
+        "utility": evaluation.utility,
+        "timings_s": evaluation.timings_s,
+    }
+    return dict(plain(document))
+
+
+def write(document: Mapping[str, Any], out: Path) -> Path:
+    """Write the document, whole or not at all, and return its path.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path = out / FILE
+    write_atomic(path, json.dumps(document, indent=1, allow_nan=False).encode("ascii") + b"\n")
+    return path
+
+
+def headline(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the findings of a document without curves, histograms and notes, to be printed."""
+    kept = ("attack", "label", "variant", "recognizer", "protocol", "judge", "counts", "estimates")
+    return [{key: finding[key] for key in kept} for finding in document["findings"]]
+
+
+def table(document: Mapping[str, Any]) -> list[str]:
+    """Return the short table of a document as lines: warnings, recognition, other figures, what was skipped."""
+    lines = [f"Warning: {warning}" for warning in document["warnings"]]
+    form = "{:<9}{:<8}{:<22}{:<12}{:<7}{:>22}{:>8}{:>10}{:>7}"
+    lines.append(form.format("attack", "class", "recogniser", "pictures", "find", *(name for name, _ in COLUMNS)))
+    others = []
+    for finding in document["findings"]:
+        figures = finding["estimates"]
+        if "rank1" not in figures:
+            others.append(_line(finding))
+            continue
+        cells = [_figure(figures.get(name), interval=name == "rank1") for _, name in COLUMNS]
+        who = finding["recognizer"][:20] + ("" if finding["judge"] else "*")
+        goal = "other" if "left out" in finding["protocol"] else "own"
+        row = (finding["attack"], finding["label"][:7], who, finding["variant"], goal, *cells)
+        lines.append(form.format(*row))
+    lines.append("find other: the same identity in another picture; own: the very original of the probe")
+    if any(not finding["judge"] for finding in document["findings"]):
+        lines.append("*: verified this run, so no independent judge")
+    lines += others
+    for skipped in document["skipped"]:
+        what = " ".join(skipped[key] for key in ("attack", "label", "variant", "recognizer") if skipped[key])
+        lines.append(f"Skipped: {what}: {skipped['reason']}")
+    return lines
+
+
+def _line(finding: Mapping[str, Any]) -> str:
+    """Return a finding of another kind as one line with its first estimates."""
+    given = [(name, estimate) for name, estimate in finding["estimates"].items() if estimate["value"] is not None]
+    figures = ", ".join(f"{name} {_figure(estimate, interval=True)}" for name, estimate in given[:4])
+    what = " ".join(finding[key] for key in ("attack", "label", "variant") if finding[key])
+    return f"{what}: {figures or 'nothing measured'}"
+
+
+def _figure(estimate: Mapping[str, Any] | None, interval: bool) -> str:
+    if estimate is None or estimate["value"] is None:
+        return "-"
+    text = f"{estimate['value']:.3f}"
+    if interval and estimate["low"] is not None:
+        text += f" [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+    return text
+
+
+def _listed(names: Iterable[str]) -> dict[str, Any]:
+    every = tuple(names)
+    return {"count": len(every), "first": every[:20]}

@@ -1,0 +1,305 @@
+"""From two sets of embeddings to estimates: who is compared with whom, and the measured chance floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anonymizer.evaluate import metrics
+from anonymizer.evaluate.records import Embeddings, Estimate
+
+__all__ = ["Comparison", "Mode", "PairScores", "compare", "has_repeats", "pair_scores"]
+
+#: ``own``: find the original of this very subject; other pictures of the same identity are left out of the gallery.
+#: ``other``: find the identity in other pictures; the probe's own picture is left out, so its background helps nobody.
+Mode = Literal["own", "other"]
+
+#: Similarity of a comparison in which one side was not found: rejected at every threshold, ranked by lot.
+NOT_FOUND = -1.0
+#: Probes beyond this number are sampled, and further where the gallery is so large that there would be more than
+#: MOST_SCORES comparisons; the gallery is never cut.
+MOST_PROBES, MOST_SCORES = 5_000, 200_000_000
+#: Pairs of one identity, and of two, beyond these numbers are sampled.
+MOST_SAME, MOST_DIFFERENT = 50_000, 120_000
+#: Entries of one block of the similarity matrix: 64 MB as float64.
+BLOCK = 8_000_000
+#: Most shuffles of the identities behind each chance floor, and comparisons that they may take together.
+SHUFFLES, SHUFFLED_SCORES = 20, 100_000_000
+#: False accept rates reported.
+FARS = (1e-2, 1e-3, 1e-4)
+#: Highest rank of the CMC curve.
+RANKS = 20
+#: Most points of a ROC curve handed on.
+POINTS = 160
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Estimates, counts, curves and histograms as in ``Finding``, and remarks."""
+
+    estimates: Mapping[str, Estimate]
+    counts: Mapping[str, int]
+    curves: Mapping[str, Mapping[str, list[float]]]
+    histograms: Mapping[str, Mapping[str, list[float]]]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairScores:
+    """Similarities of pairs: of one identity, float64 (n,), with its number (n,); of two, float64 (m,)."""
+
+    same: NDArray[np.float64]
+    identities: Ids
+    different: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sides:
+    """Probes and gallery with numbers instead of names."""
+
+    probe: Embeddings
+    gallery: Embeddings
+    rows: Ids
+    usable: int
+    keys: tuple[Ids, Ids]
+    identities: tuple[Ids, Ids]
+    pictures: tuple[Ids, Ids]
+    mode: Mode
+
+    def rules(self, rows: Ids) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which gallery entries match the probes in ``rows``, and which are in their gallery: (n, G) each."""
+        one = self.identities[0][rows, None] == self.identities[1][None]
+        if self.mode == "own":
+            match = self.keys[0][rows, None] == self.keys[1][None]
+            return match, match | ~one
+        elsewhere = self.pictures[0][rows, None] != self.pictures[1][None]
+        return one & elsewhere, elsewhere
+
+    def scores(self, rows: Ids) -> NDArray[np.float64]:
+        """Return cosines of the probes in ``rows`` with the whole gallery: float64 (n, G)."""
+        scores = np.asarray(self.probe.vectors[rows] @ self.gallery.vectors.T, dtype=np.float64)
+        scores[~self.probe.found[rows]] = NOT_FOUND
+        scores[:, ~self.gallery.found] = NOT_FOUND
+        return scores
+
+    def blocks(self) -> Iterator[tuple[slice, Ids]]:
+        """Yield runs of probes whose similarity matrix fits in memory."""
+        step = max(BLOCK // max(len(self.gallery.keys), 1), 1)
+        for start in range(0, len(self.rows), step):
+            part = slice(start, min(start + step, len(self.rows)))
+            yield part, self.rows[part]
+
+
+def has_repeats(embeddings: Embeddings) -> bool:
+    """Return whether some identity is in more than one picture."""
+    first: dict[str, str] = {}
+    return any(
+        first.setdefault(who, picture) != picture
+        for who, picture in zip(embeddings.identities, embeddings.pictures, strict=True)
+    )
+
+
+def pair_scores(probe: Embeddings, gallery: Embeddings, mode: Mode, rng: np.random.Generator) -> PairScores:
+    """Return similarities of pairs as :func:`compare` verifies them, less those with a side that was not found."""
+    sides = _numbered(probe, gallery, mode, rng)
+    if not len(sides.rows) or not len(gallery.keys):
+        empty = np.zeros(0)
+        return PairScores(empty, np.zeros(0, dtype=np.int64), empty)
+    same, different = _pairs(sides, rng)
+    kept, others = (probe.found[rows] & gallery.found[columns] for _, rows, columns in (same, different))
+    return PairScores(same[0][kept], sides.identities[0][same[1][kept]], different[0][others])
+
+
+def compare(
+    probe: Embeddings, gallery: Embeddings, mode: Mode, rng: np.random.Generator, bootstrap: int = 500
+) -> Comparison:
+    """Measure how well probes are recognised in a gallery.
+
+    Args:
+        probe: Descriptions of what the attacker wants to name.
+        gallery: Descriptions of what the attacker knows; the same object as ``probe`` counts each pair once.
+        mode: Who is to be found, see ``Mode``.
+        rng: Draws samples, shuffles and resamples.
+        bootstrap: Resamples behind each interval.
+
+    Returns:
+        Closed-set rank-1, rank-5, mAP with chance floors and lifts; TAR at FAR, AUC, EER; ``found``, the share of
+        probes the attacker found at all. Without anything to compare every estimate is empty and says why.
+    """
+    sides = _numbered(probe, gallery, mode, rng)
+    counts = {
+        "probes": len(sides.rows),
+        "gallery": len(gallery.keys),
+        "identities": len(np.unique(sides.identities[0][sides.rows])),
+        "not_found": int((~probe.found[sides.rows]).sum()),
+        "gallery_not_found": int((~gallery.found).sum()),
+    }
+    reason = _nothing(sides, counts)
+    if reason:
+        names = ("rank1", "rank5", "map", "auc", "eer", *(f"tar_at_far_{name}" for name in ("1e-2", "1e-3", "1e-4")))
+        return Comparison({name: Estimate(None, reason=reason) for name in names}, counts, {}, {}, (reason,))
+    estimates, curves = _identification(sides, rng, bootstrap)
+    verified, more_curves, histograms, pairs = _verification(sides, rng, bootstrap)
+    who = sides.identities[0][sides.rows]
+    found = metrics.bootstrap_mean(probe.found[sides.rows].astype(float), who, rng, bootstrap)
+    notes = []
+    if counts["not_found"]:
+        notes.append(f"{counts['not_found']} of {counts['probes']} probes not found: ranked by lot, never accepted")
+    if len(sides.rows) < sides.usable:
+        notes.append(f"a random sample of {len(sides.rows)} of {sides.usable} probes")
+    return Comparison(
+        {**estimates, **verified, "found": found},
+        counts | pairs,
+        curves | more_curves,
+        {"cosine": histograms} if histograms else {},
+        tuple(notes),
+    )
+
+
+def _numbered(probe: Embeddings, gallery: Embeddings, mode: Mode, rng: np.random.Generator) -> _Sides:
+    """Turn names into numbers and choose the probes that have somebody to be found."""
+    columns: list[tuple[Ids, Ids]] = []
+    for field in ("keys", "identities", "pictures"):
+        ours, theirs = getattr(probe, field), getattr(gallery, field)
+        numbers = np.unique(np.array([*ours, *theirs], dtype=str), return_inverse=True)[1].astype(np.int64)
+        columns.append((numbers[: len(ours)], numbers[len(ours) :]))
+    keys, identities, pictures = columns
+    if mode == "own":
+        usable = np.isin(keys[0], keys[1])
+    else:
+        # Somebody to be found is in a picture other than the probe's own.
+        places: dict[int, set[int]] = {}
+        for who, where in zip(identities[1].tolist(), pictures[1].tolist(), strict=True):
+            places.setdefault(who, set()).add(where)
+        usable = np.array(
+            [
+                bool(places.get(who, set()) - {where})
+                for who, where in zip(identities[0].tolist(), pictures[0].tolist(), strict=True)
+            ],
+            dtype=bool,
+        )
+    rows = np.flatnonzero(usable)
+    most = min(MOST_PROBES, max(MOST_SCORES // max(len(gallery.keys), 1), 1))
+    chosen = np.sort(rng.choice(rows, most, replace=False)) if len(rows) > most else rows
+    return _Sides(probe, gallery, chosen, len(rows), keys, identities, pictures, mode)
+
+
+def _nothing(sides: _Sides, counts: Mapping[str, int]) -> str:
+    """Return why there is nothing to measure, or an empty text."""
+    if not counts["probes"]:
+        return "no identity is in two pictures" if sides.mode == "other" else "no subject is in both sets"
+    if len(sides.gallery.keys) < 2:
+        return "a gallery of one entry: whoever is asked for is found, so nothing is measured"
+    if counts["not_found"] == counts["probes"]:
+        return f"none of the {counts['probes']} probes was found by the attacker, so nothing could be compared"
+    if counts["gallery_not_found"] == counts["gallery"]:
+        return "nothing was found in the gallery"
+    return ""
+
+
+def _identification(
+    sides: _Sides, rng: np.random.Generator, bootstrap: int
+) -> tuple[dict[str, Estimate], dict[str, dict[str, list[float]]]]:
+    ranks = min(RANKS, len(sides.gallery.keys))
+    count = len(sides.rows)
+    hits, precision = np.empty((count, ranks)), np.empty(count)
+    floors: dict[str, list[NDArray[np.float64]]] = {"rank1": [], "rank5": [], "map": []}
+    rounds = min(SHUFFLES, max(SHUFFLED_SCORES // max(count * len(sides.gallery.keys), 1), 1))
+    shuffled = [rng.permutation(sides.rows) for _ in range(rounds)]
+    for part, rows in sides.blocks():
+        scores = sides.scores(rows)
+        match, valid = sides.rules(rows)
+        hits[part] = metrics.expected_hits(scores, match, valid, ranks)
+        precision[part] = metrics.average_precision(scores, match, valid)
+        for order in shuffled:
+            # The same similarities under another probe's name and rules, which keeps whatever makes some gallery
+            # entries near to everybody. What the probe's own rules left out stays out.
+            dealt, allowed = sides.rules(order[part])
+            allowed &= valid
+            by_chance = metrics.expected_hits(scores, dealt, allowed, min(5, ranks))
+            floors["rank1"].append(by_chance[:, 0])
+            floors["rank5"].append(by_chance[:, -1])
+            floors["map"].append(metrics.average_precision(scores, dealt, allowed))
+    names = sides.identities[0][sides.rows]
+    measured = {"rank1": hits[:, 0], "rank5": hits[:, min(5, ranks) - 1], "map": precision}
+    out: dict[str, Estimate] = {}
+    for name, values in measured.items():
+        out[name] = metrics.bootstrap_mean(values, names, rng, bootstrap)
+        floor = float(np.nanmean(np.concatenate(floors[name])))
+        out[f"{name}_chance"] = Estimate(floor, count=count * rounds)
+        out[f"{name}_lift"] = _lift(out[name], floor)
+    cmc = {"rank": [float(k) for k in range(1, ranks + 1)], "share": hits.mean(axis=0).tolist()}
+    return out, {"cmc": cmc}
+
+
+def _lift(estimate: Estimate, floor: float) -> Estimate:
+    if estimate.value is None or floor <= 0:
+        return Estimate(None, reason="the measured chance floor is 0, so there is no ratio to it")
+    low, high = (None if end is None else end / floor for end in (estimate.low, estimate.high))
+    return Estimate(estimate.value / floor, low, high, estimate.count)
+
+
+def _verification(
+    sides: _Sides, rng: np.random.Generator, bootstrap: int
+) -> tuple[dict[str, Estimate], dict[str, dict[str, list[float]]], dict[str, list[float]], dict[str, int]]:
+    same, different = _pairs(sides, rng)
+    pairs = {"same_pairs": len(same[0]), "different_pairs": len(different[0])}
+    if not len(same[0]) or not len(different[0]):
+        reason = f"{pairs['same_pairs']} same and {pairs['different_pairs']} different pairs: verification needs both"
+        names = ("auc", "eer", *(f"tar_at_far_1e-{power}" for power in (2, 3, 4)))
+        return {name: Estimate(None, reason=reason) for name in names}, {}, {}, pairs
+    first = sides.identities[0][same[1]]
+    both = np.stack([sides.identities[0][different[1]], sides.identities[1][different[2]]], axis=1)
+    estimates = metrics.bootstrap_verification(same[0], different[0], first, both, FARS, rng, bootstrap // 2)
+    far, tar, _ = metrics.roc(same[0], different[0])
+    kept = _thinned(far)
+    curve = {"far": far[kept].tolist(), "tar": tar[kept].tolist()}
+    return estimates, {"roc": curve}, metrics.cosine_histogram(same[0], different[0]), pairs
+
+
+def _pairs(
+    sides: _Sides, rng: np.random.Generator
+) -> tuple[tuple[NDArray[np.float64], Ids, Ids], tuple[NDArray[np.float64], Ids, Ids]]:
+    """Return pairs of one identity and of two, each as scores, probe rows and gallery rows, sampled if too many."""
+    symmetric = sides.probe is sides.gallery
+    total = len(sides.rows) * len(sides.gallery.keys)
+    # Different pairs are thinned block by block, so that their number stays near the limit.
+    share = min(1.0, MOST_DIFFERENT * (2 if symmetric else 1) / max(total, 1))
+    found: tuple[list[tuple[NDArray[np.float64], Ids, Ids]], ...] = ([], [])
+    for _, rows in sides.blocks():
+        scores = sides.scores(rows)
+        match, valid = sides.rules(rows)
+        if symmetric:
+            valid &= rows[:, None] < np.arange(scores.shape[1])[None]
+        wanted = (match & valid, valid & ~match)
+        for kind, chosen in zip(found, wanted, strict=True):
+            if kind is found[1] and share < 1.0:
+                chosen = chosen & (rng.random(chosen.shape, dtype=np.float32) < share)
+            row, column = np.nonzero(chosen)
+            kind.append((scores[row, column], rows[row], column.astype(np.int64)))
+    same, different = (tuple(np.concatenate(parts) for parts in zip(*kind, strict=True)) for kind in found)
+    return _sampled(same, MOST_SAME, rng), _sampled(different, MOST_DIFFERENT, rng)  # type: ignore[arg-type]
+
+
+def _sampled(
+    pairs: tuple[NDArray[np.float64], Ids, Ids], most: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], Ids, Ids]:
+    if len(pairs[0]) <= most:
+        return pairs
+    at = rng.choice(len(pairs[0]), most, replace=False)
+    return pairs[0][at], pairs[1][at], pairs[2][at]
+
+
+def _thinned(far: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return indices of points of a ROC that are evenly spread over the logarithm of its false accept rate."""
+    if len(far) <= POINTS:
+        return np.arange(len(far))
+    wanted = np.concatenate([[0.0], np.geomspace(max(far[far > 0].min(initial=1.0), 1e-6), 1.0, POINTS - 1)])
+    last = np.clip(np.searchsorted(far, wanted, side="right") - 1, 0, len(far) - 1)
+    return np.unique(np.concatenate([[0], last, [len(far) - 1]]))

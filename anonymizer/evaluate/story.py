@@ -1,0 +1,219 @@
+"""What the figures say in words: the strongest attack of each class, and a summary for people who read no tables.
+
+Works on plain findings, as ``records.plain`` makes them and ``evaluation.json`` holds them. A figure that is missing
+is said to be missing; nothing is ever called safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+__all__ = ["HEADLINE", "excess", "name_of", "percent", "strongest", "summary"]
+
+Record = Mapping[str, Any]
+
+#: The figure that stands for an attack's success on a class; each has a ``_chance``.
+HEADLINE: Mapping[str, str] = {"person": "rank1", "face": "rank1", "license_plate": "character_accuracy"}
+#: Attacks on the released pictures themselves; the others attack what is not released, or test for something else.
+ON_PICTURES = ("naive", "aligned", "parrot", "adaptive", "reconstruction", "plate")
+_PLURAL: Mapping[str, tuple[str, str]] = {
+    "person": ("person", "persons"),
+    "face": ("face", "faces"),
+    "license_plate": ("license plate", "license plates"),
+}
+_HOW: Mapping[str, str] = {
+    "naive": "looks for the face in the picture and compares it as it is",
+    "aligned": "knows the exact place and alignment in the original",
+    "parrot": "treats the comparison pictures in the same way",
+    "adaptive": "has learnt from pairs of other people's originals and released pictures",
+    "reconstruction": "first runs a network trained to undo the treatment",
+    "plate": "reads the plate, also after sharpening and enlarging it",
+}
+
+
+def name_of(label: str, count: int = 2) -> str:
+    """Return a class in words, singular for a count of 1."""
+    one, many = _PLURAL.get(label, (label, f"{label}s"))
+    return one if count == 1 else many
+
+
+def percent(value: float | None) -> str:
+    """Return a share in [0, 1] as text, with as many digits as it bears."""
+    if value is None:
+        return "not measured"
+    hundred = 100 * value
+    return f"{hundred:.0f} %" if hundred >= 9.95 or hundred == 0 else f"{hundred:.2g} %"
+
+
+def excess(finding: Record) -> float | None:
+    """Return how far an attack got from chance (0) to certainty (1); None where it has no figure.
+
+    Args:
+        finding: A plain finding of a class in ``HEADLINE``.
+    """
+    name = HEADLINE.get(finding["label"])
+    value, chance = (_value(finding, key) for key in (name, f"{name}_chance"))
+    if value is None or chance is None:
+        return None
+    return 0.0 if chance >= 1 else (value - chance) / (1 - chance)
+
+
+def strongest(findings: Iterable[Record], label: str, variant: str) -> Record | None:
+    """Return the finding of the attack that got furthest on a class in a variant, by an independent judge.
+
+    One whose interval lies above chance goes before one that only looks stronger.
+    """
+    known = [
+        finding
+        for finding in findings
+        if (finding["label"], finding["variant"]) == (label, variant)
+        and finding["attack"] in ON_PICTURES
+        and finding["judge"]
+        and excess(finding) is not None
+    ]
+    return max(known, key=lambda finding: (_told_apart(finding), excess(finding) or 0.0), default=None)
+
+
+def summary(
+    findings: Sequence[Record],
+    skipped: Sequence[Record],
+    subjects: Mapping[str, int],
+    identities: Mapping[str, int] | None = None,
+) -> list[dict[str, Any]]:
+    """Return one paragraph per class, as sentences.
+
+    Args:
+        findings: Plain findings.
+        skipped: Plain records of what was not done.
+        subjects: How many of each class the originals hold.
+        identities: How many different ones of each class are known.
+
+    Returns:
+        Records with ``title``, ``verdict`` (``more`` than chance, ``chance``, or ``unknown``) and ``sentences``.
+    """
+    out = []
+    for label in HEADLINE:
+        if not subjects.get(label):
+            continue
+        finding = strongest(findings, label, "anonymized")
+        known = (identities or {}).get(label, 0)
+        whose = f" of {known} known identities" if known else ""
+        if not known and label != "license_plate":
+            whose = ", of nobody known by identity"
+        sentences = [f"The originals show {_count(subjects[label], label)}{whose}."]
+        verdict = "unknown"
+        if finding is None:
+            sentences.append(_unmeasured(findings, skipped, label))
+        else:
+            more = _told_apart(finding)
+            verdict = "more" if more else "chance"
+            sentences += _attacked(findings, finding, more)
+        sentences += _left_over(findings, label)
+        out.append({"title": name_of(label).capitalize(), "verdict": verdict, "sentences": sentences})
+    return out
+
+
+def _attacked(findings: Sequence[Record], finding: Record, more: bool) -> list[str]:
+    label, name = finding["label"], HEADLINE[finding["label"]]
+    estimate, chance = finding["estimates"][name], finding["estimates"][f"{name}_chance"]["value"]
+    did = "got the characters of a plate right" if name == "character_accuracy" else "picked the right one first"
+    tried = sum(
+        f["label"] == label and f["variant"] == "anonymized" and f["judge"] and excess(f) is not None
+        for f in findings
+        if f["attack"] in ON_PICTURES
+    )
+    by = f", comparing with {finding['recognizer']}," if finding["recognizer"] and name == "rank1" else ""
+    sentences = [
+        f"{'The only attack' if tried == 1 else f'Of {tried} attacks and comparisons the strongest'} was the "
+        f"{finding['attack']} attack: an attacker who "
+        f"{_HOW[finding['attack']]}{by} {did} in {percent(estimate['value'])} of {estimate['count']} tries"
+        f"{_interval(estimate)}; guessing under the same rules reaches {percent(chance)}."
+    ]
+    if more:
+        sentences.append(
+            f"That is more than chance: something in the released {name_of(label)} still points to who or what the "
+            "original showed."
+        )
+    else:
+        high = "" if estimate["high"] is None else f" A true rate of up to {percent(estimate['high'])} would fit."
+        sentences.append(
+            f"With this many tries that cannot be told from chance. It does not follow that nothing is left.{high}"
+        )
+    others = []
+    for variant, said in (("original", "untreated pictures"), ("blur", "blurred ones"), ("solid", "black areas")):
+        same = [
+            f
+            for f in findings
+            if f["variant"] == variant
+            and all(f[key] == finding[key] for key in ("attack", "label", "recognizer", "protocol"))
+        ]
+        if same and _value(same[0], name) is not None:
+            others.append(f"{percent(_value(same[0], name))} on {said}")
+    if others:
+        sentences.append(f"For comparison, the same attack reaches {_listed(others)}.")
+    return sentences
+
+
+def _unmeasured(findings: Sequence[Record], skipped: Sequence[Record], label: str) -> str:
+    if any(f["label"] == label and f["variant"] == "anonymized" and not f["judge"] for f in findings):
+        return (
+            "NOT MEASURED: the only recogniser at hand is the one that checked these pictures before their release, so "
+            "its figures prove nothing. Evaluate again with another one."
+        )
+    reasons = [s["reason"] for s in skipped if s["label"] in (label, "any")]
+    reasons += [
+        estimate["reason"]
+        for f in findings
+        if f["label"] == label and f["variant"] == "anonymized" and HEADLINE[label] in f["estimates"]
+        for estimate in (f["estimates"][HEADLINE[label]],)
+        if estimate["value"] is None
+    ]
+    why = f" ({'; '.join(dict.fromkeys(reason for reason in reasons if reason))})" if any(reasons) else ""
+    return f"NOT MEASURED: no attack on {name_of(label)} gave a figure{why}. Nothing can be said about them."
+
+
+def _left_over(findings: Sequence[Record], label: str) -> list[str]:
+    """Say how many were left untouched, where that was measured."""
+    out = []
+    for finding in findings:
+        rate = finding["estimates"].get("leak_rate")
+        if finding["label"] != label or finding["variant"] != "anonymized" or rate is None or rate["value"] is None:
+            continue
+        if rate["value"] == 0:
+            out.append(
+                f"None of {rate['count']} known or detected {name_of(label)} was found with unchanged pixels; what no "
+                "detector finds is not counted."
+            )
+        else:
+            out.append(
+                f"{percent(rate['value'])} of {rate['count']} known or detected {name_of(label)} seem to have "
+                f"unchanged pixels in the released pictures{_interval(rate)}; look at them."
+            )
+    return out
+
+
+def _told_apart(finding: Record) -> bool:
+    name = HEADLINE[finding["label"]]
+    estimate, chance = finding["estimates"][name], finding["estimates"][f"{name}_chance"]["value"]
+    low = estimate["value"] if estimate["low"] is None else estimate["low"]
+    return bool(low > chance)
+
+
+def _value(finding: Record, name: str | None) -> float | None:
+    estimate = finding["estimates"].get(name)
+    return None if estimate is None else estimate["value"]
+
+
+def _interval(estimate: Record) -> str:
+    if estimate["low"] is None or estimate["high"] is None:
+        return ""
+    return f" (95 % interval {percent(estimate['low'])} to {percent(estimate['high'])})"
+
+
+def _count(count: int, label: str) -> str:
+    return f"{count} {name_of(label, count)}"
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
