@@ -1,27 +1,46 @@
-"""COCO annotations that come with the pictures."""
+"""What annotations that come with the pictures can do, whatever their format."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from anonymizer.dataset.rle import decode_rle
+from anonymizer.dataset.rle import encode_rle
 from anonymizer.errors import InputError
-from anonymizer.geometry import IntBox, clip_box, integer_box
-from anonymizer.types import CLASSES, Instance
+from anonymizer.geometry import integer_box
+from anonymizer.types import CLASSES, Instance, Treatment
 
-__all__ = ["Annotations", "label_of", "read_coco"]
+__all__ = [
+    "Annotations",
+    "Page",
+    "Record",
+    "added_record",
+    "label_of",
+    "mark",
+    "parse_json",
+    "read_annotation_bytes",
+    "read_json",
+]
 
-#: Pixels by which a box or polygon may leave the picture, as rounded annotations do; it is cut off there.
-TOLERANCE = 2.0
+#: Largest annotation file read, in bytes.
+MAX_BYTES = 4 * 1024**3
+# Names that data sets have for our classes.
+_ALIASES = {
+    "pedestrian": "person",
+    "people": "person",
+    "rider": "person",
+    "cyclist": "person",
+    "bicyclist": "person",
+    "motorcyclist": "person",
+    "persongroup": "person",
+    "ridergroup": "person",
+    "number_plate": "license_plate",
+    "licenseplate": "license_plate",
+    "numberplate": "license_plate",
+}
 
 Record = Mapping[str, Any]
 
@@ -29,278 +48,147 @@ Record = Mapping[str, Any]
 def label_of(category: str) -> str | None:
     """Return the class that a category name means, or None: case, spaces, hyphens and British spelling do not count."""
     name = category.strip().lower().replace(" ", "_").replace("-", "_").replace("licence", "license")
-    return name if name in CLASSES else None
+    return name if name in CLASSES else _ALIASES.get(name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Annotations:
-    """A checked COCO file.
+class Page:
+    """What became of one released picture, for its annotations.
 
     Args:
-        path: Where it was read from.
-        head: ``info`` and ``licenses`` as given.
-        categories: Category records as given, by id.
-        images: Image records as given, by ``file_name``.
-        by_image: Annotation records as given, by image id.
-        basenames: ``file_name`` by its last part, None where several share it.
+        name: Relative name among the inputs; it selects what was given.
+        released: Relative name under which it is released.
+        size: Its (height, width).
+        treated: Every treated instance with what was done to it; given ones carry their ``record``.
+        texts: What was read on plates of the original. Identifying: for comparison only.
     """
 
-    path: Path
-    head: Record
-    categories: Mapping[int, Record]
-    images: Mapping[str, Record]
-    by_image: Mapping[Any, tuple[Record, ...]]
-    basenames: Mapping[str, str | None]
+    name: str
+    released: str
+    size: tuple[int, int]
+    treated: tuple[tuple[Instance, Treatment], ...]
+    texts: tuple[str, ...] = ()
+
+
+class Annotations(Protocol):
+    """Annotations of many pictures, read and checked."""
+
+    @property
+    def format(self) -> str:
+        """``coco``, ``yolo``, ``voc`` or ``cityscapes``."""
+        ...
+
+    @property
+    def path(self) -> Path:
+        """Where they were read from."""
+        ...
+
+    @property
+    def head(self) -> Record:
+        """Fields of the whole data set, such as ``info`` and ``licenses``."""
+        ...
+
+    @property
+    def categories(self) -> Mapping[int, Record]:
+        """Category records (``id``, ``name``, ...) by id; empty where the format has names alone."""
+        ...
 
     def image(self, name: str) -> Record | None:
-        """Return the image record of a picture: by its relative name, else by the last part if only one has it."""
-        if name in self.images:
-            return self.images[name]
-        file_name = self.basenames.get(name.rsplit("/", 1)[-1])
-        return None if file_name is None else self.images[file_name]
+        """Return the image record of a picture, None if the annotations do not know it."""
+        ...
 
     def check_names(self, names: Iterable[str]) -> None:
-        """Refuse annotations that fit none of the pictures, or of which one record fits several.
+        """Refuse annotations that fit none of the pictures, or of which one fits several.
 
         Raises:
             InputError: As said.
         """
-        taken: dict[Any, str] = {}
-        for name in names:
-            record = self.image(name)
-            if record is None:
-                continue
-            other = taken.setdefault(record["id"], name)
-            if other != name:
-                raise InputError(
-                    f"{self.path}: image {record['file_name']!r} fits both {other} and {name}; "
-                    "give file_name with its folder"
-                )
-        if not taken:
-            raise InputError(
-                f"{self.path}: none of its {len(self.images)} images is among the pictures given; "
-                "file_name must be the path relative to INPUT, or the file's own name"
-            )
+        ...
 
     def instances(self, name: str, size: tuple[int, int]) -> tuple[Instance, ...] | None:
-        """Return the annotated instances of the classes we know, ids from 1.
-
-        A box without segmentation stands for the whole box, of a face for the ellipse in it. Where a segmentation
-        reaches beyond its box, the box grows: no annotated pixel is left out.
-
-        Args:
-            name: Relative name of the picture.
-            size: Its (height, width) after decoding.
-
-        Returns:
-            The instances, maybe none; None if the annotations do not know the picture.
+        """Return a picture's instances of the classes we know, ids from 1; None if the picture is unknown.
 
         Raises:
-            InputError: An annotation does not fit the picture.
+            InputError: An annotation is malformed or does not fit the picture of (height, width).
         """
-        image = self.image(name)
-        if image is None:
-            return None
-        stated = (image.get("height", size[0]), image.get("width", size[1]))
-        if stated != size:
-            raise InputError(
-                f"{self.path}: image {image['file_name']!r} is stated as {stated[1]}x{stated[0]}, the picture is "
-                f"{size[1]}x{size[0]} upright; annotate the picture as it is shown"
-            )
-        out: list[Instance] = []
-        for record in self.by_image.get(image["id"], ()):
-            label = label_of(self.categories[record["category_id"]]["name"])
-            if label is not None:
-                out.append(_instance(len(out) + 1, label, record, size, self._what(record)))
-        return tuple(out)
+        ...
 
-    def others(self, name: str) -> tuple[tuple[str, Record], ...]:
-        """Return (category name, record) of a picture's annotations of all further categories, as given."""
-        image = self.image(name)
-        records = () if image is None else self.by_image.get(image["id"], ())
-        named = ((str(self.categories[record["category_id"]]["name"]), record) for record in records)
-        return tuple((category, record) for category, record in named if label_of(category) is None)
+    def records(self, name: str) -> tuple[tuple[str, Record], ...]:
+        """Return (category name, record) of each of a picture's annotations; ``id`` tells them apart."""
+        ...
+
+    def identities(self, name: str, texts: Iterable[str]) -> tuple[str, ...]:
+        """Return the plates and names that a picture's annotations tell, and those of ``texts`` worth comparing."""
+        ...
 
     def digest(self, name: str) -> str | None:
         """Return a sha256 of all that is known about a picture, None if nothing is."""
-        image = self.image(name)
-        if image is None:
-            return None
-        records = self.by_image.get(image["id"], ())
-        names = [self.categories[record["category_id"]]["name"] for record in records]
-        return hashlib.sha256(json.dumps([image, records, names], sort_keys=True).encode()).hexdigest()
+        ...
 
-    def _what(self, record: Record) -> str:
-        return f"{self.path}: annotation {record['id']}"
+    def only(self, name: str) -> Annotations:
+        """Return the annotations cut down to one picture, for a worker that has no access to the files."""
+        ...
+
+    def export(self, page: Page) -> dict[str, Any]:
+        """Return what the released annotations will say about a picture, as plain JSON data."""
+        ...
+
+    def files(self, exports: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+        """Yield the released annotation files, relative name and content, in the format that was given."""
+        ...
 
 
-def read_coco(path: Path) -> Annotations:
-    """Read and check a COCO file.
+def mark(instance: Instance, treatment: Treatment) -> dict[str, Any]:
+    """Return what was done to an instance, as it is noted in annotations."""
+    score = {} if instance.source == "given" else {"score": round(float(instance.score), 4)}
+    return {"action": treatment.action, "attempts": treatment.attempts, "source": instance.source} | score
 
-    Args:
-        path: The JSON file, or a folder with ``annotations.json``.
+
+def added_record(instance: Instance, size: tuple[int, int]) -> dict[str, Any]:
+    """Return the COCO geometry of an instance in a picture of (height, width)."""
+    x1, y1, x2, y2 = (round(float(value), 2) for value in instance.box)
+    return {
+        "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
+        "area": int(instance.mask.sum()),
+        "segmentation": encode_rle(instance.mask, integer_box(instance.box), size),
+        "iscrowd": 0,
+    }
+
+
+def read_annotation_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return an annotation file's content.
 
     Raises:
-        InputError: Unreadable, no JSON, keys missing, references that lead nowhere, boxes that are not finite or
-            outside of their picture, or no category of a class we know.
+        InputError: It cannot be read or is too large.
     """
-    file = path / "annotations.json" if path.is_dir() else path
     try:
-        document = json.loads(file.read_bytes())
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise InputError(f"annotations {path}: {size} bytes, expected at most {max_bytes}; split the file")
+        return path.read_bytes()
     except OSError as error:
-        raise InputError(f"annotations {file}: expected a readable COCO file, got {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
         raise InputError(
-            f"annotations {file}: expected COCO as JSON, got {str(error)[:100]}; export it again"
+            f"annotations {path}: expected a readable file, got {error.strerror}; check the path"
         ) from error
-    if not isinstance(document, dict):
-        raise InputError(f"annotations {file}: expected a JSON object with images, annotations and categories")
-    categories = {item["id"]: item for item in _items(document, "categories", {"id": int, "name": str}, file)}
-    if not any(label_of(item["name"]) for item in categories.values()):
-        names = ", ".join(sorted(item["name"] for item in categories.values()))[:200]
-        raise InputError(f"annotations {file}: categories {names or 'none'}, expected one of {', '.join(CLASSES)}")
-    images = _items(document, "images", {"id": (int, str), "file_name": str}, file)
-    by_name: dict[str, Record] = {}
-    basenames: dict[str, str | None] = {}
-    for image in images:
-        name = image["file_name"].replace("\\", "/").removeprefix("./")
-        if name in by_name:
-            raise InputError(f"annotations {file}: file_name {name!r} stands in two images; merge them")
-        by_name[name] = image
-        base = name.rsplit("/", 1)[-1]
-        basenames[base] = None if base in basenames else name
-    annotations = _items(document, "annotations", {"id": int, "image_id": (int, str), "category_id": int}, file)
-    by_id = {image["id"]: image for image in images}
-    grouped: dict[Any, list[Record]] = {}
-    for record in annotations:
-        what = f"{file}: annotation {record['id']}"
-        if record["image_id"] not in by_id:
-            raise InputError(f"{what}: image_id {record['image_id']!r} is not among the images; export the file again")
-        if record["category_id"] not in categories:
-            raise InputError(f"{what}: category_id {record['category_id']} is not among the categories; add it there")
-        if label_of(categories[record["category_id"]]["name"]) is not None:
-            image = by_id[record["image_id"]]
-            _box(record, (image.get("height"), image.get("width")), what)
-        grouped.setdefault(record["image_id"], []).append(record)
-    return Annotations(
-        path=file,
-        head={key: document[key] for key in ("info", "licenses") if key in document},
-        categories=categories,
-        images=by_name,
-        by_image={key: tuple(records) for key, records in grouped.items()},
-        basenames=basenames,
-    )
 
 
-def _items(document: dict[str, Any], key: str, fields: dict[str, Any], file: Path) -> list[dict[str, Any]]:
-    """Return a list of records after checking their fields and that their ids differ."""
-    items = document.get(key)
-    if not isinstance(items, list):
-        raise InputError(f"annotations {file}: expected a list {key!r}, got {type(items).__name__}; export it again")
-    seen: set[Any] = set()
-    for index, item in enumerate(items):
-        for field, kind in fields.items():
-            value = item.get(field) if isinstance(item, dict) else None
-            if not isinstance(value, kind) or isinstance(value, bool):
-                raise InputError(
-                    f"annotations {file}: {key}[{index}]: {field!r} missing or of the wrong type: {value!r}"
-                )
-        for field in ("width", "height"):
-            value = item.get(field, 1)
-            if key == "images" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise InputError(f"annotations {file}: images[{index}]: {field!r} must be a whole number from 1")
-        if item["id"] in seen:
-            raise InputError(f"annotations {file}: {key}[{index}]: id {item['id']!r} stands twice; ids must differ")
-        seen.add(item["id"])
-    return items
+def read_json(path: Path) -> object:
+    """Return the content of a JSON file.
+
+    Raises:
+        InputError: Unreadable, or no JSON.
+    """
+    return parse_json(read_annotation_bytes(path), path)
 
 
-def _box(record: Record, size: tuple[int | None, int | None], what: str) -> NDArray[np.float32] | None:
-    """Return the box as float32 (4,) xyxy, unclipped; None where only a segmentation is given."""
-    box = record.get("bbox")
-    if box is None and record.get("segmentation"):
-        return None
-    if not isinstance(box, list) or len(box) != 4 or not all(_finite(value) for value in box):
-        raise InputError(f"{what}: bbox {box!r}, expected four finite numbers [x, y, width, height]")
-    x, y, width, height = (float(value) for value in box)
-    if width <= 0 or height <= 0:
-        raise InputError(f"{what}: bbox {box}, expected a width and height above 0")
-    edges = (x, y, x + width, y + height)
-    _check_inside(edges, size, f"{what}: bbox {box}")
-    return np.array(edges, dtype=np.float32)
+def parse_json(content: bytes, path: Path) -> object:
+    """Return what JSON content says.
 
-
-def _check_inside(edges: tuple[float, float, float, float], size: tuple[int | None, int | None], what: str) -> None:
-    """Refuse what leaves the picture by more than the tolerance, or lies in that rim altogether."""
-    high, wide = (math.inf if value is None else value for value in size)
-    x1, y1, x2, y2 = edges
-    if min(x1, y1) < -TOLERANCE or x2 > wide + TOLERANCE or y2 > high + TOLERANCE:
-        raise InputError(f"{what} lies outside the picture of {wide}x{high} pixels; correct it")
-    if x1 >= wide or y1 >= high or x2 <= 0 or y2 <= 0:
-        raise InputError(f"{what} lies outside the picture of {wide}x{high} pixels; correct it")
-
-
-def _instance(number: int, label: str, record: Record, size: tuple[int, int], what: str) -> Instance:
-    box = _box(record, size, what)
-    cut = _segmentation(record.get("segmentation"), size, what)
-    if box is not None:
-        box = clip_box(box, size)
-    if box is not None and cut is None:
-        x1, y1, x2, y2 = integer_box(box)
-        mask = _ellipse((y2 - y1, x2 - x1)) if label == "face" else np.ones((y2 - y1, x2 - x1), dtype=bool)
-    elif cut is not None:
-        tight, inner = cut
-        bounds = np.array(tight, dtype=np.float32)
-        if box is None:
-            box = bounds
-        box = np.concatenate([np.minimum(box[:2], bounds[:2]), np.maximum(box[2:], bounds[2:])])
-        frame = integer_box(box)
-        mask = np.zeros((frame[3] - frame[1], frame[2] - frame[0]), dtype=bool)
-        mask[tight[1] - frame[1] : tight[3] - frame[1], tight[0] - frame[0] : tight[2] - frame[0]] = inner
-    else:
-        raise InputError(f"{what}: neither bbox nor any pixel in its segmentation; give one")
-    return Instance(id=number, label=label, box=box, mask=mask, score=1.0, source="given", record=record)
-
-
-def _segmentation(segmentation: object, size: tuple[int, int], what: str) -> tuple[IntBox, NDArray[np.bool_]] | None:
-    """Return tight box and mask of a COCO segmentation, None if it is absent or covers no pixel."""
-    if segmentation is None or segmentation == [] or segmentation == {}:
-        return None
-    if isinstance(segmentation, dict):
-        return decode_rle(segmentation, size, what)
-    if not isinstance(segmentation, list):
-        raise InputError(f"{what}: segmentation must be polygons or RLE, got {type(segmentation).__name__}")
-    edges = [_polygon_edges(polygon, size, what) for polygon in segmentation]
-    whole = np.array(edges, dtype=np.float64)
-    outer = np.concatenate([whole[:, :2].min(axis=0), whole[:, 2:].max(axis=0)]).astype(np.float32)
-    frame = integer_box(clip_box(outer, size))
-    height, width = frame[3] - frame[1], frame[2] - frame[0]
-    from pycocotools import mask as coco
-
-    # COCO's own rasteriser decides which pixels a polygon covers; what it makes is read by our own decoder.
-    shifted = [(np.asarray(p, dtype=np.float64).reshape(-1, 2) - frame[:2]).ravel().tolist() for p in segmentation]
-    runs = coco.merge(coco.frPyObjects(shifted, height, width))
-    cut = decode_rle({"size": [height, width], "counts": runs["counts"].decode("ascii")}, (height, width), what)
-    if cut is None:
-        return None
-    (x1, y1, x2, y2), mask = cut
-    return (x1 + frame[0], y1 + frame[1], x2 + frame[0], y2 + frame[1]), mask
-
-
-def _polygon_edges(polygon: object, size: tuple[int, int], what: str) -> tuple[float, float, float, float]:
-    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2 or not all(_finite(v) for v in polygon):
-        raise InputError(f"{what}: a polygon needs at least 3 points of finite numbers [x1, y1, x2, y2, ...]")
-    edges = min(polygon[0::2]), min(polygon[1::2]), max(polygon[0::2]), max(polygon[1::2])
-    _check_inside(edges, size, f"{what}: a polygon")
-    return edges
-
-
-def _ellipse(shape: tuple[int, int]) -> NDArray[np.bool_]:
-    height, width = shape
-    rows = (np.arange(height) + 0.5) / height * 2 - 1
-    columns = (np.arange(width) + 0.5) / width * 2 - 1
-    return rows[:, None] ** 2 + columns[None] ** 2 <= 1.0
-
-
-def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    Raises:
+        InputError: No JSON.
+    """
+    try:
+        document: object = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"annotations {path}: expected JSON, got {str(error)[:100]}; export it again") from error
+    return document

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["PREFIX", "remove_leftovers", "write_atomic"]
@@ -12,12 +13,12 @@ __all__ = ["PREFIX", "remove_leftovers", "write_atomic"]
 PREFIX = ".tmp-anonymizer-"
 
 
-def write_atomic(path: Path, data: bytes, *, staging: Path | None = None) -> None:
+def write_atomic(path: Path, data: bytes | Iterable[bytes], *, staging: Path | None = None) -> None:
     """Write a file so that, whenever the process or the machine dies, the old or the whole new content is there.
 
     Args:
         path: Where the file belongs; its folder is made if missing.
-        data: The content.
+        data: The content, whole or in parts; parts need not fit in memory together.
         staging: Folder on the same file system that holds the file until it is whole; the file's own folder if None.
 
     Raises:
@@ -31,7 +32,8 @@ def write_atomic(path: Path, data: bytes, *, staging: Path | None = None) -> Non
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            for part in (data,) if isinstance(data, bytes) else data:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

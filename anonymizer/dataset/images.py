@@ -1,4 +1,4 @@
-"""Pictures in and out: decoding of untrusted files and encoding without metadata."""
+"""Pictures in: decoding of untrusted files."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import io
 import math
 import stat
 import struct
-import threading
-import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
+from anonymizer.dataset.deep import read_deep, reduce_deep
+from anonymizer.dataset.formats import LOSSLESS, SUFFIXES, SUPPORTED, has_heif, is_heif, readable, strict_pillow
+from anonymizer.dataset.jpeg import read_tables
+from anonymizer.dataset.metadata import read_tags
 from anonymizer.errors import InputError
 from anonymizer.types import check_image
 
@@ -30,33 +31,17 @@ __all__ = [
     "SUFFIXES",
     "Decoded",
     "decode_image",
-    "encode_image",
     "read_bytes",
     "read_image",
-    "target_format",
+    "short",
     "thumbnail",
+    "upright",
 ]
 
 #: Largest picture decoded, in pixels: 600 MB as RGB.
 MAX_PIXELS = 200_000_000
 #: Largest file read, in bytes.
 MAX_BYTES = 2 * 1024**3
-#: Format written for each file suffix.
-SUFFIXES: dict[str, str] = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
-#: Formats that are written so that the same pixels come back.
-LOSSLESS = frozenset({"PNG", "WEBP", "BMP", "TIFF"})
-
-Image.init()  # Pillow knows some formats only after this.
-_READABLE = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-_SUPPORTED = "JPEG, PNG, WebP, BMP or TIFF"
 # What Pillow's parsers raise on damaged files. A MemoryError is not among them: it says nothing about the file.
 _DAMAGE = (
     OSError,
@@ -70,18 +55,6 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
-# Pillow's limits are globals, which other packages change on import.
-_pillow = threading.RLock()
-# EXIF orientation (1 to 8) to the transposition that makes the picture upright.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _ORIENTATION_TAG = 0x0112
 
 
@@ -91,13 +64,17 @@ class Decoded:
 
     Args:
         pixels: RGB uint8 (H, W, 3), upright, read-only.
-        format: JPEG, PNG, WEBP, BMP or TIFF, by content.
+        format: JPEG, PNG, WEBP, BMP, TIFF, AVIF or HEIF, by content.
         icc: ICC profile of the pixels, or None for sRGB.
         dpi: Horizontal and vertical dots per inch, or None.
         quantization: JPEG quantization tables, 64 numbers each, or None.
         subsampling: JPEG chroma subsampling: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0; None where unknown.
         notes: Conversions made, for people.
         sha256: Hex digest of the file's bytes.
+        exif: Tags that may be kept when asked for, see ``dataset.metadata``.
+        orientation: EXIF orientation that was applied, 1 to 8.
+        deep: The samples behind ``pixels`` where they have 16 bits, uint16 (H, W, 3), upright; else None.
+        source: The file's content where stored samples can be taken from it (JPEG), else empty.
     """
 
     pixels: NDArray[np.uint8]
@@ -108,6 +85,10 @@ class Decoded:
     subsampling: int | None
     notes: tuple[str, ...]
     sha256: str
+    exif: Mapping[int, str] = field(default_factory=dict)
+    orientation: int = 1
+    deep: NDArray[np.uint16] | None = None
+    source: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
         check_image(self.pixels).flags.writeable = False
@@ -150,7 +131,7 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decode
     """Decode a picture from untrusted bytes; its size is checked before any pixel is decoded.
 
     Args:
-        data: Content of a JPEG, PNG, WebP, BMP or TIFF file. The content decides, not the name.
+        data: Content of a JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC file. The content decides, not the name.
         name: What to call the picture in messages.
         max_pixels: Largest height times width.
 
@@ -162,70 +143,27 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decode
     """
     if not data:
         raise InputError(f"{name}: the file is empty (0 bytes), expected a picture; copy it again from its source")
-    with _strict_pillow():
+    if is_heif(data) and not has_heif():
+        raise InputError(f"{name}: a HEIC picture, which needs pillow-heif; install anonymizer[heif] or convert it")
+    with strict_pillow():
         try:
-            with Image.open(io.BytesIO(data), formats=_READABLE) as image:
+            with Image.open(io.BytesIO(data), formats=readable()) as image:
                 _check_header(image, name, max_pixels)
                 deep = any(";16" in str(tile[3]) for tile in image.tile) or image.mode.startswith("I")
                 image.load()
-                return _decoded(image, name, deep, hashlib.sha256(data).hexdigest())
+                return _decoded(image, name, data, deep)
         except UnidentifiedImageError as error:
-            raise InputError(f"{name}: not a picture, expected {_SUPPORTED}; convert or remove the file") from error
+            raise InputError(f"{name}: not a picture, expected {SUPPORTED}; convert or remove the file") from error
         except _DAMAGE as error:
             raise InputError(
-                f"{name}: damaged or truncated picture ({_short(error)}), expected a whole {_SUPPORTED} file; "
+                f"{name}: damaged or truncated picture ({short(error)}), expected a whole {SUPPORTED} file; "
                 "copy it again from its source"
             ) from error
 
 
-def target_format(like: Decoded, suffix: str) -> str:
-    """Return the format to write: the suffix decides, and the content where the suffix names no known format."""
-    return SUFFIXES.get(suffix.lower(), like.format)
-
-
-def encode_image(pixels: NDArray[np.uint8], like: Decoded, suffix: str) -> bytes:
-    """Encode a picture with nothing of the original file but its ICC profile and resolution.
-
-    PNG, TIFF and WebP are lossless and BMP is plain. A JPEG made from a JPEG keeps the quantization tables and
-    subsampling, so that it neither grows nor degrades visibly; other JPEGs are written at quality 95, 4:4:4.
-
-    Args:
-        pixels: RGB uint8 (H, W, 3).
-        like: The picture this one replaces.
-        suffix: Suffix of the file to write, with its dot.
-
-    Raises:
-        InputError: The picture does not fit the format.
-    """
-    kind = target_format(like, suffix)
-    options: dict[str, Any] = {}
-    if like.icc is not None and kind != "BMP":
-        options["icc_profile"] = like.icc
-    if like.dpi is not None and kind != "WEBP":
-        options["dpi"] = like.dpi
-    if kind == "JPEG" and like.quantization is not None:
-        options |= {"qtables": [list(table) for table in like.quantization], "subsampling": like.subsampling or 0}
-    elif kind == "JPEG":
-        options |= {"quality": 95, "subsampling": 0}
-    elif kind == "WEBP":
-        options |= {"lossless": True, "quality": 80}
-    elif kind == "TIFF":
-        options["compression"] = "tiff_adobe_deflate"
-    buffer = io.BytesIO()
-    try:
-        # A picture made from an array carries no info, so Pillow has no metadata to pass on.
-        Image.fromarray(check_image(pixels)).save(buffer, kind, **options)
-    except (OSError, ValueError, struct.error) as error:
-        height, width = pixels.shape[:2]
-        raise InputError(
-            f"picture of {width}x{height} pixels cannot be written as {kind} ({_short(error)}); convert it to PNG"
-        ) from error
-    return buffer.getvalue()
-
-
 def thumbnail(data: bytes, side: int = 320) -> bytes:
     """Return a picture file's content as a JPEG of at most ``side`` pixels on its longer side, without metadata."""
-    with _strict_pillow(), Image.open(io.BytesIO(data), formats=_READABLE) as image:
+    with strict_pillow(), Image.open(io.BytesIO(data), formats=readable()) as image:
         image.draft("RGB", (side, side))
         small = image.convert("RGB")
     small.thumbnail((side, side))
@@ -234,20 +172,19 @@ def thumbnail(data: bytes, side: int = 320) -> bytes:
     return buffer.getvalue()
 
 
-@contextmanager
-def _strict_pillow() -> Iterator[None]:
-    """Hold Pillow to our own size check and to whole files, and keep its warnings about odd files to ourselves."""
-    with _pillow, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return an array (H, W, ...) as it lies in a file turned the way its EXIF orientation, 1 to 8, says."""
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    return array
 
 
-def _short(error: BaseException) -> str:
+def short(error: BaseException) -> str:
+    """Return what an error says on one short line."""
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
@@ -264,32 +201,54 @@ def _check_header(image: Image.Image, name: str, max_pixels: int) -> None:
         )
 
 
-def _decoded(image: Image.Image, name: str, deep: bool, sha256: str) -> Decoded:
+def _decoded(image: Image.Image, name: str, data: bytes, deep: bool) -> Decoded:
     notes: list[str] = []
     if image.format == "MPO":
         notes.append("further embedded pictures dropped")
     dpi, icc = _dpi(image.info.get("dpi")), _icc(image.info.get("icc_profile"))
-    quantization, subsampling = _jpeg_tables(image)
-    if deep:
-        notes.append("16-bit reduced to 8-bit")
+    quantization, subsampling = read_tables(image)
     # Only after loading: Pillow turns some TIFF files itself and then clears the tag.
-    orientation = _orientation(image, notes)
+    orientation, exif = _exif(image, notes)
     rgb, icc = _to_rgb(image, name, icc, notes)
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(_UPRIGHT[orientation])
+    pixels = np.asarray(rgb)
+    samples = _samples(data, pixels) if deep else None
+    if deep and samples is None:
+        notes.append("16-bit reduced to 8-bit")
+    if orientation > 1:
+        pixels, samples = upright(pixels, orientation), None if samples is None else upright(samples, orientation)
         notes.append("EXIF orientation applied")
-        if orientation >= 5 and subsampling == 1:
+    if orientation >= 5:
+        if subsampling == 1:
             subsampling = 0  # 4:2:2 halves the width; on its side it would halve the height, which is not written.
+        if quantization is not None:
+            quantization = tuple(tuple(np.reshape(table, (8, 8)).T.ravel().tolist()) for table in quantization)
+    kind = "JPEG" if image.format == "MPO" else str(image.format)
     return Decoded(
-        pixels=np.array(rgb),
-        format="JPEG" if image.format == "MPO" else str(image.format),
+        pixels=reduce_deep(samples) if samples is not None else np.array(pixels),
+        format=kind,
         icc=icc,
         dpi=dpi,
         quantization=quantization,
         subsampling=subsampling,
         notes=tuple(notes),
-        sha256=sha256,
+        sha256=hashlib.sha256(data).hexdigest(),
+        exif=exif,
+        orientation=orientation,
+        deep=samples,
+        source=data if quantization is not None else b"",
     )
+
+
+def _samples(data: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.uint16] | None:
+    """Return 16-bit samples if they are, but for rounding, what Pillow decoded; two decoders guard each other."""
+    samples = read_deep(data)
+    if samples is None or samples.shape != pixels.shape:
+        return None
+    for top in range(0, len(samples), 512):
+        band = slice(top, top + 512)
+        if np.abs(reduce_deep(samples[band]).astype(np.int16) - pixels[band]).max() > 1:
+            return None
+    return samples
 
 
 def _to_rgb(image: Image.Image, name: str, icc: bytes | None, notes: list[str]) -> tuple[Image.Image, bytes | None]:
@@ -301,7 +260,7 @@ def _to_rgb(image: Image.Image, name: str, icc: bytes | None, notes: list[str]) 
                 source, target = ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB")
                 converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
             except (ImageCms.PyCMSError, OSError) as error:
-                notes.append(f"ICC profile unusable ({_short(error)}), converted without it")
+                notes.append(f"ICC profile unusable ({short(error)}), converted without it")
             else:
                 if converted is not None:
                     return converted, None
@@ -333,25 +292,15 @@ def _reduce(image: Image.Image, name: str) -> Image.Image:
     return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
 
 
-def _orientation(image: Image.Image, notes: list[str]) -> int:
+def _exif(image: Image.Image, notes: list[str]) -> tuple[int, dict[int, str]]:
+    """Return the orientation, 1 to 8, and the tags that may be kept."""
     try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
+        exif = image.getexif()
+        value, tags = exif.get(_ORIENTATION_TAG, 1), read_tags(exif)
     except _DAMAGE:
         notes.append("EXIF unreadable, orientation taken as stored")
-        return 1
-    return value if isinstance(value, int) else 1
-
-
-def _jpeg_tables(image: Image.Image) -> tuple[tuple[tuple[int, ...], ...] | None, int | None]:
-    """Return quantization tables and subsampling that a JPEG of RGB pixels can reuse."""
-    if not isinstance(image, JpegImagePlugin.JpegImageFile) or image.mode not in ("L", "RGB"):
-        return None, None
-    tables = tuple(tuple(int(value) for value in image.quantization[key]) for key in sorted(image.quantization))
-    # Baseline JPEG holds tables of 64 numbers from 1 to 255.
-    if not 1 <= len(tables) <= 4 or any(len(t) != 64 or min(t) < 1 or max(t) > 255 for t in tables):
-        return None, None
-    subsampling = int(JpegImagePlugin.get_sampling(image))
-    return tables, (subsampling if subsampling in (0, 1, 2) else None)
+        return 1, {}
+    return (value if isinstance(value, int) and 1 <= value <= 8 else 1), tags
 
 
 def _space(icc: bytes) -> bytes:

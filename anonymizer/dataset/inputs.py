@@ -65,7 +65,8 @@ def find_inputs(source: Path | str, output: Path) -> Inputs:
         raise InputError(f"INPUT {source}: expected a file, a folder or a pattern, found nothing; check the path")
     inside = output.resolve()
     for file in found.files:
-        if file.path.resolve().is_relative_to(inside):
+        # Not Path.resolve: it raises on a link that leads to itself, which is one unreadable file and no more.
+        if Path(os.path.realpath(file.path)).is_relative_to(inside):
             raise InputError(f"INPUT {file.path} lies inside OUTPUT {output}; choose an OUTPUT outside of INPUT")
     return found
 

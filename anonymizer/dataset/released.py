@@ -1,43 +1,24 @@
-"""COCO annotations of the released pictures: one side file per picture, put together when a run ends."""
+"""Annotations of the released pictures: one side file per picture, put together when a run ends."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anonymizer.dataset.annotations import Annotations, label_of
-from anonymizer.dataset.rle import encode_rle
+from anonymizer.dataset.annotations import Annotations, Page, added_record, label_of
+from anonymizer.dataset.ledger import to_json
+from anonymizer.dataset.scrub import Scrubber, without_keypoints
 from anonymizer.errors import InputError
-from anonymizer.geometry import integer_box
-from anonymizer.types import CLASSES, Result
+from anonymizer.types import CLASSES
 
-__all__ = ["coco_out", "released_record", "side_path"]
+__all__ = ["annotation_files", "coco_out", "released_record", "side_path"]
 
-#: Fields of given records that tell who or what the original showed or where to find it; they are not passed on for
-#: treated instances, nor for pictures.
-IDENTIFYING = frozenset(
-    {
-        "caption",
-        "embedding",
-        "gps",
-        "identity",
-        "identity_id",
-        "latitude",
-        "location",
-        "longitude",
-        "name",
-        "person_id",
-        "plate",
-        "plate_number",
-        "text",
-        "transcription",
-        "utf8_string",
-        "vehicle_id",
-    }
-)
+_HEAD = ("info", "licenses")
+# The category's name travels beside the fields that were given, under a name that none of them has.
+_CATEGORY = "anonymizer/category"
 
 
 def side_path(state: Path, name: str) -> Path:
@@ -45,71 +26,129 @@ def side_path(state: Path, name: str) -> Path:
     return state / "annotations" / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()}.json"
 
 
-def released_record(name: str, result: Result, annotations: Annotations | None) -> dict[str, Any]:
+def released_record(page: Page, annotations: Annotations | None) -> dict[str, Any]:
     """Return what the annotations will say about a released picture, as plain JSON data.
 
     Args:
-        name: Relative name of the picture.
-        result: The verified result; masks are written as treated.
+        page: What became of the picture; masks are written as treated.
         annotations: What was given, to carry fields and further categories through, or None.
+
+    Returns:
+        ``image``, ``instances`` and ``others`` for ``annotations.json``; ``export`` for the annotations in the format
+        that was given, None where nothing was.
     """
-    height, width = result.image.shape[:2]
-    given = None if annotations is None else annotations.image(name)
-    image = {} if given is None else _public(given)
+    height, width = page.size
+    given = None if annotations is None else annotations.image(page.name)
+    records = () if annotations is None else annotations.records(page.name)
+    scrubber = Scrubber(page.texts if annotations is None else annotations.identities(page.name, page.texts))
+    categories = {record["id"]: category for category, record in records}
     instances = []
-    for instance, treatment in zip(result.instances, result.treatments, strict=True):
-        x1, y1, x2, y2 = (round(float(value), 2) for value in instance.box)
-        record = {} if instance.record is None else _public(instance.record)
+    treated = set()
+    for instance, treatment in page.treated:
+        pose_kept = instance.label == "person" and treatment.action == "redrawn"
+        record: dict[str, Any] = {}
+        category = instance.label
+        if instance.record is not None:
+            number = instance.record["id"]
+            treated.add(number)
+            category = categories.get(number, category)
+            record = without_keypoints(scrubber.value(instance.record, treated=True), pose_kept=pose_kept)
+            if number not in categories:  # Its place in a file of its own, not an id among all.
+                lines = annotations is not None and annotations.format == "yolo"
+                record["line" if lines else "place"] = record.pop("id")
+        record |= added_record(instance, page.size) | {"iscrowd": record.get("iscrowd", 0)}
         record |= {
-            "category": instance.label,
-            "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
-            "area": int(instance.mask.sum()),
-            "segmentation": encode_rle(instance.mask, integer_box(instance.box), (height, width)),
-            "iscrowd": record.get("iscrowd", 0),
+            _CATEGORY: category,
             "score": round(float(instance.score), 4),
             "source": instance.source,
             "action": treatment.action,
             "attempts": treatment.attempts,
         }
         instances.append(record)
-    others = () if annotations is None else annotations.others(name)
+    others = [
+        scrubber.value(record, treated=False) | {_CATEGORY: category}
+        for category, record in records
+        if record["id"] not in treated
+    ]
+    image = scrubber.value(given or {}, treated=True)
     return {
-        "image": image | {"file_name": name, "width": width, "height": height},
+        "image": image | {"file_name": page.released, "width": width, "height": height},
         "instances": instances,
-        "others": [dict(record) | {"category": category} for category, record in others],
+        "others": others,
+        "export": None if annotations is None else annotations.export(page),
     }
 
 
-def coco_out(names: Iterable[str], state: Path, annotations: Annotations | None) -> bytes:
-    """Return the content of ``annotations.json`` for the released pictures.
-
-    Ids that were given are kept where they are still unique; others follow the highest one, in the order of names.
+def annotation_files(names: Iterable[str], state: Path, annotations: Annotations) -> Iterator[tuple[str, bytes]]:
+    """Yield the released annotations in the format that was given: relative name and content of each file.
 
     Args:
-        names: Relative names of every released picture.
+        names: Relative names (among the inputs) of every released picture.
+        state: Folder with the side files.
+        annotations: What was given.
+
+    Raises:
+        InputError: A side file is missing, damaged or of a run without these annotations.
+    """
+
+    def exports() -> Iterator[dict[str, Any]]:
+        for name in sorted(names):
+            export = _read_side(state, name).get("export")
+            if not isinstance(export, dict) or ("path" in export) == (annotations.format == "coco"):
+                raise InputError(
+                    f"{side_path(state, name)}: released picture {name} was made without these annotations; run again "
+                    "with overwrite"
+                )
+            yield export
+
+    return annotations.files(exports())
+
+
+def coco_out(names: Iterable[str], state: Path, annotations: Annotations | None) -> Iterator[bytes]:
+    """Yield the content of ``annotations.json`` for the released pictures, in parts.
+
+    Ids that were given are kept where they are still unique; others follow the highest one, in the order of names.
+    Side files are read once for each list of the document, so that they need not fit in memory together.
+
+    Args:
+        names: Relative names (among the inputs) of every released picture.
         state: Folder with the side files.
         annotations: What was given, for its categories and head, or None.
 
     Raises:
         InputError: A side file is missing or damaged.
     """
-    sides = [_read_side(state, name) for name in sorted(names)]
-    records = [record for side in sides for record in side["instances"] + side["others"]]
-    by_name, categories = _categories({record["category"] for record in records}, annotations)
-    images = [dict(side["image"]) for side in sides]
-    _number(images)
-    for side, image in zip(sides, images, strict=True):
-        for record in side["instances"] + side["others"]:
-            record["image_id"] = image["id"]
-            record["category_id"] = by_name[record.pop("category")]
-    _number(records)
-    head = {} if annotations is None else dict(annotations.head)
-    document = head | {"images": images, "annotations": records, "categories": categories}
-    return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
+    ordered = sorted(names)
+    used: set[str] = set()
+    highest = [0, 0]
+    for name in ordered:
+        side = _read_side(state, name)
+        for record in _records(side):
+            used.add(record[_CATEGORY])
+            highest[1] = max(highest[1], _number(record))
+        highest[0] = max(highest[0], _number(side["image"]))
+    by_name, categories = _categories(used, annotations)
+    head = {} if annotations is None else {key: annotations.head[key] for key in _HEAD if key in annotations.head}
+    opening = b"".join(json.dumps(key).encode() + b": " + to_json(value) + b",\n" for key, value in head.items())
+    yield b"{\n" + opening + b'"categories": ' + to_json(categories) + b',\n"images": ['
+    image_ids: list[Any] = []
+    number = _Numbering(highest[0])
+    for index, name in enumerate(ordered):
+        image = number(dict(_read_side(state, name)["image"]))
+        image_ids.append(image["id"])
+        yield (b",\n" if index else b"\n") + to_json(image)
+    yield b'\n],\n"annotations": ['
+    number, first = _Numbering(highest[1]), True
+    for index, name in enumerate(ordered):
+        for record in _records(_read_side(state, name)):
+            ids = {"image_id": image_ids[index], "category_id": by_name[record.pop(_CATEGORY)]}
+            yield (b"\n" if first else b",\n") + to_json(number(record | ids))
+            first = False
+    yield b"\n]\n}\n"
 
 
-def _public(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key.lower() not in IDENTIFYING and "url" not in key.lower()}
+def _records(side: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [*side["instances"], *side["others"]]
 
 
 def _read_side(state: Path, name: str) -> dict[str, Any]:
@@ -128,8 +167,9 @@ def _categories(names: set[str], annotations: Annotations | None) -> tuple[dict[
     records = [] if annotations is None else [dict(record) for record in annotations.categories.values()]
     by_name: dict[str, int] = {}
     for record in records:
-        by_name.setdefault(label_of(record["name"]) or record["name"], record["id"])
         by_name.setdefault(record["name"], record["id"])
+    for record in records:
+        by_name.setdefault(label_of(record["name"]) or record["name"], record["id"])
     for name in (*CLASSES, *sorted(names)):
         if name not in by_name:
             by_name[name] = max((record["id"] for record in records), default=0) + 1
@@ -137,11 +177,20 @@ def _categories(names: set[str], annotations: Annotations | None) -> tuple[dict[
     return by_name, records
 
 
-def _number(records: list[dict[str, Any]]) -> None:
-    """Give each record an id: the one it has if no earlier record has it, else the next free one."""
-    free = max((record["id"] for record in records if isinstance(record.get("id"), int)), default=0) + 1
-    seen: set[Any] = set()
-    for record in records:
-        if "id" not in record or record["id"] in seen:
-            record["id"], free = free, free + 1
-        seen.add(record["id"])
+def _number(record: Mapping[str, Any]) -> int:
+    value = record.get("id")
+    return value if isinstance(value, int) else 0
+
+
+class _Numbering:
+    """Gives each record an id: the one it has if no earlier record has it, else the next free one."""
+
+    def __init__(self, highest: int) -> None:
+        self._free = highest + 1
+        self._seen: set[Any] = set()
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        if "id" not in record or record["id"] in self._seen:
+            record["id"], self._free = self._free, self._free + 1
+        self._seen.add(record["id"])
+        return record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import statistics
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -37,26 +38,43 @@ class Check:
 
 def checks(records: Iterable[Record]) -> list[Check]:
     """Summarize every verdict, of instances and of pictures, by check, ordered by name."""
-    groups: dict[str, list[Record]] = defaultdict(list)
+    groups = _Checks()
     for record in records:
+        groups.add(record)
+    return groups.summary()
+
+
+class _Checks:
+    """Counts verdicts by check; of each only its figure is held, in 8 bytes, as there may be millions."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, array[float]] = defaultdict(lambda: array("d"))
+        self._limits: dict[str, set[float | None]] = defaultdict(set)
+        self._counts: Counter[tuple[str, bool]] = Counter()
+
+    def add(self, record: Record) -> None:
         for verdict in _verdicts(record):
-            groups[verdict["check"]].append(verdict)
-    out = []
-    for name, verdicts in sorted(groups.items()):
-        values = [verdict["value"] for verdict in verdicts if verdict["value"] is not None]
-        limits = {verdict["threshold"] for verdict in verdicts}
-        passed = sum(bool(verdict["passed"]) for verdict in verdicts)
-        out.append(
-            Check(
-                name=name,
-                passed=passed,
-                failed=len(verdicts) - passed,
-                least=min(values, default=None),
-                median=statistics.median(values) if values else None,
-                threshold=limits.pop() if len(limits) == 1 else None,
+            name, value = verdict["check"], verdict["value"]
+            if value is not None:
+                self._values[name].append(value)
+            self._limits[name].add(verdict["threshold"])
+            self._counts[name, bool(verdict["passed"])] += 1
+
+    def summary(self) -> list[Check]:
+        out = []
+        for name, limits in sorted(self._limits.items()):
+            values = self._values[name]
+            out.append(
+                Check(
+                    name=name,
+                    passed=self._counts[name, True],
+                    failed=self._counts[name, False],
+                    least=min(values, default=None),
+                    median=statistics.median(values) if values else None,
+                    threshold=next(iter(limits)) if len(limits) == 1 else None,
+                )
             )
-        )
-    return out
+        return out
 
 
 def quarantine_list(records: Iterable[Record]) -> bytes:
@@ -78,15 +96,33 @@ def render_report(records: Iterable[Record], images: Path, description: Mapping[
     """Return ``report.html``: counts, settings, checks, timings, pictures and what needs a human; UTF-8.
 
     Args:
-        records: Ledger records, one per picture.
+        records: Ledger records, one per picture; read once, and not held.
         images: Folder of released pictures; nothing else is shown.
         description: Preset, models and versions.
         seconds: Wall clock time of the run.
     """
-    everything = list(records)
-    status = Counter(record["status"] for record in everything)
-    released = [record for record in everything if record["status"] == "released"]
-    held = [record for record in everything if record["status"] != "released"]
+    status: Counter[str] = Counter()
+    actions: Counter[tuple[str, str]] = Counter()
+    timings: dict[str, array[float]] = defaultdict(lambda: array("d"))
+    verdicts = _Checks()
+    rows: list[dict[str, Any]] = []
+    held: list[Record] = []
+    shown: list[Record] = []
+    for record in records:
+        status[record["status"]] += 1
+        verdicts.add(record)
+        if len(rows) < MAX_ROWS:
+            rows.append(_row(record))
+        if record["status"] != "released":
+            if len(held) < MAX_ROWS:
+                held.append({key: record[key] for key in ("name", "status", "reason")})
+            continue
+        if len(shown) < MAX_THUMBNAILS:
+            shown.append(record)
+        actions.update((instance["label"], instance["action"]) for instance in record["instances"])
+        for stage, taken in record.get("timings_s", {}).items():
+            timings[stage].append(taken)
+    total, released = sum(status.values()), status["released"]
     environment = Environment(
         loader=PackageLoader("anonymizer.dataset", "templates"),
         autoescape=True,
@@ -97,20 +133,22 @@ def render_report(records: Iterable[Record], images: Path, description: Mapping[
     environment.filters |= {"printable": printable, "figure": _figure}
     html = environment.get_template("report.html.j2").render(
         status=status,
-        total=len(everything),
-        actions=_actions(released),
-        settings=_flat(description),
-        checks=checks(everything),
-        timings=_timings(released),
-        rows=[_row(record) for record in everything[:MAX_ROWS]],
-        more_rows=max(len(everything) - MAX_ROWS, 0),
-        held=held[:MAX_ROWS],
-        more_held=max(len(held) - MAX_ROWS, 0),
-        thumbnails=[
-            (record["name"], base64.b64encode(thumbnail((images / record["name"]).read_bytes())).decode())
-            for record in released[:MAX_THUMBNAILS]
+        total=total,
+        actions=[
+            (label, actions[label, "redrawn"], actions[label, "redacted"]) for label in sorted({k[0] for k in actions})
         ],
-        more_thumbnails=max(len(released) - MAX_THUMBNAILS, 0),
+        settings=_flat(description),
+        checks=verdicts.summary(),
+        timings=[(stage, statistics.median(values)) for stage, values in timings.items()],
+        rows=rows,
+        more_rows=total - len(rows),
+        held=held,
+        more_held=total - released - len(held),
+        thumbnails=[
+            (record["name"], base64.b64encode(thumbnail((images / record["released_name"]).read_bytes())).decode())
+            for record in shown
+        ],
+        more_thumbnails=released - len(shown),
         seconds=seconds,
     )
     return html.encode()
@@ -119,24 +157,6 @@ def render_report(records: Iterable[Record], images: Path, description: Mapping[
 def _verdicts(record: Record) -> list[Record]:
     own = [verdict for instance in record.get("instances", ()) for verdict in instance["verdicts"]]
     return own + list(record.get("verdicts", ()))
-
-
-def _actions(released: list[Record]) -> list[tuple[str, int, int]]:
-    """Return (class, redrawn, redacted), ordered by class."""
-    counts: Counter[tuple[str, str]] = Counter(
-        (instance["label"], instance["action"]) for record in released for instance in record["instances"]
-    )
-    return [
-        (label, counts[label, "redrawn"], counts[label, "redacted"]) for label in sorted({key[0] for key in counts})
-    ]
-
-
-def _timings(released: list[Record]) -> list[tuple[str, float]]:
-    stages: dict[str, list[float]] = defaultdict(list)
-    for record in released:
-        for stage, seconds in record.get("timings_s", {}).items():
-            stages[stage].append(seconds)
-    return [(stage, statistics.median(values)) for stage, values in stages.items()]
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -150,7 +170,7 @@ def _row(record: Record) -> dict[str, Any]:
         "status": record["status"],
         "done": done or ("nothing sensitive found" if record["status"] == "released" else ""),
         "checks": f"{sum(bool(v['passed']) for v in verdicts)} of {len(verdicts)}",
-        "notes": "; ".join(record.get("notes", ())),
+        "notes": "; ".join([*record.get("notes", ()), *(f"name: {hint}" for hint in record.get("name_hints", ()))]),
     }
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from anonymizer.dataset.annotations import read_coco
+from anonymizer.dataset.annotations import Page
+from anonymizer.dataset.coco import read_coco
 from anonymizer.dataset.released import coco_out, released_record, side_path
 from anonymizer.dataset.rle import decode_rle, encode_rle
 from anonymizer.errors import InputError
@@ -180,8 +181,9 @@ def test_released_annotations_keep_what_was_given_but_what_identifies(tmp_path: 
     result = Result(image, found, (Treatment(1, "redacted", 3),), (Verdict("x", True),), np.ones(SIZE, bool))
     side = side_path(tmp_path, "a/1.png")
     side.parent.mkdir()
-    side.write_text(json.dumps(released_record("a/1.png", result, annotations)))
-    out = json.loads(coco_out(["a/1.png"], tmp_path, annotations))
+    page = Page("a/1.png", "a/1.png", SIZE, tuple(zip(result.instances, result.treatments, strict=True)))
+    side.write_text(json.dumps(released_record(page, annotations)))
+    out = json.loads(b"".join(coco_out(["a/1.png"], tmp_path, annotations)))
     assert out["info"] == {"year": 2024}
     assert out["images"] == [{"id": 5, "file_name": "a/1.png", "width": 80, "height": 60, "weather": "rain"}]
     person, car = out["annotations"]
@@ -199,4 +201,4 @@ def test_released_annotations_keep_what_was_given_but_what_identifies(tmp_path: 
 
 def test_a_missing_side_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="missing or damaged"):
-        coco_out(["a.png"], tmp_path, None)
+        b"".join(coco_out(["a.png"], tmp_path, None))

@@ -3,11 +3,13 @@ import warnings
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
-from anonymizer.dataset.images import decode_image, encode_image, read_bytes, read_image, thumbnail
+from anonymizer.dataset.encode import encode_image
+from anonymizer.dataset.images import decode_image, read_bytes, read_image, thumbnail
 from anonymizer.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -83,7 +85,19 @@ def test_sixteen_bit_is_scaled_not_cut() -> None:
     for kind in ("PNG", "TIFF"):
         decoded = decode_image(saved(Image.fromarray(grey), kind), "a")
         assert decoded.pixels[0, :, 0].tolist() == [0, 1, 128, 255]
-        assert decoded.notes == ("16-bit reduced to 8-bit",)
+        assert decoded.deep is not None
+        assert np.array_equal(decoded.deep, np.repeat(grey[..., None], 3, axis=2))
+        assert decoded.notes == ()
+
+
+def test_sixteen_bits_that_two_decoders_read_differently_are_reduced_with_a_note() -> None:
+    deep = np.zeros((4, 4, 4), np.uint16)
+    deep[..., 3] = 30_000  # alpha is flattened in 8 bits
+    done, data = cv2.imencode(".png", deep)
+    assert done
+    decoded = decode_image(data.tobytes(), "a")
+    assert decoded.deep is None
+    assert "16-bit reduced to 8-bit" in decoded.notes
 
 
 def test_wide_integers_beyond_sixteen_bit_and_floats_are_refused() -> None:

@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 
 from anonymizer.dataset.atomic import PREFIX, remove_leftovers, write_atomic
-from anonymizer.dataset.ledger import Ledger, to_json
+from anonymizer.dataset.ledger import START, Ledger, to_json
 from anonymizer.dataset.report import MAX_THUMBNAILS, checks, quarantine_list, render_report
 from anonymizer.errors import InputError
 
 
 def line(name: str, status: str = "released", **fields: Any) -> dict[str, Any]:
     base = {"name": name, "status": status, "reason": "", "input_sha256": "i", "settings_hash": "s"}
-    return base | {"annotations_sha256": None, "instances": [], "verdicts": []} | fields
+    return base | {"annotations_sha256": None, "released_name": name, "instances": [], "verdicts": []} | fields
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,20 +68,63 @@ def test_only_the_same_content_settings_and_annotations_count_as_finished(tmp_pa
     assert not ledger.finished("none", "i", "s")
 
 
-def test_a_torn_last_line_is_cut_off_at_any_byte(tmp_path: Path) -> None:
+def test_a_torn_last_line_is_cut_off_at_any_byte_and_the_chain_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
-    first, second = to_json(line("a")) + b"\n", to_json(line("b")) + b"\n"
+    ledger = Ledger.open(tmp_path)
+    ledger.append(line("a"))
+    first = path.read_bytes()
+    ledger.append(line("b"))
+    second = path.read_bytes()[len(first) :]
     for length in range(len(second)):
         path.write_bytes(first + second[:length])
-        assert [record["name"] for record in Ledger.open(tmp_path)] == ["a"]
+        again = Ledger.open(tmp_path)
+        assert [record["name"] for record in again] == ["a"]
         assert path.read_bytes() == first
+    again.append(line("b"))
+    assert path.read_bytes() == first + second
+    assert (again.head, again.lines) == (ledger.head, 2)
 
 
 def test_a_damaged_whole_line_is_refused(tmp_path: Path) -> None:
-    for content in (b"{}\n", b"rubbish\n", b"[1]\n"):
+    for content in (b"{}\n", b"rubbish\n", b"[1]\n", to_json(line("a") | {"name": 3}) + b"\n"):
         (tmp_path / "ledger.jsonl").write_bytes(content)
         with pytest.raises(InputError, match="line 1"):
             Ledger.open(tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["altered", "removed", "moved", "repeated", "added"])
+def test_a_broken_chain_is_refused_also_after_compaction(tmp_path: Path, fault: str) -> None:
+    path = tmp_path / "ledger.jsonl"
+    for compacted in (False, True):
+        path.unlink(missing_ok=True)
+        ledger = Ledger.open(tmp_path)
+        for name in "dacb":
+            ledger.append(line(name))
+        if compacted:
+            ledger.compact(tmp_path)
+        rows = path.read_bytes().splitlines(keepends=True)
+        rows = {
+            "altered": [rows[0].replace(b'"released"', b'"failed"'), *rows[1:]],
+            "removed": [rows[0], *rows[2:]],
+            "moved": [rows[0], rows[2], rows[1], rows[3]],
+            "repeated": [*rows[:2], *rows[1:]],
+            "added": [*rows[:2], to_json({"previous": START, **line("e")}) + b"\n", *rows[2:]],
+        }[fault]
+        path.write_bytes(b"".join(rows))
+        with pytest.raises(InputError, match="does not follow"):
+            Ledger.open(tmp_path)
+
+
+def test_a_compacted_ledger_goes_on(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path)
+    for name in "baab":
+        ledger.append(line(name, reason=name * 3))
+    ledger.compact(tmp_path)
+    ledger.append(line("c"))
+    again = Ledger.open(tmp_path)
+    assert [record["reason"] for record in again] == ["aaa", "bbb", ""]
+    assert (again.head, again.lines, len(again)) == (ledger.head, 3, 3)
+    assert again.get("a") == line("a", reason="aaa")
 
 
 def test_ledger_values_are_plain_and_never_arrays() -> None:

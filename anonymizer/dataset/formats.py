@@ -1,0 +1,81 @@
+"""Picture formats that are read and written, and how well each gives back what it is given."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from PIL import Image, ImageFile
+
+__all__ = ["FORMATS", "LOSSLESS", "NAMES", "SUFFIXES", "SUPPORTED", "has_heif", "is_heif", "readable", "strict_pillow"]
+
+#: Format written for each file suffix.
+SUFFIXES: dict[str, str] = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".avif": "AVIF",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
+}
+#: Formats that are written so that the same pixels come back.
+LOSSLESS = frozenset({"PNG", "WEBP", "BMP", "TIFF"})
+#: What ``--format`` takes, with the suffix each gives a file.
+NAMES: dict[str, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}
+#: Every format that can be written.
+FORMATS = frozenset(SUFFIXES.values())
+#: The formats by name, for messages.
+SUPPORTED = "JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC"
+
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+
+# Pillow's limits are globals, which other packages change on import.
+_pillow = threading.RLock()
+
+Image.init()  # Pillow knows some formats only after this.
+
+
+def is_heif(data: bytes) -> bool:
+    """Return whether a file's first bytes name it HEIC or HEIF rather than AVIF."""
+    if data[4:8] != b"ftyp":
+        return False
+    box = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
+    brands = {box[start : start + 4] for start in range(0, len(box), 4)}
+    return bool(brands & _HEIF_BRANDS) and not brands & {b"avif", b"avis"}
+
+
+def readable() -> tuple[str, ...]:
+    """Return the formats that can be read here."""
+    return ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", *(("HEIF",) if has_heif() else ()))
+
+
+@cache
+def has_heif() -> bool:
+    """Make Pillow read and write HEIC through pillow-heif; return whether that package is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    # Thumbnails, depth maps and further pictures of the file are not for us.
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+    return True
+
+
+@contextmanager
+def strict_pillow() -> Iterator[None]:
+    """Hold Pillow to our own size check and to whole files, and keep its warnings about odd files to ourselves."""
+    with _pillow, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before

@@ -1,0 +1,130 @@
+"""Which format given annotations have, and reading them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from anonymizer.dataset.annotations import Annotations, read_json
+from anonymizer.dataset.cityscapes import ENDINGS, Cityscapes
+from anonymizer.dataset.coco import coco_from, read_coco
+from anonymizer.dataset.perfile import Codec, FileAnnotations, picture_key
+from anonymizer.dataset.voc import Voc
+from anonymizer.dataset.yolo import NAME_FILES, Yolo, read_names, with_style
+from anonymizer.errors import InputError
+
+__all__ = ["FORMATS", "read_annotations"]
+
+#: What is understood, for messages.
+FORMATS = (
+    "COCO (one .json), YOLO (.txt labels beside data.yaml or classes.txt), Pascal VOC (.xml) or Cityscapes "
+    "(*_polygons.json)"
+)
+_YAML = (".yaml", ".yml")
+
+
+def read_annotations(path: Path) -> Annotations:
+    """Read annotations of any format we know.
+
+    COCO is checked as a whole; of the formats with a file per picture only the names of files are gathered and, for
+    YOLO, the classes.
+
+    Args:
+        path: A COCO file; a YOLO data set's YAML file; one VOC or Cityscapes file; or a folder with files of one of
+            these formats. A folder's own ``annotations.json`` is taken before anything else.
+
+    Raises:
+        InputError: Nothing there, no format we know, several at once, or a malformed file.
+    """
+    if path.is_dir():
+        if (path / "annotations.json").is_file():
+            return read_coco(path)
+        return _folder(path)
+    kind = path.suffix.lower()
+    if kind in _YAML or path.name in NAME_FILES:
+        return _yolo(path, path.parent, _listing(path.parent))
+    if kind == ".xml":
+        return _files(path, Voc(), path.parent, [path], (".xml",))
+    if kind == ".json":
+        return _json(path)
+    if path.exists():
+        raise InputError(f"annotations {path}: expected {FORMATS}; got a file named *{kind}")
+    raise InputError(f"annotations {path}: expected a file or folder, found nothing; check the path")
+
+
+def _json(path: Path) -> Annotations:
+    document = read_json(path)
+    if isinstance(document, dict) and "objects" in document and "images" not in document:
+        return _files(path, Cityscapes(), path.parent, [path], ENDINGS)
+    return coco_from(document, path)
+
+
+def _folder(folder: Path) -> Annotations:
+    files = _listing(folder)
+    polygons = [file for file in files if file.name.endswith(ENDINGS)]
+    others = [file for file in files if file.suffix.lower() == ".json" and file not in set(polygons)]
+    boxes = [file for file in files if file.suffix.lower() == ".xml"]
+    names = [file for file in files if file.name in NAME_FILES or file.suffix.lower() in _YAML]
+    found = {"COCO": others, "Pascal VOC": boxes, "Cityscapes": polygons, "YOLO": names}
+    kinds = [kind for kind, matching in found.items() if matching]
+    if len(kinds) > 1:
+        raise InputError(
+            f"annotations {folder}: holds files of {' and '.join(kinds)}; give the file or the folder of one format"
+        )
+    if boxes:
+        return _files(folder, Voc(), folder, boxes, (".xml", ".XML"))
+    if polygons:
+        return _files(folder, Cityscapes(), folder, polygons, ENDINGS)
+    if names:
+        # Of several lists the one nearest to the top, YAML before plain ones, as it says more.
+        nearest = min(names, key=lambda file: (len(file.parts), file.suffix.lower() not in _YAML, file.name))
+        same = [file.name for file in names if (len(file.parts), file.suffix) == (len(nearest.parts), nearest.suffix)]
+        if len(same) > 1:
+            raise InputError(f"annotations {folder}: class names in {' and '.join(sorted(same))}; give the one file")
+        return _yolo(nearest, folder, files)
+    if len(others) == 1:
+        return coco_from(read_json(others[0]), others[0])
+    if others:
+        listed = ", ".join(sorted(file.name for file in others)[:3])
+        raise InputError(f"annotations {folder}: holds {len(others)} JSON files ({listed}); give the one that is meant")
+    texts = sum(file.suffix.lower() == ".txt" for file in files)
+    hint = f"; {texts} .txt files, but neither data.yaml nor classes.txt with the class names" if texts else ""
+    raise InputError(f"annotations {folder}: expected {FORMATS}, found none{hint}")
+
+
+def _yolo(names: Path, folder: Path, files: Iterable[Path]) -> Annotations:
+    lists = {"train.txt", "val.txt", "test.txt", *NAME_FILES}
+    labels = [file for file in files if file.suffix.lower() == ".txt" and file.name not in lists]
+    codec: Yolo = with_style(read_names(names), labels)
+    return _files(names, codec, folder, labels, (".txt", ".TXT"))
+
+
+def _files(path: Path, codec: Codec, folder: Path, files: list[Path], endings: tuple[str, ...]) -> FileAnnotations:
+    places: dict[str, Path] = {}
+    for file in files:
+        ending = next((ending for ending in endings if file.name.endswith(ending)), file.suffix)
+        key = picture_key(file.relative_to(folder).as_posix(), ending)
+        if key in places:
+            raise InputError(f"annotations {folder}: {places[key]} and {file} belong to the same picture; remove one")
+        places[key] = file
+    if not places:
+        raise InputError(f"annotations {path}: no annotation files beside it; expected {FORMATS}")
+    return FileAnnotations(path, codec, places)
+
+
+def _listing(folder: Path) -> list[Path]:
+    """Return every file below a folder, ordered, hidden ones left out; links to folders are not followed.
+
+    Raises:
+        InputError: A folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"annotations folder {error.filename} cannot be read ({error.strerror})") from error
+
+    out = []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        out += [Path(place, name) for name in sorted(names) if not name.startswith(".")]
+    return out

@@ -1,0 +1,135 @@
+"""Whatever a user's annotations hold besides what tells who, it comes back unchanged."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anonymizer.dataset.annotations import Page
+from anonymizer.dataset.ledger import to_json
+from anonymizer.dataset.reading import read_annotations
+from anonymizer.dataset.scrub import IDENTIFYING
+from anonymizer.types import Treatment
+
+SIZE = (60, 80)
+KEY = st.text("abcdefgh_", min_size=1, max_size=8).filter(lambda key: key not in IDENTIFYING)
+LEAF = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
+VALUE = st.recursive(
+    LEAF | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEY, inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = st.dictionaries(KEY.map("x_".__add__), VALUE, max_size=4)
+LABEL = st.sampled_from(["person", "Rider", "car", "face", "tree", "licence plate"])
+BOX = st.tuples(st.integers(0, 60), st.integers(0, 40), st.integers(1, 20), st.integers(1, 20))
+OBJECTS = st.lists(st.tuples(LABEL, BOX, FIELDS, st.booleans()), min_size=1, max_size=5)
+ANYTHING = settings(max_examples=40, deadline=None)
+
+
+def round_trip(files: dict[str, str], treat: list[bool], given_file: str | None = None) -> dict[str, str]:
+    """Return the files that come back when some of the given instances were redrawn."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        annotations = read_annotations(Path(folder, given_file) if given_file else Path(folder))
+        instances = annotations.instances("1.png", SIZE)
+        assert instances is not None
+        pairs = zip(instances, (treat * len(instances))[: len(instances)], strict=True)
+        treated = tuple((i, Treatment(i.id, "redrawn", 1)) for i, wanted in pairs if wanted)
+        side = json.loads(to_json(annotations.only("1.png").export(Page("1.png", "1.png", SIZE, treated))))
+        return {name: data.decode() for name, data in annotations.files([side])}
+
+
+@given(OBJECTS, FIELDS, FIELDS, st.lists(st.booleans(), min_size=1, max_size=5), st.permutations(range(1, 9)))
+@ANYTHING
+def test_coco(objects: Any, image_fields: Any, head: Any, treat: list[bool], ids: list[int]) -> None:
+    labels = sorted({label for label, *_ in objects} | {"person"})
+    document = {
+        **head,
+        "images": [{"id": 3, "file_name": "1.png", **image_fields}],
+        "categories": [{"id": 10 - n, "name": label, "supercategory": "x"} for n, label in enumerate(labels)],
+        "annotations": [
+            {"id": ids[n], "image_id": 3, "category_id": 10 - labels.index(label), "bbox": list(box), **fields}
+            for n, (label, box, fields, _) in enumerate(objects)
+        ],
+    }
+    out = json.loads(round_trip({"coco.json": json.dumps(document)}, treat)["coco.json"])
+    for record in out["annotations"]:
+        record.pop("anonymizer", None)
+    assert out == document
+
+
+@given(OBJECTS, FIELDS, st.lists(st.booleans(), min_size=1, max_size=5))
+@ANYTHING
+def test_cityscapes(objects: Any, head: Any, treat: list[bool]) -> None:
+    def polygon(box: Any) -> list[list[int]]:
+        x, y, w, h = box
+        return [[x, y], [x + w, y], [x + w, y + h], [x, y + h]]
+
+    listed = [{"label": label, "polygon": polygon(box), **fields} for label, box, fields, _ in objects]
+    document = {"imgHeight": 60, "imgWidth": 80, **head, "objects": listed}
+    name = "1_gtFine_polygons.json"
+    out = json.loads(round_trip({name: json.dumps(document)}, treat)[name])
+    for record in out["objects"]:
+        record.pop("anonymizer", None)
+    assert out == document
+
+
+@given(OBJECTS, st.booleans(), st.lists(st.booleans(), min_size=1, max_size=5))
+@ANYTHING
+def test_yolo(objects: Any, segments: bool, treat: list[bool]) -> None:
+    labels = sorted({label for label, *_ in objects} | {"person"})
+    lines = []
+    for label, (x, y, w, h), _, wide in objects:
+        numbers = [x / 80, y / 60, (x + w) / 80, y / 60, (x + w) / 80, (y + h) / 60]
+        if not segments:
+            numbers = [(x + w / 2) / 80, (y + h / 2) / 60, w / 80, h / 60]
+        lines.append(" ".join([str(labels.index(label)), *(f"{n:.9f}" if wide else str(n) for n in numbers)]))
+    text = "".join(f"{line}\n" for line in lines)
+    out = round_trip({"classes.txt": "\n".join(labels), "labels/1.txt": text}, treat)
+    assert out["labels/1.txt"] == text
+
+
+TEXT = st.text("abc xyz0123<>&äß", max_size=10)
+ELEMENTS = st.dictionaries(KEY.map("x_".__add__), TEXT, max_size=3)
+
+
+@given(st.lists(st.tuples(LABEL, BOX, ELEMENTS), min_size=1, max_size=4), ELEMENTS, st.lists(st.booleans(), min_size=1))
+@ANYTHING
+def test_voc(objects: Any, head: Any, treat: list[bool]) -> None:
+    root = ElementTree.Element("annotation", {"version": "1"})
+
+    def put(parent: ElementTree.Element, tag: str, text: str = "") -> ElementTree.Element:
+        child = ElementTree.SubElement(parent, tag)
+        child.text = text
+        return child
+
+    for tag, text in [("folder", ""), ("filename", "1.png"), *head.items()]:
+        put(root, tag, text)
+    size = put(root, "size")
+    for tag, text in (("width", "80"), ("height", "60"), ("depth", "3")):
+        put(size, tag, text)
+    for label, (x, y, w, h), fields in objects:
+        item = put(root, "object")
+        for tag, text in [("name", label), *fields.items()]:
+            put(item, tag, text)
+        box = put(item, "bndbox")
+        for tag, value in (("xmin", x + 1), ("ymin", y + 1), ("xmax", x + w), ("ymax", y + h)):
+            put(box, tag, str(value))
+    text = ElementTree.tostring(root, encoding="unicode")
+    out = ElementTree.fromstring(round_trip({"1.xml": text}, treat)["1.xml"])
+    for item in out.findall("object"):
+        for note in item.findall("anonymizer"):
+            item.remove(note)
+
+    def plain(element: ElementTree.Element) -> Any:
+        own = (element.text or "").strip() if len(element) else element.text or ""
+        return element.tag, element.attrib, own.strip(), [plain(child) for child in element]
+
+    assert plain(out) == plain(root)
