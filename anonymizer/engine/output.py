@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from anonymizer.dataset.atomic import remove_leftovers, write_atomic
-from anonymizer.dataset.ledger import to_json
+from anonymizer.dataset.ledger import Ledger, to_json
 from anonymizer.dataset.released import side_path
 from anonymizer.errors import InputError
 
-__all__ = ["OutputFolder"]
+__all__ = ["ANNOTATIONS", "DOCUMENTS", "SEAL", "OutputFolder", "is_output"]
 
-_DOCUMENTS = ("annotations.json", "report.html", "quarantine.txt")
+#: What closes a finished run. The seal is written last and vouches for the ledger and the others.
+DOCUMENTS = ("annotations.json", "report.html", "quarantine.txt")
+SEAL = "seal.json"
+#: Folder with annotations in the format that was given; as closing documents, they are under the seal.
+ANNOTATIONS = "annotations"
 
 
 class OutputFolder:
@@ -45,7 +50,7 @@ class OutputFolder:
     def __enter__(self) -> OutputFolder:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"OUTPUT {self.path} is a file, expected a folder; choose another path")
-        if self.path.is_dir() and any(self.path.iterdir()) and not self._ours():
+        if self.path.is_dir() and any(self.path.iterdir()) and not is_output(self.path):
             raise InputError(f"OUTPUT {self.path} holds other files; choose a new or empty folder")
         if self.images.is_symlink() or self.state.is_symlink():
             raise InputError(f"OUTPUT {self.path}: images and .state must be folders, found a link; remove it")
@@ -74,9 +79,6 @@ class OutputFolder:
         """Whether two names that differ only in case are one file here."""
         return (self.state / "LOCK").exists()
 
-    def _ours(self) -> bool:
-        return (self.path / "ledger.jsonl").is_file() or self.state.is_dir()
-
     def clear(self) -> None:
         """Remove every result of earlier runs; the ledger last, as it says whose folder this is."""
         with self.writing():
@@ -93,7 +95,8 @@ class OutputFolder:
         Raises:
             InputError: There are such files.
         """
-        present = (path.relative_to(self.images).as_posix() for path in self.images.rglob("*") if not path.is_dir())
+        every = (path for path in self.images.rglob("*") if path.is_symlink() or not path.is_dir())
+        present = (path.relative_to(self.images).as_posix() for path in every)
         strays = sorted(name for name in present if name not in known)
         if strays:
             raise InputError(
@@ -105,27 +108,45 @@ class OutputFolder:
         """Return where a released picture lies."""
         return self.images / name
 
-    def remove_picture(self, name: str) -> None:
-        """Remove what an earlier run released under a name, before that name is decided anew."""
+    def remove_picture(self, name: str, *released: str) -> None:
+        """Remove what an earlier run released of a picture, under whatever name, before it is decided anew."""
         with self.writing():
-            self.image(name).unlink(missing_ok=True)
+            for target in released:
+                self.image(target).unlink(missing_ok=True)
             side_path(self.state, name).unlink(missing_ok=True)
 
     def remove_documents(self) -> None:
         """Remove the closing documents: they stand for a finished run."""
-        for name in _DOCUMENTS:
+        for name in (SEAL, *DOCUMENTS):
             (self.path / name).unlink(missing_ok=True)
+        if (self.path / ANNOTATIONS).exists():
+            shutil.rmtree(self.path / ANNOTATIONS)
 
-    def release(self, name: str, data: bytes, side: dict[str, Any]) -> None:
-        """Write a verified picture and its annotations, each whole or not at all."""
-        self.write(self.image(name), data)
+    def release(self, name: str, released: str, data: bytes, side: dict[str, Any]) -> None:
+        """Write a verified picture, under the name it is released by, and its annotations, each whole or not at all."""
+        self.write(self.image(released), data)
         self.write(side_path(self.state, name), to_json(side))
+
+    def finish(self, documents: Iterable[tuple[str, Iterable[bytes]]], ledger: Ledger) -> None:
+        """Write the closing documents and the seal, which holds their hashes and the head of the ledger's chain.
+
+        Args:
+            documents: Relative name and content of each, the content in parts.
+            ledger: The finished ledger.
+        """
+        hashes = {}
+        for name, parts in documents:
+            digest = hashlib.sha256()
+            self.write(self.path / name, _hashed(parts, digest))
+            hashes[name] = digest.hexdigest()
+        seal = {"ledger": {"lines": ledger.lines, "head": ledger.head}, "documents": hashes}
+        self.write(self.path / SEAL, to_json(seal) + b"\n")
 
     def has_side(self, name: str) -> bool:
         """Return whether the annotations of a released picture are there."""
         return side_path(self.state, name).is_file()
 
-    def write(self, path: Path, data: bytes) -> None:
+    def write(self, path: Path, data: bytes | Iterable[bytes]) -> None:
         """Write one file, whole or not at all; it is unfinished outside of ``images``."""
         with self.writing():
             write_atomic(path, data, staging=self._staging)
@@ -145,9 +166,20 @@ class OutputFolder:
         try:
             yield
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             remedy = "free space" if full else "make it writable"
             raise InputError(
                 f"OUTPUT {self.path}: cannot write ({error.strerror or error}); {remedy} and run the same command "
                 "again, finished pictures are kept"
             ) from error
+
+
+def _hashed(parts: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for part in parts:
+        digest.update(part)
+        yield part
+
+
+def is_output(path: Path) -> bool:
+    """Return whether a folder is the OUTPUT of a run, finished or not."""
+    return (path / "ledger.jsonl").is_file() or (path / ".state").is_dir()

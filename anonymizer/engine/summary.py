@@ -35,10 +35,11 @@ class Summary:
         failed: Pictures that could not be processed.
         skipped: How many of all these were finished before.
         ignored: Files that are no pictures by their suffix.
+        flagged_names: Released pictures whose names may tell who or where, see the ledger's ``name_hints``.
         redrawn: Instances redrawn in released pictures, by class.
         redacted: Instances redacted in released pictures, by class.
         seconds: Wall clock time of this run.
-        peak_rss_mb: Largest resident memory of the process so far, in 10^6 bytes.
+        peak_rss_mb: Largest resident memory of any process of the run so far, in 10^6 bytes.
         paths: Where the results lie.
     """
 
@@ -47,6 +48,7 @@ class Summary:
     failed: int
     skipped: int
     ignored: int
+    flagged_names: int
     redrawn: Mapping[str, int]
     redacted: Mapping[str, int]
     seconds: float
@@ -63,9 +65,11 @@ def summarize(
 ) -> Summary:
     """Count the ledger records of a run's inputs."""
     status: Counter[str] = Counter()
+    flagged = 0
     actions: dict[str, Counter[str]] = {"redrawn": Counter(), "redacted": Counter()}
     for record in records:
         status[record["status"]] += 1
+        flagged += bool(record.get("name_hints"))
         for instance in record.get("instances", ()):
             actions[instance["action"]][instance["label"]] += 1
     paths = {
@@ -74,6 +78,7 @@ def summarize(
         "ledger": "ledger.jsonl",
         "report": "report.html",
         "quarantine": "quarantine.txt",
+        "seal": "seal.json",
     }
     return Summary(
         released=status["released"],
@@ -81,6 +86,7 @@ def summarize(
         failed=status["failed"],
         skipped=skipped,
         ignored=ignored,
+        flagged_names=flagged,
         redrawn=dict(sorted(actions["redrawn"].items())),
         redacted=dict(sorted(actions["redacted"].items())),
         seconds=round(seconds, 3),
@@ -90,7 +96,7 @@ def summarize(
 
 
 def peak_rss_mb() -> float:
-    """Return the largest resident memory of this process so far, in 10^6 bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Return the largest resident memory of this process or of one that it has ended, in 10^6 bytes."""
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     # Linux counts kibibytes, macOS bytes.
     return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)

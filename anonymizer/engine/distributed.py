@@ -1,0 +1,285 @@
+"""Runs an anonymizer on a Ray cluster: workers anywhere, one driver that records.
+
+Each Ray actor supervises a worker process of its own, as the local engine does, so that a picture that hangs or kills
+its worker is handled the same way; what Ray adds is machines. Only the driver reads INPUT and writes OUTPUT.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from anonymizer.dataset.annotations import Annotations
+from anonymizer.dataset.release import Release
+from anonymizer.engine.picture import Outcome
+from anonymizer.engine.processes import Build, ProcessPool
+from anonymizer.engine.runner import Task, execute
+from anonymizer.engine.steps import AHEAD
+from anonymizer.engine.summary import Progress, Summary
+from anonymizer.errors import AnonymizerError, InputError, ModelError
+
+__all__ = ["RayPool", "run"]
+
+#: Calls that wait in each actor, so that none idles between two: with the pictures of each call, all that is in flight.
+CALLS = 2
+#: A picture whose worker was lost is tried again, alone, until this many were lost with it.
+MOST_LOSSES = 3
+#: Workers lost one after the other without a result, per worker, before the run gives up.
+PATIENCE = 3
+#: Seconds in which a cluster must answer.
+REACH_S = 10.0
+
+
+def run(
+    build: Build,
+    source: Path | str,
+    output: Path | str,
+    *,
+    workers: int = 1,
+    timeout_s: float,
+    address: str | None = None,
+    gpus: float = 0.0,
+    annotations: Path | str | Annotations | None = None,
+    release: Release | None = None,
+    overwrite: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Anonymize pictures with Ray; the guarantees are those of the local engine.
+
+    Args:
+        build: Makes the anonymizer, once in each worker; this package must be installed on every node.
+        source: See ``runner.execute``, as for everything not listed here.
+        output: As there; on the driver's machine.
+        workers: Number of actors.
+        timeout_s: Seconds that reading, anonymizing or writing one picture may take before it counts as failed.
+        address: The cluster's address, ``auto`` for one that runs here; None starts one that ends with the run.
+        gpus: GPUs that each actor takes; may be a fraction.
+        annotations: As there.
+        release: As there.
+        overwrite: As there.
+        on_progress: As there.
+
+    Raises:
+        InputError: As there; Ray is not installed or the cluster cannot be reached.
+        ModelError: The models cannot be used, or workers are lost faster than they get anything done.
+    """
+    with RayPool(build, workers=workers, timeout_s=timeout_s, address=address, gpus=gpus) as pool:
+        return execute(
+            pool, source, output, annotations=annotations, release=release, overwrite=overwrite, on_progress=on_progress
+        )
+
+
+class Worker:
+    """What a Ray actor runs: a supervised worker process, started with the first call.
+
+    Args:
+        build: Makes the anonymizer.
+        timeout_s: Seconds that one step of one picture may take.
+    """
+
+    def __init__(self, build: Build, timeout_s: float) -> None:
+        self._pool = ProcessPool(build, workers=1, timeout_s=timeout_s)
+        self._started = False
+
+    def start(self) -> tuple[str, dict[str, Any], str]:
+        """Load the models; return settings hash, description and, if they cannot be used, why."""
+        if not self._started:
+            try:
+                self._pool.__enter__()
+            except AnonymizerError as error:
+                return "", {"refused": type(error).__name__}, str(error)
+            self._started = True
+        return self._pool.settings_hash, dict(self._pool.describe()), ""
+
+    def work(self, tasks: list[Task]) -> tuple[str, list[Outcome], str]:
+        """Return settings hash, the tasks' outcomes in order and, if the models cannot be used, why."""
+        settings_hash, _, refusal = self.start()
+        if refusal:
+            return "", [], refusal
+        outcomes: dict[str, Outcome] = {}
+        try:
+            for task, outcome in self._pool.results(iter(tasks)):
+                outcomes[task.name] = outcome
+        except ModelError as error:
+            return "", [], str(error)
+        return settings_hash, [outcomes[task.name] for task in tasks], ""
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    task: Task
+    losses: int = 0
+
+
+class RayPool:
+    """Keeps Ray actors at work; use it as a context manager.
+
+    Args:
+        build: Makes the anonymizer in each actor's worker process.
+        workers: Number of actors; Ray places them and starts lost ones again.
+        timeout_s: Seconds that one step of one picture may take.
+        address: See ``run``.
+        gpus: GPUs that each actor takes.
+
+    Raises:
+        InputError: A number out of range; on entering, Ray is missing or the cluster cannot be reached.
+        ModelError: On entering: the models cannot be used.
+    """
+
+    def __init__(
+        self, build: Build, *, workers: int = 1, timeout_s: float, address: str | None = None, gpus: float = 0.0
+    ) -> None:
+        if workers < 1:
+            raise InputError(f"workers: expected at least 1, got {workers}")
+        self._build = build
+        self._count = workers
+        self._timeout_s = timeout_s
+        self._address = address
+        self._gpus = gpus
+        self._ray: Any = None
+        self._actors: list[Any] = []
+        self._settings_hash = ""
+        self._description: dict[str, Any] = {}
+
+    def __enter__(self) -> RayPool:
+        self._ray = _connect(self._address)
+        try:
+            actor = self._ray.remote(Worker).options(num_cpus=1, num_gpus=self._gpus, max_restarts=-1)
+            self._actors = [actor.remote(self._build, self._timeout_s) for _ in range(self._count)]
+            try:
+                self._settings_hash, self._description, refusal = self._ray.get(self._actors[0].start.remote())
+            except self._ray.exceptions.RayError as error:
+                raise ModelError(f"a Ray worker did not start: {_line(error)}") from error
+            if refusal:
+                kind = InputError if self._description["refused"] == "InputError" else ModelError
+                raise kind(refusal)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    @property
+    def settings_hash(self) -> str:
+        """Hex digest of every setting and weight that decides the pixels."""
+        return self._settings_hash
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return preset, models with hashes, and versions, as the first worker told them."""
+        return self._description
+
+    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Outcome]]:
+        """Yield each task once with its outcome, as they are finished.
+
+        Raises:
+            ModelError: The models cannot be used, or too many workers were lost.
+        """
+        again: deque[_Job] = deque()
+        calls: dict[Any, tuple[int, list[_Job]]] = {}
+        lost = 0
+        while True:
+            for number in range(self._count):
+                while sum(at == number for at, _ in calls.values()) < CALLS:
+                    # What was lost goes alone, so that it costs no other picture a second time.
+                    jobs = [again.popleft()] if again else [_Job(t) for t in _take(tasks, AHEAD)]
+                    if not jobs:
+                        break
+                    calls[self._actors[number].work.remote([job.task for job in jobs])] = number, jobs
+            if not calls:
+                return
+            done, _ = self._ray.wait(list(calls), num_returns=1)
+            _, jobs = calls.pop(done[0])
+            try:
+                settings_hash, outcomes, refusal = self._ray.get(done[0])
+            except self._ray.exceptions.RayTaskError as error:
+                raise ModelError(f"a Ray worker failed: {_line(error)}") from error
+            except self._ray.exceptions.RayError as error:
+                lost += 1
+                if lost > PATIENCE * self._count * CALLS:
+                    raise ModelError(f"{lost} calls to Ray workers were lost in a row: {_line(error)}") from error
+                yield from _give_up(jobs, again, error)
+                continue
+            if refusal:
+                raise ModelError(refusal)
+            if settings_hash != self._settings_hash:
+                raise ModelError("Ray workers loaded different models or settings; install the same on every node")
+            lost = 0
+            yield from zip([job.task for job in jobs], outcomes, strict=True)
+
+    def _end(self) -> None:
+        for actor in self._actors:
+            self._ray.kill(actor)
+        self._actors = []
+        if self._address is None:
+            self._ray.shutdown()
+
+
+def _give_up(jobs: list[_Job], again: deque[_Job], error: Exception) -> Iterator[tuple[Task, Outcome]]:
+    """Queue lost jobs again; yield those that were lost too often."""
+    for job in jobs:
+        job.losses += 1
+        if job.losses < MOST_LOSSES:
+            again.append(job)
+        else:
+            reason = f"its Ray worker was lost {job.losses} times: {_line(error)}"
+            yield job.task, Outcome({"status": "failed", "reason": reason, "notes": []})
+
+
+def _take(tasks: Iterator[Task], count: int) -> Iterator[Task]:
+    for _ in range(count):
+        task = next(tasks, None)
+        if task is None:
+            return
+        yield task
+
+
+def _connect(address: str | None) -> Any:
+    """Return the ray module, connected.
+
+    Raises:
+        InputError: It is not installed or the cluster cannot be reached.
+    """
+    # Ray reports usage to its makers unless told not to before it starts; nothing here goes on the network.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError(
+            "engine ray: expected the ray package, it is not installed; pip install anonymizer[ray]"
+        ) from (error)
+    _check_reachable(address)
+    try:
+        if address is None:
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise InputError(f"Ray cluster {address or 'here'}: expected to connect, got {_line(error)}") from error
+    return ray
+
+
+def _check_reachable(address: str | None) -> None:
+    """Refuse an address at which nobody listens; Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return  # A cluster of our own, or a name such as "auto" that Ray resolves.
+    try:
+        socket.create_connection((host, int(port)), timeout=REACH_S).close()
+    except OSError as error:
+        raise InputError(
+            f"Ray cluster {address}: nobody answers there ({_line(error)}); check --ray-address"
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,267 @@
+"""What every engine shares: which pictures are to be done, and the one place where results are recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
+
+from anonymizer.dataset.annotations import Annotations
+from anonymizer.dataset.images import read_bytes
+from anonymizer.dataset.inputs import Found, check_collisions, find_inputs
+from anonymizer.dataset.ledger import Ledger
+from anonymizer.dataset.reading import read_annotations
+from anonymizer.dataset.release import Release
+from anonymizer.dataset.released import annotation_files, coco_out
+from anonymizer.dataset.report import quarantine_list, render_report
+from anonymizer.engine.output import ANNOTATIONS, OutputFolder
+from anonymizer.engine.picture import Outcome
+from anonymizer.engine.summary import Progress, Summary, summarize
+from anonymizer.errors import InputError
+
+__all__ = ["Executor", "Task", "execute"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """A picture to anonymize.
+
+    Args:
+        name: Relative name.
+        content: The file's content.
+        annotations: What is given about this picture, or None.
+        input_sha256: Hex digest of ``content``.
+        annotations_sha256: Hex digest of what is given about it, or None.
+        release: How it is released.
+    """
+
+    name: str
+    content: bytes
+    annotations: Annotations | None
+    input_sha256: str
+    annotations_sha256: str | None
+    release: Release = field(default_factory=Release)
+
+
+class Executor(Protocol):
+    """Takes pictures to their outcomes, somewhere."""
+
+    @property
+    def settings_hash(self) -> str:
+        """Hex digest of every setting and weight that decides the pixels."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return preset, models with hashes, and versions as plain JSON data, without seeds."""
+        ...
+
+    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Outcome]]:
+        """Yield each task once with its outcome, in any order; a bounded number of tasks is taken ahead.
+
+        Raises:
+            ModelError: The models cannot be used.
+        """
+        ...
+
+
+def execute(
+    executor: Executor,
+    source: Path | str,
+    output: Path | str,
+    *,
+    annotations: Path | str | Annotations | None = None,
+    release: Release | None = None,
+    overwrite: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Anonymize a file, a folder or a glob pattern into an OUTPUT folder; the same call again resumes.
+
+    A picture is skipped if it was released or quarantined before with the same content, annotations and settings.
+    Only this process writes to OUTPUT, whatever the engine. Results are written so that a run killed at any moment
+    leaves only whole, verified pictures, and leads, when it is resumed, to the same pictures and annotations as one
+    that was not disturbed.
+
+    Args:
+        executor: Anonymizes.
+        source: What to anonymize; never modified.
+        output: Where results go: a new folder, an empty one, or one of an earlier run.
+        annotations: Instances to use as given, see ``dataset.reading``; what is found besides is added.
+        release: Format, metadata and names of what is released; as in the source if None.
+        overwrite: Remove the results of earlier runs first.
+        on_progress: Called after each picture.
+
+    Returns:
+        Counts over all inputs, those finished earlier included.
+
+    Raises:
+        InputError: Input, output or annotations cannot be used, or OUTPUT cannot be written any more.
+        ModelError: The models cannot be used.
+    """
+    started = time.monotonic()
+    output = Path(output)
+    inputs = find_inputs(source, output)
+    given = read_annotations(Path(annotations)) if isinstance(annotations, str | Path) else annotations
+    if given is not None:
+        given.check_names(file.name for file in inputs.files)
+    with OutputFolder(output) as folder:
+        with folder.writing():
+            chosen = (release or Release()).with_key(folder.state)
+        chosen.check_names(file.name for file in inputs.files)
+        if folder.ignores_case:
+            check_collisions(replace(file, name=chosen.name(file.name)) for file in inputs.files)
+        if overwrite:
+            folder.clear()
+        with folder.writing():
+            ledger = Ledger.open(output)
+        recorded = _check_earlier(ledger, chosen.settings_hash(executor.settings_hash), output)
+        folder.refuse_strays(recorded | {chosen.name(file.name) for file in inputs.files})
+        with folder.writing():
+            folder.remove_documents()
+        recorder = _Recorder(executor, folder, ledger, given, chosen, len(inputs.files), on_progress)
+        for task, outcome in executor.results(recorder.pending(inputs.files)):
+            recorder.record(task, outcome)
+        recorder.check_complete()
+        with folder.writing():
+            ledger.compact(folder.staging)
+        records = (record for file in inputs.files if (record := ledger.get(file.name)) is not None)
+        seconds = time.monotonic() - started
+        summary = summarize(records, output, skipped=recorder.skipped, ignored=inputs.ignored, seconds=seconds)
+        released = [record["name"] for record in ledger if record["status"] == "released"]
+        description = {**executor.describe(), **_released_as(chosen)}
+        report = render_report(ledger, folder.images, description, seconds=seconds)
+        documents: list[tuple[str, Iterable[bytes]]] = [
+            ("annotations.json", coco_out(released, folder.state, given)),
+            ("quarantine.txt", [quarantine_list(ledger)]),
+            ("report.html", [report]),
+        ]
+        files = () if given is None else annotation_files(released, folder.state, given)
+        own_format = ((f"{ANNOTATIONS}/{name}", [data]) for name, data in files)
+        folder.finish(chain(documents, own_format), ledger)
+    return summary
+
+
+class _Recorder:
+    """Hands out the pictures that are not decided yet, and records each decision."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        folder: OutputFolder,
+        ledger: Ledger,
+        annotations: Annotations | None,
+        release: Release,
+        total: int,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.skipped = 0
+        self._folder = folder
+        self._ledger = ledger
+        self._annotations = annotations
+        self._release = release
+        self._settings_hash = release.settings_hash(executor.settings_hash)
+        self._provenance = {**executor.describe(), **_released_as(release)}
+        self._total = total
+        self._done = 0
+        self._open: set[str] = set()
+        self._on_progress = on_progress
+
+    def pending(self, files: tuple[Found, ...]) -> Iterator[Task]:
+        """Yield what is to be done; pictures that were decided earlier or cannot be read are settled on the way."""
+        for file in files:
+            digest = None if self._annotations is None else self._annotations.digest(file.name)
+            try:
+                content = read_bytes(file.path)
+            except InputError as error:
+                self._folder.remove_picture(file.name, *self._released_names(file.name))
+                self._write(file.name, Outcome({"status": "failed", "reason": str(error)}), None, digest)
+                continue
+            sha256 = hashlib.sha256(content).hexdigest()
+            earlier = self._ledger.get(file.name)
+            if earlier is not None and self._stands(earlier, sha256, digest):
+                self.skipped += 1
+                self._progress(file.name, str(earlier["status"]), skipped=True)
+                continue
+            # From here on nothing of an earlier run may be found under this name.
+            self._folder.remove_picture(file.name, *self._released_names(file.name))
+            self._open.add(file.name)
+            given = None if self._annotations is None else self._annotations.only(file.name)
+            yield Task(file.name, content, given, sha256, digest, self._release)
+
+    def record(self, task: Task, outcome: Outcome) -> None:
+        """Record an outcome, the only one of its task."""
+        if task.name not in self._open:
+            raise RuntimeError(f"{task.name} was decided twice")  # A fault of the engine, not of the picture.
+        self._open.remove(task.name)
+        if (outcome.data is None) == (outcome.record["status"] == "released") or (outcome.data is None) != (
+            outcome.side is None
+        ):
+            outcome = Outcome({"status": "failed", "reason": "the worker's answer contradicts itself"})
+        self._write(task.name, outcome, task.input_sha256, task.annotations_sha256)
+
+    def check_complete(self) -> None:
+        """Refuse to close a run in which a picture was taken and never decided."""
+        if self._open:
+            raise RuntimeError(f"{len(self._open)} pictures were never decided, e.g. {min(self._open)}")
+
+    def _stands(self, earlier: dict[str, Any], sha256: str, digest: str | None) -> bool:
+        name = earlier["name"]
+        if not self._ledger.finished(name, sha256, self._settings_hash, digest):
+            return False
+        if earlier["status"] != "released":
+            return not any(self._folder.image(target).exists() for target in self._released_names(name))
+        path = self._folder.image(earlier["released_name"])
+        if path.is_symlink() or not path.is_file() or not self._folder.has_side(name):
+            return False
+        return hashlib.sha256(path.read_bytes()).hexdigest() == earlier["output_sha256"]
+
+    def _write(self, name: str, outcome: Outcome, sha256: str | None, digest: str | None) -> None:
+        """Write picture, annotations and ledger line, in this order: the line vouches for the two."""
+        if outcome.data is not None and outcome.side is not None:
+            self._folder.release(name, outcome.record["released_name"], outcome.data, outcome.side)
+        record = {
+            "name": name,
+            "input_sha256": sha256,
+            "output_sha256": None if outcome.data is None else hashlib.sha256(outcome.data).hexdigest(),
+            "annotations_sha256": digest,
+            "settings_hash": self._settings_hash,
+            "provenance": self._provenance,
+        } | outcome.record
+        with self._folder.writing():
+            self._ledger.append(record)
+        self._progress(name, str(record["status"]), skipped=False)
+
+    def _released_names(self, name: str) -> set[str]:
+        """Return the names under which a picture may lie in ``images``: now, and after an earlier run."""
+        earlier = self._ledger.get(name)
+        recorded = None if earlier is None else earlier.get("released_name")
+        return {self._release.name(name)} | ({recorded} if recorded is not None else set())
+
+    def _progress(self, name: str, status: str, *, skipped: bool) -> None:
+        self._done += 1
+        if self._on_progress is not None:
+            self._on_progress(Progress(self._done, self._total, name, status, skipped))
+
+
+def _released_as(release: Release) -> dict[str, Any]:
+    """Return how results are released, as part of their provenance; nothing where nothing was chosen."""
+    settings = release.settings()
+    return {"release": settings} if settings else {}
+
+
+def _check_earlier(ledger: Ledger, settings_hash: str, output: Path) -> set[str]:
+    """Return the names released earlier; refuse to mix settings."""
+    released, other = set(), 0
+    for record in ledger:
+        other += record["settings_hash"] != settings_hash
+        if record["status"] == "released":
+            released.add(record["released_name"])
+    if other:
+        raise InputError(
+            f"OUTPUT {output} holds {other} pictures made with other settings; use the same settings, another OUTPUT, "
+            "or overwrite (--overwrite) to make all anew"
+        )
+    return released
