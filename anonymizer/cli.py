@@ -1,6 +1,6 @@
 """The command line: parsing and printing only.
 
-Exit codes: 0 every picture released; 3 the run went through but some pictures were quarantined or failed;
+Exit codes: 0 every picture released, or done; 3 the run went through but some pictures were quarantined or failed;
 2 the command was wrong (unknown option, preset, class, model or path, unreadable annotations); 1 anything else.
 Results go to stdout, progress and errors to stderr.
 """
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +45,28 @@ models = typer.Typer(help="List, fetch and verify model weights.", no_args_is_he
 app.add_typer(models, name="models")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+
+
+class Engine(StrEnum):
+    """Where pictures are worked on."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+class Format(StrEnum):
+    """Formats that every picture can be released in."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    WEBP = "webp"
+    TIFF = "tiff"
+
+
+class Rename(StrEnum):
+    """How released files are renamed."""
+
+    HASH = "hash"
 
 
 class People(StrEnum):
@@ -101,10 +124,11 @@ def run(
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for the results, outside INPUT.")],
     preset: Annotated[str, typer.Option(help="Name of a preset, or a preset file (TOML).")] = "embedded",
     classes: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Classes to redraw: person, face, license_plate, text.")
+        str | None, typer.Option(metavar="A,B", help="Classes to redraw: person, face, license_plate, text, vehicle.")
     ] = None,
     annotations: Annotated[
-        Path | None, typer.Option(metavar="FILE|DIR", help="COCO instances to use instead of detection.")
+        Path | None,
+        typer.Option(metavar="FILE|DIR", help="Instances to use as given: COCO, YOLO, Pascal VOC or Cityscapes."),
     ] = None,
     people: Annotated[People, typer.Option(help="Redraw whole bodies, or faces only.")] = People.BODY,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed, for repeatable results; random if left out.")] = None,
@@ -112,14 +136,35 @@ def run(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Crops redrawn at once; the preset's if left out.")
     ] = None,
+    picture_format: Annotated[
+        Format | None, typer.Option("--format", help="Format of released pictures; each source's own if left out.")
+    ] = None,
+    keep_metadata: Annotated[
+        str | None, typer.Option(metavar="A,B", help="EXIF to keep: datetime, camera; none if left out.")
+    ] = None,
+    rename: Annotated[Rename | None, typer.Option(help="Release under keyed hashes instead of names.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes, each with its own models.")] = 1,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Longest time for one step of one picture; then it fails.")
+    ] = 1800.0,
+    engine: Annotated[Engine, typer.Option(help="Work on this machine, or on a Ray cluster.")] = Engine.LOCAL,
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to use; one is started here if left out.")
+    ] = None,
+    worker_gpus: Annotated[
+        float | None, typer.Option(min=0.0, metavar="SHARE", help="GPUs per Ray worker, e.g. 0.5; 1 for cuda.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo pictures that are already finished.")] = False,
     accept_noncommercial: Annotated[
         bool, typer.Option("--accept-noncommercial", help="Allow weights that forbid commercial use.")
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run a preset meant for a GPU on the CPU.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Anonymize pictures. Only pictures that passed every check are written."""
     wanted = None if classes is None else _classes(classes)
+    if engine is not Engine.RAY and (ray_address is not None or worker_gpus is not None):
+        raise InputError("--ray-address and --worker-gpus say how Ray works; add --engine ray")
     if not DEVICE.fullmatch(device):
         raise InputError(f"device {device!r} is unknown; expected cpu, cuda or cuda:N")
 
@@ -128,14 +173,19 @@ def run(
     # Third parties print to stdout as they please; only the result belongs there.
     with offline(), redirect_stdout(sys.stderr):
         from anonymizer import presets
-        from anonymizer.dataset.annotations import read_coco
         from anonymizer.dataset.inputs import find_inputs
-        from anonymizer.engine import local
+        from anonymizer.dataset.reading import read_annotations
+        from anonymizer.dataset.release import Release
+        from anonymizer.engine import distributed, local
 
         # A mistake in the command shows at once, not after the models have been loaded.
+        release = Release(
+            None if picture_format is None else picture_format.value, _listed(keep_metadata), rename is not None
+        )
         find_inputs(source, output)
-        given = None if annotations is None else read_coco(annotations)
-        anonymizer = presets.build(
+        given = None if annotations is None else read_annotations(annotations)
+        build = partial(
+            presets.build,
             preset,
             classes=wanted,
             people=people.value,
@@ -143,15 +193,116 @@ def run(
             device=device,
             batch_size=batch_size,
             accept_noncommercial=accept_noncommercial,
+            force=force,
         )
+        settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
         with _progress() as report:
-            summary = local.run(anonymizer, source, output, annotations=given, overwrite=overwrite, on_progress=report)
+            settings |= {"annotations": given, "release": release, "overwrite": overwrite, "on_progress": report}
+            if engine is Engine.RAY:
+                share = worker_gpus if worker_gpus is not None else float(device != "cpu")
+                summary = distributed.run(build, source, output, address=ray_address, gpus=share, **settings)
+            else:
+                summary = local.run_processes(build, source, output, **settings)
     code = WITHHELD if summary.quarantined or summary.failed else RELEASED
     if as_json:
         print(summary.to_json())
     else:
         _print_summary(summary)
     raise typer.Exit(code)
+
+
+@app.command("verify")
+def verify_output(
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder of a finished run.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Check a finished folder against its ledger: exit 0 if every file is as the run left it, 1 if not."""
+    from anonymizer.engine.audit import audit
+
+    found = audit(output)
+    code = RELEASED if found.clean else FAILURE
+    if as_json:
+        print(found.to_json())
+        raise typer.Exit(code)
+    for finding in found.findings:
+        print(ascii(f"{finding.kind}: {finding.name}: {finding.detail}")[1:-1])
+    state = "as the run left it" if found.clean else f"NOT as the run left it, {len(found.findings)} findings"
+    print(f"{output}: {state}; {found.pictures} pictures released, {found.withheld} withheld")
+    print(f"ledger head {found.head}")
+    raise typer.Exit(code)
+
+
+@app.command()
+def evaluate(
+    originals: Annotated[Path, typer.Argument(metavar="ORIGINALS", help="Folder of originals; only read.")],
+    anonymized: Annotated[
+        Path, typer.Argument(metavar="ANONYMIZED", help="OUTPUT of a run, or any folder of released pictures.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for evaluation.json and report.html.")],
+    annotations: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="COCO of the originals, with identities where known.")
+    ] = None,
+    recognizer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME|FILE", help="Who judges faces: dlib, auraface, an insightface pack, an ONNX file."),
+    ] = None,
+    attacks: Annotated[str | None, typer.Option(metavar="LIST", help="Attacks, by comma; all if left out.")] = None,
+    baselines: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Treatments to compare with, by comma; all if left out.")
+    ] = None,
+    again: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The same originals anonymized again with other seeds.")
+    ] = None,
+    keep_embeddings: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep embeddings (biometric data) here instead of deleting them.")
+    ] = None,
+    with_pictures: Annotated[bool, typer.Option("--with-pictures", help="Show faces in the report.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of samples and resamples.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=2, help="Evaluate the first N pairs only.")] = None,
+    utility: Annotated[bool, typer.Option(" /--no-utility", help="Leave out what pictures are still good for.")] = True,
+    accept_noncommercial: Annotated[
+        bool, typer.Option("--accept-noncommercial", help="Allow weights that forbid commercial use.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Attack released pictures: how well can who was in them be recognised?"""
+    from anonymizer.quiet import offline
+
+    with offline(), redirect_stdout(sys.stderr):
+        from anonymizer.evaluate import document as documents
+        from anonymizer.evaluate import report as reports
+        from anonymizer.evaluate import runner
+        from anonymizer.evaluate.attacks import ATTACKS
+        from anonymizer.evaluate.baselines import BASELINES
+
+        settings = runner.Settings(
+            attacks=ATTACKS if attacks is None else _names(attacks),
+            baselines=BASELINES if baselines is None else _names(baselines),
+            recognizers=tuple(recognizer or ()),
+            accept_noncommercial=accept_noncommercial,
+            utility=utility,
+            keep_embeddings=keep_embeddings,
+            seed=seed,
+            limit=limit,
+        )
+        with _stages() as show:
+            evaluation = runner.evaluate(
+                originals, anonymized, out, settings, annotations=annotations, again=again, on_progress=show
+            )
+        document = documents.build(evaluation, originals, anonymized)
+        shown = evaluation.material.pairs if with_pictures else ()
+        paths = {
+            "evaluation": str(documents.write(document, out)),
+            "report": str(reports.write(document, out, shown)),
+        }
+    if as_json:
+        found = {"warnings": document["warnings"], "findings": documents.headline(document)}
+        print(json.dumps({**found, "skipped": document["skipped"], "paths": paths, "exit_code": RELEASED}))
+    else:
+        for line in documents.table(document):
+            print(line)
+        for name, path in paths.items():
+            print(f"{name.capitalize() + ':':<14}{path}")
 
 
 @models.command("list")
@@ -172,19 +323,30 @@ def list_models(as_json: JsonFlag = False) -> None:
 
 @models.command()
 def fetch(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Models to download; see: anonymizer models list")],
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="Presets or models to download; see: anonymizer models list")
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Download models from the Hugging Face hub after showing their size and licence."""
-    from anonymizer import hub
+    from anonymizer import hub, presets
 
-    for offered in [hub.offer(model) for model in ids]:
+    offers = [hub.offer(model) for model in presets.fetchable(ids)]
+    for offered in offers:
         weight = offered.weight
         restricted = "" if weight.commercial else ", NOT for commercial use"
-        print(f"{weight.id}: {offered.bytes / 1e9:.2f} GB from {weight.path}, licence {weight.licence}{restricted}")
-        if not yes and not typer.confirm("Download?", err=True):
-            raise typer.Exit(FAILURE)
-        print(f"{weight.id}: saved to {hub.fetch(offered)}")
+        today = f" (the hub says: {offered.licence})" if offered.licence else ""
+        print(
+            f"{weight.id}: {offered.bytes / 1e9:.2f} GB from {weight.path}, licence {weight.licence}{today}{restricted}"
+        )
+    if not offers:
+        print("Everything is here already.")
+        return
+    total = sum(offered.bytes for offered in offers) / 1e9
+    if not yes and not typer.confirm(f"Download {total:.2f} GB?", err=True):
+        raise typer.Exit(FAILURE)
+    for offered in offers:
+        print(f"{offered.weight.id}: saved to {hub.fetch(offered)}")
 
 
 @models.command()
@@ -230,10 +392,14 @@ def _never_fetched(weight: Weight, status: Status) -> bool:
     return weight.source == "hub" and status.state == "missing"
 
 
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
 def _classes(text: str) -> tuple[str, ...]:
     from anonymizer.types import CLASSES
 
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    names = _listed(text)
     for name in names:
         if name not in CLASSES:
             raise InputError(f"class {name!r} is unknown; expected some of {', '.join(CLASSES)}")
@@ -246,6 +412,32 @@ def _plain(weight: Weight) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {**asdict(weight), "bytes": weight.bytes}
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+@contextmanager
+def _stages() -> Iterator[Callable[[str, int, int], None]]:
+    """Show what an evaluation is doing: a bar on a terminal, else a line whenever the stage changes, on stderr."""
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal:
+        from rich.progress import Progress
+
+        with Progress(console=console, transient=True, redirect_stdout=False, redirect_stderr=True) as bar:
+            task = bar.add_task("", total=None)
+            yield lambda stage, done, total: bar.update(task, completed=done, total=total, description=stage)
+        return
+    last = ""
+
+    def say(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        if stage != last:
+            print(f"{stage} ({total})", file=sys.stderr)
+            last = stage
+
+    yield say
 
 
 @contextmanager
@@ -294,6 +486,7 @@ def _print_summary(summary: Summary) -> None:
         ("Quarantined", str(summary.quarantined)),
         ("Failed", str(summary.failed)),
         ("Done before", str(summary.skipped)),
+        *([("Telling names", f"{summary.flagged_names}, see report; --rename hash")] if summary.flagged_names else []),
         ("Redrawn", counted(summary.redrawn)),
         ("Redacted", counted(summary.redacted)),
         ("Time", f"{summary.seconds:.1f} s{per_picture}"),

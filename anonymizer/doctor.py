@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import tomllib
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib import metadata, resources
+from importlib import metadata
 from typing import Any, Literal
 
-from anonymizer import weights
+from anonymizer import presets, requirements, weights
 from anonymizer.quiet import offline
 
 __all__ = ["Check", "Level", "examine", "healthy", "to_json"]
@@ -70,7 +68,8 @@ def _gpu() -> Check:
         return Check("machine", "gpu", "problem", f"torch cannot be imported: {error}")
     if not torch.cuda.is_available():
         return Check("machine", "gpu", "note", "none usable; pictures are redrawn on the CPU")
-    names = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+    devices = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    names = ", ".join(f"{device.name}, {device.total_memory / 1e9:.0f} GB" for device in devices)
     return Check("machine", "gpu", "ok", names)
 
 
@@ -134,7 +133,7 @@ def _refusal(weight: weights.Weight) -> str | None:
 
 
 def _presets(checks: list[Check]) -> list[Check]:
-    """Tell which presets have all their weights."""
+    """Tell which presets have all their weights, and what they need besides."""
     bad = {check.name: check for check in checks if check.group == "models" and check.level != "ok"}
     found = []
     for preset, needed in _needs().items():
@@ -142,25 +141,14 @@ def _presets(checks: list[Check]) -> list[Check]:
         if not lacking:
             found.append(Check("presets", preset, "ok", "usable"))
             continue
-        fetchable = [weight.id for weight in lacking if weight.source == "hub"]
+        fetchable = sum(weight.bytes for weight in lacking if weight.source == "hub") / 1e9
         detail = "not usable, lacks " + ", ".join(weight.id for weight in lacking)
         if fetchable:
-            detail += "; run: anonymizer models fetch " + " ".join(fetchable)
+            detail += f"; run: anonymizer models fetch {preset} (about {fetchable:.1f} GB)"
         found.append(Check("presets", preset, "problem" if preset == MAIN_PRESET else "note", detail))
     return found
 
 
-def _needs() -> dict[str, set[str]]:
+def _needs() -> dict[str, tuple[str, ...]]:
     """Return the ids of the weights each preset refers to."""
-    tables = tomllib.loads(resources.files("anonymizer").joinpath("presets.toml").read_text(encoding="utf-8"))
-    known = {weight.id for weight in weights.entries()}
-    # A reference is an id, or id/folder for a part of it.
-    return {name: {text.split("/")[0] for text in _texts(table)} & known for name, table in tables.items()}
-
-
-def _texts(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, list | dict):
-        for inner in node.values() if isinstance(node, dict) else node:
-            yield from _texts(inner)
+    return {name: requirements.weight_ids(table) for name, table in presets.tables().items()}

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,11 @@ import numpy as np
 from anonymizer.condition.guard import guard
 from anonymizer.condition.order import far_to_near
 from anonymizer.detect.given import with_given
-from anonymizer.errors import AnonymizerError, StageError, VerificationFailed
+from anonymizer.errors import AnonymizerError, InputError, StageError, VerificationFailed
 from anonymizer.redraw.crops import treated_region
 from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch
 from anonymizer.types import (
+    BODIES,
     Action,
     Conditions,
     DepthEstimator,
@@ -82,7 +84,14 @@ class _Work:
     patches: dict[int, Patch] = field(default_factory=dict)
 
     def ordered(self) -> tuple[Instance, ...]:
-        return far_to_near(self.raw.depth, self.instances)
+        """Return the instances in the order in which their patches are laid, the lowest first.
+
+        Far to near, but redacted persons and vehicles lowest: a fill laid over a redrawn neighbour would spoil it,
+        and a redraw laid over a fill shows as little of the original as the fill.
+        """
+        order = far_to_near(self.raw.depth, self.instances)
+        filled = {i.id for i in order if i.label in BODIES and self.actions.get(i.id) == "redacted"}
+        return (*(i for i in order if i.id in filled), *(i for i in order if i.id not in filled))
 
     def rng(self, instance_id: int) -> np.random.Generator:
         return np.random.default_rng((*self.entropy, instance_id, self.attempts[instance_id]))
@@ -172,11 +181,13 @@ class Anonymizer:
                 found = self._targets(with_given(found, tuple(instances)))
         with _timed(timings, "condition"), _stage("condition"):
             raw = Conditions(self._depth.estimate(image, found), self._edges.detect(image))
+            if raw.depth.shape != image.shape[:2]:
+                raise StageError("condition", f"maps of {raw.depth.shape}, expected {image.shape[:2]}")
         with _timed(timings, "verify"), _stage("verify"):
             evidence = self._verifier.examine(image, found)
         # crc32 is no secret: it only keeps pictures apart under one seed.
         seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed
-        work = _Work(image, found, raw, evidence, (seed, zlib.crc32(key.encode())))
+        work = _Work(image, found, raw, evidence, (seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))))
         for instance in found:
             work.actions[instance.id] = "redrawn" if self._redrawable(instance) else "redacted"
             work.attempts[instance.id] = 0
@@ -188,7 +199,36 @@ class Anonymizer:
             verdicts=verdicts,
             treated=treated,
             provenance={**self.describe(), "timings_s": {k: round(v, 4) for k, v in timings.items()}},
+            texts=tuple(text for texts in work.evidence.texts.values() for text in texts),
         )
+
+    def anonymize_many(
+        self,
+        images: Sequence[Image],
+        instances: Sequence[Sequence[Instance] | None] | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> list[Result | Exception]:
+        """Anonymize several pictures whose crops are painted in common batches, which a GPU does faster.
+
+        Each picture comes out as it would alone, but for rounding in the model (at most a few of 255 levels).
+
+        Args:
+            images: RGB uint8 (H, W, 3) each. All are held in memory until the last is done.
+            instances: Your own detections per picture, as for one picture.
+            keys: Key per picture, as for one picture.
+
+        Returns:
+            Per picture its result, or the error that calling with it alone would have raised.
+        """
+        given = [None] * len(images) if instances is None else list(instances)
+        names = [""] * len(images) if keys is None else list(keys)
+        if not len(images) == len(given) == len(names):
+            raise InputError(
+                f"anonymize_many: expected as many instances and keys as pictures, got {len(images)} pictures, "
+                f"{len(given)} and {len(names)}"
+            )
+        work = zip(images, given, names, strict=True)
+        return self._redrawer.together([partial(self, image, found, key) for image, found, key in work])
 
     def _targets(self, found: Iterable[Instance]) -> tuple[Instance, ...]:
         """Keep the classes to treat; a face whose person is not treated stands alone."""
@@ -234,7 +274,7 @@ class Anonymizer:
             work.attempts[instance_id] += 1
         guarded = guard(work.raw, work.instances, min(self.settings.guard_level + attempt, 2))
         order = work.ordered()
-        under = [work.patches[i.id] for i in order if i.label == "person" and i.id not in pending | _unmade(work)]
+        under = [work.patches[i.id] for i in order if i.label in BODIES and i.id not in pending | _unmade(work)]
         work.patches |= self._redrawer.redraw(
             work.image,
             [i for i in order if i.id in pending],
@@ -282,6 +322,9 @@ class Anonymizer:
             found = self._targets(self._verifier.find(result))
             verdicts = self._verifier.check(work.evidence, result, treated, work.actions, found)
             leaks = self._verifier.leaks(treated, found)
+            unchecked = {None, *(i.id for i in work.instances)} - {v.instance_id for v in verdicts}
+            if unchecked:
+                raise StageError("verify", f"expected verdicts on the picture and every instance, none on {unchecked}")
         return result, treated, verdicts, leaks
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from anonymizer import weights
-from anonymizer.errors import InputError, ModelError
+from anonymizer import requirements, weights, wiring
+from anonymizer.errors import InputError
 from anonymizer.pipeline import Anonymizer, Settings
 from anonymizer.types import CLASSES
 
-__all__ = ["build", "names"]
+__all__ = ["build", "fetchable", "names", "tables"]
 
 DEFAULT_CLASSES = ("person", "face", "license_plate")
 PEOPLE = ("body", "face")
@@ -23,7 +23,25 @@ VERSIONED = ("anonymizer", "torch", "diffusers", "transformers", "onnxruntime", 
 
 def names() -> tuple[str, ...]:
     """Return the names of the presets that come with the package."""
-    return tuple(_shipped())
+    return tuple(tables())
+
+
+def tables() -> dict[str, dict[str, Any]]:
+    """Return the tables of the presets that come with the package, by name, each complete."""
+    text = resources.files("anonymizer").joinpath("presets.toml").read_text(encoding="utf-8")
+    read = tomllib.loads(text)
+    return {name: _complete(name, table, read) for name, table in read.items()}
+
+
+def fetchable(wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return ids of weights to fetch: a preset's name stands for those of its weights that are not here.
+
+    Args:
+        wanted: Names of presets and ids of weights, in any mixture.
+    """
+    known = tables()
+    ids = [[w.id for w in requirements.lacking(known[name])] if name in known else [name] for name in wanted]
+    return tuple(dict.fromkeys(weight_id for group in ids for weight_id in group))
 
 
 def build(
@@ -35,24 +53,26 @@ def build(
     device: str = "cpu",
     batch_size: int | None = None,
     accept_noncommercial: bool = False,
+    force: bool = False,
 ) -> Anonymizer:
     """Build an anonymizer.
 
     Args:
         preset: Name of a shipped preset, or path of a TOML file with one preset table.
-        classes: Classes to treat; person, face and license_plate if None.
+        classes: Classes to treat; the preset's if None, which are person, face and license_plate if it names none.
         people: ``body`` or ``face``, see ``pipeline.Settings``.
         seed: Makes results repeatable; None draws fresh noise.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         batch_size: Crops painted at once; the preset's if None.
         accept_noncommercial: Allow weights whose licence forbids commercial use.
+        force: Run a preset that is meant for a GPU on a CPU all the same.
 
     Raises:
-        InputError: Unknown preset, class or option value.
-        ModelError: Weights are missing, corrupt or not accepted.
+        InputError: Unknown preset, class or option value, or no GPU for a preset that is meant for one.
+        ModelError: Weights are missing, corrupt or not accepted, or the GPU is missing or too small.
     """
     name, table = _read(preset)
-    chosen = tuple(classes) if classes is not None else DEFAULT_CLASSES
+    chosen = tuple(classes if classes is not None else table.get("classes", DEFAULT_CLASSES))
     unknown = [c for c in chosen if c not in CLASSES]
     if unknown or not chosen:
         raise InputError(f"classes: expected some of {', '.join(CLASSES)}, got {', '.join(unknown) or 'none'}")
@@ -62,8 +82,17 @@ def build(
         raise InputError(f"seed: expected a whole number from 0 to 2^63 - 1, got {seed}")
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch size: expected at least 1, got {batch_size}")
+    shipped = tables()
     try:
-        return _wire(name, table, chosen, people, seed, device, batch_size, accept_noncommercial)
+        undone = [label for label in chosen if label not in ("text", *table["redraw"]["crops"])]
+        if undone:
+            raise InputError(
+                f"classes: preset {name!r} does not redraw {', '.join(undone)}; take another preset or leave it out"
+            )
+        requirements.check_licences(name, table, accept_noncommercial)
+        requirements.check_machine(name, {**shipped, name: table}, device, force)
+        requirements.check_weights(name, table, name in shipped)
+        return _wire(name, table, chosen, people, seed, device, batch_size)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"preset {name!r}: missing or malformed setting {error}; compare with 'embedded'") from error
 
@@ -76,50 +105,16 @@ def _wire(
     seed: int | None,
     device: str,
     batch_size: int | None,
-    accept_noncommercial: bool,
 ) -> Anonymizer:
-    from anonymizer.condition.depth import GroundPlaneDepth
-    from anonymizer.condition.edges import EdgeNet
-    from anonymizer.detect.faces import CenterFaceDetector
-    from anonymizer.detect.merge import UnionDetector
-    from anonymizer.detect.plates import TextDetector
-    from anonymizer.detect.tiling import TiledDetector
-    from anonymizer.detect.yolo import YoloSegDetector
     from anonymizer.recognize.faces import DlibFaceEmbedder
     from anonymizer.recognize.ocr import RapidOcrReader
-    from anonymizer.redraw.crops import CropSetting
-    from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings
-    from anonymizer.redraw.redrawer import Redrawer
     from anonymizer.verify.verifier import Verifier, VerifySettings
 
-    used = _Weights(accept_noncommercial)
+    used = _Weights()
     detect, condition, redraw, verify = (table[key] for key in ("detect", "condition", "redraw", "verify"))
-    thresholds = {label: detect[label] for label in DEFAULT_CLASSES}
+    source = wiring.Source(used.path, device)
     reader = RapidOcrReader(used.path(detect["ocr"]))
-
-    def tiled(detector: Any) -> TiledDetector:
-        return TiledDetector(detector, tile=detect["tile"], min_side=detect["tile_from"])
-
-    detector = UnionDetector(
-        [
-            tiled(YoloSegDetector(used.path(detect["network"]), thresholds, sizes=detect["sizes"])),
-            tiled(CenterFaceDetector(used.path(detect["faces"]), threshold=detect["centerface"])),
-            tiled(TextDetector(reader, emit_text="text" in classes)),
-        ],
-        CLASSES,
-    )
-    painter = DiffusionInpainter(
-        used.path(redraw["pipeline"]),
-        (used.path(redraw["controlnets"][0]), used.path(redraw["controlnets"][1])),
-        DiffusionSettings(
-            num_inference_steps=redraw["steps"],
-            guidance_scale=redraw["guidance_scale"],
-            controlnet_conditioning_scale=(redraw["depth_scale"], redraw["edge_scale"]),
-            negative_prompt=redraw["negative_prompt"],
-            batch_size=batch_size or redraw["batch_size"],
-            device=device,
-        ),
-    )
+    detector = wiring.make_detector(detect, source, reader, classes)
     descriptor, landmarks = (used.path(weight_id) for weight_id in verify["face"])
     settings = Settings(
         classes=classes,
@@ -129,12 +124,11 @@ def _wire(
         guard_level=condition["guard_level"],
         least_side=dict(redraw["least_side"]),
     )
-    edges = EdgeNet(used.path(condition["edges"]))
     return Anonymizer(
         detector=detector,
-        depth=GroundPlaneDepth(),
-        edges=edges,
-        redrawer=Redrawer(painter, {label: CropSetting(**crop) for label, crop in redraw["crops"].items()}),
+        depth=wiring.make_depth(condition, source),
+        edges=wiring.make_edges(condition, source),
+        redrawer=wiring.make_redrawer(redraw, source, batch_size),
         verifier=Verifier(
             detector,
             DlibFaceEmbedder(descriptor, landmarks),
@@ -152,21 +146,14 @@ def _wire(
 
 
 class _Weights:
-    """Looks weights up, refuses licences that were not accepted, and remembers what was used."""
+    """Looks weights up and remembers what was used."""
 
-    def __init__(self, accept_noncommercial: bool) -> None:
-        self._accept_noncommercial = accept_noncommercial
+    def __init__(self) -> None:
         self._ids: set[str] = set()
 
     def path(self, reference: str) -> Path:
         """Return the verified path of a weight id, or of a folder inside one (``id/folder``)."""
         weight_id, _, inner = reference.partition("/")
-        weight = weights.entry(weight_id)
-        if not weight.commercial and not self._accept_noncommercial:
-            raise ModelError(
-                f"{weight_id}: its licence ({weight.licence}) forbids commercial use; "
-                "add --accept-noncommercial if yours is not commercial"
-            )
         self._ids.add(weight_id)
         return weights.path(weight_id) / inner if inner else weights.path(weight_id)
 
@@ -175,24 +162,42 @@ class _Weights:
         return {weight_id: weights.digest(weight_id) for weight_id in sorted(self._ids)}
 
 
-def _shipped() -> dict[str, dict[str, Any]]:
-    return tomllib.loads(resources.files("anonymizer").joinpath("presets.toml").read_text(encoding="utf-8"))
+def _complete(name: str, table: dict[str, Any], known: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return a table with what it leaves out taken from its ``base``, table by table."""
+    base = table.get("base")
+    if base is None:
+        return table
+    if base not in known or base == name:
+        raise InputError(f"preset {name!r}: expected base to be one of {', '.join(known)}, got {base!r}")
+    own = {key: value for key, value in table.items() if key != "base"}
+    return _merged(_complete(base, known[base], known), own)
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    out = dict(base)
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        # What says how one thing is cut is replaced whole: two ways of cutting do not mix.
+        out[key] = _merged(base[key], value) if both and not {"height", "long_side"} & value.keys() else value
+    return out
 
 
 def _read(preset: str | Path) -> tuple[str, dict[str, Any]]:
-    shipped = _shipped()
+    shipped = tables()
     if str(preset) in shipped:
         return str(preset), shipped[str(preset)]
     path = Path(preset)
     if path.suffix != ".toml":
         raise InputError(f"preset {str(preset)!r}: expected {' or '.join(shipped)}, or the path of a .toml file")
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        read = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"preset file {path}: not found") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"preset file {path}: expected TOML, got {error}") from error
-    if len(tables) != 1:
-        raise InputError(f"preset file {path}: expected one preset table, got {len(tables)}")
-    name, table = next(iter(tables.items()))
-    return name, table
+    if len(read) != 1:
+        raise InputError(f"preset file {path}: expected one preset table, got {len(read)}")
+    name, table = next(iter(read.items()))
+    if not isinstance(table, dict):
+        raise InputError(f"preset file {path}: expected a table, got {name} = {table!r}")
+    return name, _complete(name, table, shipped)

@@ -17,6 +17,7 @@ from anonymizer.errors import InputError
 from anonymizer.geometry import integer_box
 
 __all__ = [
+    "BODIES",
     "CLASSES",
     "Action",
     "Conditions",
@@ -33,8 +34,10 @@ __all__ = [
     "check_image",
 ]
 
-#: Classes an instance may have. ``text`` (readable text that is no plate) is off unless asked for.
-CLASSES: tuple[str, ...] = ("person", "face", "license_plate", "text")
+#: Classes an instance may have. ``text`` (readable text that is no plate) and ``vehicle`` are off unless asked for.
+CLASSES: tuple[str, ...] = ("person", "face", "license_plate", "text", "vehicle")
+#: Of these, the ones redrawn whole, before faces and plates are redrawn on top of them.
+BODIES: tuple[str, ...] = ("person", "vehicle")
 
 Action = Literal["redrawn", "redacted"]
 Image = NDArray[np.uint8]
@@ -73,8 +76,9 @@ class Instance:
         box: float32 (4,) xyxy in pixels, inside the picture.
         mask: bool (h, w) in the frame of the integer box (floor of x1, y1; ceiling of x2, y2).
         score: Confidence in [0, 1]; 1.0 for given annotations.
-        source: Which detector found it, or ``given``.
-        parent: Id of the person a face belongs to, if known.
+        source: Which detector found it, with its own word for the object if that says more than the class
+            (``yolo:truck``), or ``given``.
+        parent: Id of the person a face belongs to, or of the vehicle a plate belongs to, if known.
         landmarks: float32 (5, 2) x, y in pixels: left eye, right eye, nose, left and right mouth corner (picture
             order: left is smaller x in an upright face), or None.
         record: The annotation record it came from, carried through unchanged, or None.
@@ -129,7 +133,8 @@ class Conditions:
             array = getattr(self, name)
             if array.dtype != np.float32 or array.ndim != 2:
                 raise InputError(f"{name}: expected float32 (H, W), got {array.dtype} {array.shape}")
-            if not ((array >= 0) & (array <= 1)).all():  # NaN is refused, too
+            # Of an array with NaN both are NaN, which is refused, too; masks of comparisons would cost memory.
+            if not (array.min(initial=0) >= 0 and array.max(initial=0) <= 1):
                 raise InputError(f"{name}: expected values in [0, 1]")
             object.__setattr__(self, name, _frozen(array))
         if self.depth.shape != self.edges.shape:
@@ -178,6 +183,7 @@ class Result:
         verdicts: Every check of the final picture.
         treated: bool (H, W): pixels that were allowed to change.
         provenance: Preset, model ids and hashes, versions, timings in seconds. Never seeds, pixels or embeddings.
+        texts: What was read on plates of the original, to find it again in names and annotations; never written down.
     """
 
     image: Image
@@ -186,6 +192,7 @@ class Result:
     verdicts: tuple[Verdict, ...]
     treated: Mask
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    texts: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,8 +12,8 @@ import importlib.util
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from anonymizer.errors import InputError, ModelError
 
 __all__ = [
     "FileRecord",
+    "Lock",
     "State",
     "Status",
     "Weight",
@@ -31,6 +32,7 @@ __all__ = [
     "entries",
     "entry",
     "file_sha256",
+    "lock",
     "path",
     "source_folder",
     "verify",
@@ -73,6 +75,10 @@ class Weight:
         description: One line for people.
         files: Every file that is loaded; empty where nothing is recorded.
         allow: Patterns of files to fetch from the hub.
+        variant: Precision of the hub's files to fetch and load, e.g. ``fp16``; the plain files if empty.
+        convert: How a fetched pickle becomes a file that cannot run code, see ``anonymizer.convert``; empty if it need
+            not.
+        gigabytes: Rough size of the download, for people; the hub's own figures are shown before it starts.
     """
 
     id: str
@@ -86,11 +92,23 @@ class Weight:
     description: str
     files: tuple[FileRecord, ...]
     allow: tuple[str, ...] = ()
+    variant: str = ""
+    convert: str = ""
+    gigabytes: float = 0.0
 
     @property
     def bytes(self) -> int:
-        """Size of all listed files in bytes; 0 where none are listed."""
-        return sum(record.bytes for record in self.files)
+        """Size of all listed files in bytes, for hub weights the rough one; 0 where nothing is known."""
+        return sum(record.bytes for record in self.files) or round(self.gigabytes * 1e9)
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What the first fetch of a hub weight brought: commit, files as loaded, and files as delivered if converted."""
+
+    revision: str
+    files: tuple[FileRecord, ...]
+    delivered: tuple[FileRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,15 +227,34 @@ def verify(weight_id: str) -> Status:
     return Status(weight.id, "ok", target)
 
 
-def write_lock(weight_id: str, revision: str, records: Iterable[FileRecord]) -> Path:
-    """Record the hashes of a fetched weight beside its folder in the cache, and return that file."""
-    lock = _lock_path(weight_id)
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    files = [{"path": record.path, "sha256": record.sha256, "bytes": record.bytes} for record in records]
-    temporary = lock.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"revision": revision, "files": files}, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(lock)
-    return lock
+def lock(weight_id: str) -> Lock | None:
+    """Return what the first fetch of a weight recorded, or None if it was never fetched.
+
+    Raises:
+        ModelError: The lock file is damaged.
+    """
+    file = _lock_path(weight_id)
+    if not file.is_file():
+        return None
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+        files, delivered = (
+            tuple(FileRecord(**record) for record in read.get(key, ())) for key in ("files", "delivered")
+        )
+        return Lock(str(read["revision"]), files, delivered)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        remedy = f"delete it and run: anonymizer models fetch {weight_id}"
+        raise ModelError(f"model {weight_id}: {file} is not a lock file ({error}); {remedy}") from error
+
+
+def write_lock(weight_id: str, recorded: Lock, root: Path | None = None) -> Path:
+    """Record the hashes of a fetched weight beside its folder in the cache (or another root); return that file."""
+    file = _lock_path(weight_id, root)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(asdict(recorded), indent=1) + "\n", encoding="utf-8")
+    temporary.replace(file)
+    return file
 
 
 def file_sha256(file: Path) -> str:
@@ -259,13 +296,8 @@ def _records(weight: Weight) -> tuple[FileRecord, ...]:
     """Return the files with their hashes: from the list, else from the lock that ``fetch`` wrote."""
     if weight.files or weight.source != "hub":
         return weight.files
-    lock = _lock_path(weight.id)
-    if not lock.is_file():
-        return ()
-    try:
-        return tuple(FileRecord(**file) for file in json.loads(lock.read_text(encoding="utf-8"))["files"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"model {weight.id}: {lock} is not a lock file ({error}); {_remedy(weight)}") from error
+    recorded = lock(weight.id)
+    return () if recorded is None else recorded.files
 
 
 def _problems(weight: Weight, folder: Path, records: tuple[FileRecord, ...]) -> Iterator[str]:
@@ -297,8 +329,8 @@ def _strangers(folder: Path, listed: set[str]) -> Iterator[str]:
             yield f"{file} is not in the list"
 
 
-def _lock_path(weight_id: str) -> Path:
-    return cache_root() / f"{weight_id}.lock.json"
+def _lock_path(weight_id: str, root: Path | None = None) -> Path:
+    return (root or cache_root()) / f"{weight_id}.lock.json"
 
 
 def _remedy(weight: Weight) -> str:

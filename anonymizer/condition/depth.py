@@ -101,6 +101,7 @@ class GroundPlaneDepth:
         if (rows, columns) != (height, width):
             depth = np.asarray(cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
         np.clip(depth, 0.0, 1.0, out=depth)
+        depth.flags.writeable = False  # Frozen here, it need not be copied for that.
         return depth
 
     @staticmethod

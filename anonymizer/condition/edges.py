@@ -72,4 +72,6 @@ class EdgeNet:
         edge = np.asarray(found[0, 0, :rows, :columns], np.float32)
         if (rows, columns) != (height, width):
             edge = np.asarray(cv2.resize(edge, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-        return np.clip(edge, 0.0, 1.0)
+        edge = np.clip(edge, 0.0, 1.0, out=edge if edge.flags.writeable else None)
+        edge.flags.writeable = False  # Frozen here, it need not be copied for that.
+        return edge

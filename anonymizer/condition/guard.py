@@ -4,7 +4,7 @@ An edge map of a face shows the face, one of a plate its characters. The guard r
 generator:
 
 ===========  =====================================  ==========================================================
-level        faces and plates                       persons
+level        faces and plates                       persons and vehicles
 ===========  =====================================  ==========================================================
 0 OFF        as found                               as found
 1 DEFAULT    outline and neutral features; depth a  edges coarsened: blurred, quantised, soft-thresholded
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from anonymizer.errors import InputError
 from anonymizer.geometry import IntBox, integer_box, paste_window
-from anonymizer.types import Conditions, Instance
+from anonymizer.types import BODIES, Conditions, Instance
 
 __all__ = ["DEFAULT", "OFF", "STRICT", "GuardSettings", "guard"]
 
@@ -86,12 +86,14 @@ def guard(
     depth, edges = conditions.depth.copy(), conditions.edges.copy()
     every = tuple(instances)
     for instance in every:
-        if instance.label == "person":
+        if instance.label in BODIES:
             _guard_person(edges, conditions.edges, instance, level, chosen)
     # After persons: a face's rim must not be coarsened with its person.
     for instance in every:
-        if instance.label != "person":
+        if instance.label not in BODIES:
             _guard_small(depth, edges, instance, chosen)
+    # Nobody else holds these two: frozen here, they need not be copied.
+    depth.flags.writeable = edges.flags.writeable = False
     return Conditions(depth=depth, edges=edges)
 
 

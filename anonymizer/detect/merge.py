@@ -102,7 +102,7 @@ def associate(instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
 
     def parent(part: Instance) -> int | None:
         area = float(np.prod(part.box[2:] - part.box[:2]))
-        near = [p for p in wholes[part.label] if float(overlap(part.box, p.box[None])[0]) > 0]
+        near = [p for p in wholes[part.label] if not _apart(part, p)]
         by_mask = (p.id for p in near if coverage(part, p) >= PART_IN_WHOLE)
         by_box = (p.id for p in near if float(overlap(part.box, p.box[None])[0]) >= PART_IN_WHOLE * area)
         return next(by_mask, next(by_box, None))
@@ -120,7 +120,7 @@ def _clip(instance: Instance, size: tuple[int, int]) -> Instance | None:
 
 
 def _is_same(a: Instance, b: Instance) -> bool:
-    if a.label != b.label:
+    if a.label != b.label or _apart(a, b):
         return False
     if float(box_iou(a.box, b.box)[0, 0]) >= SAME_BOX:
         return True
@@ -128,7 +128,14 @@ def _is_same(a: Instance, b: Instance) -> bool:
     return a.label in EXCLUSIVE and float(overlap(a.box, b.box[None])[0]) >= INSIDE * smallest
 
 
+def _apart(a: Instance, b: Instance) -> bool:
+    """Return whether two boxes share no area; in a crowd nearly all pairs do not, and plain numbers tell fastest."""
+    ax1, ay1, ax2, ay2 = a.box.tolist()
+    bx1, by1, bx2, by2 = b.box.tolist()
+    return bool(ax2 <= bx1 or bx2 <= ax1 or ay2 <= by1 or by2 <= ay1)
+
+
 def _is_part(a: Instance, b: Instance) -> bool:
-    if a is b or a.label != "person" or b.label != "person" or a.score >= PART_SCORE * b.score:
+    if a is b or a.label != "person" or b.label != "person" or a.score >= PART_SCORE * b.score or _apart(a, b):
         return False
     return coverage(a, b) >= PART

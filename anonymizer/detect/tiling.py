@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from anonymizer.detect.regions import number, overlap, unite
 from anonymizer.errors import InputError
-from anonymizer.geometry import IntBox, box_iou, mask_iou
+from anonymizer.geometry import IntBox, box_iou, integer_box, mask_iou
 from anonymizer.types import Detector, Floats, Image, Instance, check_image
 
 __all__ = ["TiledDetector", "tiles"]
@@ -22,6 +23,8 @@ SAME_BOX = 0.5
 INSIDE = 0.7
 #: Two cut views are pieces of one object if they agree this well (IoU) where both tiles could see it.
 SAME_PIECE = 0.6
+#: Pictures twice as wide as high and at least this wide are taken for equirectangular panoramas: left meets right.
+PANORAMA_WIDTH = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +65,47 @@ class TiledDetector:
     another, or two cut ones agree in the strip that both tiles show. Tiles are views into the picture and masks are
     held in their boxes, so memory beyond the picture is that of one tile.
 
+    What was found in a view is remembered until the next picture, by the view's content: the second pass over a
+    picture, of which a redraw changed a part, looks only at that part again. A detector gives the same for the same
+    pixels, so nothing is lost by that.
+
+    In equirectangular panoramas (see ``PANORAMA_WIDTH``) tiles across the seam are looked at, too. An object there
+    becomes two instances, one at each border. Polar distortion is left as it is.
+
     Args:
         inner: Detector to run.
         tile: Side of a tile in pixels.
         overlap: Least share of a tile that its neighbour repeats, in [0, 0.9]. Objects smaller than the overlap are
             whole in some tile.
         min_side: Pictures with a long side up to this are only seen whole.
+        large_tile: Side of a tile in pixels for pictures from ``large_from`` on, which show things larger. The overlap
+            in pixels stays.
+        large_from: Pixels from which a picture is large.
 
     Raises:
-        InputError: ``tile`` below 32 or ``overlap`` out of range.
+        InputError: ``tile`` below 32, ``large_tile`` below ``tile``, or ``overlap`` out of range.
     """
 
-    def __init__(self, inner: Detector, tile: int = 960, overlap: float = 0.25, min_side: int = 1280) -> None:
-        if tile < 32:
-            raise InputError(f"tile: expected at least 32 pixels, got {tile}")
+    def __init__(
+        self,
+        inner: Detector,
+        tile: int = 960,
+        overlap: float = 0.25,
+        min_side: int = 1280,
+        large_tile: int = 1536,
+        large_from: int = 24_000_000,
+    ) -> None:
+        if tile < 32 or large_tile < tile:
+            raise InputError(f"tile, large_tile: expected at least 32 and no less than that, got {tile}, {large_tile}")
         if not 0.0 <= overlap <= 0.9:
             raise InputError(f"overlap: expected a share in [0, 0.9], got {overlap}")
         self._inner = inner
         self._tile = tile
         self._overlap = overlap
         self._min_side = min_side
+        self._large_tile = large_tile
+        self._large_from = large_from
+        self._known: dict[bytes, tuple[Instance, ...]] = {}
 
     def detect(self, image: Image) -> tuple[Instance, ...]:
         """Return instances in RGB uint8 (H, W, 3), whole views first, then best first.
@@ -92,16 +116,72 @@ class TiledDetector:
         check_image(image)
         size = image.shape[0], image.shape[1]
         whole = (0, 0, size[1], size[0])
-        views = [_View(instance, whole, False) for instance in self._inner.detect(image)]
+        seen: dict[bytes, tuple[Instance, ...]] = {}
+        views = [_View(instance, whole, False) for instance in self._look(image, seen)]
         if max(size) > self._min_side:
-            for tile in tiles(size, self._tile, self._overlap):
+            side, share = self._tiling(size)
+            for tile in tiles(size, side, share):
                 if tile == whole:
                     continue
                 x1, y1, x2, y2 = tile
-                for instance in self._inner.detect(image[y1:y2, x1:x2]):
-                    moved = _shift(instance, x1, y1)
-                    views.append(_View(moved, tile, _is_cut(moved.box, tile, size)))
+                views += _moved(self._look(image[y1:y2, x1:x2], seen), tile, size)
+            if size[1] >= PANORAMA_WIDTH and size[1] == 2 * size[0]:
+                views += self._seam(image, side, share, seen)
+        # Only what this picture shows is kept: the next pass over it asks for most of it again.
+        self._known = seen
         return number(_merge(views))
+
+    def _tiling(self, size: tuple[int, int]) -> tuple[int, float]:
+        """Return the side of a tile and the share that its neighbour repeats."""
+        if size[0] * size[1] < self._large_from:
+            return self._tile, self._overlap
+        return self._large_tile, self._overlap * self._tile / self._large_tile
+
+    def _look(self, view: Image, seen: dict[bytes, tuple[Instance, ...]]) -> tuple[Instance, ...]:
+        """Return what the detector finds in a view, from memory if its content was looked at before."""
+        digest = hashlib.blake2b(np.ascontiguousarray(view).data, digest_size=32)
+        digest.update(repr(view.shape).encode())
+        key = digest.digest()
+        if key not in seen:
+            seen[key] = self._known[key] if key in self._known else self._inner.detect(view)
+        return seen[key]
+
+    def _seam(self, image: Image, side: int, share: float, seen: dict[bytes, tuple[Instance, ...]]) -> Iterator[_View]:
+        """Yield what tiles show that lie across the left and right border of a panorama."""
+        height, width = image.shape[:2]
+        half = side // 2
+        for _, y1, _, y2 in tiles((height, side), side, share):
+            joined = np.concatenate([image[y1:y2, width - half :], image[y1:y2, :half]], axis=1)
+            left, right = (width - half, y1, width, y2), (0, y1, half, y2)
+            for instance in self._look(joined, seen):
+                for part, tile, offset in (
+                    (_part(instance, 0, half), left, width - half),
+                    (_part(instance, half, 2 * half), right, -half),
+                ):
+                    if part is not None:
+                        moved = _shift(part, offset, y1)
+                        yield _View(moved, tile, _is_cut(moved.box, tile, (height, width)))
+
+
+def _moved(found: tuple[Instance, ...], tile: IntBox, size: tuple[int, int]) -> Iterator[_View]:
+    for instance in found:
+        moved = _shift(instance, tile[0], tile[1])
+        yield _View(moved, tile, _is_cut(moved.box, tile, size))
+
+
+def _part(instance: Instance, low: int, high: int) -> Instance | None:
+    """Return what of an instance lies in columns ``low`` to ``high`` (exclusive), None if nothing does."""
+    x1, y1, x2, y2 = (float(v) for v in instance.box)
+    if x1 >= low and x2 <= high:
+        return instance
+    box = np.array([max(x1, low), y1, min(x2, high), y2], np.float32)
+    if box[2] <= box[0]:
+        return None
+    left = integer_box(instance.box)[0]
+    start, _, stop, _ = integer_box(box)
+    mask = instance.mask[:, start - left : stop - left]
+    # The box of a thin piece stays whole where its mask is empty: an empty mask would release what was found.
+    return replace(instance, box=box, mask=mask if mask.any() else np.ones_like(mask), landmarks=None)
 
 
 def _shift(instance: Instance, x: int, y: int) -> Instance:
@@ -121,26 +201,23 @@ def _is_cut(box: Floats, tile: IntBox, size: tuple[int, int]) -> bool:
 def _merge(views: list[_View]) -> list[Instance]:
     """Unite views of the same object; whole ones lead, so that pieces join them."""
     kept: list[_View] = []
+    boxes = np.empty((len(views), 4), np.float32)
+    labels = np.empty(len(views), object)
     for view in sorted(views, key=lambda v: (v.cut, -v.instance.score)):
-        same = [i for i, other in enumerate(kept) if other.instance.label == view.instance.label]
-        match = None
-        if same:
-            boxes = np.stack([kept[i].instance.box for i in same])
-            match = next((i for i in _nearest(view.instance.box, boxes, same) if _is_same(kept[i], view)), None)
+        shared = overlap(view.instance.box, boxes[: len(kept)])
+        near = np.flatnonzero((shared > 0) & (labels[: len(kept)] == view.instance.label))
+        nearest = near[np.argsort(-shared[near], kind="stable")]
+        match = next((i for i in nearest if _is_same(kept[i], view)), None)
         if match is None:
+            boxes[len(kept)], labels[len(kept)] = view.instance.box, view.instance.label
             kept.append(view)
             continue
         other = kept[match]
         seen = tuple(pick(a, b) for pick, a, b in zip((min, min, max, max), other.seen, view.seen, strict=True))
         x1, y1, x2, y2 = seen
         kept[match] = _View(unite((other.instance, view.instance)), (x1, y1, x2, y2), other.cut and view.cut)
+        boxes[match] = kept[match].instance.box
     return [view.instance for view in kept]
-
-
-def _nearest(box: Floats, boxes: Floats, indices: list[int]) -> list[int]:
-    """Return the indices whose boxes meet the box, largest shared area first."""
-    shared = overlap(box, boxes)
-    return [indices[i] for i in np.argsort(-shared, kind="stable") if shared[i] > 0]
 
 
 def _is_same(kept: _View, view: _View) -> bool:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.detect.regions import ellipse, grow, make_instance, nms, number, unite
+from anonymizer.detect.regions import ellipse, grow, make_instance, nms, number, overlap, unite
 from anonymizer.detect.sessions import open_session
 from anonymizer.errors import InputError, ModelError
 from anonymizer.geometry import box_iou, integer_box
 from anonymizer.types import Floats, Image, Instance, Mask, check_image
 
-__all__ = ["YoloSegDetector", "letterbox"]
+__all__ = ["COCO", "COCO_LABELS", "YoloSegDetector", "letterbox"]
+
+#: Names of COCO's classes in the order in which ultralytics' networks know them, as far as they matter here; the
+#: other 72 of the 80 have no name.
+COCO = ("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", *("",) * 72)
+#: What they are here. Bicycles carry no plate and hide nobody.
+COCO_LABELS = {"person": "person", **dict.fromkeys(("car", "motorcycle", "bus", "truck"), "vehicle")}
 
 #: Coarsest stride of the network: sides of its input are multiples of it.
 STRIDE = 32
@@ -24,6 +31,8 @@ PADDING = 114
 MAX_CANDIDATES = 2000
 #: IoU from which two looks at a person are united rather than the worse one dropped.
 AGREE = 0.75
+#: Share of the smaller of two faces or plates that lies in the larger, from which two looks show the same one.
+NESTED = 0.8
 #: Rows of a mask interpolated at once; bounds memory for a person who fills a 100-megapixel picture.
 ROWS = 512
 #: How far faces (left, top, right, bottom) and plates reach beyond the box found, as shares of width and height.
@@ -83,6 +92,9 @@ class YoloSegDetector:
             352 pixels and loses what fills a large view, a small view loses what is small: several looks find both.
         iou: Boxes of one class with at least this IoU are the same object.
         classes: Names of the network's classes in its order.
+        labels: Class here by the network's name, for names that differ; names without one are not reported. None: the
+            names are the classes.
+        device: Where it runs, see ``sessions.open_session``.
 
     Raises:
         InputError: A threshold for a class the network does not have, or no size or one below 32.
@@ -96,13 +108,17 @@ class YoloSegDetector:
         sizes: Sequence[int] = (192, 256, 384, 576),
         iou: float = 0.5,
         classes: Sequence[str] = ("person", "face", "license_plate"),
+        labels: Mapping[str, str] | None = None,
+        device: str = "cpu",
     ) -> None:
-        unknown = sorted(set(thresholds) - set(classes))
+        self._labels = tuple(name if labels is None else labels.get(name, "") for name in classes)
+        unknown = sorted(set(thresholds) - set(self._labels))
         if unknown:
-            raise InputError(f"thresholds: expected classes among {', '.join(classes)}, got {', '.join(unknown)}")
+            known = ", ".join(sorted(filter(None, set(self._labels))))
+            raise InputError(f"thresholds: expected classes among {known}, got {', '.join(unknown)}")
         if not sizes or min(sizes) < STRIDE:
             raise InputError(f"sizes: expected one or more of at least {STRIDE} pixels, got {tuple(sizes)}")
-        self._session = open_session(path, "detector")
+        self._session = open_session(path, "detector", device)
         outputs = self._session.get_outputs()
         if len(outputs) != 2 or len(outputs[0].shape) != 3 or len(outputs[1].shape) != 4:
             shapes = ", ".join(str(output.shape) for output in outputs)
@@ -127,7 +143,7 @@ class YoloSegDetector:
         if len(self._sizes) == 1:
             return number(seen)
         found: list[Instance] = []
-        for label in self._classes:
+        for label in dict.fromkeys(self._labels):
             mine = [instance for instance in seen if instance.label == label]
             found += self._join(mine)
         return number(found)
@@ -135,7 +151,8 @@ class YoloSegDetector:
     def _join(self, seen: Sequence[Instance]) -> list[Instance]:
         """Make one instance of what several looks show of one object.
 
-        The best look counts. Persons' masks miss other parts in other looks, so looks that agree well are united.
+        The best look counts. Persons' masks miss other parts in other looks, so looks that agree well are united. Of
+        faces and plates, which do not stand inside each other, one that holds or lies in a better one is that one.
         """
         rest = sorted(seen, key=lambda instance: -instance.score)
         out = []
@@ -143,7 +160,12 @@ class YoloSegDetector:
             overlaps = box_iou(rest[0].box[None], np.stack([instance.box for instance in rest]))[0]
             alike = overlaps >= (AGREE if rest[0].label == "person" else 1.0)
             out.append(unite([rest[0], *(rest[n] for n in np.flatnonzero(alike) if n)]))
-            rest = [rest[n] for n in np.flatnonzero(overlaps < self._iou)]
+            same = overlaps >= self._iou
+            if rest[0].label != "person":
+                boxes = np.stack([instance.box for instance in rest])
+                areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+                same |= overlap(boxes[0], boxes) >= NESTED * np.minimum(areas, areas[0])
+            rest = [rest[n] for n in np.flatnonzero(~same)]
         return out
 
     def _look(self, image: Image, long_side: int) -> list[Instance]:
@@ -160,7 +182,7 @@ class YoloSegDetector:
         table = raw[0].T  # (4 + C + 32, N) -> (N, 4 + C + 32)
         shift, scale = np.array([left, top] * 2, np.float32), np.array([scale_x, scale_y] * 2, np.float32)
         found: list[Instance] = []
-        for index, label in enumerate(self._classes):
+        for index, label in enumerate(self._labels):
             if label not in self._thresholds:
                 continue
             rows = np.flatnonzero(table[:, 4 + index] >= self._thresholds[label])
@@ -179,7 +201,8 @@ class YoloSegDetector:
                     (scale_x, scale_y, left, top),
                 )
                 if instance is not None:
-                    found.append(instance)
+                    name = self._classes[index]
+                    found.append(instance if name == label else replace(instance, source=f"yolo:{name}"))
         return found
 
     def _instance(

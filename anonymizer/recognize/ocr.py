@@ -14,6 +14,8 @@ from anonymizer.types import Image, TextLine, check_image
 
 __all__ = ["RapidOcrReader"]
 
+#: Long side in pixels from which a picture is shrunk here rather than by the engine.
+HUGE = 4096
 #: Which file of the models' folder does what.
 FILES = {"Det": "PP-OCRv6_det_small.onnx", "Rec": "PP-OCRv6_rec_small.onnx"}
 
@@ -66,6 +68,7 @@ class RapidOcrReader:
         # rapidocr sets its level when an engine starts; a later engine elsewhere may lower it, ours stays silent.
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
         self._min_side = min_side
+        self._max_side = max_side
 
     def read(self, image: Image) -> tuple[TextLine, ...]:
         """Return the lines found in RGB uint8 (H, W, 3), top to bottom, in its pixels.
@@ -78,8 +81,12 @@ class RapidOcrReader:
         check_image(image)
         height, width = image.shape[:2]
         scale = max(self._min_side / max(height, width), 1.0)
-        if scale > 1.0:
-            image = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_CUBIC)
+        if max(height, width) > HUGE:
+            # The engine would shrink it as well, but only after several copies.
+            scale = self._max_side / max(height, width)
+        if scale != 1.0:
+            size = max(round(width * scale), 1), max(round(height * scale), 1)
+            image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if scale > 1.0 else cv2.INTER_AREA)
         read = self._engine(np.ascontiguousarray(image[..., ::-1]))  # RGB -> BGR
         if read.boxes is None or read.txts is None or read.scores is None:
             return ()

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import IntBox, context_box, dilate, integer_box
+from anonymizer.geometry import IntBox, clip_box, context_box, dilate, integer_box, paste_window
 from anonymizer.types import Instance
 
-__all__ = ["CropSetting", "crop_box", "grow_radius", "treated_region"]
+__all__ = [
+    "Crop",
+    "CropSetting",
+    "LongSideCrop",
+    "crop_box",
+    "grow_radius",
+    "paint_region",
+    "paint_size",
+    "treated_region",
+]
 
 #: Share of an instance's longer side by which its mask grows before it is redrawn, so that the rim where the
 #: segmentation is a little too tight holds no original pixels. The paper dilates by 13×13 at a long side of 768.
 GROW_SHARE = 0.025
 GROW_LIMITS = (2, 12)
+#: Sides that SD 1.5 and SDXL paint are multiples of this.
+STEP = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,29 @@ class CropSetting:
     height: int
     width: int
     margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class LongSideCrop:
+    """How the paper's official code cuts crops: in the instance's own shape, cut off at the picture's border.
+
+    Args:
+        long_side: Longer side in pixels at which the model paints; the shorter one follows, in steps of 8.
+        margin: Context on each side as a share of the instance's width and height.
+        dilation: Diameter in picture pixels of the ellipse by which the painted mask grows; odd.
+        small_area: Masks with fewer pixels than this are not grown.
+
+    Source:
+        ``ImageGenerator`` in github.com/KupynOrest/instance_augmentation, 621c1cb.
+    """
+
+    long_side: int
+    margin: float
+    dilation: int
+    small_area: int
+
+
+Crop = CropSetting | LongSideCrop
 
 
 def grow_radius(box: NDArray[np.float32]) -> int:
@@ -58,6 +93,54 @@ def treated_region(instance: Instance, size: tuple[int, int]) -> tuple[IntBox, N
     return (left, top, right, bottom), inside
 
 
-def crop_box(box: NDArray[np.float32], setting: CropSetting) -> IntBox:
-    """Return the crop around a box (4,) xyxy in the shape the model paints; it may reach beyond the picture."""
-    return context_box(box, setting.margin, setting.height / setting.width)
+def crop_box(box: NDArray[np.float32], setting: Crop, size: tuple[int, int]) -> IntBox:
+    """Return the crop around a box (4,) xyxy in a picture of ``size`` (height, width).
+
+    A ``CropSetting`` gives the shape the model paints, which may reach beyond the picture; a ``LongSideCrop`` stays
+    within it.
+    """
+    if isinstance(setting, CropSetting):
+        return context_box(box, setting.margin, setting.height / setting.width)
+    x1, y1, x2, y2 = (float(v) for v in box)
+    # What is pasted must have been painted, also around a long and low box.
+    least = grow_radius(box) + 1
+    across, down = (max(setting.margin * side, least) for side in (x2 - x1, y2 - y1))
+    wide = np.array([x1 - across, y1 - down, x2 + across, y2 + down], np.float32)
+    return integer_box(clip_box(wide, size))
+
+
+def paint_size(window: IntBox, setting: Crop) -> tuple[int, int]:
+    """Return (width, height) in pixels at which the model paints a crop."""
+    if isinstance(setting, CropSetting):
+        return setting.width, setting.height
+    width, height = window[2] - window[0], window[3] - window[1]
+    scale = setting.long_side / max(width, height)
+    return max(int(width * scale) // STEP, 1) * STEP, max(int(height * scale) // STEP, 1) * STEP
+
+
+def paint_region(instance: Instance, window: IntBox, size: tuple[int, int], setting: Crop) -> NDArray[np.bool_]:
+    """Return which pixels of a crop the model paints: bool (h, w) in the frame of ``window``.
+
+    At least the treated region, so that no pixel that goes into the picture comes from outside of what was painted.
+
+    Args:
+        instance: The instance.
+        window: Its crop, integer xyxy.
+        size: Picture (height, width).
+        setting: How crops are cut.
+    """
+    frame = np.zeros((window[3] - window[1], window[2] - window[0]), dtype=np.bool_)
+    box, mask = treated_region(instance, size)
+    inside, local = paste_window(
+        (box[0] - window[0], box[1] - window[1], box[2] - window[0], box[3] - window[1]), frame.shape
+    )
+    frame[inside] = mask[local]
+    if isinstance(setting, LongSideCrop) and int(instance.mask.sum()) >= setting.small_area:
+        own = np.zeros(frame.shape, np.uint8)
+        x1, y1, x2, y2 = integer_box(instance.box)
+        shifted = x1 - window[0], y1 - window[1], x2 - window[0], y2 - window[1]
+        inside, local = paste_window(shifted, frame.shape)
+        own[inside] = instance.mask[local]
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (setting.dilation, setting.dilation))
+        frame |= cv2.dilate(own, kernel) > 0
+    return frame

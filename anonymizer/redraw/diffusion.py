@@ -1,23 +1,29 @@
 """The diffusion core: masked inpainting held to depth and edge maps, in batches.
 
-Loads any ``StableDiffusionControlNetInpaintPipeline`` folder with two ControlNets (depth, edges): the embedded model
-and SD 1.5 go through the same code.
+The embedded model, SD 1.5 and SDXL go through the same code; ``loading`` knows how they differ as files, ``packing``
+how many crops fit at once.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.errors import ModelError
+from anonymizer.redraw.loading import LoadSettings, load_pipeline
+from anonymizer.redraw.packing import Packer
+from anonymizer.redraw.texts import TextCache
 
 __all__ = ["DiffusionInpainter", "DiffusionSettings", "PaintJob"]
+
+#: What the union ControlNet calls depth and soft edges (HED, PiDiNet).
+DEPTH_MODE, EDGE_MODE = 1, 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +38,11 @@ class PaintJob:
         edges: float32 (h, w) in [0, 1].
         prompt: What to paint.
         seed: Seed of this crop's noise.
+        start: RGB uint8 (h, w, 3), ``image`` with a prototype under the mask (see ``prototypes``), or None to start
+            from pure noise. It must hold nothing of the original under the mask.
+        strength: Share of the noise schedule a prototype passes through, in (0, 1]; 1.0 without one.
+        guidance_scale: Classifier-free guidance of this crop; the painter's if None.
+        scales: Strengths of depth and edges for this crop; the painter's if None.
     """
 
     image: NDArray[np.uint8]
@@ -40,6 +51,10 @@ class PaintJob:
     edges: NDArray[np.float32]
     prompt: str
     seed: int
+    start: NDArray[np.uint8] | None = None
+    strength: float = 1.0
+    guidance_scale: float | None = None
+    scales: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +66,8 @@ class DiffusionSettings:
         guidance_scale: Classifier-free guidance; 1.0 switches it off.
         controlnet_conditioning_scale: Strengths of depth and edges.
         negative_prompt: What not to paint; used only with guidance.
-        batch_size: Crops painted at once.
+        batch_size: Crops painted at once, to begin with.
+        batch_limit: Crops painted at once at most: batches grow up to it while memory lasts. 0: they do not grow.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
     """
 
@@ -61,103 +77,119 @@ class DiffusionSettings:
     negative_prompt: str = ""
     batch_size: int = 8
     device: str = "cpu"
+    batch_limit: int = 0
 
 
 class DiffusionInpainter:
     """Paints crops with a latent-diffusion inpainting model and two ControlNets.
 
-    Always from pure noise (``strength`` 1.0): the original's latents never enter the painted region.
+    From pure noise (``strength`` 1.0) or from a noised prototype: the original's latents never enter the painted
+    region.
 
     Args:
         folder: Pipeline folder in diffusers format, safetensors only.
-        controlnets: Folders of the depth and the edge ControlNet.
+        controlnets: Folders of the ControlNets: of depth and edges, or of the one for both.
         settings: How to sample.
+        load: How to load; if None, as SD 1.5 on the settings' device.
+        lora: LoRA file to fuse, or None.
 
     Raises:
+        InputError: The number of ControlNets does not fit the family.
         ModelError: The folder does not hold such a pipeline, or the device is not there.
 
     Source:
         Latent diffusion inpainting, arXiv 2112.10752; ControlNet, arXiv 2302.05543.
     """
 
-    def __init__(self, folder: Path, controlnets: tuple[Path, Path], settings: DiffusionSettings) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        controlnets: Sequence[Path],
+        settings: DiffusionSettings,
+        load: LoadSettings | None = None,
+        lora: Path | None = None,
+    ) -> None:
         import torch
 
-        # diffusers builds these modules on first use, so a checker cannot see their names.
-        diffusers: Any = importlib.import_module("diffusers")
-        # A folder saved with two ControlNets names this module; diffusers accepts it only once it is imported.
-        several: Any = importlib.import_module("diffusers.models.controlnets.multicontrolnet")
-
-        # Their loading bars would write over ours.
-        for library in ("diffusers", "transformers"):
-            importlib.import_module(f"{library}.utils.logging").disable_progress_bar()
         self._torch = torch
         self.settings = settings
-        if settings.device.startswith("cuda") and not torch.cuda.is_available():
-            raise ModelError(f"device {settings.device!r}: no CUDA device is available; use --device cpu")
-        dtype = torch.float16 if settings.device.startswith("cuda") else torch.float32
-        local = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
-        try:
-            controls = [diffusers.ControlNetModel.from_pretrained(path, **local) for path in controlnets]
-            pipeline = diffusers.StableDiffusionControlNetInpaintPipeline.from_pretrained(
-                folder,
-                controlnet=several.MultiControlNetModel(controls),
-                safety_checker=None,
-                requires_safety_checker=False,
-                **local,
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(
-                f"{folder}: expected a diffusers inpainting pipeline with two ControlNets, got {error}; "
-                "check it with 'anonymizer models verify'"
-            ) from error
-        pipeline.set_progress_bar_config(disable=True)
-        self._pipeline = pipeline.to(settings.device)
+        loading = load or LoadSettings(device=settings.device)
+        self._union = loading.family == "sdxl"
+        self._pipeline = load_pipeline(folder, controlnets, loading, lora)
+        self._texts = TextCache(self._pipeline, loading.family, settings.negative_prompt)
+        self._packer = Packer(settings.batch_size, settings.batch_limit)
 
     def paint(self, jobs: Sequence[PaintJob]) -> list[NDArray[np.uint8]]:
         """Return the painted crops, RGB uint8 (h, w, 3) each, in the order of the jobs.
 
-        Jobs of equal size are painted together, up to ``batch_size`` at once.
+        Jobs of equal size and settings are painted together. A job's result depends on its own content and seed; in
+        another batch it differs by rounding only.
         """
-        out: list[NDArray[np.uint8] | None] = [None] * len(jobs)
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for index, job in enumerate(jobs):
-            by_size.setdefault((job.image.shape[0], job.image.shape[1]), []).append(index)
-        for indices in by_size.values():
-            for start in range(0, len(indices), self.settings.batch_size):
-                part = indices[start : start + self.settings.batch_size]
-                for index, painted in zip(part, self._paint_batch([jobs[i] for i in part]), strict=True):
-                    out[index] = painted
-        return [painted for painted in out if painted is not None]
+        return self._packer.run(jobs, self._kind, self._paint_batch)
 
-    def _paint_batch(self, jobs: Sequence[PaintJob]) -> NDArray[np.uint8]:
+    def _kind(self, job: PaintJob) -> tuple[tuple[int, ...], float, float, tuple[float, float]]:
+        """Return what one run of the pipeline has a single value for."""
+        guidance = self.settings.guidance_scale if job.guidance_scale is None else job.guidance_scale
+        return job.mask.shape, job.strength, guidance, job.scales or self.settings.controlnet_conditioning_scale
+
+    def _paint_batch(self, jobs: Sequence[PaintJob]) -> Sequence[NDArray[np.uint8]]:
         torch, settings = self._torch, self.settings
+        _, strength, guidance, scales = self._kind(jobs[0])
 
         def stack(arrays: list[NDArray[Any]]) -> Any:
             return torch.from_numpy(np.stack(arrays).astype(np.float32))
 
-        image = stack([job.image for job in jobs]).permute(0, 3, 1, 2) / 255  # (N, h, w, 3) -> (N, 3, h, w)
+        # The pipeline blanks what lies under the mask for the model; only the start of the denoising sees a prototype.
+        shown = [_shown(job, self._union) for job in jobs]
+        image = stack(shown).permute(0, 3, 1, 2) / 255  # (N, h, w, 3) -> (N, 3, h, w)
         mask = stack([job.mask for job in jobs])[:, None]  # (N, 1, h, w)
         controls = [
             stack([getattr(job, name) for job in jobs])[:, None].expand(-1, 3, -1, -1) for name in ("depth", "edges")
         ]
-        guided = settings.guidance_scale > 1
+        # The control types of the union network, in the order of the maps.
+        union = {"control_mode": [DEPTH_MODE, EDGE_MODE]} if self._union else {}
         with torch.inference_mode():
             painted = self._pipeline(
-                prompt=[job.prompt for job in jobs],
-                negative_prompt=[settings.negative_prompt] * len(jobs) if guided else None,
+                **self._texts.embed([job.prompt for job in jobs], guidance > 1),
+                **union,
                 image=image,
                 mask_image=mask,
                 control_image=controls,
                 height=image.shape[2],
                 width=image.shape[3],
-                strength=1.0,
+                strength=strength,
                 num_inference_steps=settings.num_inference_steps,
-                guidance_scale=settings.guidance_scale,
-                controlnet_conditioning_scale=list(settings.controlnet_conditioning_scale),
+                guidance_scale=guidance,
+                controlnet_conditioning_scale=list(scales),
                 generator=[torch.Generator("cpu").manual_seed(job.seed) for job in jobs],
                 output_type="np",
             ).images  # float32 (N, h, w, 3) in [0, 1]
         if not np.isfinite(painted).all():
             raise ModelError("inpainter: expected finite pixels, got NaN or infinity; try --device cpu")
         return np.rint(np.clip(painted, 0, 1) * 255).astype(np.uint8)
+
+
+def _shown(job: PaintJob, fill: bool) -> NDArray[np.uint8]:
+    """Return the picture a pipeline is given, RGB uint8 (h, w, 3): with a prototype, or with the mask filled.
+
+    The nine-channel pipelines blank what lies under the mask by themselves. The others encode the whole picture, so
+    here the masked part takes on blurred colours of what surrounds it; no pixel under the mask is read.
+    """
+    if job.start is not None:
+        return job.start
+    if not fill or job.mask.all():
+        return np.zeros_like(job.image) if fill else job.image
+    known = (~job.mask).astype(np.float32)
+    out, weight = job.image * known[..., None], known
+    filled = np.zeros_like(out)
+    missing = job.mask.copy()
+    # Wider and wider blurs: near the rim the nearest colours count, and each pixel is reached at last.
+    size = 9
+    while missing.any():
+        blurred, share = cv2.blur(out, (size, size)), cv2.blur(weight, (size, size))
+        reached = missing & (share > 1e-3)
+        filled[reached] = blurred[reached] / share[reached][:, None]
+        missing &= ~reached
+        size = 2 * size + 1
+    out[job.mask] = filled[job.mask]
+    return np.rint(np.clip(out, 0, 255)).astype(np.uint8)

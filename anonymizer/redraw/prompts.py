@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COLOURS", "name_colour", "prompt", "random_prompt"]
+__all__ = ["COLOURS", "name_colour", "prompt", "random_clothes"]
 
 #: Name: RGB prototype and how often a redrawn garment takes it (street clothing is mostly dark or muted).
 COLOURS: dict[str, tuple[tuple[int, int, int], float]] = {
@@ -27,7 +27,13 @@ COLOURS: dict[str, tuple[tuple[int, int, int], float]] = {
     "pink": ((212, 140, 156), 0.6),
 }
 
-_NOUNS = {"person": "a person", "face": "a face", "license_plate": "a license plate", "text": "a sign"}
+_NOUNS = {
+    "person": "a person",
+    "face": "a face",
+    "license_plate": "a license plate",
+    "text": "a sign",
+    "vehicle": "a vehicle",
+}
 
 
 def prompt(label: str, top: str | None = None, bottom: str | None = None) -> str:
@@ -38,14 +44,12 @@ def prompt(label: str, top: str | None = None, bottom: str | None = None) -> str
     return f"{noun}, {top} top, {bottom} bottom"
 
 
-def random_prompt(label: str, rng: np.random.Generator) -> str:
-    """Return a prompt with attributes drawn at random, independent of the original."""
-    if label != "person":
-        return prompt(label)
+def random_clothes(rng: np.random.Generator) -> tuple[str, str]:
+    """Return colour words of upper and lower clothes drawn at random, independent of the original."""
     names = list(COLOURS)
     weights = np.array([COLOURS[name][1] for name in names])
     top, bottom = rng.choice(names, size=2, p=weights / weights.sum())
-    return prompt(label, str(top), str(bottom))
+    return str(top), str(bottom)
 
 
 def name_colour(pixels: NDArray[np.uint8]) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.errors import ModelError
-from anonymizer.geometry import IntBox
+from anonymizer.geometry import IntBox, dilate
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.prompts import COLOURS, prompt
 from anonymizer.types import Instance
@@ -46,6 +46,8 @@ LIGHT_POWER = 0.4
 HEADS = 7.3
 #: Height over width from which a person's box is taken for the whole figure.
 WHOLE = 1.9
+#: Faces drawn by chance of which the best fitting is taken, and the rim compared, in pixels.
+CANDIDATES, RING = 4, 4
 #: How much guarded edges darken a person: folds and contours.
 FOLDS = 0.35
 
@@ -88,13 +90,17 @@ class FaceGallery:
         """
         turns = np.array([_turn(marks) for marks in self.landmarks])
         near = np.argsort(np.abs(turns - _turn(landmarks)), kind="stable")[: max(8, len(turns) // 3)]
-        chosen = int(rng.choice(near))
-        matrix = _affine(self.landmarks[chosen], landmarks)
-        size = image.shape[1], image.shape[0]
-        face = cv2.warpAffine(
-            self.faces[chosen], matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        ).astype(np.float32)
-        return _under(image, mask, face * _light(image, mask))
+        size, light = (image.shape[1], image.shape[0]), _light(image, mask)
+        ring = dilate(mask, RING) & ~mask
+        candidates = []
+        for chosen in rng.choice(near, CANDIDATES, replace=len(near) < CANDIDATES):
+            matrix = _affine(self.landmarks[chosen], landmarks)
+            face = cv2.warpAffine(self.faces[chosen], matrix, size, borderMode=cv2.BORDER_REPLICATE)
+            content = face.astype(np.float32) * light
+            # Of a few drawn by chance, the one whose rim meets its surroundings best: a neck of the same colour.
+            apart = np.abs(content[ring].mean(axis=0) - image[ring].mean(axis=0)).sum() if ring.any() else 0.0
+            candidates.append((float(apart), content))
+        return _under(image, mask, min(candidates, key=lambda pair: pair[0])[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

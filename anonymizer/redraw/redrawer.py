@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 
 from anonymizer.blend import blend, feather
 from anonymizer.geometry import IntBox, take
-from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, treated_region
+from anonymizer.redraw.crops import Crop, crop_box, grow_radius, paint_region, paint_size, treated_region
 from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.direction import Director
+from anonymizer.redraw.packing import SharedPainter
 from anonymizer.redraw.plates import fake_text, plate_layout, redraw_plate
-from anonymizer.redraw.prompts import random_prompt
-from anonymizer.types import Conditions, Instance
+from anonymizer.redraw.prompts import prompt, random_clothes
+from anonymizer.redraw.prototypes import Prototypes
+from anonymizer.redraw.surroundings import Surroundings, describe_surroundings
+from anonymizer.types import BODIES, Conditions, Instance
 
 __all__ = ["Painter", "Patch", "Redrawer", "compose", "region_patch"]
+
+Done = TypeVar("Done")
 
 
 class Painter(Protocol):
@@ -82,11 +88,25 @@ class Redrawer:
     Args:
         painter: Paints crops.
         crops: How crops are cut, by class.
+        prototypes: What denoising starts from, or None to start from pure noise.
+        director: Words, guidance and strengths for a large model, or None for the embedded model's few words.
     """
 
-    def __init__(self, painter: Painter, crops: Mapping[str, CropSetting]) -> None:
-        self._painter = painter
+    def __init__(
+        self,
+        painter: Painter,
+        crops: Mapping[str, Crop],
+        prototypes: Prototypes | None = None,
+        director: Director | None = None,
+    ) -> None:
+        self._painter = SharedPainter(painter)
         self._crops = dict(crops)
+        self._prototypes = prototypes
+        self._director = director
+
+    def together(self, tasks: Sequence[Callable[[], Done]]) -> list[Done | Exception]:
+        """Run tasks that call ``redraw`` so that their crops share batches; see ``packing.SharedPainter``."""
+        return self._painter.together(tasks)
 
     def redraw(
         self,
@@ -99,22 +119,24 @@ class Redrawer:
     ) -> dict[int, Patch]:
         """Return a patch per instance, by id.
 
-        Persons are painted from the original. Faces and plates are painted on top of the persons already redrawn, so
-        that a new face meets its new body and never the old hair.
+        Persons and vehicles are painted from the original. Faces and plates are painted on top of what is already
+        redrawn, so that a new face meets its new body and never the old hair.
 
         Args:
             image: The original, RGB uint8 (H, W, 3).
-            instances: Persons, faces and plates, far to near.
+            instances: What to redraw, far to near.
             conditions: Guarded depth and edges of the picture.
             seeds: Seed by instance id.
             texts: What OCR read on a plate, by instance id; kept out of the result, only its layout is used.
             under: Patches that lie under faces and plates besides those made here, far to near.
         """
-        persons = [i for i in instances if i.label == "person"]
-        patches = self._paint(image, persons, conditions, seeds)
-        base, _ = compose(image, [*under, *(patches[i.id] for i in persons)])
-        small = [i for i in instances if i.label != "person"]
-        patches |= self._paint(base, small, conditions, seeds)
+        bodies = [i for i in instances if i.label in BODIES]
+        faces = {i.parent: i for i in instances if i.label == "face" and i.parent is not None}
+        around = describe_surroundings(image, instances) if self._director else None
+        patches = self._paint(image, bodies, conditions, seeds, faces, around)
+        base, _ = compose(image, [*under, *(patches[i.id] for i in bodies)])
+        small = [i for i in instances if i.label not in BODIES]
+        patches |= self._paint(base, small, conditions, seeds, {}, around)
         for instance in small:
             if instance.label == "license_plate":
                 lines = texts.get(instance.id, ())
@@ -127,10 +149,12 @@ class Redrawer:
         instances: Sequence[Instance],
         conditions: Conditions,
         seeds: Mapping[int, int],
+        faces: Mapping[int, Instance],
+        around: Surroundings | None,
     ) -> dict[int, Patch]:
-        windows = [crop_box(i.box, self._crops[i.label]) for i in instances]
+        windows = [crop_box(i.box, self._crops[i.label], (image.shape[0], image.shape[1])) for i in instances]
         jobs = [
-            self._job(image, instance, window, conditions, seeds[instance.id])
+            self._job(image, instance, window, conditions, seeds[instance.id], faces.get(instance.id), around)
             for instance, window in zip(instances, windows, strict=True)
         ]
         out = {}
@@ -144,14 +168,21 @@ class Redrawer:
         return out
 
     def _job(
-        self, image: NDArray[np.uint8], instance: Instance, window: IntBox, conditions: Conditions, seed: int
+        self,
+        image: NDArray[np.uint8],
+        instance: Instance,
+        window: IntBox,
+        conditions: Conditions,
+        seed: int,
+        face: Instance | None,
+        around: Surroundings | None,
     ) -> PaintJob:
         setting = self._crops[instance.label]
-        size = setting.width, setting.height
-        box, mask = treated_region(instance, (image.shape[0], image.shape[1]))
-        frame = np.zeros((window[3] - window[1], window[2] - window[0]), np.uint8)
-        frame[box[1] - window[1] : box[3] - window[1], box[0] - window[0] : box[2] - window[0]] = mask
-        return PaintJob(
+        size, whole = paint_size(window, setting), (image.shape[0], image.shape[1])
+        frame = paint_region(instance, window, whole, setting).astype(np.uint8)
+        rng = np.random.default_rng(seed)
+        clothes = random_clothes(rng) if instance.label == "person" else None
+        job = PaintJob(
             image=_resize(take(image, window), size),
             # Any share of a pixel under the mask is painted: nothing of the original may seep in at the rim.
             mask=cv2.resize(frame, size, interpolation=cv2.INTER_AREA) > 0
@@ -159,9 +190,14 @@ class Redrawer:
             else cv2.resize(frame, size, interpolation=cv2.INTER_NEAREST) > 0,
             depth=np.clip(_resize(take(conditions.depth, window), size), 0, 1),
             edges=np.clip(_resize(take(conditions.edges, window), size), 0, 1),
-            prompt=random_prompt(instance.label, np.random.default_rng(seed)),
+            prompt=prompt(instance.label, *(clothes or ())),
             seed=seed,
         )
+        if self._director is not None and around is not None:
+            job = self._director.direct(job, instance, face, around, whole, clothes)
+        if self._prototypes is None:
+            return job
+        return self._prototypes.begin(job, instance, face, window, rng)
 
     def _letter(
         self, image: NDArray[np.uint8], plate: Instance, painted: Patch, lines: tuple[str, ...], seed: int

@@ -27,7 +27,7 @@ Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 #: IoU with which an instance of each class must be found again.
-LEAST_IOU = {"person": 0.7, "face": 0.5, "license_plate": 0.5, "text": 0.5}
+LEAST_IOU = {"person": 0.7, "face": 0.5, "license_plate": 0.5, "text": 0.5, "vehicle": 0.7}
 
 #: Largest difference over the channels up to which a pixel counts as unchanged: rounding in blending and resizing.
 SAME = 2

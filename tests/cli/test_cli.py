@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 import anonymizer
 import anonymizer.engine
-from anonymizer import cli, weights
-from anonymizer.dataset.annotations import Annotations
+from anonymizer import cli, hub, presets, weights
+from anonymizer.dataset.coco import CocoAnnotations
+from anonymizer.dataset.release import Release
 from anonymizer.engine.summary import Progress, Summary
 from anonymizer.errors import InputError, ModelError, StageError
 
@@ -32,6 +35,7 @@ def summary(**changes: Any) -> Summary:
         failed=0,
         skipped=1,
         ignored=0,
+        flagged_names=0,
         redrawn={"person": 3, "face": 0},
         redacted={},
         seconds=4.0,
@@ -66,8 +70,8 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
         seen.built = {"preset": preset, **settings}
         return "the anonymizer"
 
-    def run(anonymizer: str, source: str, output: Path, **settings: Any) -> Summary:
-        assert anonymizer == "the anonymizer"
+    def run(make: Callable[[], str], source: str, output: Path, **settings: Any) -> Summary:
+        assert make() == "the anonymizer"
         seen.ran = {"source": source, "output": output, **settings}
         print("noise of a third party")
         settings["on_progress"](Progress(1, 2, "a.jpg", "released", False))
@@ -76,8 +80,9 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
         return seen.summary
 
     monkeypatch.delenv("ANONYMIZER_DEBUG", raising=False)
-    monkeypatch.setattr(anonymizer, "presets", SimpleNamespace(build=build), raising=False)
-    monkeypatch.setattr(anonymizer.engine, "local", SimpleNamespace(run=run), raising=False)
+    monkeypatch.setattr(anonymizer, "presets", SimpleNamespace(build=build, fetchable=presets.fetchable), raising=False)
+    monkeypatch.setattr(anonymizer.engine, "local", SimpleNamespace(run_processes=run), raising=False)
+    monkeypatch.setattr(anonymizer.engine, "distributed", SimpleNamespace(run=run), raising=False)
     monkeypatch.chdir(tmp_path)
     picture(tmp_path / "in" / "a.jpg")
     (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}]}')
@@ -93,7 +98,8 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = "in out --preset sd15 --classes face,license_plate --annotations a.json --people face --seed 7"
-    more = "--device cuda:1 --batch-size 4 --overwrite --accept-noncommercial"
+    more = "--device cuda:1 --batch-size 4 --overwrite --accept-noncommercial --force --workers 2 --timeout 60"
+    more += " --format png --keep-metadata camera,datetime --rename hash"
     assert cli.main(["run", *arguments.split(), *more.split()]) == 0
     assert calls.built == {
         "preset": "sd15",
@@ -103,10 +109,18 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
         "device": "cuda:1",
         "batch_size": 4,
         "accept_noncommercial": True,
+        "force": True,
     }
     calls.ran.pop("on_progress")
-    assert isinstance(calls.ran.pop("annotations"), Annotations)
-    assert calls.ran == {"source": "in", "output": Path("out"), "overwrite": True}
+    assert isinstance(calls.ran.pop("annotations"), CocoAnnotations)
+    assert calls.ran.pop("release") == Release("png", ("datetime", "camera"), rename=True)
+    assert calls.ran == {
+        "source": "in",
+        "output": Path("out"),
+        "overwrite": True,
+        "workers": 2,
+        "timeout_s": 60.0,
+    }
     captured = capsys.readouterr()
     assert re.search(r"Released: +2\n", captured.out)
     assert re.search(r"Redrawn: +3 person\n", captured.out)
@@ -120,6 +134,15 @@ def test_defaults_leave_the_choice_to_the_preset(calls: Calls) -> None:
     assert calls.built["classes"] is None and calls.built["seed"] is None and calls.built["batch_size"] is None
     assert calls.built["people"] == "body" and calls.built["accept_noncommercial"] is False
     assert calls.ran["annotations"] is None and calls.ran["overwrite"] is False
+
+
+@pytest.mark.parametrize(
+    ("device", "more", "share"), [("cpu", [], 0.0), ("cuda", [], 1.0), ("cuda", ["--worker-gpus", "0.5"], 0.5)]
+)
+def test_ray_gets_its_address_and_share_of_gpus(calls: Calls, device: str, more: list[str], share: float) -> None:
+    arguments = ["run", "in", "out", "--engine", "ray", "--ray-address", "head:10001", "--device", device, *more]
+    assert cli.main(arguments) == 0
+    assert (calls.ran["address"], calls.ran["gpus"], calls.ran["workers"]) == ("head:10001", share, 1)
 
 
 def test_json_is_the_only_thing_on_stdout(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,6 +200,9 @@ def test_debug_shows_the_traceback(calls: Calls, monkeypatch: pytest.MonkeyPatch
         (["run", "in", "out", "--seed", "-1"], "'--seed'"),
         (["run", "in", "out", "--batch-size", "0"], "'--batch-size'"),
         (["run", "in", "out", "--device", "gpu"], "expected cpu, cuda or cuda:N"),
+        (["run", "in", "out", "--ray-address", "auto"], "add --engine ray"),
+        (["run", "in", "out", "--workers", "0"], "'--workers'"),
+        (["verify", "in"], "expected the folder of a run"),
         (["models", "fetch", "nothing"], "'nothing' is not in the list"),
         (["models", "fetch", "centerface"], "nothing to fetch"),
     ],
@@ -189,6 +215,29 @@ def test_wrong_usage_exits_2_and_does_no_work(
     assert captured.out == ""
     assert message in " ".join(captured.err.split())
     assert not calls.built and not calls.ran
+
+
+def test_fetching_a_preset_shows_everything_before_it_asks_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("ANONYMIZER_MODELS", raising=False)
+    fetched: list[str] = []
+    monkeypatch.setattr(
+        hub, "offer", lambda name: hub.Offer(weights.entry(name), "c0ffee", (("a", 2 * 10**9, None),), "openrail")
+    )
+    monkeypatch.setattr(hub, "fetch", lambda offered: fetched.append(offered.weight.id) or tmp_path)
+    assert cli.main(["models", "fetch", "sd15", "scrfd-10g", "--yes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert fetched[0] == "sd15-inpaint" and fetched[-1] == "scrfd-10g" and len(fetched) == 8
+    assert [line.split(":")[0] for line in lines[:8]] == fetched
+    assert "2.00 GB" in lines[0] and "CreativeML-OpenRAIL-M" in lines[0] and "the hub says: openrail" in lines[0]
+    assert "NOT for commercial use" in lines[7]
+    monkeypatch.setattr(typer, "confirm", lambda question, err: False)
+    fetched.clear()
+    assert cli.main(["models", "fetch", "sd15"]) == 1 and not fetched
+    assert cli.main(["models", "fetch", "embedded"]) == 0
+    assert "Everything is here already" in capsys.readouterr().out
 
 
 def test_models_list_names_every_model_with_its_licence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,7 +284,7 @@ def test_doctor_tells_whether_the_embedded_preset_can_run(
     assert levels["embedded"] == ("ok" if code == 0 else "problem")
     assert levels["sd15"] == "note"
     assert cli.main(["doctor"]) == code
-    assert "models fetch sd15-inpaint" in capsys.readouterr().out
+    assert "models fetch sd15 (about" in capsys.readouterr().out
 
 
 def in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:

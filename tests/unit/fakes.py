@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+import signal
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +26,7 @@ class FakeAnonymizer:
         self.calls: list[str] = []
         self.raises: dict[str, BaseException] = {}
         self.spill = False
+        self.texts: tuple[str, ...] = ()
         self._delay_s = delay_s
 
     def describe(self) -> Mapping[str, Any]:
@@ -52,8 +57,71 @@ class FakeAnonymizer:
             verdicts=(*verdicts, Verdict("second_pass", True)),
             treated=treated,
             provenance={"timings_s": {"redraw": 0.01}},
+            texts=self.texts,
         )
 
 
 def rejection() -> VerificationFailed:
     return VerificationFailed("a face is still recognised", (Verdict("face_distance", False, 0.9, 0.4, 1),))
+
+
+class UnrulyAnonymizer(FakeAnonymizer):
+    """Misbehaves on pictures by their names; for workers in processes of their own.
+
+    Args:
+        marks: Folder in which it remembers what it did before it was killed.
+        delay_s: Seconds for each picture.
+    """
+
+    def __init__(self, marks: Path, delay_s: float = 0.0) -> None:
+        super().__init__(delay_s=delay_s)
+        self._marks = marks
+
+    def __call__(self, image: Image, instances: tuple[Instance, ...] | None = None, *, key: str = "") -> Result:
+        with (self._marks / "seen").open("a") as file:
+            file.write(f"{key}\n")
+        name = key.rsplit("/", 1)[-1]
+        if name.startswith("sleep"):
+            time.sleep(3600)
+        if name.startswith("spin"):  # Holds the interpreter: no thread of this process can stop it.
+            re.match(r"(a+)+$", "a" * 64 + "b")
+        if name.startswith("die"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name.startswith("once") and not (self._marks / key).exists():
+            (self._marks / key).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(image, instances, key=key)
+
+
+def broken_build() -> FakeAnonymizer:
+    raise RuntimeError("no such library")
+
+
+def dying_build() -> FakeAnonymizer:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+class HoldingAnonymizer(FakeAnonymizer):
+    """Rejects ``05.png``."""
+
+    def __init__(self, delay_s: float = 0.0) -> None:
+        super().__init__(delay_s=delay_s)
+        self.raises = {"05.png": rejection()}
+
+
+class HangingStep(FakeAnonymizer):
+    """Makes reading or writing hang on pictures named ``hang…``, in the worker's process only."""
+
+    def __init__(self, step: str) -> None:
+        from anonymizer.engine import picture
+
+        super().__init__()
+        real = getattr(picture, step)
+
+        def hang(*arguments: Any, **options: Any) -> Any:
+            if any("hang" in str(argument)[:200] for argument in arguments if not isinstance(argument, bytes)):
+                time.sleep(3600)
+            return real(*arguments, **options)
+
+        setattr(picture, step, hang)

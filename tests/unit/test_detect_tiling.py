@@ -98,3 +98,95 @@ def test_settings_are_checked() -> None:
         TiledDetector(BlobDetector(0), tile=8)
     with pytest.raises(InputError, match="overlap"):
         TiledDetector(BlobDetector(0), overlap=1.0)
+
+
+def test_what_did_not_change_is_not_looked_at_again() -> None:
+    image = picture((30, 40, 50, 70), (880, 300, 900, 330))
+    inner = BlobDetector(0.1)
+    detector = TiledDetector(inner, tile=200, overlap=0.3, min_side=500)
+    first = found(detector, image)
+    looks = len(inner.seen)
+    assert found(detector, image) == first
+    assert len(inner.seen) == looks
+    image[300:330, 880:900] = 0
+    assert found(detector, image) == first[:1]
+    assert len(inner.seen) - looks <= 5  # The whole and the tiles around the change.
+    other = TiledDetector(BlobDetector(0.1), tile=200, overlap=0.3, min_side=500)
+    assert found(other, image) == first[:1]
+
+
+def test_memory_holds_one_picture_only() -> None:
+    detector = TiledDetector(BlobDetector(0.1), tile=200, overlap=0.3, min_side=500)
+    for value in range(5):
+        detector.detect(np.full((400, 1000, 3), value, np.uint8))
+        assert len(detector._known) == 2  # The whole and one tile: all tiles are alike.
+
+
+def test_views_of_other_shape_and_the_same_bytes_are_told_apart() -> None:
+    detector = TiledDetector(BlobDetector(0.0), min_side=5000)
+    tall, wide = np.zeros((40, 10, 3), np.uint8), np.zeros((10, 40, 3), np.uint8)
+    tall[:5] = 255
+    wide[:5] = 255
+    tall.reshape(-1)[:600] = wide.reshape(-1)[:600] = 255
+    tall.reshape(-1)[600:] = wide.reshape(-1)[600:] = 0
+    assert tall.tobytes() == wide.tobytes()
+    assert found(detector, tall) == [[0.0, 0.0, 10.0, 20.0]]
+    assert found(detector, wide) == [[0.0, 0.0, 40.0, 5.0]]
+
+
+def test_large_pictures_are_seen_in_larger_tiles_with_the_same_overlap() -> None:
+    inner = BlobDetector(0.1)
+    detector = TiledDetector(inner, tile=200, overlap=0.3, min_side=500, large_tile=400, large_from=400_000)
+    detector.detect(picture())
+    sizes = {shape[:2] for shape in inner.seen}
+    assert sizes == {(400, 1000), (400, 400)}
+    ends = sorted(x2 for _, _, x2, _ in tiles((400, 1000), 400, 0.15))
+    assert all(b - a <= 340 for a, b in pairwise(ends))
+
+
+@pytest.fixture
+def small_panoramas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anonymizer.detect.tiling.PANORAMA_WIDTH", 800)
+
+
+@pytest.mark.usefixtures("small_panoramas")
+def test_an_object_across_the_seam_of_a_panorama_is_found_at_both_borders() -> None:
+    class Whole(BlobDetector):
+        """Finds only what is at least 40 wide, as a detector needs to see most of an object."""
+
+        def detect(self, image: Image) -> tuple[Instance, ...]:
+            return tuple(i for i in super().detect(image) if i.box[2] - i.box[0] >= 40)
+
+    image = np.zeros((400, 800, 3), np.uint8)
+    image[150:230, :25] = image[150:230, 770:] = 255
+    image[20:60, 5:55] = 255  # Close to the seam, not across it.
+    detector = TiledDetector(Whole(0.0), tile=200, overlap=0.25, min_side=500)
+    assert found(detector, image) == [
+        [0.0, 150.0, 25.0, 230.0],
+        [5.0, 20.0, 55.0, 60.0],
+        [770.0, 150.0, 800.0, 230.0],
+    ]
+    for instance in detector.detect(image):
+        assert instance.mask.all()
+    flat = np.zeros((401, 800, 3), np.uint8)
+    flat[:400] = image
+    assert found(TiledDetector(Whole(0.0), tile=200, overlap=0.25, min_side=500), flat) == [[5.0, 20.0, 55.0, 60.0]]
+
+
+def test_merging_a_crowd_is_fast() -> None:
+    import time
+
+    from anonymizer.detect.tiling import _merge, _View
+
+    rng = np.random.default_rng(0)
+    views = []
+    for _ in range(6000):
+        x, y = rng.integers(0, 12_000, 2)
+        made = make_instance(
+            "person", np.array([x, y, x + 20, y + 40], np.float32), (13_000, 13_000), score=0.5, source=""
+        )
+        assert made is not None
+        views.append(_View(made, (0, 0, 13_000, 13_000), False))
+    started = time.perf_counter()
+    assert len(_merge(views)) > 5000
+    assert time.perf_counter() - started < 10

@@ -11,7 +11,7 @@ import pytest
 
 from anonymizer import weights
 from anonymizer.errors import InputError, ModelError
-from anonymizer.weights import FileRecord, Weight
+from anonymizer.weights import FileRecord, Lock, Weight
 
 
 def record(name: str, content: bytes) -> FileRecord:
@@ -147,7 +147,7 @@ def test_a_fetched_weight_is_proven_by_its_lock(place: Path, monkeypatch: pytest
     folder.mkdir(parents=True)
     (folder / "net.safetensors").write_bytes(b"net")
     assert weights.verify("sample").state == "unpinned"
-    lock = weights.write_lock("sample", "abc", [record("net.safetensors", b"net")])
+    lock = weights.write_lock("sample", Lock("abc", (record("net.safetensors", b"net"),)))
     assert weights.path("sample") == folder
     lock.write_text("[]")
     with pytest.raises(ModelError, match="is not a lock file"):

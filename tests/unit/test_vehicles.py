@@ -1,0 +1,85 @@
+"""Vehicles: found by COCO's names, redrawn whole, with their plates on top."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from anonymizer.condition.guard import guard
+from anonymizer.detect.merge import associate, merge
+from anonymizer.redraw.crops import CropSetting
+from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.direction import Direction, Director
+from anonymizer.redraw.redrawer import Redrawer
+from anonymizer.types import BODIES, CLASSES, Conditions, Instance
+from anonymizer.verify.checks import LEAST_IOU
+
+
+def instance(number: int, label: str, box: tuple[int, int, int, int], score: float = 1.0) -> Instance:
+    x1, y1, x2, y2 = box
+    return Instance(number, label, np.array(box, np.float32), np.ones((y2 - y1, x2 - x1), bool), score)
+
+
+def test_every_class_has_a_limit_for_being_found_again() -> None:
+    assert set(LEAST_IOU) == set(CLASSES) and set(BODIES) <= set(CLASSES)
+
+
+def test_a_plate_belongs_to_the_smallest_vehicle_around_it_and_a_face_to_a_person() -> None:
+    found = associate(
+        (
+            instance(1, "vehicle", (0, 0, 200, 100)),
+            instance(2, "vehicle", (50, 20, 120, 80)),
+            instance(3, "license_plate", (60, 60, 90, 70)),
+            instance(4, "license_plate", (300, 60, 330, 70)),
+            instance(5, "face", (60, 30, 70, 40)),
+        )
+    )
+    assert [i.parent for i in found] == [None, None, 2, None, None]
+
+
+def test_one_vehicle_under_two_names_is_one() -> None:
+    car, truck = instance(1, "vehicle", (10, 10, 100, 60), 0.9), instance(2, "vehicle", (12, 10, 101, 62), 0.4)
+    (one,) = merge([car, truck], (200, 200))
+    assert one.score == pytest.approx(0.9)
+
+
+def test_the_guard_coarsens_edges_inside_a_vehicle_and_keeps_the_rest() -> None:
+    rng = np.random.default_rng(0)
+    edges = rng.random((80, 120), dtype=np.float32)
+    maps = Conditions(np.zeros((80, 120), np.float32), edges)
+    guarded = guard(maps, [instance(1, "vehicle", (20, 20, 100, 60))])
+    inside = np.zeros((80, 120), bool)
+    inside[20:60, 20:100] = True
+    assert np.array_equal(guarded.edges[~inside], edges[~inside])
+    assert len(np.unique(guarded.edges[inside])) <= 5
+
+
+class Shades:
+    """Paints each job in a shade of its own and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self.jobs: list[PaintJob] = []
+
+    def paint(self, jobs: Sequence[PaintJob]) -> list[np.ndarray]:
+        self.jobs += jobs
+        return [np.full_like(job.image, 40 * (1 + len(job.prompt) % 5)) for job in jobs]
+
+
+def test_a_plate_is_painted_on_the_redrawn_vehicle_with_its_own_strengths() -> None:
+    painter = Shades()
+    crops = {"vehicle": CropSetting(64, 64, 0.1), "license_plate": CropSetting(32, 64, 0.2)}
+    direction = Direction(scales={"vehicle": (0.7, 0.2), "license_plate": (0.5, 0.6)})
+    redrawer = Redrawer(painter, crops, director=Director(direction))
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    flat = Conditions(np.zeros((120, 160), np.float32), np.zeros((120, 160), np.float32))
+    car, plate = instance(1, "vehicle", (20, 20, 140, 100)), instance(2, "license_plate", (60, 70, 110, 86))
+    patches = redrawer.redraw(image, [car, plate], flat, {1: 1, 2: 2}, {2: ("AB 123 C",)})
+    assert set(patches) == {1, 2}
+    first, second = painter.jobs
+    assert (first.scales, second.scales) == ((0.7, 0.2), (0.5, 0.6))
+    assert "vehicle" in first.prompt and "license plate" in second.prompt
+    # What the plate's crop shows around the plate is the flat shade of the new vehicle, not the noisy original.
+    assert second.image[~second.mask].std() < 1
+    assert first.image[~first.mask].std() > 20
