@@ -19,7 +19,7 @@ __all__ = ["FILE", "SCHEMA_VERSION", "build", "headline", "table", "write"]
 FILE = "evaluation.json"
 #: Grows with every change that a reader of the file must know of.
 SCHEMA_VERSION = 1
-#: Estimates that the short table shows: column, name, whether it has a chance floor.
+#: Estimates that the short table shows: column and name.
 COLUMNS = (("rank-1", "rank1"), ("chance", "rank1_chance"), ("TAR@1e-3", "tar_at_far_1e-3"), ("AUC", "auc"))
 
 
@@ -100,21 +100,27 @@ def headline(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def table(document: Mapping[str, Any]) -> list[str]:
-    """Return the short table of a document as lines: warnings, recognition, other figures, what was skipped."""
+    """Return the short table of a document as lines: warnings, recognition, other figures, what was skipped.
+
+    Of findings that differ in their protocol alone, only the one with the highest rank-1 is shown.
+    """
     lines = [f"Warning: {warning}" for warning in document["warnings"]]
-    form = "{:<9}{:<8}{:<22}{:<12}{:<7}{:>22}{:>8}{:>10}{:>7}"
+    form = "{:<15}{:<8}{:<22}{:<12}{:<7}{:>22}{:>8}{:>10}{:>7}"
     lines.append(form.format("attack", "class", "recogniser", "pictures", "find", *(name for name, _ in COLUMNS)))
+    rows: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     others = []
     for finding in document["findings"]:
-        figures = finding["estimates"]
-        if "rank1" not in figures:
+        if "rank1" not in finding["estimates"]:
             others.append(_line(finding))
             continue
-        cells = [_figure(figures.get(name), interval=name == "rank1") for _, name in COLUMNS]
         who = finding["recognizer"][:20] + ("" if finding["judge"] else "*")
         goal = "other" if "left out" in finding["protocol"] else "own"
-        row = (finding["attack"], finding["label"][:7], who, finding["variant"], goal, *cells)
-        lines.append(form.format(*row))
+        rows.setdefault((finding["attack"], finding["label"][:7], who, finding["variant"], goal), []).append(finding)
+    for row, findings in rows.items():
+        strongest = max(findings, key=lambda finding: finding["estimates"]["rank1"]["value"] or 0.0)
+        figures = strongest["estimates"]
+        cells = [_figure(figures.get(name), interval=name == "rank1") for _, name in COLUMNS]
+        lines.append(form.format(*row, *cells) + (f"  highest of {len(findings)}" if len(findings) > 1 else ""))
     lines.append("find other: the same identity in another picture; own: the very original of the probe")
     if any(not finding["judge"] for finding in document["findings"]):
         lines.append("*: verified this run, so no independent judge")

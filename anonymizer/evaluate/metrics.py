@@ -175,14 +175,20 @@ def identity_weights(rng: np.random.Generator, identities: int, resamples: int) 
 def bootstrap_mean(values: Array, identities: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> Estimate:
     """Return the mean of per-probe figures with a 95 % percentile interval from resampling identities.
 
+    Where every figure is 0, or every one 1, all resamples are the same, which would promise certainty: the interval is
+    then the exact one of as many trials as there are identities.
+
     Args:
-        values: float (n,); NaN rows are left out.
+        values: float (n,), shares or other figures; NaN rows are left out.
         identities: int (n,), number of each row's identity.
         rng: Draws the resamples.
         resamples: How many.
 
     Returns:
         The estimate; its interval is None with fewer than two identities, its value with no figure at all.
+
+    Source:
+        Clopper and Pearson, The use of confidence or fiducial limits illustrated in the case of the binomial, 1934.
     """
     use = np.isfinite(values)
     values, identities = values[use], identities[use]
@@ -192,6 +198,9 @@ def bootstrap_mean(values: Array, identities: NDArray[np.int64], rng: np.random.
     count, groups = len(names[0]), names[1]
     if count < 2:
         return Estimate(mean, count=values.size, reason="one identity only, so no interval")
+    if values.min() == values.max() and mean in (0.0, 1.0):
+        unseen = 1.0 - 0.025 ** (1.0 / count)
+        return Estimate(mean, 0.0 if mean == 0.0 else 1.0 - unseen, unseen if mean == 0.0 else 1.0, values.size)
     sums, sizes = np.bincount(groups, values, count), np.bincount(groups, minlength=count)
     weights = identity_weights(rng, count, resamples)
     low, high = np.percentile(weights @ sums / (weights @ sizes), [2.5, 97.5])

@@ -228,12 +228,12 @@ def _groups(findings: Sequence[Record]) -> list[dict[str, Any]]:
 def _table(rows: Sequence[Record], head: str) -> dict[str, Any]:
     """Return a table of findings; each row is named by its field ``head``."""
     names = list(dict.fromkeys(name for row in rows for name in row["estimates"]))
-    notes: dict[str, list[str]] = {}
     columns = [column for column in COLUMNS if column[0] in names] if "rank1" in names else []
     known = [c for c in columns if any(row["estimates"].get(c[0], {}).get("value") is not None for row in rows)]
+    notes: dict[str, list[str]] = {}
     for row in rows:
-        # A figure that no row has is no column, but its reason is told.
-        absent = [(title, row["estimates"].get(name)) for name, title, _ in columns if (name, title, _) not in known]
+        # A figure that no row has is no column, but the reason is told.
+        absent = [(column[1], row["estimates"].get(column[0])) for column in columns if known and column not in known]
         reasons = [f"no {title}: {estimate['reason']}" for title, estimate in absent if estimate and estimate["reason"]]
         for note in (*row["notes"], *reasons):
             notes.setdefault(note, []).append(row[head])

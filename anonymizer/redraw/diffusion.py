@@ -185,11 +185,12 @@ def _shown(job: PaintJob, fill: bool) -> NDArray[np.uint8]:
     missing = job.mask.copy()
     # Wider and wider blurs: near the rim the nearest colours count, and each pixel is reached at last.
     size = 9
-    while missing.any():
+    while missing.any() and size < 2 * max(job.mask.shape):
         blurred, share = cv2.blur(out, (size, size)), cv2.blur(weight, (size, size))
         reached = missing & (share > 1e-3)
         filled[reached] = blurred[reached] / share[reached][:, None]
         missing &= ~reached
         size = 2 * size + 1
+    filled[missing] = job.image[~job.mask].mean(axis=0)
     out[job.mask] = filled[job.mask]
     return np.rint(np.clip(out, 0, 255)).astype(np.uint8)

@@ -16,6 +16,7 @@ Attention runs through torch's scaled_dot_product_attention, which diffusers cho
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ FAMILIES = {
 }
 #: Schedulers a preset may name; the pipeline's own if it names none.
 SCHEDULERS = {"unipc": "UniPCMultistepScheduler", "lcm": "LCMScheduler", "dpm++": "DPMSolverMultistepScheduler"}
+#: Input channels of the UNet: nine for one trained to inpaint.
+CHANNELS = {"sd15": 9, "sdxl": 4}
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
@@ -104,6 +107,7 @@ def load_pipeline(folder: Path, controlnets: Sequence[Path], settings: LoadSetti
     variant = {"variant": settings.variant} if settings.variant else {}
     extra = {"safety_checker": None, "requires_safety_checker": False} if settings.family == "sd15" else {}
     try:
+        _check_family(folder, settings.family)
         controlnet = _controlnet(diffusers, controlnets, local)
         pipeline = getattr(diffusers, name).from_pretrained(folder, controlnet=controlnet, **extra, **variant, **local)
         if settings.scheduler:
@@ -118,6 +122,17 @@ def load_pipeline(folder: Path, controlnets: Sequence[Path], settings: LoadSetti
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     return _place(pipeline, settings)
+
+
+def _check_family(folder: Path, family: str) -> None:
+    """Raise ValueError if a folder holds another family: diffusers would load what it finds and leave the rest out."""
+    index, unet = (json.loads((folder / name).read_text("utf-8")) for name in ("model_index.json", "unet/config.json"))
+    kind, channels = str(index["_class_name"]), unet["in_channels"]
+    if kind.startswith("StableDiffusionXL") != (family == "sdxl"):
+        raise ValueError(f"a {kind}")
+    # With four channels the model sees the picture's own latents around the mask, and `diffusion` has to fill it.
+    if channels != CHANNELS[family]:
+        raise ValueError(f"a UNet of {channels} input channels, not {CHANNELS[family]}")
 
 
 def _dtype(settings: LoadSettings) -> Any:

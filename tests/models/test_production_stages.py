@@ -274,6 +274,8 @@ license_plate = { height = 32, width = 32, margin = 0.3 }
 PAPER_CROPS = """[mine.redraw.crops]
 person = { long_side = 64, margin = 0.9, dilation = 13, small_area = 1000 }
 vehicle = { long_side = 64, margin = 0.9, dilation = 13, small_area = 1000 }
+face = { height = 32, width = 32, margin = 0.3 }
+license_plate = { height = 32, width = 32, margin = 0.3 }
 """
 
 

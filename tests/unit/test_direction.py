@@ -11,7 +11,7 @@ import pytest
 
 from anonymizer.errors import InputError
 from anonymizer.redraw.crops import CropSetting, LongSideCrop, crop_box, paint_region, paint_size, treated_region
-from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.diffusion import PaintJob, _shown
 from anonymizer.redraw.direction import Direction, Director
 from anonymizer.redraw.redrawer import Redrawer, compose
 from anonymizer.redraw.surroundings import Surroundings, describe_surroundings, describe_view
@@ -166,3 +166,19 @@ def test_crops_are_put_back_where_they_were_taken(
     out, treated = compose(image, [patches[1]])
     assert treated.any()
     assert np.abs(out.astype(int) - image).max() <= 3
+
+
+def test_a_filled_mask_takes_colours_from_around_it_and_none_from_under_it() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, :32], image[:, 32:] = (200, 0, 0), (0, 0, 200)
+    mask = np.zeros((64, 64), bool)
+    mask[10:54, 4:60] = True
+    shown = _shown(replace(job(), image=np.where(mask[..., None], 77, image).astype(np.uint8), mask=mask), True)
+    assert np.array_equal(shown[~mask], image[~mask])
+    assert np.array_equal(shown, _shown(replace(job(), image=image, mask=mask), True))
+    assert shown[32, 5, 0] > 150 and shown[32, 58, 2] > 150
+    # Even where next to nothing is known, it ends, and with colours that are there.
+    nearly = np.ones((64, 64), bool)
+    nearly[0, 0] = False
+    assert (_shown(replace(job(), image=image, mask=nearly), True)[nearly] == (200, 0, 0)).all()
+    assert not _shown(replace(job(), image=image, mask=np.ones((64, 64), bool)), True).any()

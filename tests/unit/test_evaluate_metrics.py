@@ -129,6 +129,16 @@ def test_intervals_are_not_made_up() -> None:
     assert one.value == 0.5 and one.low is None and one.reason
 
 
+def test_never_seen_is_not_never() -> None:
+    rng = np.random.default_rng(0)
+    never = metrics.bootstrap_mean(np.zeros(40), np.repeat(np.arange(20), 2), rng, 100)
+    always = metrics.bootstrap_mean(np.ones(40), np.repeat(np.arange(20), 2), rng, 100)
+    # Twenty people, not forty probes: a chance p stays unseen with probability (1 - p)^20.
+    assert (never.value, never.low) == (0.0, 0.0) and never.high is not None
+    assert (1 - never.high) ** 20 == pytest.approx(0.025, abs=EXACT)
+    assert (always.value, always.high) == (1.0, 1.0) and always.low == pytest.approx(1 - never.high, abs=EXACT)
+
+
 def test_verification_intervals_hold_the_figure_and_small_samples_give_no_rates() -> None:
     rng = np.random.default_rng(1)
     same, different = similarities(3, ties=False)

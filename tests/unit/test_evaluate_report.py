@@ -138,6 +138,37 @@ def test_a_recogniser_that_verified_the_run_never_leads() -> None:
     assert story.strongest([partial, fair], "face", "anonymized") == fair
 
 
+def test_what_is_surely_above_chance_goes_before_what_only_looks_strong() -> None:
+    lucky, sure = finding(0.5, 0.0, 1.0), finding(0.2, 0.1, 0.3)
+    assert story.strongest([lucky, sure], "face", "anonymized") == sure
+
+
+def test_protocols_are_the_rows_where_treatments_do_not_matter() -> None:
+    found = [
+        finding(0.5, 0.3, 0.7, attack="condition", variant="conditions", protocol=f"edges, guard {level}")
+        for level in ("off", "on")
+    ]
+    html = report.render(made.document(findings=found))
+    assert html.count(b"What was compared") == 1
+    assert "edges, guard off" in text(html) and "edges, guard on" in text(html)
+
+
+def test_a_figure_that_nobody_has_is_told_but_is_no_column() -> None:
+    known = finding(0.5, 0.3, 0.7)
+    known["estimates"]["rank5"] = plain(Estimate(None, reason="a gallery of three"))
+    words = text(report.render(made.document(findings=[known])))
+    assert "no Rank 5: a gallery of three" in words
+    known["estimates"]["rank5"]["value"] = 0.9
+    assert "a gallery of three" not in text(report.render(made.document(findings=[known])))
+
+
+def test_what_was_not_done_for_one_reason_is_one_row() -> None:
+    skipped = [Skipped("adaptive", "face", "too few identities", variant=name) for name in ("blur", "mosaic")]
+    words = text(report.render(made.document(skipped=skipped)))
+    assert words.count("too few identities") == 1
+    assert "blur, mosaic" in words
+
+
 def test_attacks_on_what_is_not_released_do_not_count_as_leakage() -> None:
     assert story.strongest([finding(0.9, 0.8, 1.0, attack="condition")], "face", "anonymized") is None
 

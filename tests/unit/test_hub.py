@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -187,3 +188,11 @@ def test_a_pickle_is_converted_and_deleted(tmp_path: Path, monkeypatch: pytest.M
     data += b"x"
     with pytest.raises(ModelError, match="not what the first fetch recorded"):
         hub.fetch(offered)
+
+
+def test_the_installed_hub_client_takes_these_arguments() -> None:
+    def names(callee: Any) -> set[str]:
+        return set(inspect.signature(callee).parameters)
+
+    assert {"revision", "allow_patterns", "local_dir"} <= names(huggingface_hub.snapshot_download)
+    assert {"revision", "files_metadata"} <= names(huggingface_hub.HfApi.model_info)
