@@ -21,7 +21,10 @@ MAIN_PRESET = "embedded"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding: group (machine, packages, models or presets), name, level, and what was found or is to be done."""
+    """One finding: group, name, level, and what was found or is to be done.
+
+    Groups are machine, packages, models, presets, and misses: what the detector is known to miss.
+    """
 
     group: str
     name: str
@@ -32,7 +35,7 @@ class Check:
 def examine() -> tuple[Check, ...]:
     """Run every check, cheapest first."""
     checks = [*_machine(), *_packages(), *_models()]
-    return (*checks, *_presets(checks))
+    return (*checks, *_presets(checks), *_misses())
 
 
 def healthy(checks: tuple[Check, ...]) -> bool:
@@ -146,6 +149,19 @@ def _presets(checks: list[Check]) -> list[Check]:
         if fetchable:
             detail += f"; run: anonymizer models fetch {preset} (about {fetchable:.1f} GB)"
         found.append(Check("presets", preset, "problem" if preset == MAIN_PRESET else "note", detail))
+    return found
+
+
+def _misses() -> list[Check]:
+    """Tell which share of instances the embedded detector missed on held-out pictures, by size."""
+    measured = presets.tables()[MAIN_PRESET]["detect"].get("missed", {})
+    found = []
+    for label, rows in measured.items():
+        sizes = ", ".join(
+            f"{100 * share:.0f} % from {low} px" if high is None else f"{100 * share:.0f} % of {low} to {high} px"
+            for low, high, share in ((low, high or None, share) for low, high, share in rows)
+        )
+        found.append(Check("misses", label, "note", f"on held-out pictures the embedded detector misses {sizes}"))
     return found
 
 
