@@ -13,10 +13,12 @@ from anonymizer.types import CLASSES, Image, Instance
 if TYPE_CHECKING:
     from anonymizer.types import Detector
 
-__all__ = ["DlibFrontalDetector", "build_detectors"]
+__all__ = ["DlibFrontalDetector", "build_detectors", "outline_detector"]
 
 #: Scores from which a detection counts: sure ones only, since nobody looks at them afterwards.
 THRESHOLDS = {"person": 0.5, "face": 0.5, "license_plate": 0.5}
+#: Long side at which outlines are found, and lowest score: an attacker knows that there was somebody.
+OUTLINE_LOOK, OUTLINE_SCORE = (384,), 0.2
 #: Lowest score of dlib's own detector, whose scores run from below 0 to about 3.
 DLIB_SCORE = 0.2
 #: Long side in pixels to which pictures are shrunk before dlib looks at them; bounds time.
@@ -52,6 +54,17 @@ class DlibFrontalDetector:
                 confidence = float(np.clip(score / 2, 0, 1))
                 out.append(Instance(len(out) + 1, "face", box, mask, confidence, "dlib-frontal"))
         return tuple(out)
+
+
+def outline_detector() -> Detector:
+    """Return a detector of persons with masks, in one look: it runs once for every person described.
+
+    Raises:
+        ModelError: Weights are missing or corrupt.
+    """
+    from anonymizer.detect.yolo import YoloSegDetector
+
+    return YoloSegDetector(weights.path("detector"), {"person": OUTLINE_SCORE}, sizes=OUTLINE_LOOK)
 
 
 def build_detectors() -> dict[str, Detector]:

@@ -17,7 +17,7 @@ from anonymizer.errors import InputError, ModelError
 from anonymizer.evaluate.attacks import ATTACKS
 from anonymizer.evaluate.baselines import BASELINES, baseline
 from anonymizer.evaluate.cache import EmbeddingStore
-from anonymizer.evaluate.detectors import build_detectors
+from anonymizer.evaluate.detectors import build_detectors, outline_detector
 from anonymizer.evaluate.material import PictureMaterial
 from anonymizer.evaluate.pairing import Pairing, find_pairs
 from anonymizer.evaluate.recognizers import Unavailable, choose
@@ -142,7 +142,11 @@ def evaluate(
     faces_at_hand, unavailable = choose(
         settings.recognizers, {} if pairing.run is None else pairing.run.models, settings.accept_noncommercial
     )
-    recognizers: tuple[Recognizer, ...] = (*faces_at_hand, ColourShapeEmbedder(), SilhouetteEmbedder())
+    recognizers: tuple[Recognizer, ...] = (
+        *faces_at_hand,
+        ColourShapeEmbedder(),
+        SilhouetteEmbedder(outline_detector()),
+    )
     variants, not_made = _variants(settings.baselines)
     if settings.keep_embeddings is not None:
         settings.keep_embeddings.mkdir(mode=0o700, parents=True, exist_ok=True)  # biometric data: nobody else's
