@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from anonymizer.detect.regions import MIN_SIDE, coverage, overlap, unite
+from anonymizer.detect.regions import MIN_SIDE, coverage, ellipse, grow, overlap, unite
 from anonymizer.errors import InputError
 from anonymizer.geometry import box_iou, clip_box, integer_box, paste_window
 from anonymizer.types import CLASSES, Detector, Image, Instance, check_image
@@ -20,6 +20,8 @@ SAME_BOX = 0.5
 INSIDE = 0.8
 #: Classes in which one object does not stand inside another. Persons do: a child in front of an adult.
 EXCLUSIVE = ("face", "license_plate", "text")
+#: How far a head reaches beyond its face (left, top, right, bottom), as shares of the face's width and height.
+HEAD = (0.25, 0.35, 0.25, 0.1)
 #: A person who lies to this share in another's mask, with less than this share of the other's score, is a part of the
 #: other. Somebody in front of somebody else is found with a score of their own.
 PART, PART_SCORE = 0.85, 0.5
@@ -65,6 +67,7 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
     Two instances of one class are the same object from an IoU of 0.5 of their boxes; faces, plates and text also
     where one holds 80 % of the other. What remains is the union of their masks: recall beats precision. A person who
     lies within a much better found one is a part of that one and dropped: every pixel of theirs is treated anyway.
+    Persons whose face was found get the whole head around it, with hair and ears, which segmentation often misses.
 
     Args:
         instances: From any detectors; ids and parents may repeat and are replaced.
@@ -84,7 +87,17 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
         kept.append(current)
     kept = [i for i in kept if not any(_is_part(i, other) for other in kept)]
     ordered = sorted(kept, key=lambda i: (CLASSES.index(i.label), *(float(i.box[axis]) for axis in (1, 0, 3, 2))))
-    return associate(tuple(replace(i, id=n, parent=None) for n, i in enumerate(ordered, start=1)))
+    found = associate(tuple(replace(i, id=n, parent=None) for n, i in enumerate(ordered, start=1)))
+    return _with_heads(found, size)
+
+
+def _with_heads(instances: tuple[Instance, ...], size: tuple[int, int]) -> tuple[Instance, ...]:
+    heads: dict[int, list[Instance]] = {}
+    for face in instances:
+        if face.label == "face" and face.parent is not None:
+            box = clip_box(grow(face.box, *HEAD), size)
+            heads.setdefault(face.parent, []).append(Instance(face.parent, "person", box, ellipse(box), 0.0, "head"))
+    return tuple(unite((i, *heads[i.id])) if i.label == "person" and i.id in heads else i for i in instances)
 
 
 def associate(instances: tuple[Instance, ...]) -> tuple[Instance, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 from anonymizer.dataset.annotations import Annotations
 from anonymizer.dataset.release import Release
 from anonymizer.engine.picture import Outcome
-from anonymizer.engine.processes import Build, ProcessPool
+from anonymizer.engine.processes import MOST_DEATHS, START_S, Build, ProcessPool
 from anonymizer.engine.runner import Task, execute
 from anonymizer.engine.steps import AHEAD
 from anonymizer.engine.summary import Progress, Summary
@@ -34,6 +35,12 @@ MOST_LOSSES = 3
 PATIENCE = 3
 #: Seconds in which a cluster must answer.
 REACH_S = 10.0
+#: Seconds in which a cluster must find a place for every worker; one that adds machines takes minutes.
+PLACE_S = 600.0
+#: Read by Ray before it starts. It reports usage to its makers unless told not to, and nothing here goes on the
+#: network. It runs workers at niceness 15, at which whatever else the machine does keeps them from any work at all,
+#: so that they never start, or pictures fail by ``--timeout``.
+ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 
 
 def run(
@@ -122,7 +129,7 @@ class RayPool:
 
     Args:
         build: Makes the anonymizer in each actor's worker process.
-        workers: Number of actors; Ray places them and starts lost ones again.
+        workers: Number of actors; Ray places them, and lost ones are replaced.
         timeout_s: Seconds that one step of one picture may take.
         address: See ``run``.
         gpus: GPUs that each actor takes.
@@ -143,17 +150,21 @@ class RayPool:
         self._address = address
         self._gpus = gpus
         self._ray: Any = None
+        self._kind: Any = None
         self._actors: list[Any] = []
         self._settings_hash = ""
         self._description: dict[str, Any] = {}
 
     def __enter__(self) -> RayPool:
-        self._ray = _connect(self._address)
+        self._ray = _connect(self._address, self._count)
         try:
-            actor = self._ray.remote(Worker).options(num_cpus=1, num_gpus=self._gpus, max_restarts=-1)
-            self._actors = [actor.remote(self._build, self._timeout_s) for _ in range(self._count)]
+            self._kind = self._ray.remote(Worker).options(num_cpus=1, num_gpus=self._gpus)
+            self._actors = [self._actor() for _ in range(self._count)]
+            self._await_places()
             try:
-                self._settings_hash, self._description, refusal = self._ray.get(self._actors[0].start.remote())
+                self._settings_hash, self._description, refusal = self._ray.get(
+                    self._actors[0].start.remote(), timeout=self._longest()
+                )
             except self._ray.exceptions.RayError as error:
                 raise ModelError(f"a Ray worker did not start: {_line(error)}") from error
             if refusal:
@@ -185,25 +196,39 @@ class RayPool:
             ModelError: The models cannot be used, or too many workers were lost.
         """
         again: deque[_Job] = deque()
-        calls: dict[Any, tuple[int, list[_Job]]] = {}
+        calls: dict[Any, tuple[int, Any, list[_Job]]] = {}
+        #: When each worker gave an answer, or got a call while it had none.
+        heard = [0.0] * self._count
         lost = 0
         while True:
             for number in range(self._count):
-                while sum(at == number for at, _ in calls.values()) < CALLS:
+                while sum(at == number for at, *_ in calls.values()) < CALLS:
                     # What was lost goes alone, so that it costs no other picture a second time.
                     jobs = [again.popleft()] if again else [_Job(t) for t in _take(tasks, AHEAD)]
                     if not jobs:
                         break
-                    calls[self._actors[number].work.remote([job.task for job in jobs])] = number, jobs
+                    if not any(at == number for at, *_ in calls.values()):
+                        heard[number] = time.monotonic()
+                    actor = self._actors[number]
+                    calls[actor.work.remote([job.task for job in jobs])] = number, actor, jobs
             if not calls:
                 return
-            done, _ = self._ray.wait(list(calls), num_returns=1)
-            _, jobs = calls.pop(done[0])
+            left = min(heard[at] for at, *_ in calls.values()) + self._longest() - time.monotonic()
+            done, _ = self._ray.wait(list(calls), num_returns=1, timeout=max(left, 0.0))
+            if not done:
+                raise ModelError(
+                    f"a Ray worker gave no answer for {self._longest():.0f} s; is its machine still there?"
+                )
+            number, actor, jobs = calls.pop(done[0])
+            heard[number] = time.monotonic()
             try:
                 settings_hash, outcomes, refusal = self._ray.get(done[0])
             except self._ray.exceptions.RayTaskError as error:
                 raise ModelError(f"a Ray worker failed: {_line(error)}") from error
             except self._ray.exceptions.RayError as error:
+                if actor is self._actors[number]:
+                    self._ray.kill(actor)
+                    self._actors[number] = self._actor()
                 lost += 1
                 if lost > PATIENCE * self._count * CALLS:
                     raise ModelError(f"{lost} calls to Ray workers were lost in a row: {_line(error)}") from error
@@ -215,6 +240,28 @@ class RayPool:
                 raise ModelError("Ray workers loaded different models or settings; install the same on every node")
             lost = 0
             yield from zip([job.task for job in jobs], outcomes, strict=True)
+
+    def _actor(self) -> Any:
+        # Made anew when lost: while Ray itself restarts an actor, calls to it fail at once and cost their pictures.
+        return self._kind.remote(self._build, self._timeout_s)
+
+    def _await_places(self) -> None:
+        """Wait until every worker runs somewhere; calls to one that never does would never return.
+
+        Raises:
+            ModelError: The cluster has no room for them.
+        """
+        up = [actor.__ray_ready__.remote() for actor in self._actors]
+        placed, missing = self._ray.wait(up, num_returns=len(up), timeout=PLACE_S)
+        if missing:
+            raise ModelError(
+                f"Ray started {len(placed)} of {len(up)} workers within {PLACE_S:.0f} s; expected 1 free CPU and "
+                f"{self._gpus:g} GPU for each; lower --workers or --worker-gpus"
+            )
+
+    def _longest(self) -> float:
+        """Return the seconds after which one call must have come back by the limits that its worker keeps itself."""
+        return AHEAD * MOST_DEATHS * (START_S + self._timeout_s)
 
     def _end(self) -> None:
         for actor in self._actors:
@@ -243,24 +290,29 @@ def _take(tasks: Iterator[Task], count: int) -> Iterator[Task]:
         yield task
 
 
-def _connect(address: str | None) -> Any:
-    """Return the ray module, connected.
+def _connect(address: str | None, workers: int) -> Any:
+    """Return the ray module, connected; a cluster of our own has room for that many workers.
 
     Raises:
         InputError: It is not installed or the cluster cannot be reached.
     """
-    # Ray reports usage to its makers unless told not to before it starts; nothing here goes on the network.
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(ENVIRONMENT)
     try:
         import ray
     except ImportError as error:
         raise InputError(
             "engine ray: expected the ray package, it is not installed; pip install anonymizer[ray]"
-        ) from (error)
+        ) from error
     _check_reachable(address)
     try:
         if address is None:
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            ray.init(
+                address="local",
+                num_cpus=workers,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
         else:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:

@@ -139,3 +139,21 @@ def test_a_given_face_takes_the_landmarks_found_for_it_but_keeps_its_box() -> No
 
 def test_a_given_box_of_another_class_hides_nothing() -> None:
     assert len(with_given((make("face", [20, 10, 40, 40]),), (make("person", [20, 10, 40, 40]),))) == 2
+
+
+def test_a_person_has_the_whole_head_around_their_face() -> None:
+    body = Instance(1, "person", np.array([10, 40, 50, 120], np.float32), np.ones((80, 40), bool), 0.8, "yolo")
+    face = Instance(1, "face", np.array([22, 42, 38, 62], np.float32), np.ones((20, 16), bool), 0.9, "centerface")
+    person, found = merge([body, face], (200, 100))
+    assert found.parent == person.id and person.source == "yolo" and person.score == 0.8
+    assert np.allclose(person.box, [10, 35, 50, 120])
+    # Hair above the face belongs to the person now; what is beside it does not.
+    assert person.mask[2, 20] and not person.mask[2, 2]
+
+
+def test_a_weak_find_inside_a_sure_person_is_a_part_of_them() -> None:
+    body = Instance(1, "person", np.array([10, 10, 50, 110], np.float32), np.ones((100, 40), bool), 0.8, "yolo")
+    leg = Instance(2, "person", np.array([15, 60, 35, 105], np.float32), np.ones((45, 20), bool), 0.2, "yolo")
+    child = Instance(3, "person", np.array([15, 60, 35, 105], np.float32), np.ones((45, 20), bool), 0.6, "yolo")
+    assert len(merge([body, leg], (200, 100))) == 1
+    assert len(merge([body, child], (200, 100))) == 2

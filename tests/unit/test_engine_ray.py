@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,26 +46,49 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@contextmanager
+def limit(seconds: int) -> Iterator[None]:
+    """End a test that hangs: Ray's own limits are made for clusters that add machines."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"Ray took longer than {seconds} s; is this machine busy with something else?")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """One cluster for all tests, reached by address as an existing one would be."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    context = ray.init(
-        address="local",
-        num_cpus=4,
-        num_gpus=1,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=200_000_000,
-    )
+    os.environ.update(distributed.ENVIRONMENT)
+    with limit(120):
+        context = ray.init(
+            address="local",
+            num_cpus=2,
+            num_gpus=1,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=200_000_000,
+        )
     yield context.address_info["address"]
     ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def limited() -> Iterator[None]:
+    with limit(120):
+        yield
 
 
 @pytest.fixture
 def address(cluster: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Tests share a connection; a second ``ray.init`` in one process is refused."""
-    monkeypatch.setattr(distributed, "_connect", lambda _: ray)
+    monkeypatch.setattr(distributed, "_connect", lambda *_: ray)
     return cluster
 
 
@@ -132,6 +156,29 @@ def test_models_that_do_not_load_end_the_run_with_their_message(tmp_path: Path, 
     ):
         execute(pool, source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_workers_for_whom_there_is_no_room_end_the_run_with_the_reason(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "PLACE_S", 3.0)
+    with (
+        pytest.raises(ModelError, match="started 0 of 1 workers within 3 s; expected 1 free CPU and 2 GPU"),
+        RayPool(FakeAnonymizer, timeout_s=60, address=address, gpus=2.0),
+    ):
+        pass
+
+
+def test_a_worker_that_does_not_answer_ends_the_run_with_the_reason(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = pictures(tmp_path / "in", "a.png")
+    with RayPool(FakeAnonymizer, timeout_s=60, address=address) as pool:
+        monkeypatch.setattr(RayPool, "_longest", lambda _: 2.0)
+        for process in actors():
+            process.suspend()
+        with pytest.raises(ModelError, match="gave no answer for 2 s"):
+            execute(pool, source, tmp_path / "out")
 
 
 @pytest.mark.parametrize("nowhere", ["127.0.0.1:1", "ray://127.0.0.1:1", "cluster.invalid:6379"])
