@@ -3,7 +3,7 @@
     python benchmarks/large.py DATA --megapixels 50            # the whole preset on a made-up street
     python benchmarks/large.py DATA --megapixels 128 --quick   # memory alone: detections given, noise for the painter
 
-DATA holds packs as in ``quality.py``; the street is one of CamVid enlarged, with pictures of Penn-Fudan (two to three
+DATA holds packs as in ``packs.py``; the street is one of CamVid enlarged, with pictures of Penn-Fudan (two to three
 persons each) pasted in at their own size. ``--quick`` skips what only costs time (the networks' many tiles), not what
 costs memory: decoding, maps, guard, blending, redaction, checks and encoding are the real ones.
 """

@@ -74,7 +74,8 @@ def run(
 
     Raises:
         InputError: As there; Ray is not installed or the cluster cannot be reached.
-        ModelError: The models cannot be used, or workers are lost faster than they get anything done.
+        ModelError: The models cannot be used, the cluster has no room for every worker, one of them falls silent, or
+            they are lost faster than they get anything done.
     """
     with RayPool(build, workers=workers, timeout_s=timeout_s, address=address, gpus=gpus) as pool:
         return execute(
@@ -136,7 +137,7 @@ class RayPool:
 
     Raises:
         InputError: A number out of range; on entering, Ray is missing or the cluster cannot be reached.
-        ModelError: On entering: the models cannot be used.
+        ModelError: On entering: the models cannot be used, or the cluster has no room for every worker.
     """
 
     def __init__(
@@ -193,7 +194,7 @@ class RayPool:
         """Yield each task once with its outcome, as they are finished.
 
         Raises:
-            ModelError: The models cannot be used, or too many workers were lost.
+            ModelError: The models cannot be used, a worker fell silent, or too many were lost.
         """
         again: deque[_Job] = deque()
         calls: dict[Any, tuple[int, Any, list[_Job]]] = {}
