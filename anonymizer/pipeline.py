@@ -20,6 +20,7 @@ from anonymizer.condition.guard import guard
 from anonymizer.condition.order import far_to_near
 from anonymizer.detect.given import with_given
 from anonymizer.errors import AnonymizerError, InputError, StageError, VerificationFailed
+from anonymizer.geometry import box_iou
 from anonymizer.redraw.crops import treated_region
 from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch
 from anonymizer.types import (
@@ -38,7 +39,7 @@ from anonymizer.types import (
     check_image,
 )
 from anonymizer.verify.redaction import redact
-from anonymizer.verify.verifier import Evidence, Verifier
+from anonymizer.verify.verifier import SOME_FACE, Evidence, Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -322,10 +323,21 @@ class Anonymizer:
             found = self._targets(self._verifier.find(result))
             verdicts = self._verifier.check(work.evidence, result, treated, work.actions, found)
             leaks = self._verifier.leaks(treated, found)
+            leaks += tuple(f for f in _half_filled(work, verdicts, found) if not any(f is leak for leak in leaks))
             unchecked = {None, *(i.id for i in work.instances)} - {v.instance_id for v in verdicts}
             if unchecked:
                 raise StageError("verify", f"expected verdicts on the picture and every instance, none on {unchecked}")
         return result, treated, verdicts, leaks
+
+
+def _half_filled(work: _Work, verdicts: Iterable[Verdict], found: Sequence[Instance]) -> Iterator[Instance]:
+    """Yield the faces found where a redacted face is still too similar: its fill did not reach all of it."""
+    failing = {v.instance_id for v in verdicts if v.check == "face_distance" and not v.passed}
+    boxes = [i.box for i in work.instances if i.id in failing and work.actions[i.id] == "redacted"]
+    if boxes:
+        for face in found:
+            if face.label == "face" and box_iou(face.box[None], np.stack(boxes)).max() >= SOME_FACE:
+                yield face
 
 
 def _unmade(work: _Work) -> set[int]:

@@ -22,7 +22,7 @@ from anonymizer.types import (
 )
 from anonymizer.verify import checks
 
-__all__ = ["Evidence", "Verifier", "VerifySettings"]
+__all__ = ["SOME_FACE", "Evidence", "Verifier", "VerifySettings"]
 
 #: A detection with at least this IoU with a redacted face may be that face, still there.
 SOME_FACE = 0.2

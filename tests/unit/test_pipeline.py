@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from anonymizer import pipeline
 from anonymizer.errors import InputError, StageError, VerificationFailed
 from anonymizer.geometry import full_mask
 from anonymizer.pipeline import Anonymizer, Settings
 from anonymizer.redraw.crops import CropSetting
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.redrawer import Redrawer
-from anonymizer.types import Image, Instance
+from anonymizer.types import Image, Instance, Verdict
 from anonymizer.verify.verifier import Verifier
 
 SIZE = (96, 128)
@@ -216,3 +219,16 @@ def test_a_stage_that_breaks_is_named_and_nothing_is_returned(stage: str, monkey
 def test_other_arrays_are_refused(bad: np.ndarray) -> None:
     with pytest.raises(InputError, match="image"):
         build(lambda _: [])(bad)
+
+
+def test_faces_that_show_beside_a_fill_are_redacted_too() -> None:
+    mask = np.ones((20, 20), bool)
+    face = Instance(1, "face", np.array([10, 10, 30, 30], np.float32), mask)
+    beside = Instance(1, "face", np.array([14, 12, 34, 32], np.float32), mask)
+    apart = Instance(2, "face", np.array([60, 10, 80, 30], np.float32), mask)
+    work = SimpleNamespace(instances=(face,), actions={1: "redacted"})
+    failed = Verdict("face_distance", False, 0.95, 0.925, 1, "")
+    assert list(pipeline._half_filled(work, [failed], [beside, apart])) == [beside]
+    assert not list(pipeline._half_filled(work, [replace(failed, passed=True)], [beside, apart]))
+    work.actions[1] = "redrawn"
+    assert not list(pipeline._half_filled(work, [failed], [beside, apart]))
