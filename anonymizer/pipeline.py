@@ -19,6 +19,7 @@ import numpy as np
 from anonymizer.condition.guard import guard
 from anonymizer.condition.order import far_to_near
 from anonymizer.detect.given import with_given
+from anonymizer.detect.regions import coverage
 from anonymizer.errors import AnonymizerError, InputError, StageError, VerificationFailed
 from anonymizer.geometry import box_iou
 from anonymizer.redraw.crops import treated_region
@@ -287,6 +288,8 @@ class Anonymizer:
 
     def _redact(self, work: _Work) -> None:
         """Fill what is to be redacted from the surroundings as they are after the redraw."""
+        for face in _floating(work):
+            work.actions[face] = "redacted"
         chosen = [i for i in work.ordered() if work.actions[i.id] == "redacted"]
         if not chosen:
             return
@@ -328,6 +331,21 @@ class Anonymizer:
             if unchecked:
                 raise StageError("verify", f"expected verdicts on the picture and every instance, none on {unchecked}")
         return result, treated, verdicts, leaks
+
+
+def _floating(work: _Work) -> list[int]:
+    """Return redrawn faces that would hang in the fill of a redacted person, without a redrawn one to carry them."""
+    persons = {i.id: i for i in work.instances if i.label == "person"}
+    carried = {i for i in persons if work.actions[i] == "redrawn"}
+    return [
+        face.id
+        for face in work.instances
+        if face.label == "face"
+        and work.actions[face.id] == "redrawn"
+        and face.parent not in carried
+        and any(coverage(face, persons[i]) >= 0.5 for i in persons.keys() - carried)
+        and not any(coverage(face, persons[i]) >= 0.5 for i in carried)
+    ]
 
 
 def _half_filled(work: _Work, verdicts: Iterable[Verdict], found: Sequence[Instance]) -> Iterator[Instance]:

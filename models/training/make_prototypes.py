@@ -19,7 +19,6 @@ import numpy as np
 from packs import read_pack
 from safetensors.numpy import save_file
 
-from anonymizer.redraw.prompts import COLOURS, name_colour
 from anonymizer.redraw.prototypes import _affine, _turn, row_spans
 
 SEED = 5
@@ -122,14 +121,6 @@ def straightened(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return cv2.remap(filled, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
 
 
-def clothes(average_person: np.ndarray) -> tuple[str, str]:
-    """Name the colours of upper and lower clothes."""
-    height = len(average_person)
-    bands = (slice(int(0.2 * height), int(0.42 * height)), slice(int(0.55 * height), int(0.8 * height)))
-    top, bottom = (name_colour(average_person[band, 12:52].reshape(-1, 3)) for band in bands)
-    return top, bottom
-
-
 def average(faces: np.ndarray, sigmas: tuple[float, ...]) -> np.ndarray:
     """Return the mean image with the contrast of a single one, at the scales at which averaging takes it away."""
     mean = faces.mean(axis=0)
@@ -162,14 +153,12 @@ def main() -> None:
         marks.append(placed(-1.0 if number % 2 else 1.0))
     people = persons(args.data)
     figures = [average(people[members], PERSON_SCALES) for members in groups(people, PERSON_GROUPS, rng, (3, 8))]
-    words = [clothes(figure) for figure in figures]
     print(f"{len(faces)} faces, {len(chosen)} averages; {len(people)} persons, {len(figures)} averages; k = {K}")
     args.out.mkdir(parents=True, exist_ok=True)
     k = np.array([K])
     arrays = {"faces": np.stack(chosen), "landmarks": np.stack(marks).astype(np.float32), "k": k}
     save_file(arrays, args.out / "faces.safetensors")
-    names = np.array([[list(COLOURS).index(word) for word in pair] for pair in words])
-    save_file({"persons": np.stack(figures), "clothes": names, "k": k}, args.out / "persons.safetensors")
+    save_file({"persons": np.stack(figures), "k": k}, args.out / "persons.safetensors")
     if args.sheet:
         rows = [np.concatenate(chosen[i : i + 12], axis=1) for i in range(0, len(chosen) - 11, 12)]
         rows += [

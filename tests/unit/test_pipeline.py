@@ -232,3 +232,13 @@ def test_faces_that_show_beside_a_fill_are_redacted_too() -> None:
     assert not list(pipeline._half_filled(work, [replace(failed, passed=True)], [beside, apart]))
     work.actions[1] = "redrawn"
     assert not list(pipeline._half_filled(work, [failed], [beside, apart]))
+
+
+def test_a_face_does_not_hang_in_the_fill_of_a_person() -> None:
+    other = replace(PERSON, id=3)
+    work = SimpleNamespace(instances=(PERSON, replace(FACE, parent=None)), actions={1: "redacted", 2: "redrawn"})
+    assert pipeline._floating(work) == [2]
+    work.actions[1] = "redrawn"
+    assert pipeline._floating(work) == []
+    work.instances, work.actions = (PERSON, FACE, other), {1: "redacted", 2: "redrawn", 3: "redrawn"}
+    assert pipeline._floating(work) == []

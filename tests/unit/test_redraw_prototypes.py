@@ -9,8 +9,17 @@ import pytest
 from safetensors.numpy import save_file
 
 from anonymizer import ModelError
+from anonymizer.redraw import prototypes
 from anonymizer.redraw.diffusion import PaintJob
-from anonymizer.redraw.prototypes import FaceGallery, PersonGallery, Prototypes, plate_blank, row_spans, usual_landmarks
+from anonymizer.redraw.prototypes import (
+    FaceGallery,
+    PersonGallery,
+    Prototypes,
+    dyed,
+    plate_blank,
+    row_spans,
+    usual_landmarks,
+)
 from anonymizer.types import Instance
 from anonymizer.weights import path as weight_path
 
@@ -41,7 +50,10 @@ def changed_inside(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def test_a_figure_reads_nothing_under_the_mask() -> None:
     image, mask = crop()
     edges = np.zeros(mask.shape, np.float32)
-    made = [persons().draw(picture, mask, edges, BOX, None, 3) for picture in (image, changed_inside(image, mask))]
+    made = [
+        persons().draw(picture, mask, edges, BOX, None, 3, ("red", "blue"))
+        for picture in (image, changed_inside(image, mask))
+    ]
     assert (made[0][mask] == made[1][mask]).all()
     assert (made[0][~mask] == image[~mask]).all()
 
@@ -64,21 +76,28 @@ def test_a_plate_reads_nothing_under_the_mask() -> None:
     assert made[0][mask].std() == 0
 
 
-def test_a_person_is_fitted_to_the_mask_row_by_row() -> None:
+def test_a_person_is_fitted_to_the_mask_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
     image, mask = np.full((120, 80, 3), 112, np.uint8), np.zeros((120, 80), bool)
     for row in range(10, 110):
         mask[row, 40 - row // 4 : 40 + row // 4] = True
     # Red on the left of every row, blue on the right.
     person = np.zeros((1, 40, 20, 3), np.uint8)
     person[:, :, :10, 0], person[:, :, 10:, 2] = 200, 200
-    made = PersonGallery(person, (("red", "blue"),), 12).draw(
-        image, mask, np.zeros(mask.shape, np.float32), BOX, None, 0
-    )
+    monkeypatch.setattr(prototypes, "DYE", 0.0)
+    made = PersonGallery(person, 12).draw(image, mask, np.zeros(mask.shape, np.float32), BOX, None, 0, ("red", "blue"))
     for row in (30, 60, 100):
         span = np.flatnonzero(mask[row])
         third = len(span) // 3
         assert made[row, span[:third], 0].min() > 100 > made[row, span[:third], 2].max()
         assert made[row, span[-third:], 2].min() > 100 > made[row, span[-third:], 0].max()
+
+
+def test_clothes_are_dyed_and_skin_is_not() -> None:
+    person = np.full((100, 20, 3), 90, np.uint8)
+    person[70:80] = (200, 140, 110)
+    made = dyed(person, ("red", "blue")).astype(int)
+    assert made[30, 10].argmax() == 0 and made[60, 10].argmax() == 2
+    assert (made[75, 10] == (200, 140, 110)).all() and (made[5, 10] == 90).all()
 
 
 def test_row_spans_follow_the_mask_and_fill_gaps() -> None:
@@ -92,8 +111,8 @@ def test_row_spans_follow_the_mask_and_fill_gaps() -> None:
 
 def test_edges_darken_a_person() -> None:
     image, mask = crop()
-    flat = persons().draw(image, mask, np.zeros(mask.shape, np.float32), BOX, None, 0)
-    folded = persons().draw(image, mask, np.ones(mask.shape, np.float32), BOX, None, 0)
+    flat = persons().draw(image, mask, np.zeros(mask.shape, np.float32), BOX, None, 0, ("white", "white"))
+    folded = persons().draw(image, mask, np.ones(mask.shape, np.float32), BOX, None, 0, ("white", "white"))
     assert folded[mask].mean() < 0.75 * flat[mask].mean()
 
 
@@ -127,13 +146,13 @@ def test_jobs_begin_with_a_prototype_of_their_class() -> None:
     nothing = np.zeros(mask.shape, np.float32)
     job = PaintJob(image, mask, nothing, nothing, "a person", 1)
     person = Instance(1, "person", BOX, np.ones((100, 40), bool))
-    prototypes = Prototypes(gallery(), persons(), {"person": 0.6})
-    begun = prototypes.begin(job, person, None, (0, 0, 80, 120), np.random.default_rng(0))
+    starts = Prototypes(gallery(), persons(), {"person": 0.6})
+    begun = starts.begin(job, person, None, (0, 0, 80, 120), np.random.default_rng(0))
     assert begun.strength == 0.6 and begun.start is not None
     assert begun.prompt.startswith("a person, ")
     assert not (begun.start[mask] == image[mask]).all(axis=1).any()
     face = Instance(2, "face", BOX, np.ones((100, 40), bool))
-    assert prototypes.begin(job, face, None, (0, 0, 80, 120), np.random.default_rng(0)) is job
+    assert starts.begin(job, face, None, (0, 0, 80, 120), np.random.default_rng(0)) is job
 
 
 def test_a_damaged_gallery_is_refused(tmp_path: Path) -> None:
@@ -148,6 +167,6 @@ def test_a_damaged_gallery_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ModelError, match="M, S, S, 3"):
         FaceGallery.load(path)
-    save_file({"persons": np.zeros((1, 4, 4, 3), np.uint8), "clothes": np.array([[0, 99]]), "k": np.array([12])}, path)
-    with pytest.raises(ModelError, match="colour numbers"):
+    save_file({"persons": np.zeros((1, 4, 4), np.uint8), "k": np.array([12])}, path)
+    with pytest.raises(ModelError, match="M, H, W, 3"):
         PersonGallery.load(path)
