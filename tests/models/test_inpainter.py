@@ -11,6 +11,7 @@ import pytest
 from anonymizer import weights
 from anonymizer.errors import ModelError
 from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
+from anonymizer.redraw.prototypes import PersonGallery
 
 # diffusers' UniPC scheduler hands NumPy scalars to torch in a way that NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -121,17 +122,24 @@ def test_a_device_that_is_not_there_is_refused(random_folder: Path) -> None:
         load(random_folder, DiffusionSettings(2, 1.0, (1.0, 1.0), device="cuda"))
 
 
-def test_the_embedded_inpainter_paints_what_it_was_told() -> None:
+def test_the_embedded_inpainter_keeps_the_clothes_it_starts_from() -> None:
     folder = weights.path("inpaint")
-    settings = DiffusionSettings(10, 1.0, (1.0, 1.0))
+    settings = DiffusionSettings(20, 1.0, (1.0, 1.0))
     painter = DiffusionInpainter(folder, (folder / "controlnet", folder / "controlnet_1"), settings)
+    gallery = PersonGallery.load(weights.path("prototypes") / "persons.safetensors")
     size = (192, 96)
     image = np.full((*size, 3), 150, np.uint8)
     mask = np.zeros(size, bool)
     mask[20:180, 25:70] = True
     depth, edges = mask * np.float32(0.6), np.zeros(size, np.float32)
-    words = ("a person, white top, white bottom", "a person, black top, black bottom")
-    white, black = painter.paint([PaintJob(image, mask, depth, edges, text, 1) for text in words])
-    assert white[mask].mean() > black[mask].mean() + 20
-    # The picture around the mask comes back as it was, within what the autoencoder loses.
-    assert np.abs(white[~mask].astype(float) - 150).mean() < 15
+    box = np.array([25, 20, 70, 180], np.float32)
+    jobs = []
+    for word in ("white", "black"):
+        start = gallery.draw(image, mask, edges, box, None, 3, (word, word))
+        jobs.append(
+            PaintJob(image, mask, depth, edges, f"a person, {word} top, {word} bottom", 1, start=start, strength=0.2)
+        )
+    white, black = painter.paint(jobs)
+    assert white[mask].mean() > black[mask].mean() + 60
+    # It is denoised, not copied.
+    assert np.abs(white[mask].astype(int) - jobs[0].start[mask]).mean() > 2
