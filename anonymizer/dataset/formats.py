@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from PIL import Image, ImageFile
 
-__all__ = ["FORMATS", "LOSSLESS", "NAMES", "SUFFIXES", "SUPPORTED", "has_heif", "is_heif", "readable", "strict_pillow"]
+__all__ = [
+    "FORMATS",
+    "LOSSLESS",
+    "NAMES",
+    "SUFFIXES",
+    "SUPPORTED",
+    "has_heif",
+    "is_heif",
+    "open_picture",
+    "readable",
+    "strict_pillow",
+]
 
 #: Format written for each file suffix.
 SUFFIXES: dict[str, str] = {
@@ -66,6 +80,19 @@ def has_heif() -> bool:
     # Thumbnails, depth maps and further pictures of the file are not for us.
     pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
     return True
+
+
+def open_picture(data: bytes, formats: Sequence[str] | None = None) -> Image.Image:
+    """Open a picture with Pillow's own ``open``, whatever another package put in its place.
+
+    ultralytics replaces ``PIL.Image.open`` by a function that installs a package from the network when a file is no
+    picture, and keeps the original beside it.
+    """
+    function: Any = Image.open
+    if function.__module__ != "PIL.Image":
+        function = sys.modules[function.__module__]._image_open
+    opened: Image.Image = function(io.BytesIO(data), formats=formats)
+    return opened
 
 
 @contextmanager

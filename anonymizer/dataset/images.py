@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from anonymizer.dataset.deep import read_deep, reduce_deep
-from anonymizer.dataset.formats import LOSSLESS, SUFFIXES, SUPPORTED, has_heif, is_heif, readable, strict_pillow
+from anonymizer.dataset.formats import (
+    LOSSLESS,
+    SUFFIXES,
+    SUPPORTED,
+    has_heif,
+    is_heif,
+    open_picture,
+    readable,
+    strict_pillow,
+)
 from anonymizer.dataset.jpeg import read_tables
 from anonymizer.dataset.metadata import read_tags
 from anonymizer.errors import InputError
@@ -147,7 +156,7 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decode
         raise InputError(f"{name}: a HEIC picture, which needs pillow-heif; install anonymizer[heif] or convert it")
     with strict_pillow():
         try:
-            with Image.open(io.BytesIO(data), formats=readable()) as image:
+            with open_picture(data, readable()) as image:
                 _check_header(image, name, max_pixels)
                 deep = any(";16" in str(tile[3]) for tile in image.tile) or image.mode.startswith("I")
                 image.load()
@@ -163,7 +172,7 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decode
 
 def thumbnail(data: bytes, side: int = 320) -> bytes:
     """Return a picture file's content as a JPEG of at most ``side`` pixels on its longer side, without metadata."""
-    with strict_pillow(), Image.open(io.BytesIO(data), formats=readable()) as image:
+    with strict_pillow(), open_picture(data, readable()) as image:
         image.draft("RGB", (side, side))
         small = image.convert("RGB")
     small.thumbnail((side, side))

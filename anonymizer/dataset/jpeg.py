@@ -9,12 +9,13 @@ quantization tables then finds the coefficients the file had, but for blocks wit
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
+
+from anonymizer.dataset.formats import open_picture
 
 __all__ = ["read_tables", "source_planes", "with_source_blocks"]
 
@@ -46,7 +47,7 @@ def source_planes(data: bytes) -> tuple[Plane, Plane] | None:
         Luma uint8 (H, W) and chroma uint8 (H, W, 2) for 4:4:4 or (ceil(H/2), ceil(W/2), 2) for 4:2:0; None where the
         stored samples cannot be had: other subsampling, or colours that are not stored as YCbCr.
     """
-    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+    with open_picture(data, ("JPEG",)) as image:
         width, height = image.size
         if not isinstance(image, JpegImagePlugin.JpegImageFile) or image.mode not in ("L", "RGB"):
             return None
@@ -60,7 +61,7 @@ def source_planes(data: bytes) -> tuple[Plane, Plane] | None:
         whole = np.asarray(image)
     if sampling == 0:
         return whole[..., 0], whole[..., 1:]
-    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+    with open_picture(data, ("JPEG",)) as image:
         # At half size libjpeg scales luma down and leaves 4:2:0 chroma as stored, so nothing is interpolated.
         image.draft("YCbCr", (width // 2, height // 2))
         half = np.asarray(image)

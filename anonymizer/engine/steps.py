@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from PIL import Image
 
+from anonymizer.dataset.formats import open_picture
 from anonymizer.engine.picture import AnonymizerLike, Outcome, Picture
 from anonymizer.engine.runner import Task
 
@@ -92,7 +92,7 @@ def _pixels(content: bytes) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content)) as image:
+            with open_picture(content) as image:
                 return image.width * image.height
     except Image.DecompressionBombError:
         return LARGE

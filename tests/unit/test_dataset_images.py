@@ -1,7 +1,10 @@
 import io
+import sys
 import warnings
 import zlib
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -276,3 +279,17 @@ def test_a_thumbnail_is_small_and_plain() -> None:
     data = thumbnail(jpeg_full_of_metadata(), side=20)
     assert SECRET not in data
     assert max(decode_image(data, "t").size) == 20
+
+
+def test_an_open_that_another_package_put_in_place_is_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    def image_open(*args: object, **kwargs: object) -> None:
+        raise ModuleNotFoundError("would install a package")
+
+    patches = ModuleType("patches")
+    own: Any = Image.open
+    patches._image_open = own if own.__module__ == "PIL.Image" else sys.modules[own.__module__]._image_open
+    image_open.__module__ = "patches"
+    monkeypatch.setitem(sys.modules, "patches", patches)
+    monkeypatch.setattr(Image, "open", image_open)
+    with pytest.raises(InputError, match="not a picture"):
+        decode_image(b"no picture at all", "x.jpg")
