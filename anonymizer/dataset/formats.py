@@ -82,7 +82,7 @@ def has_heif() -> bool:
     return True
 
 
-def open_picture(data: bytes, formats: Sequence[str] | None = None) -> Image.Image:
+def open_picture(data: bytes, formats: Sequence[str] | None = None) -> ImageFile.ImageFile:
     """Open a picture with Pillow's own ``open``, whatever another package put in its place.
 
     ultralytics replaces ``PIL.Image.open`` by a function that installs a package from the network when a file is no
@@ -91,7 +91,7 @@ def open_picture(data: bytes, formats: Sequence[str] | None = None) -> Image.Ima
     function: Any = Image.open
     if function.__module__ != "PIL.Image":
         function = sys.modules[function.__module__]._image_open
-    opened: Image.Image = function(io.BytesIO(data), formats=formats)
+    opened: ImageFile.ImageFile = function(io.BytesIO(data), formats=formats)
     return opened
 
 
