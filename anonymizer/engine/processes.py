@@ -34,6 +34,8 @@ Build = Callable[[], AnonymizerLike]
 
 #: Seconds a worker may take to load its models.
 START_S = 900.0
+#: Seconds an idle worker may take to end by itself.
+END_S = 10.0
 #: A picture during which its worker died is tried once more, alone; then it is the picture.
 MOST_DEATHS = 2
 
@@ -237,6 +239,12 @@ class ProcessPool:
         return worker
 
     def _end(self) -> None:
+        idle = [worker for worker in self._workers if worker.ready and not worker.jobs]
+        for worker in idle:  # These hear that nobody is left, tidy up and end by themselves.
+            worker.outbox.put(None)
+            worker.connection.close()
+        for worker in idle:
+            worker.process.join(timeout=END_S)
         for worker in self._workers:
             _kill(worker)
         self._workers = []
@@ -290,12 +298,16 @@ def _serve(connection: Connection, build: Build) -> None:
         except Exception as error:
             return tell("ModelError", f"the models cannot be loaded: {type(error).__name__}: {error}")
         steps = Steps(anonymizer)
+        futures: list[Future[Outcome]] = []
         while True:
             try:
                 number, task = connection.recv()
             except (EOFError, OSError):
-                os._exit(0)
+                if all(future.done() for future in futures):
+                    return
+                os._exit(0)  # Whoever wanted the picture in work is gone: do not finish it.
             future = steps.submit(task, partial(tell, "step", number))
+            futures = [*(other for other in futures if not other.done()), future]
             future.add_done_callback(partial(_answer, tell, number))
 
 

@@ -7,6 +7,7 @@ import resource
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,17 @@ def summarize(
 
 
 def peak_rss_mb() -> float:
-    """Return the largest resident memory of this process or of one that it has ended, in 10^6 bytes."""
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    """Return the largest resident memory of this process, one that it has ended, or one it runs, in 10^6 bytes."""
+    import psutil
+
     # Linux counts kibibytes, macOS bytes.
-    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * unit
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error, OSError):  # It has ended since.
+            status = Path(f"/proc/{child.pid}/status")
+            lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
+            mark = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)
+            # Without a high-water mark, what it holds now.
+            peak = max(peak, int(mark) * 1024 if mark else child.memory_info().rss)
+    return round(peak / 1e6, 1)
