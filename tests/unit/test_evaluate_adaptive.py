@@ -127,3 +127,14 @@ def test_run_reports_every_variant_or_says_why_not(tmp_path: Path) -> None:
     tables |= {"original": described(*few), "anonymized": described(*few)}
     skipped = run(context)
     assert all(isinstance(f, Skipped) and f"{LEAST_IDENTITIES - 1} identities" in f.reason for f in skipped)
+
+
+def test_few_rows_of_long_descriptors_give_the_ridge_solution() -> None:
+    rng = np.random.default_rng(0)
+    treated, targets = rng.normal(size=(8, 30)), rng.normal(size=(8, 30))
+    head = fit(treated, targets, 0.3)
+    apart = treated - treated.mean(axis=0)
+    scatter = apart.T @ apart
+    strength = 0.3 * np.trace(scatter) / 30 + 1e-9
+    wanted = np.linalg.solve(scatter + strength * np.eye(30), apart.T @ targets)
+    assert np.allclose(head(treated), apart @ wanted, atol=1e-9)

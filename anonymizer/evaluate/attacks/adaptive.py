@@ -73,9 +73,13 @@ def fit(treated: Floats, targets: Floats, penalty: float | None) -> Head:
     if penalty is None:
         return Head(mean, None, None)
     apart = treated - mean
-    scatter = apart.T @ apart
-    strength = penalty * float(np.trace(scatter)) / len(scatter) + 1e-9
-    return Head(mean, np.linalg.solve(scatter + strength * np.eye(len(scatter)), apart.T @ targets), penalty)
+    rows, width = apart.shape
+    strength = penalty * float((apart**2).sum()) / width + 1e-9
+    if rows < width:  # The same solution by the smaller of the two systems: long descriptors of few subjects.
+        weights = apart.T @ np.linalg.solve(apart @ apart.T + strength * np.eye(rows), targets)
+    else:
+        weights = np.linalg.solve(apart.T @ apart + strength * np.eye(width), apart.T @ targets)
+    return Head(mean, weights, penalty)
 
 
 def fit_best(treated: Floats, targets: Floats, identities: Ids, rng: np.random.Generator) -> Head:
