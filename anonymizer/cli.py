@@ -11,27 +11,31 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from anonymizer import __version__
+from anonymizer.cli_models import models
+from anonymizer.console import (
+    FAILURE,
+    RELEASED,
+    USAGE,
+    WITHHELD,
+    JsonFlag,
+    print_summary,
+    show_progress,
+    show_stages,
+)
 from anonymizer.errors import AnonymizerError, InputError
-
-if TYPE_CHECKING:
-    from anonymizer.engine.summary import Progress as Step
-    from anonymizer.engine.summary import Summary
-    from anonymizer.weights import Status, Weight
 
 __all__ = ["app", "main"]
 
-RELEASED, FAILURE, USAGE, WITHHELD = 0, 1, 2, 3
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 app = typer.Typer(
@@ -41,10 +45,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-models = typer.Typer(help="List, fetch and verify model weights.", no_args_is_help=True)
 app.add_typer(models, name="models")
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 
 
 class Engine(StrEnum):
@@ -196,7 +197,7 @@ def run(
             force=force,
         )
         settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
-        with _progress() as report:
+        with show_progress() as report:
             settings |= {"annotations": given, "release": release, "overwrite": overwrite, "on_progress": report}
             if engine is Engine.RAY:
                 share = worker_gpus if worker_gpus is not None else float(device != "cpu")
@@ -207,7 +208,7 @@ def run(
     if as_json:
         print(summary.to_json())
     else:
-        _print_summary(summary)
+        print_summary(summary)
     raise typer.Exit(code)
 
 
@@ -285,7 +286,7 @@ def evaluate(
             seed=seed,
             limit=limit,
         )
-        with _stages() as show:
+        with show_stages() as show:
             evaluation = runner.evaluate(
                 originals, anonymized, out, settings, annotations=annotations, again=again, on_progress=show
             )
@@ -303,68 +304,6 @@ def evaluate(
             print(line)
         for name, path in paths.items():
             print(f"{name.capitalize() + ':':<14}{path}")
-
-
-@models.command("list")
-def list_models(as_json: JsonFlag = False) -> None:
-    """List every model: where it comes from, its size and its licence."""
-    from anonymizer import weights
-
-    if as_json:
-        print(json.dumps({"models": [_plain(weight) for weight in weights.entries()]}))
-        return
-    form = "{:<16}{:<11}{:<10}{:>7}  {:<23}{}"
-    print(form.format("model", "stage", "source", "MB", "licence", "commercial use"))
-    for weight in weights.entries():
-        size = f"{weight.bytes / 1e6:.1f}" if weight.bytes else "-"
-        commercial = "yes" if weight.commercial else "no"
-        print(form.format(weight.id, weight.stage, weight.source, size, weight.licence, commercial))
-
-
-@models.command()
-def fetch(
-    ids: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="Presets or models to download; see: anonymizer models list")
-    ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Download models from the Hugging Face hub after showing their size and licence."""
-    from anonymizer import hub, presets
-
-    offers = [hub.offer(model) for model in presets.fetchable(ids)]
-    for offered in offers:
-        weight = offered.weight
-        restricted = "" if weight.commercial else ", NOT for commercial use"
-        today = f" (the hub says: {offered.licence})" if offered.licence else ""
-        print(
-            f"{weight.id}: {offered.bytes / 1e9:.2f} GB from {weight.path}, licence {weight.licence}{today}{restricted}"
-        )
-    if not offers:
-        print("Everything is here already.")
-        return
-    total = sum(offered.bytes for offered in offers) / 1e9
-    if not yes and not typer.confirm(f"Download {total:.2f} GB?", err=True):
-        raise typer.Exit(FAILURE)
-    for offered in offers:
-        print(f"{offered.weight.id}: saved to {hub.fetch(offered)}")
-
-
-@models.command()
-def verify(as_json: JsonFlag = False) -> None:
-    """Check that models are what they should be; hub models that were never fetched are no error."""
-    from anonymizer import weights
-
-    pairs = [(weight, weights.verify(weight.id)) for weight in weights.entries()]
-    bad = [status for weight, status in pairs if status.state != "ok" and not _never_fetched(weight, status)]
-    code = FAILURE if bad else RELEASED
-    if as_json:
-        found = [{"id": status.id, "state": status.state, "detail": status.detail} for _, status in pairs]
-        print(json.dumps({"models": found, "exit_code": code}))
-        raise typer.Exit(code)
-    for weight, status in pairs:
-        state = "not fetched" if _never_fetched(weight, status) else status.state
-        print(f"{status.id}: {state}" + (f" ({status.detail})" if status in bad else ""))
-    raise typer.Exit(code)
 
 
 @app.command()
@@ -388,10 +327,6 @@ def doctor(as_json: JsonFlag = False) -> None:
     raise typer.Exit(code)
 
 
-def _never_fetched(weight: Weight, status: Status) -> bool:
-    return weight.source == "hub" and status.state == "missing"
-
-
 def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
@@ -408,90 +343,5 @@ def _classes(text: str) -> tuple[str, ...]:
     return names
 
 
-def _plain(weight: Weight) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {**asdict(weight), "bytes": weight.bytes}
-
-
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-@contextmanager
-def _stages() -> Iterator[Callable[[str, int, int], None]]:
-    """Show what an evaluation is doing: a bar on a terminal, else a line whenever the stage changes, on stderr."""
-    console = Console(stderr=True, highlight=False)
-    if console.is_terminal:
-        from rich.progress import Progress
-
-        with Progress(console=console, transient=True, redirect_stdout=False, redirect_stderr=True) as bar:
-            task = bar.add_task("", total=None)
-            yield lambda stage, done, total: bar.update(task, completed=done, total=total, description=stage)
-        return
-    last = ""
-
-    def say(stage: str, done: int, total: int) -> None:
-        nonlocal last
-        if stage != last:
-            print(f"{stage} ({total})", file=sys.stderr)
-            last = stage
-
-    yield say
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Step], None]]:
-    """Show a bar with the time left on a terminal, else one line per picture, on stderr."""
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        yield lambda step: print(f"[{step.done}/{step.total}] {_outcome(step)}", file=sys.stderr)
-        return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda step: bar.update(task, completed=step.done, total=step.total, description=_outcome(step))
-
-
-def _outcome(step: Step) -> str:
-    return f"{step.name}: {step.status}" + (" (before)" if step.skipped else "")
-
-
-def _print_summary(summary: Summary) -> None:
-    """Print what became of the pictures and where everything lies."""
-
-    def counted(by_class: Mapping[str, int]) -> str:
-        return ", ".join(f"{count} {name}" for name, count in sorted(by_class.items()) if count) or "none"
-
-    worked_on = summary.released + summary.quarantined + summary.failed - summary.skipped
-    per_picture = f", {summary.seconds / worked_on:.2f} s per picture" if worked_on else ""
-    rows = [
-        ("Released", str(summary.released)),
-        ("Quarantined", str(summary.quarantined)),
-        ("Failed", str(summary.failed)),
-        ("Done before", str(summary.skipped)),
-        *([("Telling names", f"{summary.flagged_names}, see report; --rename hash")] if summary.flagged_names else []),
-        ("Redrawn", counted(summary.redrawn)),
-        ("Redacted", counted(summary.redacted)),
-        ("Time", f"{summary.seconds:.1f} s{per_picture}"),
-        ("Peak memory", f"{summary.peak_rss_mb:.0f} MB"),
-        *((name.capitalize(), path) for name, path in summary.paths.items()),
-    ]
-    for name, value in rows:
-        print(f"{name + ':':<14}{value}")

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from anonymizer.errors import ModelError
 from anonymizer.geometry import IntBox, dilate
 from anonymizer.redraw.diffusion import PaintJob
-from anonymizer.redraw.prompts import COLOURS, prompt, random_clothes
+from anonymizer.redraw.prompts import COLOURS
 from anonymizer.types import Instance
 
 __all__ = ["FaceGallery", "PersonGallery", "Prototypes", "dyed", "plate_blank", "row_spans", "usual_landmarks"]
@@ -226,15 +226,17 @@ class Prototypes:
         instance: Instance,
         face: Instance | None,
         window: IntBox,
+        clothes: tuple[str, str] | None,
         rng: np.random.Generator,
     ) -> PaintJob:
-        """Return the job with a prototype under its mask, and a prompt that names its colours.
+        """Return the job with a prototype under its mask.
 
         Args:
             job: One crop to paint.
             instance: What it shows.
             face: The face of a person, if one is known.
             window: Integer xyxy in the picture that the crop shows.
+            clothes: Colour words of a person's upper and lower clothes; None for other classes.
             rng: Source of chance.
         """
         strength = self._strength.get(instance.label)
@@ -247,13 +249,11 @@ class Prototypes:
             return np.asarray((points.reshape(-1, 2) - corner) * scale, np.float32)
 
         box = inside(instance.box).ravel()
-        if instance.label == "person":
+        if clothes is not None:
             chosen = int(rng.integers(len(self._persons.persons)))
             head = None if face is None else inside(face.box).ravel()
-            clothes = random_clothes(rng)
             start = self._persons.draw(job.image, job.mask, job.edges, box, head, chosen, clothes)
-            return replace(job, start=start, strength=strength, prompt=prompt("person", *clothes))
-        if instance.label == "face":
+        elif instance.label == "face":
             marks = usual_landmarks(box) if instance.landmarks is None else inside(instance.landmarks)
             start = self._faces.draw(job.image, job.mask, marks, rng)
         else:

@@ -197,7 +197,7 @@ class Redrawer:
             job = self._director.direct(job, instance, face, around, whole, clothes)
         if self._prototypes is None:
             return job
-        return self._prototypes.begin(job, instance, face, window, rng)
+        return self._prototypes.begin(job, instance, face, window, clothes, rng)
 
     def _letter(
         self, image: NDArray[np.uint8], plate: Instance, painted: Patch, lines: tuple[str, ...], seed: int

@@ -16,6 +16,7 @@ from anonymizer.types import Instance, Verdict
 __all__ = [
     "LEAST_IOU",
     "class_kept",
+    "edits",
     "face_distance",
     "pixels_replaced",
     "plate_text",
@@ -123,7 +124,7 @@ def text_similarity(a: str, b: str) -> float:
     if not longest:
         return 0.0
     common = sum(x == y for x, y in zip(a, b, strict=False)) / longest
-    return max(common, 1.0 - _edits(a, b) / longest)
+    return max(common, 1.0 - edits(a, b) / longest)
 
 
 def plate_text(
@@ -180,8 +181,8 @@ def _folded(text: str) -> str:
     return "".join(c for c in text.upper() if c.isalnum()).translate(_FOLD)
 
 
-def _edits(a: str, b: str) -> int:
-    """Return Levenshtein's distance."""
+def edits(a: str, b: str) -> int:
+    """Return Levenshtein's distance: the least number of characters put in, taken out or replaced."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         diagonal, row[0] = row[0], i

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from anonymizer.errors import InputError
-from anonymizer.evaluate.attacks.plate import Plate, attack, character_error, edits, enhance, fold, measure
+from anonymizer.evaluate.attacks.plate import Plate, attack, character_error, enhance, fold, measure
 from anonymizer.evaluate.records import Finding, Skipped, Subject
 from anonymizer.types import Image, TextLine
+from anonymizer.verify.checks import edits
 
 from .attack_fakes import Scene
 

@@ -30,8 +30,10 @@ RANKS = {
     "presets": 7,
     "engine": 8,
     "doctor": 9,
-    "cli": 10,
-    "__main__": 11,
+    "console": 9,
+    "cli_models": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 #: `Anonymizer.from_preset` reaches up, when called, to what wires it.
 UPWARD = {("pipeline", "presets")}

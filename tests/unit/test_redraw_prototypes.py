@@ -147,12 +147,11 @@ def test_jobs_begin_with_a_prototype_of_their_class() -> None:
     job = PaintJob(image, mask, nothing, nothing, "a person", 1)
     person = Instance(1, "person", BOX, np.ones((100, 40), bool))
     starts = Prototypes(gallery(), persons(), {"person": 0.6})
-    begun = starts.begin(job, person, None, (0, 0, 80, 120), np.random.default_rng(0))
+    begun = starts.begin(job, person, None, (0, 0, 80, 120), ("red", "blue"), np.random.default_rng(0))
     assert begun.strength == 0.6 and begun.start is not None
-    assert begun.prompt.startswith("a person, ")
     assert not (begun.start[mask] == image[mask]).all(axis=1).any()
     face = Instance(2, "face", BOX, np.ones((100, 40), bool))
-    assert starts.begin(job, face, None, (0, 0, 80, 120), np.random.default_rng(0)) is job
+    assert starts.begin(job, face, None, (0, 0, 80, 120), None, np.random.default_rng(0)) is job
 
 
 def test_a_damaged_gallery_is_refused(tmp_path: Path) -> None:

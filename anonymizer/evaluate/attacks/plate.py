@@ -25,8 +25,9 @@ from anonymizer.evaluate.records import Context, Estimate, Finding, Skipped, Sub
 from anonymizer.evaluate.shares import bootstrap_share
 from anonymizer.geometry import integer_box, take
 from anonymizer.types import Image, OCRReader
+from anonymizer.verify.checks import edits
 
-__all__ = ["READINGS", "Plate", "attack", "character_error", "edits", "enhance", "fold", "measure", "run"]
+__all__ = ["READINGS", "Plate", "attack", "character_error", "enhance", "fold", "measure", "run"]
 
 NAME, LABEL = "plate", "license_plate"
 READER = "ppocr"
@@ -43,6 +44,7 @@ SHARPEN_SIGMA, SHARPEN = 3.0, 1.0
 #: Long side in pixels up to which a plate is enlarged.
 LONGEST = 1200
 
+#: Characters that OCR confuses. Coarser than what verification folds (Q is O too): an attacker guesses generously.
 _FOLD = str.maketrans("OIBSZGQ", "0185260")
 
 
@@ -64,16 +66,6 @@ class Plate:
 def fold(text: str) -> str:
     """Return upper-case letters and digits alone, with characters that OCR confuses made equal."""
     return "".join(c for c in text.upper() if c.isalnum()).translate(_FOLD)
-
-
-def edits(a: str, b: str) -> int:
-    """Return Levenshtein's distance: the least number of characters put in, taken out or replaced."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
-    return row[-1]
 
 
 def character_error(readings: Sequence[str], text: str) -> int:

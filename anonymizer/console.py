@@ -1,0 +1,101 @@
+"""What the command line shows while it works and at the end, and what its commands share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from anonymizer.engine.summary import Progress as Step
+    from anonymizer.engine.summary import Summary
+
+__all__ = ["FAILURE", "RELEASED", "USAGE", "WITHHELD", "JsonFlag", "print_summary", "show_progress", "show_stages"]
+
+#: Exit codes.
+RELEASED, FAILURE, USAGE, WITHHELD = 0, 1, 2, 3
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+
+
+@contextmanager
+def show_stages() -> Iterator[Callable[[str, int, int], None]]:
+    """Show what an evaluation is doing: a bar on a terminal, else a line whenever the stage changes, on stderr."""
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal:
+        from rich.progress import Progress
+
+        with Progress(console=console, transient=True, redirect_stdout=False, redirect_stderr=True) as bar:
+            task = bar.add_task("", total=None)
+            yield lambda stage, done, total: bar.update(task, completed=done, total=total, description=stage)
+        return
+    last = ""
+
+    def say(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        if stage != last:
+            print(f"{stage} ({total})", file=sys.stderr)
+            last = stage
+
+    yield say
+
+
+@contextmanager
+def show_progress() -> Iterator[Callable[[Step], None]]:
+    """Show a bar with the time left on a terminal, else one line per picture, on stderr."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda step: print(f"[{step.done}/{step.total}] {_outcome(step)}", file=sys.stderr)
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda step: bar.update(task, completed=step.done, total=step.total, description=_outcome(step))
+
+
+def _outcome(step: Step) -> str:
+    return f"{step.name}: {step.status}" + (" (before)" if step.skipped else "")
+
+
+def print_summary(summary: Summary) -> None:
+    """Print what became of the pictures and where everything lies."""
+
+    def counted(by_class: Mapping[str, int]) -> str:
+        return ", ".join(f"{count} {name}" for name, count in sorted(by_class.items()) if count) or "none"
+
+    worked_on = summary.released + summary.quarantined + summary.failed - summary.skipped
+    per_picture = f", {summary.seconds / worked_on:.2f} s per picture" if worked_on else ""
+    rows = [
+        ("Released", str(summary.released)),
+        ("Quarantined", str(summary.quarantined)),
+        ("Failed", str(summary.failed)),
+        ("Done before", str(summary.skipped)),
+        *([("Telling names", f"{summary.flagged_names}, see report; --rename hash")] if summary.flagged_names else []),
+        ("Redrawn", counted(summary.redrawn)),
+        ("Redacted", counted(summary.redacted)),
+        ("Time", f"{summary.seconds:.1f} s{per_picture}"),
+        ("Peak memory", f"{summary.peak_rss_mb:.0f} MB"),
+        *((name.capitalize(), path) for name, path in summary.paths.items()),
+    ]
+    for name, value in rows:
+        print(f"{name + ':':<14}{value}")
