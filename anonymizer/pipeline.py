@@ -110,6 +110,7 @@ class Anonymizer:
         verifier: Checks the result.
         settings: What to do.
         description: Preset, models with hashes and versions, for provenance; no seeds.
+        together: Pictures that ``anonymize_many`` is best given at once, at most: what engines go by.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Anonymizer:
         verifier: Verifier,
         settings: Settings,
         description: Mapping[str, Any],
+        together: int = 1,
     ) -> None:
         self._detector = detector
         self._depth = depth
@@ -129,6 +131,7 @@ class Anonymizer:
         self._redrawer = redrawer
         self._verifier = verifier
         self.settings = settings
+        self.together = together
         self._description = dict(description)
 
     @classmethod
@@ -276,6 +279,8 @@ class Anonymizer:
             work.attempts[instance_id] += 1
         guarded = guard(work.raw, work.instances, min(self.settings.guard_level + attempt, 2))
         order = work.ordered()
+        # Made when it is needed and not kept: it is as large as the picture.
+        clean = partial(redact, work.image, _region(work.instances, work.image), work.rng(min(pending)))
         under = [work.patches[i.id] for i in order if i.label in BODIES and i.id not in pending | _unmade(work)]
         work.patches |= self._redrawer.redraw(
             work.image,
@@ -284,6 +289,7 @@ class Anonymizer:
             {i: int(work.rng(i).integers(2**63)) for i in pending},
             work.evidence.texts,
             under,
+            clean if self._redrawer.outlines else None,
         )
 
     def _redact(self, work: _Work) -> None:
@@ -295,12 +301,7 @@ class Anonymizer:
             return
         redrawn = [work.patches[i.id] for i in work.ordered() if work.actions[i.id] == "redrawn"]
         base, _ = compose(work.image, redrawn)
-        size = work.image.shape[0], work.image.shape[1]
-        mask = np.zeros(size, dtype=bool)
-        for instance in chosen:
-            (x1, y1, x2, y2), inner = treated_region(instance, size)
-            mask[y1:y2, x1:x2] |= inner
-        filled = redact(base, mask, work.rng(chosen[0].id))
+        filled = redact(base, _region(chosen, base), work.rng(chosen[0].id))
         for instance in chosen:
             work.patches[instance.id] = region_patch(filled, instance)
 
@@ -331,6 +332,16 @@ class Anonymizer:
             if unchecked:
                 raise StageError("verify", f"expected verdicts on the picture and every instance, none on {unchecked}")
         return result, treated, verdicts, leaks
+
+
+def _region(instances: Iterable[Instance], image: Image) -> Mask:
+    """Return all that is treated of instances, bool (H, W)."""
+    size = image.shape[0], image.shape[1]
+    mask = np.zeros(size, dtype=bool)
+    for instance in instances:
+        (x1, y1, x2, y2), inner = treated_region(instance, size)
+        mask[y1:y2, x1:x2] |= inner
+    return mask
 
 
 def _floating(work: _Work) -> list[int]:

@@ -74,7 +74,8 @@ class Instance:
         id: Number of the instance within its picture, from 1.
         label: One of ``CLASSES``.
         box: float32 (4,) xyxy in pixels, inside the picture.
-        mask: bool (h, w) in the frame of the integer box (floor of x1, y1; ceiling of x2, y2).
+        mask: bool (h, w) in the frame of the integer box (floor of x1, y1; ceiling of x2, y2): all that may belong to
+            the object, and so is treated.
         score: Confidence in [0, 1]; 1.0 for given annotations.
         source: Which detector found it, with its own word for the object if that says more than the class
             (``yolo:truck``), or ``given``.
@@ -82,6 +83,7 @@ class Instance:
         landmarks: float32 (5, 2) x, y in pixels: left eye, right eye, nose, left and right mouth corner (picture
             order: left is smaller x in an upright face), or None.
         record: The annotation record it came from, carried through unchanged, or None.
+        core: bool (h, w), the part of the mask that most likely is the object; None where that is the mask.
 
     Raises:
         InputError: A field of wrong shape, dtype or range.
@@ -96,6 +98,7 @@ class Instance:
     parent: int | None = None
     landmarks: Floats | None = None
     record: Mapping[str, Any] | None = None
+    core: Mask | None = None
 
     def __post_init__(self) -> None:
         if self.label not in CLASSES:
@@ -119,6 +122,18 @@ class Instance:
             if landmarks.shape != (5, 2):
                 raise InputError(f"instance {self.id}: landmarks must be (5, 2), got {landmarks.shape}")
             object.__setattr__(self, "landmarks", _frozen(landmarks))
+        if self.core is not None:
+            core = np.asarray(self.core)
+            if core.dtype != np.bool_ or core.shape != mask.shape or (core & ~mask).any():
+                raise InputError(
+                    f"instance {self.id}: core must be bool {mask.shape} inside the mask, got {core.dtype} {core.shape}"
+                )
+            object.__setattr__(self, "core", _frozen(core))
+
+    @property
+    def outline(self) -> Mask:
+        """The likeliest extent of the object, bool (h, w): what annotations say and redraws fill with it."""
+        return self.mask if self.core is None else self.core
 
 
 @dataclass(frozen=True, slots=True, eq=False)

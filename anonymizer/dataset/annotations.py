@@ -147,12 +147,15 @@ def mark(instance: Instance, treatment: Treatment) -> dict[str, Any]:
 def added_record(instance: Instance, size: tuple[int, int]) -> dict[str, Any]:
     """Return the COCO geometry of an instance in a picture of (height, width)."""
     x1, y1, x2, y2 = (round(float(value), 2) for value in instance.box)
+    frame = integer_box(instance.box)
+    # More may have been treated than is likely to be the object; auditors need to know where.
+    treated = {} if instance.core is None else {"treated": encode_rle(instance.mask, frame, size)}
     return {
         "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
-        "area": int(instance.mask.sum()),
-        "segmentation": encode_rle(instance.mask, integer_box(instance.box), size),
+        "area": int(instance.outline.sum()),
+        "segmentation": encode_rle(instance.outline, frame, size),
         "iscrowd": 0,
-    }
+    } | treated
 
 
 def read_annotation_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:

@@ -325,23 +325,32 @@ def instance_from(number: int, label: str, record: Record, size: tuple[int, int]
     """
     box = _box(record, size, what)
     cut = _segmentation(record.get("segmentation"), size, what)
+    # Files that this package wrote say where more than the object itself was treated.
+    wide = _segmentation(record["treated"], size, what) if isinstance(record.get("treated"), dict) else None
+    core = None
     if box is not None:
         box = clip_box(box, size)
     if box is not None and cut is None:
         x1, y1, x2, y2 = integer_box(box)
         mask = _ellipse((y2 - y1, x2 - x1)) if label == "face" else np.ones((y2 - y1, x2 - x1), dtype=bool)
     elif cut is not None:
-        tight, inner = cut
-        bounds = np.array(tight, dtype=np.float32)
-        if box is None:
-            box = bounds
-        box = np.concatenate([np.minimum(box[:2], bounds[:2]), np.maximum(box[2:], bounds[2:])])
-        frame = integer_box(box)
-        mask = np.zeros((frame[3] - frame[1], frame[2] - frame[0]), dtype=bool)
-        mask[tight[1] - frame[1] : tight[3] - frame[1], tight[0] - frame[0] : tight[2] - frame[0]] = inner
+        edges = np.array([part[0] for part in (cut, wide) if part is not None], dtype=np.float32)
+        edges = edges if box is None else np.concatenate([edges, box[None]])
+        box = np.concatenate([edges[:, :2].min(axis=0), edges[:, 2:].max(axis=0)])
+        mask = _framed(cut, integer_box(box))
+        if wide is not None:
+            core, mask = mask, mask | _framed(wide, integer_box(box))
     else:
         raise InputError(f"{what}: neither bbox nor any pixel in its segmentation; give one")
-    return Instance(id=number, label=label, box=box, mask=mask, score=1.0, source="given", record=record)
+    return Instance(number, label, box, mask, score=1.0, source="given", record=record, core=core)
+
+
+def _framed(part: tuple[IntBox, NDArray[np.bool_]], frame: IntBox) -> NDArray[np.bool_]:
+    """Return a mask with its tight box as bool (h, w) in the frame of a box around it."""
+    (x1, y1, x2, y2), inner = part
+    out = np.zeros((frame[3] - frame[1], frame[2] - frame[0]), dtype=bool)
+    out[y1 - frame[1] : y2 - frame[1], x1 - frame[0] : x2 - frame[0]] = inner
+    return out
 
 
 def _segmentation(segmentation: object, size: tuple[int, int], what: str) -> tuple[IntBox, NDArray[np.bool_]] | None:

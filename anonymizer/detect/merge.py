@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from anonymizer.detect.gaps import without_gaps
 from anonymizer.detect.regions import MIN_SIDE, coverage, ellipse, grow, overlap, unite
 from anonymizer.errors import InputError
 from anonymizer.geometry import box_iou, clip_box, integer_box, paste_window
@@ -22,6 +23,8 @@ INSIDE = 0.8
 EXCLUSIVE = ("face", "license_plate", "text")
 #: How far a head reaches beyond its face (left, top, right, bottom), as shares of the face's width and height.
 HEAD = (0.25, 0.35, 0.25, 0.1)
+#: The same for the part of it that most likely is head rather than background.
+HAIR = (0.08, 0.28, 0.08, 0.03)
 #: A person who lies to this share in another's mask, with less than this share of the other's score, is a part of the
 #: other. Somebody in front of somebody else is found with a score of their own.
 PART, PART_SCORE = 0.85, 0.5
@@ -67,7 +70,8 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
     Two instances of one class are the same object from an IoU of 0.5 of their boxes; faces, plates and text also
     where one holds 80 % of the other. What remains is the union of their masks: recall beats precision. A person who
     lies within a much better found one is a part of that one and dropped: every pixel of theirs is treated anyway.
-    Persons whose face was found get the whole head around it, with hair and ears, which segmentation often misses.
+    Persons whose face was found get the whole head around it, with hair and ears, which segmentation often misses,
+    and gaps within and between persons are closed.
 
     Args:
         instances: From any detectors; ids and parents may repeat and are replaced.
@@ -88,7 +92,7 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
     kept = [i for i in kept if not any(_is_part(i, other) for other in kept)]
     ordered = sorted(kept, key=lambda i: (CLASSES.index(i.label), *(float(i.box[axis]) for axis in (1, 0, 3, 2))))
     found = associate(tuple(replace(i, id=n, parent=None) for n, i in enumerate(ordered, start=1)))
-    return _with_heads(found, size)
+    return without_gaps(_with_heads(found, size), size)
 
 
 def _with_heads(instances: tuple[Instance, ...], size: tuple[int, int]) -> tuple[Instance, ...]:
@@ -96,7 +100,14 @@ def _with_heads(instances: tuple[Instance, ...], size: tuple[int, int]) -> tuple
     for face in instances:
         if face.label == "face" and face.parent is not None:
             box = clip_box(grow(face.box, *HEAD), size)
-            heads.setdefault(face.parent, []).append(Instance(face.parent, "person", box, ellipse(box), 0.0, "head"))
+            x1, y1, *_ = integer_box(box)
+            hair = clip_box(grow(face.box, *HAIR), size)
+            left, top, right, bottom = integer_box(hair)
+            mask = ellipse(box)
+            core = np.zeros_like(mask)
+            core[top - y1 : bottom - y1, left - x1 : right - x1] = ellipse(hair)
+            head = Instance(face.parent, "person", box, mask | core, 0.0, "head", core=core)
+            heads.setdefault(face.parent, []).append(head)
     return tuple(unite((i, *heads[i.id])) if i.label == "person" and i.id in heads else i for i in instances)
 
 
@@ -129,7 +140,9 @@ def _clip(instance: Instance, size: tuple[int, int]) -> Instance | None:
         return None
     if np.array_equal(box, instance.box):
         return instance
-    return replace(instance, box=box, mask=instance.mask[paste_window(integer_box(instance.box), size)[1]])
+    local = paste_window(integer_box(instance.box), size)[1]
+    core = None if instance.core is None else instance.core[local]
+    return replace(instance, box=box, mask=instance.mask[local], core=core)
 
 
 def _is_same(a: Instance, b: Instance) -> bool:

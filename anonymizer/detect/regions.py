@@ -136,13 +136,18 @@ def unite(instances: Sequence[Instance]) -> Instance:
     box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
     x1, y1, x2, y2 = integer_box(box)
     mask = np.zeros((y2 - y1, x2 - x1), dtype=np.bool_)
+    core = mask.copy() if any(instance.core is not None for instance in ranked) else None
     for instance in ranked:
         left, top, right, bottom = integer_box(instance.box)
-        mask[top - y1 : bottom - y1, left - x1 : right - x1] |= instance.mask
+        place = slice(top - y1, bottom - y1), slice(left - x1, right - x1)
+        mask[place] |= instance.mask
+        if core is not None:
+            core[place] |= instance.outline
     return replace(
         ranked[0],
         box=box,
         mask=mask,
+        core=core,
         landmarks=next((i.landmarks for i in ranked if i.landmarks is not None), None),
         record=next((i.record for i in ranked if i.record is not None), None),
     )

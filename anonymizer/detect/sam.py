@@ -67,7 +67,9 @@ class SamRefiner:
         if not chosen:
             return found
         refined = dict(zip((i.id for i in chosen), self._refine(image, chosen), strict=True))
-        return tuple(replace(i, mask=i.mask | refined[i.id]) if i.id in refined else i for i in found)
+        return tuple(
+            replace(i, mask=i.mask | refined[i.id], core=refined[i.id]) if i.id in refined else i for i in found
+        )
 
     def _refine(self, image: Image, instances: Sequence[Instance]) -> list[Mask]:
         """Return a mask in the frame of each instance's integer box; the instance's own where SAM disagrees."""

@@ -179,9 +179,11 @@ def _part(instance: Instance, low: int, high: int) -> Instance | None:
         return None
     left = integer_box(instance.box)[0]
     start, _, stop, _ = integer_box(box)
-    mask = instance.mask[:, start - left : stop - left]
+    columns = slice(start - left, stop - left)
+    mask = instance.mask[:, columns]
+    core = None if instance.core is None or not mask.any() else instance.core[:, columns]
     # The box of a thin piece stays whole where its mask is empty: an empty mask would release what was found.
-    return replace(instance, box=box, mask=mask if mask.any() else np.ones_like(mask), landmarks=None)
+    return replace(instance, box=box, mask=mask if mask.any() else np.ones_like(mask), core=core, landmarks=None)
 
 
 def _shift(instance: Instance, x: int, y: int) -> Instance:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from anonymizer.detect.core import refine, vote
 from anonymizer.detect.regions import ellipse, grow, make_instance, nms, number, overlap, unite
 from anonymizer.detect.sessions import open_session
 from anonymizer.errors import InputError, ModelError
@@ -145,21 +146,26 @@ class YoloSegDetector:
         found: list[Instance] = []
         for label in dict.fromkeys(self._labels):
             mine = [instance for instance in seen if instance.label == label]
-            found += self._join(mine)
+            found += self._join(image, mine)
         return number(found)
 
-    def _join(self, seen: Sequence[Instance]) -> list[Instance]:
+    def _join(self, image: Image, seen: Sequence[Instance]) -> list[Instance]:
         """Make one instance of what several looks show of one object.
 
-        The best look counts. Persons' masks miss other parts in other looks, so looks that agree well are united. Of
-        faces and plates, which do not stand inside each other, one that holds or lies in a better one is that one.
+        The best look counts. Persons' masks miss other parts in other looks, so looks that agree well are united;
+        what most of them agree on is the core. Of faces and plates, which do not stand inside each other, one that
+        holds or lies in a better one is that one.
         """
         rest = sorted(seen, key=lambda instance: -instance.score)
         out = []
         while rest:
             overlaps = box_iou(rest[0].box[None], np.stack([instance.box for instance in rest]))[0]
             alike = overlaps >= (AGREE if rest[0].label == "person" else 1.0)
-            out.append(unite([rest[0], *(rest[n] for n in np.flatnonzero(alike) if n)]))
+            looks = [rest[0], *(rest[n] for n in np.flatnonzero(alike) if n)]
+            whole = unite(looks)
+            if whole.label == "person":
+                whole = replace(whole, core=refine(image, whole.box, vote(looks, whole), whole.mask))
+            out.append(whole)
             same = overlaps >= self._iou
             if rest[0].label != "person":
                 boxes = np.stack([instance.box for instance in rest])

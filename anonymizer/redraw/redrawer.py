@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from anonymizer.blend import blend, feather
 from anonymizer.geometry import IntBox, take
-from anonymizer.redraw.crops import Crop, crop_box, grow_radius, paint_region, paint_size, treated_region
+from anonymizer.redraw.crops import (
+    Crop,
+    crop_box,
+    grow_radius,
+    paint_region,
+    paint_size,
+    silhouette,
+    treated_region,
+)
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.direction import Director
 from anonymizer.redraw.packing import SharedPainter
@@ -43,11 +51,14 @@ class Patch:
         box: Integer xyxy inside the picture.
         pixels: RGB uint8 (h, w, 3).
         alpha: float32 (h, w) in [0, 1]; above 0 exactly where the picture may change.
+        core: float32 (h, w) in [0, 1], where the object itself was painted, if that is less than ``alpha``: the rim
+            around it shows background and comes to lie under every object.
     """
 
     box: IntBox
     pixels: NDArray[np.uint8]
     alpha: NDArray[np.float32]
+    core: NDArray[np.float32] | None = None
 
 
 def region_patch(image: NDArray[np.uint8], instance: Instance) -> Patch:
@@ -69,16 +80,19 @@ def compose(image: NDArray[np.uint8], patches: Sequence[Patch]) -> tuple[NDArray
     """Lay patches over the original, the first one lowest.
 
     Given far to near, a nearer instance comes to lie on a farther one: the same as taking the nearer mask away from
-    the farther (arXiv 2406.08249, eq. 2), but without a rim of original pixels between the two.
+    the farther (arXiv 2406.08249, eq. 2), but without a rim of original pixels between the two. Rims that show
+    background go under all of them.
 
     Returns:
         The picture RGB uint8 (H, W, 3), equal to the original outside the patches, and bool (H, W) where it may differ.
     """
     out, treated = image.copy(), np.zeros(image.shape[:2], dtype=bool)
-    for patch in patches:
+    rims = [(patch, patch.alpha) for patch in patches if patch.core is not None]
+    objects = [(patch, patch.alpha if patch.core is None else patch.core) for patch in patches]
+    for patch, alpha in (*rims, *objects):
         x1, y1, x2, y2 = patch.box
-        out[y1:y2, x1:x2] = blend(out[y1:y2, x1:x2], patch.pixels, patch.alpha)
-        treated[y1:y2, x1:x2] |= patch.alpha > 0
+        out[y1:y2, x1:x2] = blend(out[y1:y2, x1:x2], patch.pixels, alpha)
+        treated[y1:y2, x1:x2] |= alpha > 0
     return out, treated
 
 
@@ -104,6 +118,14 @@ class Redrawer:
         self._prototypes = prototypes
         self._director = director
 
+    @property
+    def outlines(self) -> bool:
+        """Whether persons and vehicles are painted within their outlines, onto a cleaned picture.
+
+        So it is where painting starts from prototypes: a small model does not invent the background beside a person.
+        """
+        return self._prototypes is not None
+
     def together(self, tasks: Sequence[Callable[[], Done]]) -> list[Done | Exception]:
         """Run tasks that call ``redraw`` so that their crops share batches; see ``packing.SharedPainter``."""
         return self._painter.together(tasks)
@@ -116,6 +138,7 @@ class Redrawer:
         seeds: Mapping[int, int],
         texts: Mapping[int, tuple[str, ...]],
         under: Sequence[Patch] = (),
+        clean: Callable[[], NDArray[np.uint8]] | None = None,
     ) -> dict[int, Patch]:
         """Return a patch per instance, by id.
 
@@ -129,14 +152,18 @@ class Redrawer:
             seeds: Seed by instance id.
             texts: What OCR read on a plate, by instance id; kept out of the result, only its layout is used.
             under: Patches that lie under faces and plates besides those made here, far to near.
+            clean: Makes the picture with every treated region filled from around it, RGB uint8 (H, W, 3), to paint
+                persons and vehicles onto within their outlines; None: they fill all that is treated.
         """
         bodies = [i for i in instances if i.label in BODIES]
         faces = {i.parent: i for i in instances if i.label == "face" and i.parent is not None}
         around = describe_surroundings(image, instances) if self._director else None
-        patches = self._paint(image, bodies, conditions, seeds, faces, around)
+        below = image if clean is None or not bodies else clean()
+        patches = self._paint(below, bodies, conditions, seeds, faces, around, clean is not None)
+        del below
         base, _ = compose(image, [*under, *(patches[i.id] for i in bodies)])
         small = [i for i in instances if i.label not in BODIES]
-        patches |= self._paint(base, small, conditions, seeds, {}, around)
+        patches |= self._paint(base, small, conditions, seeds, {}, around, False)
         for instance in small:
             if instance.label == "license_plate":
                 lines = texts.get(instance.id, ())
@@ -151,10 +178,20 @@ class Redrawer:
         seeds: Mapping[int, int],
         faces: Mapping[int, Instance],
         around: Surroundings | None,
+        outlined: bool,
     ) -> dict[int, Patch]:
         windows = [crop_box(i.box, self._crops[i.label], (image.shape[0], image.shape[1])) for i in instances]
         jobs = [
-            self._job(image, instance, window, conditions, seeds[instance.id], faces.get(instance.id), around)
+            self._job(
+                image,
+                instance,
+                window,
+                conditions,
+                seeds[instance.id],
+                faces.get(instance.id),
+                around,
+                outlined,
+            )
             for instance, window in zip(instances, windows, strict=True)
         ]
         out = {}
@@ -164,7 +201,11 @@ class Redrawer:
             full = _resize(painted, size)
             x1, y1, x2, y2 = empty.box
             pixels = full[y1 - window[1] : y2 - window[1], x1 - window[0] : x2 - window[0]]
-            out[instance.id] = replace(empty, pixels=np.ascontiguousarray(pixels))
+            if not outlined:
+                out[instance.id] = replace(empty, pixels=np.ascontiguousarray(pixels))
+                continue
+            core = silhouette(instance, (image.shape[0], image.shape[1]))
+            out[instance.id] = replace(empty, pixels=blend(empty.pixels, pixels, core), core=core)
         return out
 
     def _job(
@@ -176,10 +217,11 @@ class Redrawer:
         seed: int,
         face: Instance | None,
         around: Surroundings | None,
+        outlined: bool,
     ) -> PaintJob:
         setting = self._crops[instance.label]
         size, whole = paint_size(window, setting), (image.shape[0], image.shape[1])
-        frame = paint_region(instance, window, whole, setting).astype(np.uint8)
+        frame = paint_region(instance, window, whole, setting, outlined).astype(np.uint8)
         rng = np.random.default_rng(seed)
         clothes = random_clothes(rng) if instance.label == "person" else None
         job = PaintJob(

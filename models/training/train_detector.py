@@ -15,13 +15,16 @@ import argparse
 import random
 import shutil
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 import torch
 from detector_scenes import scenes
 from packs import CLASSES, Label, Picture, read_pack
+from plate_scenes import scenes as plate_scenes
 from restore_detector import pictures, restore
 from ultralytics import YOLO
 from ultralytics.models.yolo.segment import SegmentationTrainer
@@ -31,8 +34,8 @@ SEED = 11
 #: How often a picture of each pack appears in one epoch. Pictures whose persons are unlabelled (portraits, lfw)
 #: stay out: there an unlabelled person would be taught as background.
 REPEATS = {"camvid": 0.9, "pennfudan": 1.5, "ccp": 0.25, "coco256": 2.0, "openalpr": 1.2}
-#: Made-up pictures of each kind, see ``detector_scenes``.
-CLOSE_UPS, PASTES = 360, 300
+#: Made-up pictures of each kind, see ``detector_scenes`` and ``plate_scenes``.
+CLOSE_UPS, PASTES, PLATES, NIGHTS = 360, 300, 320, 160
 
 ARCHITECTURE = """
 nc: 3
@@ -92,6 +95,12 @@ def label_lines(labels: Iterable[Label], size: tuple[int, int]) -> str:
     return "\n".join(lines)
 
 
+def font_files() -> list[str]:
+    """Return bold sans and monospaced fonts of the DejaVu family, which matplotlib carries."""
+    folder = Path(matplotlib.get_data_path()) / "fonts/ttf"
+    return [str(folder / f"DejaVu{name}.ttf") for name in ("Sans-Bold", "SansMono-Bold", "Sans")]
+
+
 def prepare(data: Path, work: Path) -> Path:
     """Write the packs as a YOLO segmentation data set (links and label files) and return its YAML."""
     rng = random.Random(SEED)
@@ -114,7 +123,11 @@ def prepare(data: Path, work: Path) -> Path:
                 training.append(picture)
                 times = int(repeats) + (rng.random() < repeats % 1)
                 lists["train"] += [str(image)] * times
-    for name, (pixels, labels) in scenes(training, CLOSE_UPS, PASTES, SEED):
+    made = chain(
+        scenes(training, CLOSE_UPS, PASTES, SEED),
+        plate_scenes(training, PLATES, NIGHTS, font_files(), SEED),
+    )
+    for name, (pixels, labels) in made:
         image = work / "images" / f"{name}.jpg"
         cv2.imwrite(str(image), pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         size = pixels.shape[1], pixels.shape[0]

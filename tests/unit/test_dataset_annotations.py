@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from anonymizer.dataset.annotations import Page
+from anonymizer.dataset.annotations import Page, added_record
 from anonymizer.dataset.coco import read_coco
 from anonymizer.dataset.released import coco_out, released_record, side_path
 from anonymizer.dataset.rle import decode_rle, encode_rle
 from anonymizer.errors import InputError
 from anonymizer.geometry import full_mask
-from anonymizer.types import Result, Treatment, Verdict
+from anonymizer.types import Instance, Result, Treatment, Verdict
 
 SIZE = (60, 80)
 
@@ -197,6 +197,24 @@ def test_released_annotations_keep_what_was_given_but_what_identifies(tmp_path: 
     assert car == document()["annotations"][1]
     assert {"id": 7, "name": "Person"} in out["categories"]
     assert len({category["id"] for category in out["categories"]}) == len(out["categories"])
+
+
+def test_what_was_treated_beside_the_object_comes_back(tmp_path: Path) -> None:
+    mask, core = np.ones((20, 30), bool), np.zeros((20, 30), bool)
+    core[4:16, 5:25] = True
+    person = Instance(1, "person", np.array([10, 8, 40, 28], np.float32), mask, 0.9, "yolo", core=core)
+    record = added_record(person, (60, 80)) | {"id": 1, "image_id": 1, "category_id": 1}
+    assert record["area"] == core.sum()
+    document = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [record],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(document))
+    (again,) = read_coco(path).instances("a.png", (60, 80)) or ()
+    assert (again.box == person.box).all()
+    assert (again.mask == mask).all() and (again.outline == core).all()
 
 
 def test_a_missing_side_file_is_an_error(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, treated_region
+from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, silhouette, treated_region
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.prompts import COLOURS, name_colour, prompt, random_clothes
 from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch
@@ -107,3 +108,50 @@ def test_prompts() -> None:
 @pytest.mark.parametrize("name", list(COLOURS))
 def test_prototypes_are_named_as_themselves(name: str) -> None:
     assert name_colour(np.full((30, 3), COLOURS[name][0], np.uint8)) == name
+
+
+def slim(box: tuple[int, int, int, int], inset: int) -> Instance:
+    """Return a person whose core is ``inset`` pixels narrower than the mask on each side."""
+    whole = instance("person", box)
+    core = np.zeros_like(whole.mask)
+    core[:, inset:-inset] = True
+    return replace(whole, core=core)
+
+
+def test_a_silhouette_is_the_core_with_soft_rims_inside_of_what_is_treated() -> None:
+    person = slim((60, 40, 120, 160), 15)
+    box, mask = treated_region(person, (200, 200))
+    soft = silhouette(person, (200, 200))
+    row = soft[soft.shape[0] // 2]
+    assert soft.shape == mask.shape and not soft[~mask].any()
+    assert row[75 + 5 - box[0] : 105 - 5 - box[0]].min() == pytest.approx(1)
+    assert row[: 75 - 6 - box[0]].max() == 0
+    assert 0.3 < row[75 - box[0]] < 0.8
+
+
+def test_outlined_persons_are_painted_onto_the_cleaned_picture_and_nothing_original_is_left() -> None:
+    image = np.random.default_rng(0).integers(0, 100, (200, 200, 3), dtype=np.uint8)
+    clean = np.full_like(image, 200)
+    person, painter = slim((60, 40, 120, 160), 15), Grey()
+    redrawer = Redrawer(painter, {"person": CropSetting(96, 48, 0.1)})
+    patch = redrawer.redraw(image, [person], conditions((200, 200)), {1: 1}, {}, clean=lambda: clean)[1]
+    out, treated = compose(image, [patch])
+    assert (painter.jobs[0].image == 200).all()
+    assert (out[100, 85:95] == 128).all()  # The person.
+    assert (out[100, 62:68] == 200).all() and (out[100, 112:118] == 200).all()  # Background within the mask.
+    assert treated[40:160, 60:120].all()
+    assert (out[~treated] == image[~treated]).all()
+
+
+def test_rims_of_background_come_to_lie_under_every_object() -> None:
+    image = np.zeros((4, 12, 3), np.uint8)
+
+    def patch(x1: int, x2: int, level: int, core: tuple[int, int]) -> Patch:
+        inside = np.zeros((4, x2 - x1), np.float32)
+        inside[:, core[0] - x1 : core[1] - x1] = 1
+        pixels = np.where(inside[..., None] > 0, level, 99).astype(np.uint8).repeat(3, axis=2)
+        return Patch((x1, 0, x2, 4), pixels, np.ones((4, x2 - x1), np.float32), inside)
+
+    out, treated = compose(image, [patch(0, 7, 10, (1, 6)), patch(4, 12, 20, (6, 10))])
+    assert out[0, :, 0].tolist() == [99, *[10] * 5, *[20] * 4, 99, 99]
+    assert treated.all()

@@ -1,0 +1,97 @@
+"""The likeliest outline of an object within the wide mask that is treated: looks vote, the picture's edges decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anonymizer.geometry import integer_box, take
+from anonymizer.types import Floats, Image, Instance, Mask
+
+__all__ = ["refine", "vote"]
+
+#: Radius of the guided filter as a share of the object's longer side, and its regularisation for values in [0, 1].
+RADIUS, SMOOTHNESS = 0.045, 1e-3
+#: Longer side in pixels at which the filter's coefficients are computed; they are smooth.
+WORK_SIDE = 160
+
+
+def vote(looks: Sequence[Instance], whole: Instance) -> Floats:
+    """Return for each pixel of ``whole`` the share of looks, weighted by score, that see the object there.
+
+    Args:
+        looks: Views of one object.
+        whole: Their union, see ``regions.unite``.
+
+    Returns:
+        float32 (h, w) in [0, 1] in the frame of the union's integer box.
+    """
+    x1, y1, *_ = integer_box(whole.box)
+    out = np.zeros(whole.mask.shape, np.float32)
+    total = sum(look.score for look in looks)
+    for look in looks:
+        left, top, right, bottom = integer_box(look.box)
+        out[top - y1 : bottom - y1, left - x1 : right - x1] += np.float32(look.score / total) * look.mask
+    return out
+
+
+def refine(image: Image, box: Floats, share: Floats, limit: Mask) -> Mask:
+    """Return the outline that votes and the picture's edges agree on.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        box: float32 (4,) xyxy inside the picture.
+        share: Votes, float32 (h, w) in [0, 1] in the frame of the integer box.
+        limit: bool (h, w), what the outline must not leave.
+
+    Returns:
+        bool (h, w); ``limit`` where nothing would be left.
+
+    Source:
+        He, Sun, Tang: Guided Image Filtering (2010); coefficients at a reduced size as in He, Sun (2015).
+    """
+    height, width = share.shape
+    side = max(height, width)
+    # Beyond the box lies background, which the filter has to see to tell the object from it.
+    pad = max(2, round(2 * RADIUS * side))
+    x1, y1, x2, y2 = integer_box(box)
+    frame = x1 - pad, y1 - pad, x2 + pad, y2 + pad
+    guide = take(image, frame)
+    scale = min(1.0, WORK_SIDE / side)
+    size = max(round(guide.shape[1] * scale), 1), max(round(guide.shape[0] * scale), 1)
+    small = _resized(np.asarray(guide, np.float32) / 255, size)
+    slope, offset = _coefficients(small, _resized(np.pad(share, pad), size), max(2, round(RADIUS * side * scale)))
+    inner = (slice(pad, pad + height), slice(pad, pad + width))
+    whole = guide.shape[1], guide.shape[0]
+    out: NDArray[Any] = _resized(offset, whole)[inner]
+    for channel in range(3):
+        out = out + _resized(slope[..., channel], whole)[inner] * (guide[inner][..., channel] / np.float32(255))
+    kept: Mask = (out >= 0.5) & limit
+    return kept if kept.any() else limit
+
+
+def _coefficients(guide: Floats, target: Floats, radius: int) -> tuple[Floats, Floats]:
+    """Return slope (h, w, 3) and offset (h, w) of the locally linear model that takes the guide to the target."""
+
+    def mean(values: Floats) -> Floats:
+        return np.asarray(cv2.blur(values, (2 * radius + 1, 2 * radius + 1)), np.float32)
+
+    of_guide, of_target = mean(guide), mean(target)
+    cross = mean(guide * target[..., None]) - of_guide * of_target[..., None]
+    products = mean((guide[..., :, None] * guide[..., None, :]).reshape(*target.shape, 9))
+    covariance = products.reshape(*target.shape, 3, 3) - of_guide[..., :, None] * of_guide[..., None, :]
+    system = covariance + np.float32(SMOOTHNESS) * np.eye(3, dtype=np.float32)
+    slope = np.linalg.solve(system, cross[..., None])[..., 0].astype(np.float32)
+    offset = of_target - (slope * of_guide).sum(axis=2)
+    return mean(slope), mean(offset.astype(np.float32))
+
+
+def _resized(values: NDArray[Any], size: tuple[int, int]) -> Floats:
+    if values.shape[1::-1] == size:
+        return values
+    shrinks = size[0] < values.shape[1]
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
