@@ -121,8 +121,10 @@ def _options(
 
 @app.command()
 def run(
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="A picture, a folder (with subfolders) or a glob.")],
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for the results, outside INPUT.")],
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="Picture, folder (with subfolders) or glob; or its URL.")
+    ],
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder or URL for the results, outside INPUT.")],
     preset: Annotated[str, typer.Option(help="Name of a preset, or a preset file (TOML).")] = "embedded",
     classes: Annotated[
         str | None, typer.Option(metavar="A,B", help="Classes to redraw: person, face, license_plate, text, vehicle.")
@@ -214,7 +216,7 @@ def run(
 
 @app.command("verify")
 def verify_output(
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder of a finished run.")],
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder or URL of a finished run.")],
     as_json: JsonFlag = False,
 ) -> None:
     """Check a finished folder against its ledger: exit 0 if every file is as the run left it, 1 if not."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -97,6 +97,15 @@ class _Work:
 
     def rng(self, instance_id: int) -> np.random.Generator:
         return np.random.default_rng((*self.entropy, instance_id, self.attempts[instance_id]))
+
+
+class _Assessed(NamedTuple):
+    """A picture as it would be released, what was treated, and what the checks say of it."""
+
+    image: Image
+    treated: Mask
+    verdicts: tuple[Verdict, ...]
+    leaks: tuple[Instance, ...]
 
 
 class Anonymizer:
@@ -249,28 +258,33 @@ class Anonymizer:
     def _process(self, work: _Work, timings: dict[str, float]) -> tuple[Image, Mask, tuple[Verdict, ...]]:
         """Redraw with bounded retries, then redact what still fails, then give up."""
         pending = {i for i, action in work.actions.items() if action == "redrawn"}
+        assessed: _Assessed | None = None
         for attempt in range(self.settings.attempts):
+            assessed = None  # The last attempt's picture is as large as the original: it goes before the next is made.
             with _timed(timings, "redraw"), _stage("redraw"):
                 self._redraw(work, pending, attempt)
                 self._redact(work)
-            result, treated, verdicts, leaks = self._assess(work, timings)
-            pending = _failing(verdicts) & {i for i, action in work.actions.items() if action == "redrawn"}
+            assessed = self._assess(work, timings)
+            pending = _failing(assessed.verdicts) & {i for i, action in work.actions.items() if action == "redrawn"}
             pending |= {i.id for i in work.instances if i.parent in pending and work.actions[i.id] == "redrawn"}
             if not pending:
                 break
+        if assessed is None:
+            raise StageError("verify", "expected at least one attempt")
         for _ in range(REDACTION_ROUNDS):
-            failing = _failing(verdicts)
+            failing, leaks = _failing(assessed.verdicts), assessed.leaks
             if not failing and not leaks:
-                return result, treated, verdicts
+                return assessed.image, assessed.treated, assessed.verdicts
+            del assessed
             with _timed(timings, "redraw"), _stage("redraw"):
                 self._give_up(work, failing, leaks)
                 self._redact(work)
-            result, treated, verdicts, leaks = self._assess(work, timings)
-        failed = [v for v in verdicts if not v.passed]
-        if failed or leaks:
+            assessed = self._assess(work, timings)
+        failed = [v for v in assessed.verdicts if not v.passed]
+        if failed or assessed.leaks:
             names = ", ".join(sorted({f"{v.check} (instance {v.instance_id})" for v in failed})) or "second_pass"
-            raise VerificationFailed(f"still failing after every retry and redaction: {names}", verdicts)
-        return result, treated, verdicts
+            raise VerificationFailed(f"still failing after every retry and redaction: {names}", assessed.verdicts)
+        return assessed.image, assessed.treated, assessed.verdicts
 
     def _redraw(self, work: _Work, pending: set[int], attempt: int) -> None:
         if not pending:
@@ -318,9 +332,7 @@ class Anonymizer:
             work.instances = (*work.instances, *added)
             work.evidence = self._verifier.examine(work.image, work.instances)
 
-    def _assess(
-        self, work: _Work, timings: dict[str, float]
-    ) -> tuple[Image, Mask, tuple[Verdict, ...], tuple[Instance, ...]]:
+    def _assess(self, work: _Work, timings: dict[str, float]) -> _Assessed:
         with _timed(timings, "blend"), _stage("blend"):
             result, treated = compose(work.image, [work.patches[i.id] for i in work.ordered()])
         with _timed(timings, "verify"), _stage("verify"):
@@ -331,7 +343,7 @@ class Anonymizer:
             unchecked = {None, *(i.id for i in work.instances)} - {v.instance_id for v in verdicts}
             if unchecked:
                 raise StageError("verify", f"expected verdicts on the picture and every instance, none on {unchecked}")
-        return result, treated, verdicts, leaks
+        return _Assessed(result, treated, verdicts, leaks)
 
 
 def _region(instances: Iterable[Instance], image: Image) -> Mask:

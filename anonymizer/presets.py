@@ -110,6 +110,7 @@ def _wire(
     from anonymizer.recognize.ocr import RapidOcrReader
     from anonymizer.verify.verifier import Verifier, VerifySettings
 
+    together = _together(name, table, device)
     used = _Weights()
     detect, condition, redraw, verify = (table[key] for key in ("detect", "condition", "redraw", "verify"))
     source = wiring.Source(used.path, device)
@@ -138,11 +139,26 @@ def _wire(
         settings=settings,
         description={
             "preset": name,
-            "preset_settings": table,
+            "preset_settings": _deciding(table),
             "models": used.digests(),
             "versions": {package: metadata.version(package) for package in VERSIONED},
         },
+        together=together,
     )
+
+
+def _together(name: str, table: dict[str, Any], device: str) -> int:
+    """Return how many pictures a preset wants painted together on a device."""
+    kind = device.partition(":")[0]
+    pictures = table["redraw"].get("pictures", {}).get(kind, 1)
+    if not isinstance(pictures, int) or pictures < 1:
+        raise InputError(f"preset {name!r}: redraw.pictures.{kind}: expected a whole number from 1, got {pictures!r}")
+    return pictures
+
+
+def _deciding(table: dict[str, Any]) -> dict[str, Any]:
+    """Return what decides the pixels: not which pictures meet in a batch, so that a run may go on with another."""
+    return table | {"redraw": {key: value for key, value in table["redraw"].items() if key != "pictures"}}
 
 
 class _Weights:

@@ -30,6 +30,7 @@ from anonymizer.dataset.formats import (
 )
 from anonymizer.dataset.jpeg import read_tables
 from anonymizer.dataset.metadata import read_tags
+from anonymizer.dataset.storage import Stored
 from anonymizer.errors import InputError
 from anonymizer.types import check_image
 
@@ -108,12 +109,15 @@ class Decoded:
         return self.pixels.shape[0], self.pixels.shape[1]
 
 
-def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """Return a file's content.
+def read_bytes(path: Path | Stored, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the content of a file, or of an object in a store.
 
     Raises:
         InputError: No such file, not a regular file, larger than ``max_bytes``, or unreadable.
+        OSError: The store cannot be read, which says nothing about this object.
     """
+    if isinstance(path, Stored):
+        return path.read(max_bytes)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 from anonymizer.dataset.ledger import START, Record, read_lines
+from anonymizer.dataset.storage import Store, locate
 from anonymizer.engine.output import ANNOTATIONS, DOCUMENTS, SEAL, is_output
 from anonymizer.errors import InputError
 
 __all__ = ["Audit", "Finding", "audit"]
 
-_KNOWN = frozenset({"images", ".state", "ledger.jsonl", SEAL, ANNOTATIONS, *DOCUMENTS})
+LEDGER = "ledger.jsonl"
+_KNOWN = frozenset({"images", ".state", LEDGER, SEAL, ANNOTATIONS, *DOCUMENTS})
 _BLOCK = 1 << 20
 
 
@@ -66,55 +70,138 @@ class Audit:
         return json.dumps({"clean": self.clean, **asdict(self)})
 
 
-def audit(output: Path) -> Audit:
-    """Check every file of a finished OUTPUT folder; nothing is changed.
+class Tree(Protocol):
+    """What is there to be checked, by relative names."""
+
+    def is_output(self) -> bool:
+        """Return whether this is the OUTPUT of a run, finished or not."""
+        ...
+
+    def is_file(self, name: str) -> bool | None:
+        """Return whether something is a file; None if nothing is there."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading."""
+        ...
+
+    def top(self) -> list[str]:
+        """Return the names directly in OUTPUT, in order."""
+        ...
+
+    def below(self, folder: str) -> list[str]:
+        """Return all below a folder that is no folder, in order; the folder's own name if it is a link."""
+        ...
+
+
+def audit(output: Path | str) -> Audit:
+    """Check every file of a finished OUTPUT folder, here or in object storage; nothing is changed.
+
+    Args:
+        output: The folder's path or URL.
 
     Raises:
-        InputError: The path is no OUTPUT folder, or cannot be read.
+        InputError: It is no OUTPUT folder, or cannot be read.
     """
-    if not output.is_dir() or not is_output(output):
-        raise InputError(f"OUTPUT {output}: expected the folder of a run with its ledger.jsonl; check the path")
+    place = locate(output)
+    tree: Tree = _Folder(place) if isinstance(place, Path) else _Objects(place)
     try:
-        return _audit(output)
+        if not tree.is_output():
+            raise InputError(f"OUTPUT {output}: expected the folder of a run with its ledger.jsonl; check the path")
+        return _audit(tree)
     except OSError as error:
-        raise InputError(
-            f"OUTPUT {output}: {error.filename} cannot be read ({error.strerror}); change its permissions"
-        ) from error
+        what, remedy = f"{error.filename} cannot be read ({error.strerror})", "change its permissions"
+        if isinstance(place, Store):
+            what, remedy = str(error), "check the connection and the credentials"
+        raise InputError(f"OUTPUT {output}: {what}; {remedy}") from error
 
 
-def _audit(output: Path) -> Audit:
+class _Folder:
+    """An OUTPUT on this machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def is_output(self) -> bool:
+        return self._path.is_dir() and is_output(self._path)
+
+    def is_file(self, name: str) -> bool | None:
+        try:
+            return stat.S_ISREG((self._path / name).lstat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def open(self, name: str) -> BinaryIO:
+        return (self._path / name).open("rb")
+
+    def top(self) -> list[str]:
+        return sorted(path.name for path in self._path.iterdir())
+
+    def below(self, folder: str) -> list[str]:
+        root = self._path / folder
+        every = sorted(root.rglob("*")) if not root.is_symlink() else [root]
+        return [path.relative_to(self._path).as_posix() for path in every if path.is_symlink() or not path.is_dir()]
+
+
+class _Objects:
+    """An OUTPUT in object storage, as it was when listed; links there are none."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._names: list[str] = []
+
+    def is_output(self) -> bool:
+        self._names = sorted(self._store.sizes())
+        return any(name == "ledger.jsonl" or name.startswith(".state/") for name in self._names)
+
+    def is_file(self, name: str) -> bool | None:
+        at = bisect_left(self._names, name)
+        return True if self._names[at : at + 1] == [name] else None
+
+    def open(self, name: str) -> BinaryIO:
+        return self._store.open(name)
+
+    def top(self) -> list[str]:
+        return sorted({name.split("/")[0] for name in self._names})
+
+    def below(self, folder: str) -> list[str]:
+        start = f"{folder}/"
+        return [name for name in self._names if name.startswith(start)]
+
+
+def _audit(tree: Tree) -> Audit:
     findings: list[Finding] = []
-    newest, head, lines = _read_ledger(output / "ledger.jsonl", findings)
+    newest, head, lines = _read_ledger(tree, findings)
     released = {str(record["released_name"]): record for record in newest.values() if record["status"] == "released"}
     sealed: set[str] = set()
-    findings += _check_seal(output, head, lines, sealed)
+    findings += _check_seal(tree, head, lines, sealed)
     for name, record in released.items():
-        findings += _check_file(output / "images" / name, f"images/{name}", record["output_sha256"])
-    findings += _extra(output, released, sealed)
-    findings += _check_annotations(output / "annotations.json", released)
+        findings += _check_file(tree, f"images/{name}", record["output_sha256"])
+    findings += _extra(tree, released, sealed)
+    findings += _check_annotations(tree, released)
     return Audit(len(released), len(newest) - len(released), head, tuple(findings))
 
 
-def _read_ledger(path: Path, findings: list[Finding]) -> tuple[dict[str, Record], str, int]:
+def _read_ledger(tree: Tree, findings: list[Finding]) -> tuple[dict[str, Record], str, int]:
     """Return what later checks need of each picture's newest line, the hash of the last line and their number."""
     newest: dict[str, Record] = {}
     head, lines, end = START, 0, 0
-    if not path.is_file():
-        findings.append(Finding("missing", path.name, "expected the ledger"))
+    if not tree.is_file(LEDGER):
+        findings.append(Finding("missing", LEDGER, "expected the ledger"))
         return newest, head, lines
-    with path.open("rb") as file:
+    with tree.open(LEDGER) as file:
         for lines, (place, line, record) in enumerate(read_lines(file), start=1):
             end = place + len(line)
             if record is None:
-                findings.append(Finding("ledger", path.name, f"line {lines} is no record"))
+                findings.append(Finding("ledger", LEDGER, f"line {lines} is no record"))
             else:
                 if record.get("previous") != head:
                     detail = f"line {lines} does not follow the line before it: changed, removed, added or moved"
-                    findings.append(Finding("ledger", path.name, detail))
+                    findings.append(Finding("ledger", LEDGER, detail))
                 newest[record["name"]] = _digest_of(record, findings)
             head = hashlib.sha256(line.removesuffix(b"\n")).hexdigest()
-    if end != path.stat().st_size:
-        findings.append(Finding("unfinished", path.name, "the last line is not whole"))
+        if file.seek(0, os.SEEK_END) != end:
+            findings.append(Finding("unfinished", LEDGER, "the last line is not whole"))
     return newest, head, lines
 
 
@@ -133,10 +220,10 @@ def _digest_of(record: Record, findings: list[Finding]) -> Record:
     }
 
 
-def _check_seal(output: Path, head: str, lines: int, sealed: set[str]) -> Iterator[Finding]:
+def _check_seal(tree: Tree, head: str, lines: int, sealed: set[str]) -> Iterator[Finding]:
     """Hold ledger and documents to the seal; the names of the documents it vouches for go into ``sealed``."""
     try:
-        seal = json.loads((output / SEAL).read_bytes())
+        seal = json.loads(_read(tree, SEAL))
         sealed_head, sealed_lines = seal["ledger"]["head"], seal["ledger"]["lines"]
         documents = {name: seal["documents"][name] for name in DOCUMENTS} | dict(seal["documents"])
     except FileNotFoundError:
@@ -149,63 +236,64 @@ def _check_seal(output: Path, head: str, lines: int, sealed: set[str]) -> Iterat
         detail = (
             f"sealed with {sealed_lines} lines, found {lines}" if lines != sealed_lines else "differs from the seal"
         )
-        yield Finding("ledger", "ledger.jsonl", detail)
+        yield Finding("ledger", LEDGER, detail)
     for name, expected in documents.items():
         if ".." in Path(name).parts or Path(name).is_absolute():
             yield Finding("tampered", SEAL, "a name leads out of the folder")
             continue
         sealed.add(name)
-        yield from _check_file(output / name, name, expected)
+        yield from _check_file(tree, name, expected)
 
 
-def _check_file(path: Path, shown: str, expected: object) -> Iterator[Finding]:
-    try:
-        status = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        yield Finding("missing", shown, "expected a file, found none")
+def _check_file(tree: Tree, name: str, expected: object) -> Iterator[Finding]:
+    found = tree.is_file(name)
+    if found is None:
+        yield Finding("missing", name, "expected a file, found none")
         return
-    if not stat.S_ISREG(status.st_mode):
-        yield Finding("tampered", shown, "expected a file, found a link, folder or device")
+    if not found:
+        yield Finding("tampered", name, "expected a file, found a link, folder or device")
         return
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with tree.open(name) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
     if digest.hexdigest() != expected:
-        yield Finding("tampered", shown, f"expected sha256 {expected}, found {digest.hexdigest()}")
+        yield Finding("tampered", name, f"expected sha256 {expected}, found {digest.hexdigest()}")
 
 
-def _extra(output: Path, released: dict[str, Record], sealed: set[str]) -> Iterator[Finding]:
+def _read(tree: Tree, name: str) -> bytes:
+    if tree.is_file(name) is None:
+        raise FileNotFoundError(name)
+    with tree.open(name) as file:
+        return file.read()
+
+
+def _extra(tree: Tree, released: dict[str, Record], sealed: set[str]) -> Iterator[Finding]:
     """Yield every file and link that no line of the ledger vouches for."""
-    for path in sorted(output.iterdir()):
-        if path.name not in _KNOWN:
-            yield Finding("extra", path.name, "no part of a run's output")
-    images = output / "images"
-    if images.is_symlink():
-        yield Finding("tampered", "images", "expected a folder, found a link")
-        return
-    for path in sorted(images.rglob("*")):
-        name = path.relative_to(images).as_posix()
-        if name not in released and (path.is_symlink() or not path.is_dir()):
-            yield Finding("extra", f"images/{name}", "the ledger did not release it")
-    annotations = output / ANNOTATIONS
-    for path in sorted(annotations.rglob("*")) if not annotations.is_symlink() else [annotations]:
-        shown = path.relative_to(output).as_posix()
-        if shown not in sealed and (path.is_symlink() or not path.is_dir()):
-            yield Finding("extra", shown, "the seal does not vouch for it")
-    unfinished = output / ".state" / "unfinished"
-    for path in sorted(unfinished.iterdir()) if unfinished.is_dir() else ():
-        yield Finding("unfinished", f".state/unfinished/{path.name}", "left by a run that was killed; run it again")
+    for name in tree.top():
+        if name not in _KNOWN:
+            yield Finding("extra", name, "no part of a run's output")
+    for name in tree.below("images"):
+        if name == "images":
+            yield Finding("tampered", name, "expected a folder, found a link")
+            return
+        if name.removeprefix("images/") not in released:
+            yield Finding("extra", name, "the ledger did not release it")
+    for name in tree.below(ANNOTATIONS):
+        if name not in sealed:
+            yield Finding("extra", name, "the seal does not vouch for it")
+    for name in tree.below(".state/unfinished"):
+        yield Finding("unfinished", name, "left by a run that was killed; run it again")
 
 
-def _check_annotations(path: Path, released: dict[str, Record]) -> Iterator[Finding]:
+def _check_annotations(tree: Tree, released: dict[str, Record]) -> Iterator[Finding]:
     """Hold annotations to the ledger: the same pictures, sizes and numbers of treated instances."""
 
     def wrong(detail: str) -> Finding:
-        return Finding("annotations", path.name, detail)
+        return Finding("annotations", "annotations.json", detail)
 
     try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
+        document: dict[str, Any] = json.loads(_read(tree, "annotations.json"))
         images = {image["id"]: image for image in document["images"]}
         treated = dict.fromkeys(images, 0)
         lost = 0

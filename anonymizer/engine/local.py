@@ -13,8 +13,9 @@ from anonymizer.dataset.release import Release
 from anonymizer.engine.picture import AnonymizerLike, Outcome
 from anonymizer.engine.processes import Build, ProcessPool
 from anonymizer.engine.runner import Task, execute
-from anonymizer.engine.steps import AHEAD, Steps
+from anonymizer.engine.steps import AHEAD, Steps, groups
 from anonymizer.engine.summary import Progress, Summary
+from anonymizer.engine.together import pictures_together
 
 __all__ = ["InProcess", "run", "run_processes"]
 
@@ -98,14 +99,18 @@ class InProcess:
     def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Outcome]]:
         """Yield each task with its outcome, in order."""
         steps = Steps(self._anonymizer, overlapped=self._overlapped)
-        running: deque[tuple[Task, Future[Outcome]]] = deque()
+        running: deque[tuple[list[Task], list[Future[Outcome]]]] = deque()
         try:
-            for task in tasks:
-                running.append((task, steps.submit(task)))
+            for group in groups(tasks, pictures_together(self._anonymizer)):
+                running.append((group, steps.submit(group)))
                 if len(running) == AHEAD:
-                    first, outcome = running.popleft()
-                    yield first, outcome.result()
-            for task, outcome in running:
-                yield task, outcome.result()
+                    yield from _awaited(*running.popleft())
+            while running:
+                yield from _awaited(*running.popleft())
         finally:
             steps.close()
+
+
+def _awaited(tasks: list[Task], outcomes: list[Future[Outcome]]) -> Iterator[tuple[Task, Outcome]]:
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        yield task, outcome.result()

@@ -7,13 +7,14 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from anonymizer.dataset.atomic import remove_leftovers, write_atomic
+from anonymizer.dataset.inputs import Found, check_collisions
 from anonymizer.dataset.ledger import Ledger, to_json
 from anonymizer.dataset.released import side_path
 from anonymizer.errors import InputError
@@ -31,7 +32,7 @@ class OutputFolder:
     """An OUTPUT folder held by one run at a time; use it as a context manager.
 
     ``images`` holds released pictures only, ``.state`` what is needed to resume: unfinished files, the annotations of
-    each released picture, and the lock.
+    each released picture, and the lock. ``stored.StoredOutput`` is one whose results lie in object storage.
 
     Args:
         path: The folder; made if missing.
@@ -39,6 +40,9 @@ class OutputFolder:
     Raises:
         InputError: It is a file, holds something else, or another run works in it.
     """
+
+    #: What to do when it cannot be written, other than freeing space.
+    remedy = "make it writable"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,7 +66,9 @@ class OutputFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._lock)
-            raise InputError(f"OUTPUT {self.path} is in use by another run; wait for it or choose another") from error
+            raise InputError(
+                f"OUTPUT {self.address()} is in use by another run; wait for it or choose another"
+            ) from error
         with self.writing():
             self.images.mkdir(exist_ok=True)
             self._staging.mkdir(exist_ok=True)
@@ -74,10 +80,23 @@ class OutputFolder:
     ) -> None:
         os.close(self._lock)
 
+    def address(self, name: str = "") -> str:
+        """Return where a result lies, or all of them do, for people."""
+        return str(self.path / name)
+
     @property
     def ignores_case(self) -> bool:
         """Whether two names that differ only in case are one file here."""
         return (self.state / "LOCK").exists()
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Refuse names that pictures cannot be released under here.
+
+        Raises:
+            InputError: There are such.
+        """
+        if self.ignores_case:
+            check_collisions(Found(self.image(name), name) for name in names)
 
     def clear(self) -> None:
         """Remove every result of earlier runs; the ledger last, as it says whose folder this is."""
@@ -95,18 +114,35 @@ class OutputFolder:
         Raises:
             InputError: There are such files.
         """
-        every = (path for path in self.images.rglob("*") if path.is_symlink() or not path.is_dir())
-        present = (path.relative_to(self.images).as_posix() for path in every)
-        strays = sorted(name for name in present if name not in known)
+        strays = sorted(name for name in self.pictures() if name not in known)
         if strays:
             raise InputError(
-                f"{self.images} holds {len(strays)} files that no recorded run released, e.g. {strays[0]}; "
+                f"{self.address('images')} holds {len(strays)} files that no recorded run released, e.g. {strays[0]}; "
                 "move them away or run with overwrite"
             )
+
+    def pictures(self) -> Iterator[str]:
+        """Yield the name of everything that lies in ``images``."""
+        every = (path for path in self.images.rglob("*") if path.is_symlink() or not path.is_dir())
+        return (path.relative_to(self.images).as_posix() for path in every)
 
     def image(self, name: str) -> Path:
         """Return where a released picture lies."""
         return self.images / name
+
+    def has_picture(self, name: str) -> bool:
+        """Return whether something lies under the name of a released picture."""
+        return self.image(name).exists()
+
+    def read_picture(self, name: str) -> bytes | None:
+        """Return a released picture's content, None if it is no longer there."""
+        path = self.image(name)
+        return None if path.is_symlink() or not path.is_file() else path.read_bytes()
+
+    @contextmanager
+    def shown(self, names: Sequence[str]) -> Iterator[Path]:
+        """Give a folder in which these released pictures lie, to be shown in the report."""
+        yield self.images
 
     def remove_picture(self, name: str, *released: str) -> None:
         """Remove what an earlier run released of a picture, under whatever name, before it is decided anew."""
@@ -126,6 +162,9 @@ class OutputFolder:
         """Write a verified picture, under the name it is released by, and its annotations, each whole or not at all."""
         self.write(self.image(released), data)
         self.write(side_path(self.state, name), to_json(side))
+
+    def recorded(self) -> None:
+        """Take note that the ledger has a new line."""
 
     def finish(self, documents: Iterable[tuple[str, Iterable[bytes]]], ledger: Ledger) -> None:
         """Write the closing documents and the seal, which holds their hashes and the head of the ledger's chain.
@@ -167,9 +206,9 @@ class OutputFolder:
             yield
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            remedy = "free space" if full else "make it writable"
+            remedy = "free space" if full else self.remedy
             raise InputError(
-                f"OUTPUT {self.path}: cannot write ({error.strerror or error}); {remedy} and run the same command "
+                f"OUTPUT {self.address()}: cannot write ({error.strerror or error}); {remedy} and run the same command "
                 "again, finished pictures are kept"
             ) from error
 

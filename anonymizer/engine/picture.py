@@ -21,11 +21,11 @@ from anonymizer.dataset.release import Release
 from anonymizer.dataset.released import released_record
 from anonymizer.dataset.scrub import identities
 from anonymizer.dataset.segments import unexpected
-from anonymizer.errors import InputError, ModelError, StageError, VerificationFailed
+from anonymizer.errors import AnonymizerError, InputError, ModelError, StageError, VerificationFailed
 from anonymizer.geometry import integer_box, paste_window
 from anonymizer.types import Image, Instance, Result, Verdict
 
-__all__ = ["AnonymizerLike", "Outcome", "Picture", "anonymize_picture", "check_result"]
+__all__ = ["AnonymizerLike", "Asked", "Outcome", "Picture", "anonymize_picture", "check_result"]
 
 #: Mean difference in levels of 0 to 255 by which a lossy file may lie nearer to the original than to the result: where
 #: the two hardly differ, what encoding loses decides which is nearer.
@@ -47,6 +47,10 @@ class AnonymizerLike(Protocol):
     def __call__(self, image: Image, instances: tuple[Instance, ...] | None = None, *, key: str = "") -> Result:
         """Anonymize RGB uint8 (H, W, 3); randomness depends on the seed and ``key`` alone, not on the order."""
         ...
+
+
+#: Image, instances given for it, and key.
+Asked = tuple[Image, tuple[Instance, ...] | None, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +92,7 @@ class Picture:
         self._decoded: Decoded | None = None
         self._result: Result | None = None
         self._timings: dict[str, float] = {}
+        self._in_company = False
 
     def read(self) -> None:
         """Decode the picture."""
@@ -101,14 +106,37 @@ class Picture:
         Raises:
             ModelError: The models cannot be used, which no other picture would change.
         """
+        asked = self.asked()
+        if asked is not None:
+            with self._step("anonymize"):
+                image, instances, key = asked
+                self._keep(anonymizer(image, instances, key=key))
+
+    def asked(self) -> Asked | None:
+        """Return what an anonymizer is asked about it: image, instances, key; None if its fate is decided."""
         decoded, name = self._decoded, self._name
-        if decoded is None:
-            return
+        if decoded is not None:
+            with self._step("anonymize"):
+                given = None if self._annotations is None else self._annotations.instances(name, decoded.size)
+                return decoded.pixels, given, name
+        return None
+
+    def take(self, answer: Result | AnonymizerError, seconds: float) -> None:
+        """Take what came of it in company with others, in place of ``anonymize``.
+
+        Args:
+            answer: The result, or the error that calling with it alone would have raised.
+            seconds: Its share of the time.
+
+        Raises:
+            ModelError: That was the answer.
+        """
+        self._in_company = True
         with self._step("anonymize"):
-            instances = None if self._annotations is None else self._annotations.instances(name, decoded.size)
-            result = anonymizer(decoded.pixels, instances, key=name)
-            check_result(result, decoded.pixels)
-            self._result = result
+            self._timings["anonymize"] += seconds
+            if isinstance(answer, AnonymizerError):
+                raise answer
+            self._keep(answer)
 
     def write(self) -> Outcome:
         """Encode what was verified and return what became of the picture."""
@@ -119,7 +147,8 @@ class Picture:
                 page = Page(self._name, self._release.name(self._name), decoded.size, treated, result.texts)
                 data, note = _encode(result, decoded, page.released, self._release)
                 side = released_record(page, self._annotations)
-                self._timings |= dict(result.provenance.get("timings_s", {}))
+                if not self._in_company:  # There, the clock of a stage runs on while others have their turn.
+                    self._timings |= dict(result.provenance.get("timings_s", {}))
                 record = _released(result) | {"notes": [*self._notes, *note]} | self._names(page)
                 if self._release.keep_metadata:
                     record["metadata_kept"] = [TAG_NAMES[tag] for tag in _tags(decoded, page.released, self._release)]
@@ -131,6 +160,12 @@ class Picture:
         # A picture may wait for its turn to be recorded: what is large goes now.
         self._decoded = self._result = None
         return self.outcome
+
+    def _keep(self, result: Result) -> None:
+        if self._decoded is None:
+            raise StageError("anonymize", f"{self._name}: expected a picture that was read")
+        check_result(result, self._decoded.pixels)
+        self._result = result
 
     def _names(self, page: Page) -> dict[str, Any]:
         """Return the released name and what in it may tell who or where."""
@@ -158,7 +193,7 @@ class Picture:
             # One picture must not end a run of thousands; it fails, by name.
             record = {"status": "failed", "reason": _line(f"{type(error).__name__}: {error}")}
         else:
-            self._timings[name] = time.perf_counter() - started
+            self._timings[name] = self._timings.get(name, 0.0) + time.perf_counter() - started
             return
         self._decoded = self._result = None
         self.outcome = Outcome(record | {"notes": list(self._notes)})

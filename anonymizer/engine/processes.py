@@ -14,17 +14,19 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any
 
 from anonymizer.engine.picture import AnonymizerLike, Outcome
 from anonymizer.engine.runner import Task
-from anonymizer.engine.steps import AHEAD, Steps
+from anonymizer.engine.steps import AHEAD, Steps, groups
+from anonymizer.engine.together import pictures_together
 from anonymizer.errors import AnonymizerError, InputError, ModelError
 from anonymizer.quiet import offline
 
@@ -36,7 +38,8 @@ Build = Callable[[], AnonymizerLike]
 START_S = 900.0
 #: Seconds an idle worker may take to end by itself.
 END_S = 10.0
-#: A picture during which its worker died is tried once more, alone; then it is the picture.
+#: A picture during which its worker died is tried once more, alone; then it is the picture. Where several were
+#: anonymized together, nobody knows which it was, and it counts for none.
 MOST_DEATHS = 2
 
 
@@ -44,16 +47,21 @@ MOST_DEATHS = 2
 class _Job:
     task: Task
     deaths: int = 0
-    #: The step at work and when it began; no step while it waits for its turn.
+    #: Whether its worker hung or died with it at work: it wants a worker for itself.
+    suspect: bool = False
+    #: The group with which it was sent.
+    group: int = 0
+    #: The step at work, when it began, and how many pictures share it; no step while it waits for its turn.
     step: str = ""
     since: float = 0.0
+    sharing: int = 1
 
 
 @dataclass(slots=True, eq=False)
 class _Worker:
     process: multiprocessing.process.BaseProcess
     connection: Connection
-    outbox: queue.SimpleQueue[tuple[int, Task] | None]
+    outbox: queue.SimpleQueue[list[tuple[int, Task]] | None]
     since: float
     ready: bool = False
     jobs: dict[int, _Job] = field(default_factory=dict)
@@ -65,6 +73,9 @@ class ProcessPool:
     A worker that takes longer than the limit for one step of a picture is ended and replaced, and the picture
     fails. A worker that dies is replaced; the pictures it was working on are tried once more, each alone, and fail
     if that kills a worker again. Pictures that only waited in it are passed on.
+
+    Pictures that are anonymized together have as long as they would have one after the other. If that is not enough,
+    or their worker dies, they are done again one by one, which shows which of them it was.
 
     Args:
         build: Makes the anonymizer in each worker; must be picklable.
@@ -86,7 +97,8 @@ class ProcessPool:
         self._timeout_s = timeout_s
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
-        self._numbers = 0
+        self._numbers = count(1)
+        self._together = 1
         self._failed_starts = 0
         self._description: dict[str, Any] = {}
         self._settings_hash = ""
@@ -130,17 +142,16 @@ class ProcessPool:
             ModelError: The models cannot be used.
         """
         again: deque[_Job] = deque()
-        rest = iter(tasks)
+        rest = groups(tasks, self._together)
         exhausted = False
         while True:
-            for worker in self._workers:
-                while not exhausted and not again and _room(worker):
-                    task = next(rest, None)
-                    exhausted = task is None
-                    if task is not None:
-                        self._send(worker, _Job(task))
-                while again and _room(worker, again[0]):
-                    self._send(worker, again.popleft())
+            while again and (worker := self._free(again[0])) is not None:
+                self._send(worker, [again.popleft()])
+            while not exhausted and not again and (worker := self._free()) is not None:
+                group = next(rest, None)
+                exhausted = group is None
+                if group is not None:
+                    self._send(worker, [_Job(task) for task in group])
             if exhausted and not again and not any(worker.jobs for worker in self._workers):
                 return
             yield from self._step(again)
@@ -160,27 +171,31 @@ class ProcessPool:
         for worker in list(self._workers):
             if not worker.ready and now - worker.since > START_S:
                 raise ModelError(f"a worker did not load its models within {START_S:.0f} s; see its messages above")
-            late = [n for n, job in worker.jobs.items() if job.step and now - job.since > self._timeout_s]
+            late = [n for n, job in worker.jobs.items() if job.step and now > self._end_of_step(job)]
             if late:
                 yield from self._replace(worker, late, again)
 
     def _patience(self) -> float:
         """Return the seconds until the next limit."""
         ends = [w.since + START_S for w in self._workers if not w.ready]
-        ends += [job.since + self._timeout_s for w in self._workers for job in w.jobs.values() if job.step]
+        ends += [self._end_of_step(job) for w in self._workers for job in w.jobs.values() if job.step]
         return max(min(ends, default=time.monotonic() + 1.0) - time.monotonic(), 0.0) + 0.01
+
+    def _end_of_step(self, job: _Job) -> float:
+        return job.since + self._timeout_s * job.sharing
 
     def _hear(self, worker: _Worker, message: tuple[Any, ...]) -> Iterator[tuple[Task, Outcome]]:
         kind, *rest = message
         if kind == "ready":
-            settings_hash, description = rest
+            settings_hash, description, self._together = rest
             if self._settings_hash not in ("", settings_hash):
                 raise ModelError("workers loaded different models or settings; do not change them during a run")
             self._settings_hash, self._description, worker.ready = settings_hash, description, True
             self._failed_starts = 0
         elif kind == "step":
-            number, step = rest
-            worker.jobs[number].step, worker.jobs[number].since = step, time.monotonic()
+            numbers, step = rest
+            for job in (worker.jobs[number] for number in numbers):
+                job.step, job.since, job.sharing = step, time.monotonic(), len(numbers)
         elif kind == "done":
             number, outcome = rest
             yield worker.jobs.pop(number).task, outcome
@@ -188,9 +203,13 @@ class ProcessPool:
             raise (InputError if kind == "InputError" else ModelError)(rest[0])
 
     def _replace(self, worker: _Worker, late: list[int], again: deque[_Job]) -> Iterator[tuple[Task, Outcome]]:
-        """End a worker that hangs: its late pictures fail, the others are done again."""
+        """End a worker that hangs: a picture that is late by itself fails, all others are done again."""
         for number in late:
-            job = worker.jobs.pop(number)
+            job = worker.jobs[number]
+            if job.sharing > 1:
+                job.suspect = True
+                continue
+            del worker.jobs[number]
             reason = f"{job.step}: took longer than {self._timeout_s:g} s and was given up; see --timeout"
             yield job.task, Outcome({"status": "failed", "reason": reason, "notes": []})
         self._requeue(worker, again)
@@ -205,7 +224,8 @@ class ProcessPool:
             if self._failed_starts > 2:
                 raise ModelError(f"a worker ended while it loaded the models (exit code {code}); is there memory?")
         for number, job in list(worker.jobs.items()):
-            job.deaths += bool(job.step)
+            job.suspect |= bool(job.step)
+            job.deaths += bool(job.step) and job.sharing == 1
             if job.deaths >= MOST_DEATHS:
                 del worker.jobs[number]
                 reason = f"{job.step}: the worker ended (exit code {code}) each time; too little memory, or a fault"
@@ -223,10 +243,18 @@ class ProcessPool:
         _kill(worker)
         self._workers[self._workers.index(worker)] = self._start()
 
-    def _send(self, worker: _Worker, job: _Job) -> None:
-        self._numbers += 1
-        worker.jobs[self._numbers] = job
-        worker.outbox.put((self._numbers, job.task))
+    def _free(self, job: _Job | None = None) -> _Worker | None:
+        """Return the worker with the least to do of those that can take a new group, or a job again; None if none."""
+        free = [worker for worker in self._workers if _room(worker, job)]
+        return min(free, key=lambda worker: len(worker.jobs), default=None)
+
+    def _send(self, worker: _Worker, jobs: list[_Job]) -> None:
+        group = next(self._numbers)
+        numbered = {next(self._numbers): job for job in jobs}
+        for job in jobs:
+            job.group = group
+        worker.jobs |= numbered
+        worker.outbox.put([(number, job.task) for number, job in numbered.items()])
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
@@ -251,10 +279,12 @@ class ProcessPool:
 
 
 def _room(worker: _Worker, again: _Job | None = None) -> bool:
-    """Return whether a worker can take a picture: a suspect one wants a worker for itself."""
-    if not worker.ready or any(job.deaths for job in worker.jobs.values()):
+    """Return whether a worker can take a group of pictures: a suspect one wants a worker for itself."""
+    if not worker.ready or any(job.suspect for job in worker.jobs.values()):
         return False
-    return not worker.jobs if again is not None and again.deaths else len(worker.jobs) < AHEAD
+    if again is not None and again.suspect:
+        return not worker.jobs
+    return len({job.group for job in worker.jobs.values()}) < AHEAD
 
 
 def _kill(worker: _Worker) -> None:
@@ -264,7 +294,7 @@ def _kill(worker: _Worker) -> None:
     worker.connection.close()
 
 
-def _post(connection: Connection, outbox: queue.SimpleQueue[tuple[int, Task] | None]) -> None:
+def _post(connection: Connection, outbox: queue.SimpleQueue[list[tuple[int, Task]] | None]) -> None:
     while (item := outbox.get()) is not None:
         try:
             connection.send(item)
@@ -290,7 +320,7 @@ def _serve(connection: Connection, build: Build) -> None:
     with offline():
         try:
             anonymizer = build()
-            tell("ready", anonymizer.settings_hash, dict(anonymizer.describe()))
+            tell("ready", anonymizer.settings_hash, dict(anonymizer.describe()), pictures_together(anonymizer))
         except InputError as error:
             return tell("InputError", str(error))
         except AnonymizerError as error:
@@ -301,14 +331,19 @@ def _serve(connection: Connection, build: Build) -> None:
         futures: list[Future[Outcome]] = []
         while True:
             try:
-                number, task = connection.recv()
+                numbers, tasks = zip(*connection.recv(), strict=True)
             except (EOFError, OSError):
                 if all(future.done() for future in futures):
                     return
                 os._exit(0)  # Whoever wanted the picture in work is gone: do not finish it.
-            future = steps.submit(task, partial(tell, "step", number))
-            futures = [*(other for other in futures if not other.done()), future]
-            future.add_done_callback(partial(_answer, tell, number))
+            futures = [future for future in futures if not future.done()]
+            for number, future in zip(numbers, steps.submit(tasks, partial(_report, tell, numbers)), strict=True):
+                futures.append(future)
+                future.add_done_callback(partial(_answer, tell, number))
+
+
+def _report(tell: Callable[..., None], numbers: Sequence[int], which: Sequence[int], step: str) -> None:
+    tell("step", [numbers[index] for index in which], step)
 
 
 def _answer(tell: Callable[..., None], number: int, future: Future[Outcome]) -> None:

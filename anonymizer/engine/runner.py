@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from anonymizer.dataset.annotations import Annotations
 from anonymizer.dataset.images import read_bytes
-from anonymizer.dataset.inputs import Found, check_collisions, find_inputs
+from anonymizer.dataset.inputs import Found, find_inputs
 from anonymizer.dataset.ledger import Ledger
 from anonymizer.dataset.reading import read_annotations
 from anonymizer.dataset.release import Release
 from anonymizer.dataset.released import annotation_files, coco_out
-from anonymizer.dataset.report import quarantine_list, render_report
+from anonymizer.dataset.report import MAX_THUMBNAILS, quarantine_list, render_report
 from anonymizer.engine.output import ANNOTATIONS, OutputFolder
 from anonymizer.engine.picture import Outcome
+from anonymizer.engine.stored import open_output
 from anonymizer.engine.summary import Progress, Summary, summarize
 from anonymizer.errors import InputError
 
@@ -80,6 +81,8 @@ def execute(
 ) -> Summary:
     """Anonymize a file, a folder or a glob pattern into an OUTPUT folder; the same call again resumes.
 
+    Both may be URLs of object storage, which this process alone reads and writes, see ``stored.StoredOutput``.
+
     A picture is skipped if it was released or quarantined before with the same content, annotations and settings.
     Only this process writes to OUTPUT, whatever the engine. Results are written so that a run killed at any moment
     leaves only whole, verified pictures, and leads, when it is resumed, to the same pictures and annotations as one
@@ -98,26 +101,24 @@ def execute(
         Counts over all inputs, those finished earlier included.
 
     Raises:
-        InputError: Input, output or annotations cannot be used, or OUTPUT cannot be written any more.
+        InputError: Input, output or annotations cannot be used, or a store cannot be read or OUTPUT written any more.
         ModelError: The models cannot be used.
     """
     started = time.monotonic()
-    output = Path(output)
     inputs = find_inputs(source, output)
     given = read_annotations(Path(annotations)) if isinstance(annotations, str | Path) else annotations
     if given is not None:
         given.check_names(file.name for file in inputs.files)
-    with OutputFolder(output) as folder:
+    with open_output(output) as folder:
         with folder.writing():
             chosen = (release or Release()).with_key(folder.state)
         chosen.check_names(file.name for file in inputs.files)
-        if folder.ignores_case:
-            check_collisions(replace(file, name=chosen.name(file.name)) for file in inputs.files)
+        folder.check_names(chosen.name(file.name) for file in inputs.files)
         if overwrite:
             folder.clear()
         with folder.writing():
-            ledger = Ledger.open(output)
-        recorded = _check_earlier(ledger, chosen.settings_hash(executor.settings_hash), output)
+            ledger = Ledger.open(folder.path)
+        recorded = _check_earlier(ledger, chosen.settings_hash(executor.settings_hash), folder.address())
         folder.refuse_strays(recorded | {chosen.name(file.name) for file in inputs.files})
         with folder.writing():
             folder.remove_documents()
@@ -129,10 +130,12 @@ def execute(
             ledger.compact(folder.staging)
         records = (record for file in inputs.files if (record := ledger.get(file.name)) is not None)
         seconds = time.monotonic() - started
-        summary = summarize(records, output, skipped=recorder.skipped, ignored=inputs.ignored, seconds=seconds)
+        summary = summarize(records, Path(), skipped=recorder.skipped, ignored=inputs.ignored, seconds=seconds)
+        summary = replace(summary, paths={key: folder.address(name) for key, name in summary.paths.items()})
         released = [record["name"] for record in ledger if record["status"] == "released"]
         description = {**executor.describe(), **_released_as(chosen)}
-        report = render_report(ledger, folder.images, description, seconds=seconds)
+        with folder.shown(_first(ledger, MAX_THUMBNAILS)) as images:
+            report = render_report(ledger, images, description, seconds=seconds)
         documents: list[tuple[str, Iterable[bytes]]] = [
             ("annotations.json", coco_out(released, folder.state, given)),
             ("quarantine.txt", [quarantine_list(ledger)]),
@@ -175,6 +178,11 @@ class _Recorder:
             digest = None if self._annotations is None else self._annotations.digest(file.name)
             try:
                 content = read_bytes(file.path)
+            except OSError as error:  # Of this picture it says nothing: what is left is done when the run is resumed.
+                raise InputError(
+                    f"INPUT {error}; check the connection and the credentials and run the same command again, "
+                    "finished pictures are kept"
+                ) from error
             except InputError as error:
                 self._folder.remove_picture(file.name, *self._released_names(file.name))
                 self._write(file.name, Outcome({"status": "failed", "reason": str(error)}), None, digest)
@@ -212,11 +220,11 @@ class _Recorder:
         if not self._ledger.finished(name, sha256, self._settings_hash, digest):
             return False
         if earlier["status"] != "released":
-            return not any(self._folder.image(target).exists() for target in self._released_names(name))
-        path = self._folder.image(earlier["released_name"])
-        if path.is_symlink() or not path.is_file() or not self._folder.has_side(name):
+            return not any(self._folder.has_picture(target) for target in self._released_names(name))
+        if not self._folder.has_side(name):
             return False
-        return hashlib.sha256(path.read_bytes()).hexdigest() == earlier["output_sha256"]
+        data = self._folder.read_picture(earlier["released_name"])
+        return data is not None and hashlib.sha256(data).hexdigest() == earlier["output_sha256"]
 
     def _write(self, name: str, outcome: Outcome, sha256: str | None, digest: str | None) -> None:
         """Write picture, annotations and ledger line, in this order: the line vouches for the two."""
@@ -232,6 +240,7 @@ class _Recorder:
         } | outcome.record
         with self._folder.writing():
             self._ledger.append(record)
+        self._folder.recorded()
         self._progress(name, str(record["status"]), skipped=False)
 
     def _released_names(self, name: str) -> set[str]:
@@ -252,7 +261,13 @@ def _released_as(release: Release) -> dict[str, Any]:
     return {"release": settings} if settings else {}
 
 
-def _check_earlier(ledger: Ledger, settings_hash: str, output: Path) -> set[str]:
+def _first(ledger: Ledger, count: int) -> Sequence[str]:
+    """Return the names under which the ledger's first pictures were released."""
+    released = (record["released_name"] for record in ledger if record["status"] == "released")
+    return tuple(islice(released, count))
+
+
+def _check_earlier(ledger: Ledger, settings_hash: str, output: str) -> set[str]:
     """Return the names released earlier; refuse to mix settings."""
     released, other = set(), 0
     for record in ledger:

@@ -1,33 +1,67 @@
-"""A pipeline of three threads: the next picture is read and the last one written while the model works."""
+"""A pipeline of three threads: the next pictures are read and the last ones written while the model works."""
 
 from __future__ import annotations
 
+import threading
 import warnings
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from PIL import Image
 
 from anonymizer.dataset.formats import open_picture
 from anonymizer.engine.picture import AnonymizerLike, Outcome, Picture
 from anonymizer.engine.runner import Task
+from anonymizer.engine.together import anonymize_together
 
-__all__ = ["AHEAD", "LARGE", "Steps"]
+__all__ = ["AHEAD", "LARGE", "Steps", "groups"]
 
-#: Pictures taken at once: one in each step.
+#: Groups of pictures taken at once: one in each step.
 AHEAD = 3
-#: Pictures from this many pixels on go through the steps alone, so that memory holds one of them and not three.
+#: Pixels of a group are fewer. A picture with this many or more is a group of its own and goes through the steps
+#: alone, so that memory holds one of them and not three.
 LARGE = 16_000_000
+#: Bytes of the files in a group, but for a single file that is larger: what a process holds that decodes nothing.
+CONTENT = 32_000_000
 
-Report = Callable[[str], None]
+#: Told which of the pictures handed in together, by index, begin a step; or with "" that they ended it.
+Report = Callable[[Sequence[int], str], None]
+
+
+def groups(tasks: Iterator[Task], together: int) -> Iterator[list[Task]]:
+    """Yield tasks in groups, in order.
+
+    Which pictures meet depends on the pictures alone and not on time, so that a run with a seed can be repeated.
+
+    Args:
+        tasks: Pictures; no more are taken than a group needs.
+        together: Pictures in a group, at most.
+    """
+    group: list[Task] = []
+    size = 0
+    for task in tasks:
+        if group and size + len(task.content) > CONTENT:
+            yield group
+            group, size = [], 0
+        group.append(task)
+        size += len(task.content)
+        if len(group) == together:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 class Steps:
     """Takes pictures through reading, anonymizing and writing, each step in a thread of its own, in order.
 
+    At most ``AHEAD`` groups are decoded at any time.
+
     Args:
         anonymizer: Redraws and verifies; always called from the same thread.
-        overlapped: Whether the steps of different pictures may run side by side.
+        overlapped: Whether the steps of different groups may run side by side.
     """
 
     def __init__(self, anonymizer: AnonymizerLike, *, overlapped: bool = True) -> None:
@@ -36,55 +70,93 @@ class Steps:
         self._read, self._model, self._write = (
             ThreadPoolExecutor(1, thread_name_prefix=step) for step in ("read", "anonymize", "write")
         )
-        self._last: tuple[Future[Outcome], bool] | None = None
+        #: The last groups: set when each is out, and whether it goes alone.
+        self._last: deque[tuple[threading.Event, bool]] = deque(maxlen=AHEAD)
 
-    def submit(self, task: Task, report: Report = lambda step: None) -> Future[Outcome]:
-        """Take a picture in; bounding how many are in is up to the caller.
+    def submit(self, tasks: Sequence[Task], report: Report = lambda which, step: None) -> list[Future[Outcome]]:
+        """Take in pictures to be anonymized together; bounding how many files are in is up to the caller.
+
+        Where they have too many pixels, they are anonymized in several groups.
 
         Args:
-            task: The picture.
-            report: Called from the threads with ``read``, ``anonymize`` or ``write`` when that step begins and with
-                ``""`` when it ends.
+            tasks: The pictures.
+            report: Called from the threads with ``read``, ``anonymize`` or ``write`` when that step begins, for all
+                pictures that share it, and with ``""`` when it ends.
 
         Returns:
-            Its outcome to come. It raises ModelError if the models cannot be used.
+            Their outcomes to come. They raise ModelError if the models cannot be used.
         """
-        picture = Picture(task.name, task.content, task.annotations, task.release)
-        alone = not self._overlapped or _pixels(task.content) >= LARGE
-        before = None if self._last is None or not (alone or self._last[1]) else self._last[0]
-        read = self._read.submit(_do_read, picture, before, report)
-        model = self._model.submit(_do_model, picture, self._anonymizer, read, report)
-        outcome = self._write.submit(_do_write, picture, model, report)
-        self._last = outcome, alone
-        return outcome
+        pixels = [_pixels(task.content) for task in tasks]
+        outcomes: list[Future[Outcome]] = []
+        for group in _split(pixels):
+            alone = not self._overlapped or sum(pixels[index] for index in group) >= LARGE
+            outcomes += self._enter({index: tasks[index] for index in group}, self._before(alone), report)
+            out = threading.Event()
+            outcomes[-1].add_done_callback(partial(_tell, out))
+            self._last.append((out, alone))
+        return outcomes
 
     def close(self) -> None:
-        """Wait for the steps at work, drop those that have not begun, and end the threads."""
-        for threads in (self._read, self._model, self._write):
-            threads.shutdown(cancel_futures=True)
+        """Drop the steps that have not begun, wait for those at work, and end the threads."""
+        for wait in (False, True):
+            for threads in (self._read, self._model, self._write):
+                threads.shutdown(wait=wait, cancel_futures=True)
+
+    def _before(self, alone: bool) -> threading.Event | None:
+        """Return what must be out before the next group may be read."""
+        if self._last and (alone or self._last[-1][1]):
+            return self._last[-1][0]
+        return self._last[0][0] if len(self._last) == AHEAD else None
+
+    def _enter(
+        self, group: Mapping[int, Task], before: threading.Event | None, report: Report
+    ) -> list[Future[Outcome]]:
+        pictures = {n: Picture(task.name, task.content, task.annotations, task.release) for n, task in group.items()}
+        reads = [self._read.submit(_do_read, picture, before, partial(report, [n])) for n, picture in pictures.items()]
+        model = self._model.submit(_do_model, pictures, self._anonymizer, reads, report)
+        return [self._write.submit(_do_write, picture, model, partial(report, [n])) for n, picture in pictures.items()]
 
 
-def _do_read(picture: Picture, before: Future[Outcome] | None, report: Report) -> None:
+def _tell(event: threading.Event, _: Future[Outcome]) -> None:
+    event.set()
+
+
+def _do_read(picture: Picture, before: threading.Event | None, report: Callable[[str], None]) -> None:
     if before is not None:
-        wait([before])
+        before.wait()
     report("read")
     picture.read()
     report("")
 
 
-def _do_model(picture: Picture, anonymizer: AnonymizerLike, read: Future[None], report: Report) -> None:
-    read.result()
-    report("anonymize")
-    picture.anonymize(anonymizer)
-    report("")
+def _do_model(
+    pictures: Mapping[int, Picture], anonymizer: AnonymizerLike, reads: Sequence[Future[None]], report: Report
+) -> None:
+    for read in reads:
+        read.result()
+    readable = [n for n, picture in pictures.items() if picture.outcome is None]
+    report(readable, "anonymize")
+    anonymize_together([pictures[n] for n in readable], anonymizer)
+    report(readable, "")
 
 
-def _do_write(picture: Picture, model: Future[None], report: Report) -> Outcome:
+def _do_write(picture: Picture, model: Future[None], report: Callable[[str], None]) -> Outcome:
     model.result()
     report("write")
     outcome = picture.write()
     report("")
     return outcome
+
+
+def _split(pixels: Sequence[int]) -> Iterator[range]:
+    """Yield which of some pictures make a group each, in order, given how many pixels each has."""
+    start, total = 0, 0
+    for index, size in enumerate(pixels):
+        if index > start and total + size >= LARGE:
+            yield range(start, index)
+            start, total = index, 0
+        total += size
+    yield range(start, len(pixels))
 
 
 def _pixels(content: bytes) -> int:
