@@ -20,6 +20,7 @@ __all__ = [
     "integer_box",
     "mask_box",
     "mask_iou",
+    "outline_box",
     "paste_window",
     "take",
 ]
@@ -85,6 +86,15 @@ def full_mask(instance: Instance, size: tuple[int, int]) -> Mask:
     picture, local = paste_window(integer_box(instance.box), size)
     out[picture] = instance.mask[local]
     return out
+
+
+def outline_box(instance: Instance) -> Floats:
+    """Return the box (4,) xyxy around an instance's outline; the instance's own where the outline is its mask."""
+    tight = None if instance.core is None else mask_box(instance.core)
+    if tight is None:
+        return instance.box
+    x1, y1, *_ = integer_box(instance.box)
+    return np.array(tight, np.float32) + np.array([x1, y1, x1, y1], np.float32)
 
 
 def mask_iou(a: Instance, b: Instance) -> float:

@@ -49,6 +49,8 @@ __all__ = ["Anonymizer", "Settings"]
 
 #: Rounds in which failing instances and newly found ones are redacted before the picture is given up.
 REDACTION_ROUNDS = 3
+#: Score from which a face without a person around it is redrawn rather than redacted.
+SURE_FACE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +255,11 @@ class Anonymizer:
 
     def _redrawable(self, instance: Instance) -> bool:
         side = min(instance.box[2:] - instance.box[:2])
-        return instance.label != "text" and side >= self.settings.least_side.get(instance.label, 0)
+        if instance.label == "text" or side < self.settings.least_side.get(instance.label, 0):
+            return False
+        # A face that belongs to nobody is often leaves or a wall: filled, it goes unnoticed; redrawn, it hangs there.
+        alone = instance.label == "face" and instance.parent is None and self.settings.people == "body"
+        return not (alone and instance.score < SURE_FACE)
 
     def _process(self, work: _Work, timings: dict[str, float]) -> tuple[Image, Mask, tuple[Verdict, ...]]:
         """Redraw with bounded retries, then redact what still fails, then give up."""

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.errors import ModelError
-from anonymizer.geometry import IntBox, dilate, integer_box, mask_box
+from anonymizer.geometry import IntBox, dilate, outline_box
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.prompts import COLOURS
 from anonymizer.types import Instance
@@ -252,7 +252,7 @@ class Prototypes:
         if clothes is not None:
             chosen = int(rng.integers(len(self._persons.persons)))
             head = None if face is None else inside(face.box).ravel()
-            figure = inside(_figure(instance)).ravel()
+            figure = inside(outline_box(instance)).ravel()
             start = self._persons.draw(job.image, job.mask, job.edges, figure, head, chosen, clothes)
         elif instance.label == "face":
             marks = usual_landmarks(box) if instance.landmarks is None else inside(instance.landmarks)
@@ -260,15 +260,6 @@ class Prototypes:
         else:
             start = plate_blank(job.image, job.mask)
         return replace(job, start=start, strength=strength)
-
-
-def _figure(instance: Instance) -> Floats:
-    """Return the box (4,) xyxy around an instance's outline."""
-    tight = mask_box(instance.outline)
-    if tight is None:
-        return instance.box
-    x1, y1, *_ = integer_box(instance.box)
-    return np.array(tight, np.float32) + np.array([x1, y1, x1, y1], np.float32)
 
 
 def usual_landmarks(box: Floats) -> Floats:

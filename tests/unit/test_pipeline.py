@@ -164,6 +164,15 @@ def test_small_instances_and_text_are_redacted_at_once() -> None:
     assert [t.attempts for t in result.treatments] == [0, 0]
 
 
+def test_a_doubtful_face_that_belongs_to_nobody_is_redacted_and_a_sure_one_redrawn() -> None:
+    alone = instance(1, "face", (28, 22, 48, 46))
+    for score, action in ((0.4, "redacted"), (0.9, "redrawn")):
+        result = build(lambda _, score=score: [replace(alone, score=score)])(picture())
+        assert [t.action for t in result.treatments] == [action]
+    (treatment,) = build(lambda _: [replace(alone, score=0.4)], people="face")(picture()).treatments
+    assert treatment.action == "redrawn"
+
+
 def test_faces_only_leaves_bodies() -> None:
     result = build(lambda _: [PERSON, FACE], people="face")(picture())
     assert [i.label for i in result.instances] == ["face"]
