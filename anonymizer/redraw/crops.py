@@ -41,11 +41,14 @@ class CropSetting:
         height: Height in pixels at which the model paints.
         width: Width in pixels at which the model paints.
         margin: Context on each side as a share of the instance's longer side.
+        double_from: How many times larger than painted a crop must be in the picture to be painted at twice the size;
+            0: never.
     """
 
     height: int
     width: int
     margin: float
+    double_from: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,8 @@ def crop_box(box: NDArray[np.float32], setting: Crop, size: tuple[int, int]) -> 
 def paint_size(window: IntBox, setting: Crop) -> tuple[int, int]:
     """Return (width, height) in pixels at which the model paints a crop."""
     if isinstance(setting, CropSetting):
-        return setting.width, setting.height
+        times = 2 if 0 < setting.double_from * setting.height <= window[3] - window[1] else 1
+        return times * setting.width, times * setting.height
     width, height = window[2] - window[0], window[3] - window[1]
     scale = setting.long_side / max(width, height)
     return max(int(width * scale) // STEP, 1) * STEP, max(int(height * scale) // STEP, 1) * STEP

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, silhouette, treated_region
+from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, paint_size, silhouette, treated_region
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.prompts import COLOURS, name_colour, prompt, random_clothes
 from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch
@@ -52,6 +52,13 @@ def test_crop_has_the_shape_the_model_paints() -> None:
     x1, y1, x2, y2 = crop_box(np.array([10, 10, 30, 90], np.float32), CropSetting(192, 96, 0.1), (200, 200))
     assert (y2 - y1) / (x2 - x1) == pytest.approx(2, abs=0.05)
     assert x1 <= 10 and y1 <= 10 and x2 >= 30 and y2 >= 90
+
+
+def test_large_crops_are_painted_at_twice_the_size() -> None:
+    setting = CropSetting(192, 96, 0.1, double_from=1.5)
+    assert paint_size((0, 0, 143, 287), setting) == (96, 192)
+    assert paint_size((0, 0, 144, 288), setting) == (192, 384)
+    assert paint_size((0, 0, 1000, 2000), CropSetting(192, 96, 0.1)) == (96, 192)
 
 
 def test_alpha_is_one_on_the_instance_and_rises_on_the_grown_rim() -> None:
