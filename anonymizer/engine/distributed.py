@@ -1,7 +1,8 @@
 """Runs an anonymizer on a Ray cluster: workers anywhere, one driver that records.
 
 Each Ray actor supervises a worker process of its own, as the local engine does, so that a picture that hangs or kills
-its worker is handled the same way; what Ray adds is machines. Only the driver reads INPUT and writes OUTPUT.
+its worker is handled the same way; what Ray adds is machines. Only the driver reads INPUT and writes OUTPUT, also
+where they are in object storage, so that no other machine needs access to them.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def run(
     Args:
         build: Makes the anonymizer, once in each worker; this package must be installed on every node.
         source: See ``runner.execute``, as for everything not listed here.
-        output: As there; on the driver's machine.
+        output: As there; a path is one on the driver's machine.
         workers: Number of actors.
         timeout_s: Seconds that reading, anonymizing or writing one picture may take before it counts as failed.
         address: The cluster's address, ``auto`` for one that runs here; None starts one that ends with the run.
