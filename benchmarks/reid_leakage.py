@@ -32,7 +32,7 @@ from anonymizer.engine import local
 from anonymizer.evaluate import document as documents
 from anonymizer.evaluate import report, runner, story
 from anonymizer.evaluate.baselines import baseline
-from anonymizer.evaluate.detectors import build_detectors
+from anonymizer.evaluate.detectors import embedded_detector
 from anonymizer.evaluate.downstream import downstream_check
 from anonymizer.evaluate.material import PictureMaterial
 from anonymizer.evaluate.records import Context, Store, plain
@@ -87,7 +87,7 @@ def train(evaluation: runner.Evaluation, annotations: Path | None) -> dict[str, 
     variants: dict[str, Any] = {"original": baseline("original"), "blur": baseline("blur"), ANONYMIZED: Released()}
     with TemporaryDirectory() as folder:
         given = None if annotations is None else read_coco(annotations)
-        detector = build_detectors()["embedded"] if given is None else None
+        detector = embedded_detector() if given is None else None
         source = SubjectSource(given, detector, FaceFinder())
         material = PictureMaterial(evaluation.pairing, source, Path(folder))
         labels = tuple(label for label in CLASSES if material.survey.subjects.get(label))

@@ -11,7 +11,8 @@ from typing import Any
 
 from anonymizer import __version__
 from anonymizer.dataset.atomic import write_atomic
-from anonymizer.evaluate.records import plain
+from anonymizer.evaluate.readers import PlateReader
+from anonymizer.evaluate.records import Recognizer, plain
 from anonymizer.evaluate.runner import Evaluation
 
 __all__ = ["FILE", "SCHEMA_VERSION", "build", "headline", "table", "write"]
@@ -33,13 +34,15 @@ def build(evaluation: Evaluation, originals: Path, anonymized: Path) -> dict[str
 
     Returns:
         Plain JSON data: ``schema_version``, ``anonymizer``, ``created``, ``warnings``, ``inputs``, ``run``,
-        ``settings``, ``recognizers``, ``unavailable``, ``independent_judge``, ``variants``, ``findings``, ``skipped``,
-        ``utility``, ``timings_s``. It holds names of pictures, but neither pixels nor embeddings.
+        ``settings``, ``recognizers`` (readers of plates among them), ``detectors``, ``unavailable``,
+        ``independent_judge``, ``variants``, ``findings``, ``skipped``, ``utility``, ``timings_s``. It holds names of
+        pictures, but neither pixels nor embeddings.
     """
     pairing, survey, settings = evaluation.pairing, evaluation.material.survey, evaluation.settings
     run = pairing.run
-    labels = sorted({recognizer.label for recognizer in evaluation.recognizers} & survey.subjects.keys())
-    judged = {label: any(r.judge for r in evaluation.recognizers if r.label == label) for label in labels}
+    judges: tuple[Recognizer | PlateReader, ...] = (*evaluation.recognizers, *evaluation.readers)
+    labels = sorted({judge.label for judge in judges} & survey.subjects.keys())
+    judged = {label: any(judge.judge for judge in judges if judge.label == label) for label in labels}
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "anonymizer": __version__,
@@ -69,7 +72,11 @@ def build(evaluation: Evaluation, originals: Path, anonymized: Path) -> dict[str
         },
         "recognizers": [
             {"name": r.name, "label": r.label, "sha256": r.sha256, "licence": r.licence, "judge": r.judge}
-            for r in evaluation.recognizers
+            for r in judges
+        ],
+        "detectors": [
+            {"name": watcher.name, "labels": watcher.labels, "independent": watcher.independent}
+            for watcher in evaluation.watchers
         ],
         "unavailable": [asdict(missing) for missing in evaluation.unavailable],
         "independent_judge": judged,
@@ -123,7 +130,7 @@ def table(document: Mapping[str, Any]) -> list[str]:
         lines.append(form.format(*row, *cells) + (f"  highest of {len(findings)}" if len(findings) > 1 else ""))
     lines.append("find other: the same identity in another picture; own: the very original of the probe")
     if any(not finding["judge"] for finding in document["findings"]):
-        lines.append("*: verified this run, so no independent judge")
+        lines.append("*: part of this run, so no independent judge")
     lines += others
     for skipped in document["skipped"]:
         what = " ".join(skipped[key] for key in ("attack", "label", "variant", "recognizer") if skipped[key])
@@ -135,8 +142,8 @@ def _line(finding: Mapping[str, Any]) -> str:
     """Return a finding of another kind as one line with its first estimates."""
     given = [(name, estimate) for name, estimate in finding["estimates"].items() if estimate["value"] is not None]
     figures = ", ".join(f"{name} {_figure(estimate, interval=True)}" for name, estimate in given[:4])
-    what = " ".join(finding[key] for key in ("attack", "label", "variant") if finding[key])
-    return f"{what}: {figures or 'nothing measured'}"
+    what = " ".join(finding[key] for key in ("attack", "label", "variant", "recognizer") if finding[key])
+    return f"{what}{'' if finding['judge'] else '*'}: {figures or 'nothing measured'}"
 
 
 def _figure(estimate: Mapping[str, Any] | None, interval: bool) -> str:

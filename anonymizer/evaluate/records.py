@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 from anonymizer.errors import InputError
 from anonymizer.geometry import integer_box
 from anonymizer.types import CLASSES, Floats, Image, Mask
+
+if TYPE_CHECKING:
+    from anonymizer.evaluate.detectors import Watcher
+    from anonymizer.evaluate.readers import PlateReader
 
 __all__ = [
     "Context",
@@ -143,7 +147,8 @@ class Finding:
         curves: By name, columns of equal length: ``roc`` with ``far`` and ``tar``, ``cmc`` with ``rank`` and ``share``.
         histograms: By name; ``cosine`` with ``edges`` (n + 1), ``same`` and ``different`` (n) counts.
         notes: Short remarks for people: weaknesses, fallbacks, what was left out.
-        judge: False where the recogniser is the one that verified the run: reported, but proves nothing.
+        judge: False where the recogniser is the one that verified the run, or where nobody looked but detectors that
+            took part in it: reported, but proves nothing.
     """
 
     attack: str
@@ -285,6 +290,8 @@ class Context:
         seed: Decides all randomness.
         bootstrap: Resamples behind each interval.
         again: Reads the same originals anonymized a second time; None where there are none. The store knows it by name.
+        readers: Every reader of plates at hand; the first one reads texts that nobody annotated from the originals.
+        watchers: Detectors that look for what was missed.
     """
 
     material: Material
@@ -296,6 +303,8 @@ class Context:
     seed: int = 0
     bootstrap: int = 500
     again: Variant | None = None
+    readers: tuple[PlateReader, ...] = ()
+    watchers: tuple[Watcher, ...] = ()
 
     def rng(self, *what: str) -> np.random.Generator:
         """Return a generator of its own for each purpose, the same in every run with this seed."""

@@ -17,9 +17,10 @@ from anonymizer.errors import InputError, ModelError
 from anonymizer.evaluate.attacks import ATTACKS
 from anonymizer.evaluate.baselines import BASELINES, baseline
 from anonymizer.evaluate.cache import EmbeddingStore
-from anonymizer.evaluate.detectors import build_detectors, outline_detector
+from anonymizer.evaluate.detectors import Watcher, choose_watchers, embedded_detector, outline_detector
 from anonymizer.evaluate.material import PictureMaterial
 from anonymizer.evaluate.pairing import Pairing, find_pairs
+from anonymizer.evaluate.readers import PlateReader, choose_readers
 from anonymizer.evaluate.recognizers import Unavailable, choose
 from anonymizer.evaluate.records import Context, Finding, Recognizer, Skipped, Variant
 from anonymizer.evaluate.subjects import CLASSES, FaceFinder, SubjectSource
@@ -92,6 +93,8 @@ class Evaluation:
         utility: What the pictures are still good for, as plain data, or None.
         warnings: What a reader must know before any figure.
         timings_s: Seconds by stage.
+        readers: Everyone who read plates.
+        watchers: Detectors that looked for what was missed.
     """
 
     settings: Settings
@@ -105,6 +108,8 @@ class Evaluation:
     utility: Mapping[str, Any] | None
     warnings: tuple[str, ...]
     timings_s: Mapping[str, float] = field(default_factory=dict)
+    readers: tuple[PlateReader, ...] = ()
+    watchers: tuple[Watcher, ...] = ()
 
 
 def evaluate(
@@ -151,7 +156,7 @@ def evaluate(
     if settings.keep_embeddings is not None:
         settings.keep_embeddings.mkdir(mode=0o700, parents=True, exist_ok=True)  # biometric data: nobody else's
     finder = FaceFinder()
-    detector = build_detectors()["embedded"] if given is None or _partial(given, pairing) else None
+    detector = embedded_detector() if given is None or _partial(given, pairing) else None
     with TemporaryDirectory(prefix="anonymizer-evaluate-") as temporary:
         folder = Path(temporary)
         with _timed(timings, "survey"):
@@ -169,8 +174,24 @@ def evaluate(
             "naive" in settings.attacks,
             lambda variant, done, total: on_progress(f"describe {variant}", done, total),
         )
+        readers, no_readers = choose_readers() if _wanted("plate", settings, "license_plate" in labels) else ((), ())
+        watchers, no_watchers = (
+            choose_watchers(None if pairing.run is None else pairing.run.models)
+            if _wanted("leak", settings, bool(labels))
+            else ((), ())
+        )
         context = Context(
-            material, variants, recognizers, labels, store, folder, settings.seed, settings.bootstrap, second
+            material,
+            variants,
+            recognizers,
+            labels,
+            store,
+            folder,
+            settings.seed,
+            settings.bootstrap,
+            second,
+            readers,
+            watchers,
         )
         results: list[Finding | Skipped] = list(not_made)
         if not labels:
@@ -193,14 +214,21 @@ def evaluate(
         pairing=pairing,
         material=material,
         recognizers=recognizers,
-        unavailable=unavailable,
+        unavailable=(*unavailable, *no_readers, *no_watchers),
         variants={name: str(getattr(variant, "strength", "")) for name, variant in variants.items()},
         findings=tuple(result for result in results if isinstance(result, Finding)),
         skipped=tuple(result for result in results if isinstance(result, Skipped)),
         utility=utility,
         warnings=tuple(_warnings(pairing, material, context)),
         timings_s=timings,
+        readers=readers,
+        watchers=watchers,
     )
+
+
+def _wanted(attack: str, settings: Settings, there: bool) -> bool:
+    """Return whether an attack will be carried out, so that who takes part in it has to be loaded."""
+    return there and attack in settings.attacks
 
 
 def _variants(names: Sequence[str]) -> tuple[dict[str, Variant], list[Skipped]]:
@@ -234,6 +262,11 @@ def _warnings(pairing: Pairing, material: PictureMaterial, context: Context) -> 
                 f"NO INDEPENDENT JUDGE for class {label}: the only recogniser at hand verified this run, "
                 "so its figures prove nothing; give another one with --recognizer"
             )
+    if context.readers and not any(reader.judge for reader in context.readers):
+        yield (
+            "NO INDEPENDENT JUDGE for class license_plate: the only reader at hand also verifies plates, so its "
+            "figures on this package's output prove nothing; install tesseract-ocr or ddddocr"
+        )
     if pairing.run is None:
         yield (
             "ANONYMIZED has no ledger: it is unknown which recogniser verified it, so every recogniser counts as a "

@@ -15,6 +15,8 @@ Record = Mapping[str, Any]
 
 #: The figure that stands for an attack's success on a class; each has a ``_chance``.
 HEADLINE: Mapping[str, str] = {"person": "rank1", "face": "rank1", "license_plate": "character_accuracy"}
+#: Share of the originals from which a judge is not called weak.
+ABLE = 0.5
 #: Attacks on the released pictures themselves; the others attack what is not released, or test for something else.
 ON_PICTURES = ("naive", "aligned", "parrot", "adaptive", "reconstruction", "plate")
 _PLURAL: Mapping[str, tuple[str, str]] = {
@@ -109,6 +111,7 @@ def summary(
             more = _told_apart(finding)
             verdict = "more" if more else "chance"
             sentences += _attacked(findings, finding, more)
+        sentences += _judges(findings, label)
         sentences += _left_over(findings, label)
         out.append({"title": name_of(label).capitalize(), "verdict": verdict, "sentences": sentences})
     return out
@@ -123,7 +126,8 @@ def _attacked(findings: Sequence[Record], finding: Record, more: bool) -> list[s
         for f in findings
         if f["attack"] in ON_PICTURES
     )
-    by = f", comparing with {finding['recognizer']}," if finding["recognizer"] and name == "rank1" else ""
+    how = "comparing with" if name == "rank1" else "reading with"
+    by = f", {how} {finding['recognizer']}," if finding["recognizer"] else ""
     sentences = [
         f"{'The only attack' if tried == 1 else f'Of {tried} attacks and comparisons the strongest'} was the "
         f"{finding['attack']} attack: an attacker who "
@@ -152,6 +156,28 @@ def _attacked(findings: Sequence[Record], finding: Record, more: bool) -> list[s
             others.append(f"{percent(_value(same[0], name))} on {said}")
     if others:
         sentences.append(f"For comparison, the same attack reaches {_listed(others)}.")
+    return sentences
+
+
+def _judges(findings: Sequence[Record], label: str) -> list[str]:
+    """Say who judged the released pictures, who of them had no part in making them, and who is weak."""
+    on_pictures = [f for f in findings if f["attack"] in ON_PICTURES and f["label"] == label and f["recognizer"]]
+    released = [f for f in on_pictures if f["variant"] == "anonymized"]
+    independent = list(dict.fromkeys(f["recognizer"] for f in released if f["judge"]))
+    partial = list(dict.fromkeys(f["recognizer"] for f in released if not f["judge"]))
+    sentences = []
+    if independent:
+        apart = "none of which checked" if len(independent) > 1 else "which did not check"
+        sentences.append(f"Independent judges: {_listed(independent)}, {apart} these pictures before their release.")
+    if independent and partial:
+        sentences.append(f"{_listed(partial)} did; the tables show those figures, but they do not count here.")
+    for name in independent:
+        untreated = [f for f in on_pictures if (f["recognizer"], f["variant"]) == (name, "original")]
+        best = max((_value(f, HEADLINE[label]) or 0.0 for f in untreated), default=1.0)
+        if best < ABLE and label == "license_plate":
+            sentences.append(
+                f"{name} is a WEAK JUDGE: even of untreated plates it reads only {percent(best)} of the characters."
+            )
     return sentences
 
 
@@ -190,6 +216,15 @@ def _left_over(findings: Sequence[Record], label: str) -> list[str]:
                 f"{percent(rate['value'])} of {rate['count']} known or detected {name_of(label)} seem to have "
                 f"unchanged pixels in the released pictures{_interval(rate)}; look at them."
             )
+        out.append(f"Looked for by {finding['recognizer']}.")
+        found = finding["counts"].get("detected_leaked", 0)
+        if found:
+            out.append(
+                f"{found} of these {'was' if found == 1 else 'were'} found by detectors alone, in places where nobody "
+                "was known: they may be false alarms."
+            )
+        if not finding["judge"]:
+            out.append("No detector that is independent of the run looked: what the run missed may be missed again.")
     return out
 
 

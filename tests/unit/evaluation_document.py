@@ -180,6 +180,10 @@ def document(**changes: Any) -> dict[str, Any]:
             {"name": "dlib", "label": "face", "sha256": "23" * 32, "licence": "CC0-1.0", "judge": False},
             {"name": "silhouette", "label": "person", "sha256": "45" * 32, "licence": "AGPL-3.0", "judge": True},
         ],
+        "detectors": [
+            {"name": "embedded", "labels": ["person", "face"], "independent": []},
+            {"name": "dlib-frontal", "labels": ["face"], "independent": ["face"]},
+        ],
         "unavailable": [{"name": "auraface", "reason": "glintr100.onnx not found on this machine"}],
         "independent_judge": {"face": True, "person": True},
         "variants": [{"name": name, "strength": f"{name}, as strong as it is"} for name in LEFT],

@@ -10,6 +10,7 @@ import pytest
 
 from anonymizer.errors import InputError
 from anonymizer.evaluate.attacks.plate import Plate, attack, character_error, enhance, fold, measure
+from anonymizer.evaluate.readers import PlateReader
 from anonymizer.evaluate.records import Finding, Skipped, Subject
 from anonymizer.types import Image, TextLine
 from anonymizer.verify.checks import edits
@@ -83,6 +84,17 @@ class Painted:
         return (TextLine(np.zeros((4, 2), np.float32), TEXTS[level], 0.9),)
 
 
+class Blind:
+    """Reads nothing but a wrong letter."""
+
+    def read(self, image: Image) -> tuple[TextLine, ...]:
+        return (TextLine(np.zeros((4, 2), np.float32), "J", 0.9),)
+
+
+OWN = PlateReader("painted", "0" * 64, "none", False, Painted())
+OTHER = PlateReader("other", "1" * 64, "none", True, Painted())
+
+
 def scene(*, annotated: bool) -> Scene:
     out = Scene()
     for number, text in enumerate(TEXTS):
@@ -100,7 +112,7 @@ def black(image: Image, subjects: Sequence[Subject]) -> Image:
 @pytest.mark.parametrize("annotated", [True, False])
 def test_originals_are_read_and_black_is_not(tmp_path: Path, annotated: bool) -> None:
     context = scene(annotated=annotated).context(tmp_path, ("license_plate",), black)
-    found = attack(context, Painted(), "painted")
+    found = attack(context, (OWN,))
     assert len(found) == 6
     by_variant = {(f.variant, "as it is" in f.protocol): f for f in found if isinstance(f, Finding)}
     as_it_is = by_variant["original", True]
@@ -117,11 +129,40 @@ def test_originals_are_read_and_black_is_not(tmp_path: Path, annotated: bool) ->
 def test_nothing_to_read_is_said(tmp_path: Path) -> None:
     empty = Scene()
     empty.add("a.png", np.zeros((50, 50, 3), np.uint8))
-    (found,) = attack(empty.context(tmp_path, ("license_plate",), black), Painted(), "painted")
+    (found,) = attack(empty.context(tmp_path, ("license_plate",), black), (OWN,))
     assert isinstance(found, Skipped)
     assert "no plates" in found.reason
     dark = Scene()
     box = np.array([5, 5, 45, 25], np.float32)
     dark.add("a.png", np.zeros((50, 50, 3), np.uint8), Subject("a.png", 0, "license_plate", box))
-    every = attack(dark.context(tmp_path, ("license_plate",), black), Painted(), "painted")
+    every = attack(dark.context(tmp_path, ("license_plate",), black), (OWN,))
     assert all(isinstance(f, Skipped) and "legible" in f.reason for f in every)
+
+
+def test_a_reader_that_took_no_part_judges_releases_and_the_own_one_does_not(tmp_path: Path) -> None:
+    context = scene(annotated=True).context(tmp_path, ("license_plate",), black)
+    found = [f for f in attack(context, (OWN, OTHER)) if isinstance(f, Finding)]
+    assert len(found) == 12
+    assert {(f.recognizer, f.judge) for f in found if f.variant == "anonymized"} == {
+        ("painted", False),
+        ("other", True),
+    }
+    assert all(f.judge for f in found if f.variant == "original")
+    assert all(any("no judge" in note for note in f.notes) == (f.recognizer == "painted") for f in found)
+    assert not any("WEAK" in note for f in found for note in f.notes)
+
+
+def test_a_reader_that_cannot_read_originals_is_called_weak(tmp_path: Path) -> None:
+    context = scene(annotated=True).context(tmp_path, ("license_plate",), black)
+    blind = PlateReader("blind", "2" * 64, "none", True, Blind())
+    found = [f for f in attack(context, (OWN, blind)) if isinstance(f, Finding)]
+    for finding in found:
+        assert any("WEAK JUDGE" in note and "0 %" in note for note in finding.notes) == (finding.recognizer == "blind")
+
+
+def test_texts_that_nobody_annotated_come_from_the_first_reader(tmp_path: Path) -> None:
+    context = scene(annotated=False).context(tmp_path, ("license_plate",), black)
+    blind = PlateReader("blind", "2" * 64, "none", True, Blind())
+    assert all(isinstance(f, Skipped) for f in attack(context, (blind, OWN)))
+    found = [f for f in attack(context, (OWN, blind)) if isinstance(f, Finding)]
+    assert {f.counts["plates_read"] for f in found} == {3}

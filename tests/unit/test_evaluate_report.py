@@ -189,6 +189,53 @@ def test_an_empty_evaluation_says_so() -> None:
     assert "0 %" not in words.split("Every attack")[0]
 
 
+def plate(name: str, variant: str, value: float, *, judge: bool = True) -> dict[str, Any]:
+    estimates = {
+        "character_accuracy": Estimate(value, value / 2, value, 8),
+        "character_accuracy_chance": Estimate(0.08),
+    }
+    made = Finding("plate", "license_plate", variant, name, "OCR", estimates, judge=judge)
+    return dict(plain(made))
+
+
+def test_the_summary_names_independent_judges_and_weak_ones() -> None:
+    found = [
+        plate("ppocr", "original", 0.95),
+        plate("ppocr", "anonymized", 0.9, judge=False),
+        plate("tesseract", "original", 0.8),
+        plate("tesseract", "anonymized", 0.1),
+        plate("dim", "original", 0.3),
+        plate("dim", "anonymized", 0.05),
+    ]
+    (part,) = story.summary(found, [], {"license_plate": 8})
+    said = " ".join(part["sentences"])
+    assert "reading with tesseract," in said
+    assert "Independent judges: tesseract and dim, none of which checked these pictures before their release." in said
+    assert "ppocr did; the tables show those figures" in said
+    assert "dim is a WEAK JUDGE" in said and "30 %" in said
+    assert "tesseract is a WEAK" not in said
+
+
+def test_the_summary_says_where_only_the_runs_own_detectors_looked() -> None:
+    leaks = Finding(
+        "leak", "face", "anonymized", "embedded (part of the run)", "p", {"leak_rate": Estimate(0.0, count=4)}
+    )
+    for judge in (True, False):
+        (part,) = story.summary([plain(leaks) | {"judge": judge}], [], {"face": 4})
+        said = " ".join(part["sentences"])
+        assert "Looked for by embedded (part of the run)." in said
+        assert ("No detector that is independent" in said) is not judge
+        assert "false alarms" not in said
+    (part,) = story.summary([plain(leaks) | {"counts": {"detected_leaked": 2}}], [], {"face": 4})
+    assert "2 of these were found by detectors alone" in " ".join(part["sentences"])
+
+
+def test_the_report_lists_who_looked_for_what_was_missed() -> None:
+    words = text(report.render(made.document()))
+    assert "embedded person no: part of it" in words
+    assert "dlib-frontal face yes" in words
+
+
 def test_missing_figures_are_dashes_not_zeros() -> None:
     none = plain(Estimate(None, reason="2 same pairs"))
     document = made.document(findings=[finding(0.5, 0.3, 0.7) | {"estimates": {"rank1": none, "rank1_chance": none}}])

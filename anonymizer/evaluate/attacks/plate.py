@@ -8,6 +8,9 @@ plates. Characters that OCR confuses (0 and O, 1 and I, ...) count as equal.
 The second reading enlarges three times (Lanczos), stretches the contrast of the plate and sharpens: what a person
 with a picture editor would try. A third finding gives the attacker the better of both. This is no learned
 super-resolution; a network trained on plates can do better.
+
+Every reader on this machine reads, see ``readers``. Which of them can judge is decided by the originals: one that reads
+less than half of their characters is called weak.
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer import weights
 from anonymizer.errors import InputError
 from anonymizer.evaluate.metrics import bootstrap_mean
+from anonymizer.evaluate.readers import PlateReader
 from anonymizer.evaluate.records import Context, Estimate, Finding, Skipped, Subject
 from anonymizer.evaluate.shares import bootstrap_share
 from anonymizer.geometry import integer_box, take
@@ -30,13 +33,14 @@ from anonymizer.verify.checks import edits
 __all__ = ["READINGS", "Plate", "attack", "character_error", "enhance", "fold", "measure", "run"]
 
 NAME, LABEL = "plate", "license_plate"
-READER = "ppocr"
 #: Most plates read, drawn at random where there are more: each is read twice per variant.
 MOST_PLATES = 100
 #: Context around a plate, as a share of its longer side.
 MARGIN = 0.1
 #: A reading of the original counts as its text from this score and this number of characters.
 LEAST_SCORE, LEAST_TEXT = 0.6, 4
+#: A reader that gets a smaller share of the originals' characters right is a weak judge.
+WEAK = 0.5
 #: Enlargement, and percentiles of brightness that become black and white.
 ENLARGE, STRETCH = 3, (2.0, 98.0)
 #: Blur in pixels of the enlarged picture and strength of the unsharp mask.
@@ -146,31 +150,28 @@ def measure(plates: Sequence[Plate], rng: np.random.Generator, resamples: int) -
 
 
 def run(context: Context) -> list[Finding | Skipped]:
-    """Read plates in every variant; see ``attack``.
-
-    Raises:
-        ModelError: The reader's weights are missing or others than listed.
-    """
+    """Read plates in every variant with every reader of the context; see ``attack``."""
     if LABEL not in context.labels:
         return [Skipped(NAME, LABEL, "plates were not asked for")]
-    from anonymizer.recognize.ocr import RapidOcrReader
-
-    # Score 0: what the reader itself doubts may still be the text.
-    return attack(context, RapidOcrReader(weights.path(READER), text_score=0.0), f"rapidocr ({READER})")
+    return attack(context, context.readers)
 
 
-def attack(context: Context, reader: OCRReader, name: str) -> list[Finding | Skipped]:
-    """Read every plate of known text in every variant, as it is and super-resolved.
+def attack(context: Context, readers: Sequence[PlateReader]) -> list[Finding | Skipped]:
+    """Read every plate of known text in every variant, as it is and super-resolved, with every reader.
 
     Args:
         context: Pictures and variants.
-        reader: Reads text.
-        name: Its name, for tables.
+        readers: At least one. The first also reads texts that nobody annotated from the originals, for all.
+
+    Raises:
+        ModelError: A reader failed.
     """
     chosen, total = _choose(context)
     if not total:
-        return [Skipped(NAME, LABEL, "no plates among the subjects", recognizer=name)]
-    found: dict[tuple[str, str], list[Plate]] = {(v, r): [] for v in context.variants for r in (*READINGS, BOTH)}
+        return [Skipped(NAME, LABEL, "no plates among the subjects", recognizer=reader.name) for reader in readers]
+    found: dict[tuple[str, str, str], list[Plate]] = {
+        (reader.name, v, r): [] for reader in readers for v in context.variants for r in (*READINGS, BOTH)
+    }
     given = unread = 0
     for pair in context.material.pairs:
         # Every subject is treated, so that a baseline is the same picture in every attack.
@@ -179,7 +180,7 @@ def attack(context: Context, reader: OCRReader, name: str) -> list[Finding | Ski
         if not plates:
             continue
         original = context.material.original(pair)
-        texts = {s.key: fold(s.text or "") or _read_original(reader, original, s) for s in plates}
+        texts = {s.key: fold(s.text or "") or _read_original(readers[0].reader, original, s) for s in plates}
         given += sum(bool(fold(s.text or "")) for s in plates)
         plates = [s for s in plates if texts[s.key]]
         unread += sum(not text for text in texts.values())
@@ -188,36 +189,45 @@ def attack(context: Context, reader: OCRReader, name: str) -> list[Finding | Ski
         for variant, treat in context.variants.items():
             treated = treat(pair, original, every)
             for subject in plates:
-                together: tuple[str, ...] = ()
-                for reading, prepare in READINGS.items():
-                    texts_read = _read(reader, prepare(_crop(treated, subject)))
-                    together += texts_read
-                    found[variant, reading].append(Plate(texts[subject.key], subject.who, texts_read))
-                found[variant, BOTH].append(Plate(texts[subject.key], subject.who, together))
+                crop = _crop(treated, subject)
+                prepared = {reading: prepare(crop) for reading, prepare in READINGS.items()}
+                for reader in readers:
+                    read = {reading: _read(reader.reader, look) for reading, look in prepared.items()}
+                    read[BOTH] = tuple(text for texts_read in read.values() for text in texts_read)
+                    for reading, texts_read in read.items():
+                        plate = Plate(texts[subject.key], subject.who, texts_read)
+                        found[reader.name, variant, reading].append(plate)
+    counts = {"plates": total, "texts_annotated": given, "texts_unknown": unread}
+    return [result for reader in readers for result in _findings(context, reader, found, counts)]
+
+
+def _findings(
+    context: Context,
+    reader: PlateReader,
+    found: Mapping[tuple[str, str, str], Sequence[Plate]],
+    counts: Mapping[str, int],
+) -> list[Finding | Skipped]:
+    """Return a reader's findings, variant by variant and reading by reading."""
     out: list[Finding | Skipped] = []
-    for (variant, reading), plates_read in found.items():
-        if not plates_read:
+    own = {(variant, reading): plates for (name, variant, reading), plates in found.items() if name == reader.name}
+    on_originals = _share(own["original", BOTH])
+    for (variant, reading), plates in own.items():
+        if not plates:
             reason = "no plate has a text: none annotated, none legible in the originals"
-            out.append(Skipped(NAME, LABEL, reason, variant, name))
+            out.append(Skipped(NAME, LABEL, reason, variant, reader.name))
             continue
-        rng = context.rng(NAME, variant, reading)
         out.append(
             Finding(
                 attack=NAME,
                 label=LABEL,
                 variant=variant,
-                recognizer=name,
+                recognizer=reader.name,
                 protocol=f"OCR {reading}, against the original's text",
-                estimates=measure(plates_read, rng, context.bootstrap),
-                counts={
-                    "plates": total,
-                    "plates_read": len(plates_read),
-                    "texts_annotated": given,
-                    "texts_unknown": unread,
-                },
-                notes=_notes(total, given, len(plates_read)),
+                estimates=measure(plates, context.rng(NAME, variant, reading), context.bootstrap),
+                counts={**counts, "plates_read": len(plates)},
+                notes=_notes(counts["plates"], counts["texts_annotated"], len(plates), reader, on_originals),
                 # The package's own runs are verified with the same network, so its silence there proves little.
-                judge=variant != "anonymized",
+                judge=reader.judge or variant != "anonymized",
             )
         )
     return out
@@ -232,16 +242,25 @@ def _choose(context: Context) -> tuple[frozenset[str], int]:
     return frozenset(keys[i] for i in drawn), len(keys)
 
 
-def _notes(total: int, given: int, read: int) -> tuple[str, ...]:
+def _notes(total: int, given: int, read: int, reader: PlateReader, on_originals: float) -> tuple[str, ...]:
     notes = ["super-resolution here is interpolation and sharpening, not a network trained on plates"]
     if total > MOST_PLATES:
         notes.append(f"{MOST_PLATES} of {total} plates, drawn at random")
     if given < read:
         notes.append(f"{read - given} texts were read from the originals, not annotated")
-    notes.append(
-        "PP-OCR also checks plates when this package anonymizes: on its own output another reader should judge"
-    )
+    if not reader.judge:
+        notes.append(f"{reader.name} also checks plates when this package anonymizes: of its output it is no judge")
+    if on_originals < WEAK:
+        notes.append(
+            f"WEAK JUDGE: of the originals' characters {reader.name} reads {100 * on_originals:.0f} %, so that what it "
+            "cannot read elsewhere proves little"
+        )
     return tuple(notes)
+
+
+def _share(plates: Sequence[Plate]) -> float:
+    """Return the mean share of characters read, in [0, 1]; 0 of no plates."""
+    return float(np.mean([_figures(plate.readings, plate.text)[1] for plate in plates])) if plates else 0.0
 
 
 def _crop(image: Image, subject: Subject) -> Image:
