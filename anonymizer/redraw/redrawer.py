@@ -34,6 +34,9 @@ __all__ = ["Painter", "Patch", "Redrawer", "compose", "region_patch"]
 
 Done = TypeVar("Done")
 
+#: Letters and digits of the longest plates.
+LONGEST_TEXT = 9
+
 
 class Painter(Protocol):
     """Paints crops; see ``diffusion.DiffusionInpainter``."""
@@ -247,7 +250,9 @@ class Redrawer:
         """Put fake text on a painted plate."""
         rng = np.random.default_rng(seed)
         width, height = (float(v) for v in plate.box[2:] - plate.box[:2])
-        read = max(lines, key=len) if lines else None
+        # What is longer is no plate's text alone: a frame's lettering, a sticker, all of it joined.
+        plausible = [line for line in lines if sum(c.isalnum() for c in line) <= LONGEST_TEXT]
+        read = max(plausible, key=len, default=None)
         text = fake_text(read, rng, plate_layout(width / height))
         pixels, alpha, box = redraw_plate(image, plate, text, rng)
         x1, y1, *_ = painted.box

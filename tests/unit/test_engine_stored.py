@@ -1,5 +1,6 @@
 """Runs from and into object storage: what is guaranteed for folders holds there, at every moment."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -323,6 +324,22 @@ def test_pictures_that_were_lost_or_changed_there_are_made_anew(bucket: str, cal
     run(again, f"{bucket}/in", f"{bucket}/out")
     assert sorted(again.calls) == ["01.png", "05.png", "sub/04.png"]
     check_equal(f"{bucket}/out", calm)
+
+
+def test_what_an_earlier_run_left_of_a_picture_goes_before_it_is_made_anew(bucket: str) -> None:
+    run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    side = f".state/annotations/{hashlib.sha256(b'05.png').hexdigest()}.json"
+    assert {"images/05.png", side, "seal.json"} <= contents(f"{bucket}/out").keys()
+    source = Store(f"{bucket}/in")
+    for name in ("05.png", "sub/04.png"):
+        source.put(name, source.read("01.png"))
+    second = HoldingAnonymizer()
+    second.raises["sub/04.png"] = Killed()
+    with pytest.raises(Killed):
+        run(second, f"{bucket}/in", f"{bucket}/out")
+    left = contents(f"{bucket}/out").keys()
+    assert not left & {"images/05.png", "images/sub/04.png", side, "seal.json", "annotations.json", "report.html"}
+    assert "images/01.png" in left
 
 
 def test_a_changed_ledger_there_is_not_gone_on_from(bucket: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, paint_size, silhouette, treated_region
 from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.plates import redraw_plate
 from anonymizer.redraw.prompts import COLOURS, name_colour, prompt, random_clothes
 from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch
 from anonymizer.types import Conditions, Instance
@@ -162,3 +163,20 @@ def test_rims_of_background_come_to_lie_under_every_object() -> None:
     out, treated = compose(image, [patch(0, 7, 10, (1, 6)), patch(4, 12, 20, (6, 10))])
     assert out[0, :, 0].tolist() == [99, *[10] * 5, *[20] * 4, 99, 99]
     assert treated.all()
+
+
+def test_a_fake_text_follows_the_plate_and_not_the_lettering_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def record(image: np.ndarray, plate: Instance, text: str, rng: np.random.Generator) -> object:
+        written.append(text)
+        return redraw_plate(image, plate, text, rng)
+
+    monkeypatch.setattr("anonymizer.redraw.redrawer.redraw_plate", record)
+    image = np.full((100, 200, 3), 90, np.uint8)
+    plate = instance("license_plate", (60, 40, 140, 62))
+    lines = ("SUNSHINE STATE", "AB12CDE", "SUNSHINE STATEAB12CDE")
+    redrawer = Redrawer(Grey(), {"license_plate": CropSetting(32, 64, 0.2)})
+    redrawer.redraw(image, [plate], conditions((100, 200)), {1: 5}, {1: lines})
+    redrawer.redraw(image, [plate], conditions((100, 200)), {1: 5}, {1: lines[:1]})
+    assert [len(text) for text in written] == [len("AB12CDE"), len("AA 00 AAA")]
