@@ -96,19 +96,19 @@ class Worker:
         self._pool = ProcessPool(build, workers=1, timeout_s=timeout_s)
         self._started = False
 
-    def start(self) -> tuple[str, dict[str, Any], str]:
-        """Load the models; return settings hash, description and, if they cannot be used, why."""
+    def start(self) -> tuple[str, dict[str, Any], int, str]:
+        """Load the models; return settings hash, description, pictures to give at once and, if unusable, why."""
         if not self._started:
             try:
                 self._pool.__enter__()
             except AnonymizerError as error:
-                return "", {"refused": type(error).__name__}, str(error)
+                return "", {"refused": type(error).__name__}, 1, str(error)
             self._started = True
-        return self._pool.settings_hash, dict(self._pool.describe()), ""
+        return self._pool.settings_hash, dict(self._pool.describe()), self._pool.together, ""
 
     def work(self, tasks: list[Task]) -> tuple[str, list[Outcome], str]:
         """Return settings hash, the tasks' outcomes in order and, if the models cannot be used, why."""
-        settings_hash, _, refusal = self.start()
+        settings_hash, _, _, refusal = self.start()
         if refusal:
             return "", [], refusal
         outcomes: dict[str, Outcome] = {}
@@ -155,6 +155,7 @@ class RayPool:
         self._kind: Any = None
         self._actors: list[Any] = []
         self._settings_hash = ""
+        self._together = 1
         self._description: dict[str, Any] = {}
 
     def __enter__(self) -> RayPool:
@@ -164,7 +165,7 @@ class RayPool:
             self._actors = [self._actor() for _ in range(self._count)]
             self._await_places()
             try:
-                self._settings_hash, self._description, refusal = self._ray.get(
+                self._settings_hash, self._description, self._together, refusal = self._ray.get(
                     self._actors[0].start.remote(), timeout=self._longest()
                 )
             except self._ray.exceptions.RayError as error:
@@ -206,7 +207,7 @@ class RayPool:
             for number in range(self._count):
                 while sum(at == number for at, *_ in calls.values()) < CALLS:
                     # What was lost goes alone, so that it costs no other picture a second time.
-                    jobs = [again.popleft()] if again else [_Job(t) for t in _take(tasks, AHEAD)]
+                    jobs = [again.popleft()] if again else [_Job(t) for t in _take(tasks, AHEAD * self._together)]
                     if not jobs:
                         break
                     if not any(at == number for at, *_ in calls.values()):
@@ -263,7 +264,8 @@ class RayPool:
 
     def _longest(self) -> float:
         """Return the seconds after which one call must have come back by the limits that its worker keeps itself."""
-        return AHEAD * MOST_DEATHS * (START_S + self._timeout_s)
+        # Pictures that failed in company are done again alone, each with as many deaths as any.
+        return AHEAD * self._together * (MOST_DEATHS + 1) * (START_S + self._timeout_s)
 
     def _end(self) -> None:
         for actor in self._actors:

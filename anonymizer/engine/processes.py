@@ -131,6 +131,11 @@ class ProcessPool:
         return self._description
 
     @property
+    def together(self) -> int:
+        """Pictures that are anonymized together, at most, as the first worker told."""
+        return self._together
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """Process ids of the workers."""
         return tuple(worker.process.pid or 0 for worker in self._workers)
