@@ -1,8 +1,9 @@
-"""Time the embedded preset: edges alone, and each stage on one street picture.
+"""Time the embedded preset: edges alone, each stage on one street picture, and what every further instance costs.
 
     python benchmarks/speed.py [PICTURE] [--runs N]
 
-Without PICTURE, `bus.jpg` of the ultralytics package is used, cut and resized to 1280x720. Prints medians.
+Without PICTURE, `bus.jpg` of the ultralytics package is used, cut and resized to 1280x720. Prints medians. The cost of
+an instance is the slope of a line through pictures of 1280x720 with one to eight copies of a person from `bus.jpg`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from anonymizer import Anonymizer, weights
 from anonymizer.condition.edges import EdgeNet
@@ -29,6 +31,31 @@ def packaged_picture() -> Path:
     if spec is None or spec.origin is None:
         raise SystemExit("ultralytics is not installed; name a PICTURE")
     return Path(spec.origin).parent / "assets/bus.jpg"
+
+
+def crowd(count: int) -> NDArray[np.uint8]:
+    """Return a picture of 1280x720 with ``count`` copies of one person, RGB."""
+    bus = cv2.imread(str(packaged_picture()), cv2.IMREAD_COLOR)[:, :, ::-1]
+    out = cv2.resize(bus[:180, :720], (1280, 720), interpolation=cv2.INTER_CUBIC)
+    person = cv2.resize(bus[395:875, 210:350], (105, 360), interpolation=cv2.INTER_AREA)
+    for number in range(count):
+        x = 30 + 155 * number
+        out[300:660, x : x + 105] = person
+    return np.ascontiguousarray(out)
+
+
+def slope(anonymizer: Anonymizer, runs: int) -> tuple[float, list[tuple[int, float]]]:
+    """Return seconds per further instance, and the instances and median seconds they come from."""
+    points = []
+    for count in (1, 3, 5, 8):
+        image, times = crowd(count), []
+        for _ in range(runs):
+            start = time.perf_counter()
+            result = anonymizer(image)
+            times.append(time.perf_counter() - start)
+        points.append((len(result.instances), statistics.median(times)))
+    line = np.polyfit([n for n, _ in points], [seconds for _, seconds in points], 1)
+    return float(line[0]), points
 
 
 def main() -> None:
@@ -61,10 +88,12 @@ def main() -> None:
             if run:  # the first run warms up
                 for name, seconds in timings.items():
                     stages.setdefault(name, []).append(seconds)
+        further, points = slope(anonymizer, args.runs)
     actions = [treatment.action for treatment in result.treatments]
     print(f"{image.shape[1]}x{image.shape[0]}, {len(actions)} instances, {actions.count('redacted')} redacted")
     for name, values in stages.items():
         print(f"{name}: median {statistics.median(values):.2f} s")
+    print(f"per further instance: {further:.2f} s ({', '.join(f'{n}: {seconds:.2f} s' for n, seconds in points)})")
     print(f"memory at the end: {psutil.Process().memory_info().rss / 1e9:.2f} GB")
 
 
