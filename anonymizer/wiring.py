@@ -29,7 +29,8 @@ def make_detector(table: Table, source: Source, reader: OCRReader, classes: Sequ
     Args:
         table: ``network`` (the embedded one, or with ``coco = true`` one of COCO's classes) with a threshold per
             class, ``sizes``, ``faces`` with ``centerface``, ``tile`` and ``tile_from``; optional ``plates`` with
-            ``plate_sizes``, ``scrfd`` with ``scrfd_score``, ``refine``.
+            ``plate_sizes``, ``second_plates`` (a network of the embedded kind for plates alone), ``scrfd`` with
+            ``scrfd_score``, ``refine``.
         source: Weights and device.
         reader: Finds text.
         classes: Classes to treat.
@@ -49,6 +50,10 @@ def make_detector(table: Table, source: Source, reader: OCRReader, classes: Sequ
     else:
         thresholds = {label: table[label] for label in ("person", "face", "license_plate")}
         found.append(YoloSegDetector(network, thresholds, sizes=sizes, device=device))
+    if "second_plates" in table:
+        second = table["second_plates"]
+        only = {"license_plate": second["license_plate"]}
+        found.append(YoloSegDetector(source.path(second["network"]), only, sizes=second["sizes"], device=device))
     found.append(CenterFaceDetector(source.path(table["faces"]), threshold=table["centerface"]))
     if "scrfd" in table:
         from anonymizer.detect.scrfd import ScrfdDetector
