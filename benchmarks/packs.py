@@ -34,12 +34,13 @@ class Truth:
         return float(self.box[axis + 2] - self.box[axis])
 
     def mask_iou(self, found: Instance) -> float | None:
-        """Return the IoU of a found mask with the annotated one, or None where there is none."""
+        """Return the IoU of a found outline with the annotated mask, or None where there is none."""
         if not self.record.get("segmentation"):
             return None
         full = coco_mask.decode(self.record["segmentation"]).astype(bool)
         frame = np.array([0, 0, full.shape[1], full.shape[0]], np.float32)
-        return mask_iou(Instance(1, found.label, frame, full), found)
+        outline = Instance(1, found.label, found.box, found.outline)
+        return mask_iou(Instance(1, found.label, frame, full), outline)
 
 
 def read(path: Path) -> NDArray[np.uint8]:

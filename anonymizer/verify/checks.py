@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.errors import InputError
-from anonymizer.geometry import box_iou, distance_inside, integer_box, outline_box, paste_window
+from anonymizer.geometry import box_iou, distance_inside, integer_box, paste_window
 from anonymizer.types import Instance, Verdict
 
 __all__ = [
@@ -102,9 +102,8 @@ def class_kept(instance: Instance, found: Sequence[Instance], least_iou: float |
         least_iou: Box IoU wanted; ``LEAST_IOU`` of the class if None.
     """
     least = LEAST_IOU[instance.label] if least_iou is None else least_iou
-    # Outlines are compared, as annotations give them: what is treated around them is no part of the object.
-    boxes = [outline_box(other) for other in found if other.label == instance.label]
-    best = float(box_iou(outline_box(instance)[None], np.stack(boxes)).max()) if boxes else 0.0
+    boxes = [other.box for other in found if other.label == instance.label]
+    best = float(box_iou(instance.box[None], np.stack(boxes)).max()) if boxes else 0.0
     return Verdict("class_kept", best >= least, best, least, instance.id, "best IoU with a detection of the class")
 
 
