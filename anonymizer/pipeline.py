@@ -22,7 +22,7 @@ from anonymizer.detect.given import with_given
 from anonymizer.detect.regions import coverage
 from anonymizer.errors import AnonymizerError, InputError, StageError, VerificationFailed
 from anonymizer.geometry import box_iou
-from anonymizer.redraw.crops import treated_region
+from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch
 from anonymizer.types import (
     BODIES,
@@ -299,8 +299,6 @@ class Anonymizer:
             work.attempts[instance_id] += 1
         guarded = guard(work.raw, work.instances, min(self.settings.guard_level + attempt, 2))
         order = work.ordered()
-        # Made when it is needed and not kept: it is as large as the picture.
-        clean = partial(redact, work.image, _region(work.instances, work.image), work.rng(min(pending)))
         under = [work.patches[i.id] for i in order if i.label in BODIES and i.id not in pending | _unmade(work)]
         work.patches |= self._redrawer.redraw(
             work.image,
@@ -309,7 +307,7 @@ class Anonymizer:
             {i: int(work.rng(i).integers(2**63)) for i in pending},
             work.evidence.texts,
             under,
-            clean if self._redrawer.outlines else None,
+            partial(_cleaned, work, work.rng(min(pending))) if self._redrawer.outlines else None,
         )
 
     def _redact(self, work: _Work) -> None:
@@ -321,7 +319,8 @@ class Anonymizer:
             return
         redrawn = [work.patches[i.id] for i in work.ordered() if work.actions[i.id] == "redrawn"]
         base, _ = compose(work.image, redrawn)
-        filled = redact(base, _region(chosen, base), work.rng(chosen[0].id))
+        mask = treated_mask(chosen, (base.shape[0], base.shape[1]))
+        filled = redact(base, mask, work.rng(chosen[0].id))
         for instance in chosen:
             work.patches[instance.id] = region_patch(filled, instance)
 
@@ -352,14 +351,9 @@ class Anonymizer:
         return _Assessed(result, treated, verdicts, leaks)
 
 
-def _region(instances: Iterable[Instance], image: Image) -> Mask:
-    """Return all that is treated of instances, bool (H, W)."""
-    size = image.shape[0], image.shape[1]
-    mask = np.zeros(size, dtype=bool)
-    for instance in instances:
-        (x1, y1, x2, y2), inner = treated_region(instance, size)
-        mask[y1:y2, x1:x2] |= inner
-    return mask
+def _cleaned(work: _Work, rng: np.random.Generator) -> Image:
+    """Return the original with all that is treated filled. Made when needed: it is as large as the picture."""
+    return redact(work.image, treated_mask(work.instances, (work.image.shape[0], work.image.shape[1])), rng)
 
 
 def _floating(work: _Work) -> list[int]:

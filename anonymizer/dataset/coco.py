@@ -325,8 +325,10 @@ def instance_from(number: int, label: str, record: Record, size: tuple[int, int]
     """
     box = _box(record, size, what)
     cut = _segmentation(record.get("segmentation"), size, what)
-    # Files that this package wrote say where more than the object itself was treated.
-    wide = _segmentation(record["treated"], size, what) if isinstance(record.get("treated"), dict) else None
+    # Files that this package wrote say where more than the object itself was treated; others may mean something else.
+    treated = record.get("treated")
+    runs = isinstance(treated, dict) and {"size", "counts"} <= treated.keys()
+    wide = _segmentation(treated, size, what) if runs else None
     core = None
     if box is not None:
         box = clip_box(box, size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,19 +12,10 @@ from anonymizer.dataset.coco import read_coco
 from anonymizer.dataset.encode import encode_image
 from anonymizer.dataset.images import LOSSLESS, SUFFIXES, Decoded, decode_image, read_image
 from anonymizer.evaluate.records import Pair
-from anonymizer.redraw.crops import treated_region
-from anonymizer.types import Image, Instance, Mask
+from anonymizer.redraw.crops import treated_mask
+from anonymizer.types import Image, Mask
 
-__all__ = ["Outside", "RunRegions", "regions"]
-
-
-def regions(instances: Iterable[Instance], size: tuple[int, int]) -> Mask:
-    """Return where a run may change pixels: every instance's mask, grown as the redraw grows it, bool (H, W)."""
-    out = np.zeros(size, dtype=bool)
-    for instance in instances:
-        (x1, y1, x2, y2), inner = treated_region(instance, size)
-        out[y1:y2, x1:x2] |= inner
-    return out
+__all__ = ["Outside", "RunRegions"]
 
 
 class RunRegions:
@@ -47,7 +37,7 @@ class RunRegions:
         for name in (pair.name, PurePosixPath(pair.name).with_suffix(pair.anonymized.suffix).as_posix()):
             instances = self._annotations.instances(name, size)
             if instances is not None:
-                return regions(instances, size)
+                return treated_mask(instances, size)
         return None
 
 

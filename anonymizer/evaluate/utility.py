@@ -16,9 +16,10 @@ import numpy as np
 from anonymizer import weights
 from anonymizer.evaluate.features import CropFeatures
 from anonymizer.evaluate.kid import kid
-from anonymizer.evaluate.outside import Outside, RunRegions, regions
+from anonymizer.evaluate.outside import Outside, RunRegions
 from anonymizer.evaluate.records import Context, Pair
 from anonymizer.evaluate.retention import Retention, as_instance
+from anonymizer.redraw.crops import treated_mask
 from anonymizer.types import CLASSES, Detector, Floats
 
 __all__ = ["LIMIT", "embedded_detector", "evenly", "measure_utility"]
@@ -110,7 +111,7 @@ def measure_utility(
             for subject in wanted:
                 crops[subject.label, name].append(network.describe(image, subject.box))
             if name == "anonymized":
-                treated = regions(map(as_instance, subjects), size) if known is None else known(pair, size)
+                treated = treated_mask(map(as_instance, subjects), size) if known is None else known(pair, size)
                 outside.add(pair, original, image, treated)
         for each in retention.values():
             each.add(subjects, found, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -20,6 +21,7 @@ __all__ = [
     "paint_region",
     "paint_size",
     "silhouette",
+    "treated_mask",
     "treated_region",
 ]
 
@@ -99,6 +101,15 @@ def treated_region(instance: Instance, size: tuple[int, int]) -> tuple[IntBox, N
     return (left, top, right, bottom), inside
 
 
+def treated_mask(instances: Iterable[Instance], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return all that may change for instances, bool (H, W), in a picture of ``size`` (height, width)."""
+    out = np.zeros(size, dtype=bool)
+    for instance in instances:
+        (x1, y1, x2, y2), inner = treated_region(instance, size)
+        out[y1:y2, x1:x2] |= inner
+    return out
+
+
 def silhouette(instance: Instance, size: tuple[int, int]) -> NDArray[np.float32]:
     """Return how much of each pixel of the treated region the object itself covers, smoothed.
 
@@ -148,26 +159,30 @@ def paint_size(window: IntBox, setting: Crop) -> tuple[int, int]:
 
 
 def paint_region(
-    instance: Instance, window: IntBox, size: tuple[int, int], setting: Crop, outlined: bool = False
+    instance: Instance,
+    window: IntBox,
+    size: tuple[int, int],
+    setting: Crop,
+    core: NDArray[np.float32] | None = None,
 ) -> NDArray[np.bool_]:
     """Return which pixels of a crop the model paints: bool (h, w) in the frame of ``window``.
 
-    At least the treated region, or where outlined the silhouette, so that no pixel that goes into the picture comes
-    from outside of what was painted.
+    At least the treated region, or the silhouette where that is given, so that no pixel that goes into the picture
+    comes from outside of what was painted.
 
     Args:
         instance: The instance.
         window: Its crop, integer xyxy.
         size: Picture (height, width).
         setting: How crops are cut.
-        outlined: Whether only the silhouette is painted.
+        core: The instance's ``silhouette``, to paint no more than that; None for all that is treated.
     """
     frame = np.zeros((window[3] - window[1], window[2] - window[0]), dtype=np.bool_)
     box, mask = treated_region(instance, size)
     inside, local = paste_window(
         (box[0] - window[0], box[1] - window[1], box[2] - window[0], box[3] - window[1]), frame.shape
     )
-    frame[inside] = (silhouette(instance, size) > 0 if outlined else mask)[local]
+    frame[inside] = (mask if core is None else core > 0)[local]
     if isinstance(setting, LongSideCrop) and int(instance.mask.sum()) >= setting.small_area:
         own = np.zeros(frame.shape, np.uint8)
         x1, y1, x2, y2 = integer_box(instance.box)

@@ -183,32 +183,22 @@ class Redrawer:
         around: Surroundings | None,
         outlined: bool,
     ) -> dict[int, Patch]:
-        windows = [crop_box(i.box, self._crops[i.label], (image.shape[0], image.shape[1])) for i in instances]
+        whole = image.shape[0], image.shape[1]
+        windows = [crop_box(i.box, self._crops[i.label], whole) for i in instances]
+        cores = [silhouette(i, whole) if outlined else None for i in instances]
         jobs = [
-            self._job(
-                image,
-                instance,
-                window,
-                conditions,
-                seeds[instance.id],
-                faces.get(instance.id),
-                around,
-                outlined,
-            )
-            for instance, window in zip(instances, windows, strict=True)
+            self._job(image, i, window, conditions, seeds[i.id], faces.get(i.id), around, core)
+            for i, window, core in zip(instances, windows, cores, strict=True)
         ]
         out = {}
-        for instance, window, painted in zip(instances, windows, self._painter.paint(jobs), strict=True):
+        for instance, window, core, painted in zip(instances, windows, cores, self._painter.paint(jobs), strict=True):
             empty = region_patch(image, instance)
             size = window[2] - window[0], window[3] - window[1]
             full = _resize(painted, size)
             x1, y1, x2, y2 = empty.box
             pixels = full[y1 - window[1] : y2 - window[1], x1 - window[0] : x2 - window[0]]
-            if not outlined:
-                out[instance.id] = replace(empty, pixels=np.ascontiguousarray(pixels))
-                continue
-            core = silhouette(instance, (image.shape[0], image.shape[1]))
-            out[instance.id] = replace(empty, pixels=blend(empty.pixels, pixels, core), core=core)
+            mixed = np.ascontiguousarray(pixels) if core is None else blend(empty.pixels, pixels, core)
+            out[instance.id] = replace(empty, pixels=mixed, core=core)
         return out
 
     def _job(
@@ -220,11 +210,11 @@ class Redrawer:
         seed: int,
         face: Instance | None,
         around: Surroundings | None,
-        outlined: bool,
+        core: NDArray[np.float32] | None,
     ) -> PaintJob:
         setting = self._crops[instance.label]
         size, whole = paint_size(window, setting), (image.shape[0], image.shape[1])
-        frame = paint_region(instance, window, whole, setting, outlined).astype(np.uint8)
+        frame = paint_region(instance, window, whole, setting, core).astype(np.uint8)
         rng = np.random.default_rng(seed)
         clothes = random_clothes(rng) if instance.label == "person" else None
         job = PaintJob(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.geometry import integer_box, paste_window
-from anonymizer.redraw.crops import treated_region
+from anonymizer.redraw.crops import treated_mask
 from anonymizer.types import Instance
 
 __all__ = ["Surroundings", "describe_surroundings", "describe_view"]
@@ -47,10 +47,7 @@ def describe_surroundings(image: NDArray[np.uint8], instances: Iterable[Instance
         instances: What is left out, with the rim that is redrawn around it.
     """
     size = image.shape[0], image.shape[1]
-    outside = np.ones(size, dtype=np.bool_)
-    for instance in instances:
-        (x1, y1, x2, y2), mask = treated_region(instance, size)
-        outside[y1:y2, x1:x2] &= ~mask
+    outside = ~treated_mask(instances, size)
     step = max(max(size) // SAMPLES, 1)
     pixels = image[::step, ::step][outside[::step, ::step]].astype(np.float32)  # (N, 3)
     if not pixels.size:

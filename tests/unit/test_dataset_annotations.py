@@ -220,3 +220,15 @@ def test_what_was_treated_beside_the_object_comes_back(tmp_path: Path) -> None:
 def test_a_missing_side_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="missing or damaged"):
         b"".join(coco_out(["a.png"], tmp_path, None))
+
+
+def test_an_unknown_field_of_the_same_name_is_no_region(tmp_path: Path) -> None:
+    document = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [4, 4, 10, 10], "treated": {"by": "us"}}],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(document))
+    (person,) = read_coco(path).instances("a.png", (60, 80)) or ()
+    assert person.core is None and person.mask.all()

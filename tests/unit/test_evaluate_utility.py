@@ -15,10 +15,11 @@ from anonymizer.errors import InputError, ModelError
 from anonymizer.evaluate import features as features_module
 from anonymizer.evaluate.downstream import AGAIN, downstream_check
 from anonymizer.evaluate.features import CropFeatures
-from anonymizer.evaluate.outside import Outside, RunRegions, regions
+from anonymizer.evaluate.outside import Outside, RunRegions
 from anonymizer.evaluate.records import Context, Pair, Subject
 from anonymizer.evaluate.retention import Retention, as_instance
 from anonymizer.evaluate.utility import evenly, measure_utility
+from anonymizer.redraw.crops import treated_mask
 from anonymizer.types import Image, Instance
 
 SIZE = (64, 96)
@@ -144,7 +145,7 @@ def test_lossy_pictures_are_compared_beside_encoding_alone(tmp_path: Path) -> No
     material = Drawings(tmp_path, count=1, suffix=".jpg")
     (pair, one), outside = material.made[0], Outside()
     original, released = material.original(pair), material.anonymized(pair)
-    treated = regions([as_instance(one)], SIZE)
+    treated = treated_mask([as_instance(one)], SIZE)
     outside.add(pair, original, released, treated)
     lossy = outside.summary()["lossy"]
     apart = (original.astype(float) - released)[~treated]
@@ -193,7 +194,7 @@ def test_regions_of_a_run_are_its_masks_grown(tmp_path: Path) -> None:
     assert mask[20:50, 20:30].all() and mask[18, 25] and not mask[10, 25]
     other = RunRegions(document)(Pair("p.jpg", Path("o.jpg"), Path("p.png")), SIZE)
     assert np.array_equal(mask, other)
-    assert np.array_equal(mask, regions([as_instance(subject("p", (20, 20, 30, 50)))], SIZE))
+    assert np.array_equal(mask, treated_mask([as_instance(subject("p", (20, 20, 30, 50)))], SIZE))
 
 
 def test_a_sample_is_spread_and_said(tmp_path: Path) -> None:
