@@ -70,12 +70,12 @@ class _Worker:
 class ProcessPool:
     """Keeps worker processes at work; use it as a context manager.
 
-    A worker that takes longer than the limit for one step of a picture is ended and replaced, and the picture
-    fails. A worker that dies is replaced; the pictures it was working on are tried once more, each alone, and fail
-    if that kills a worker again. Pictures that only waited in it are passed on.
+    A worker that takes longer than the limit for one step of a picture is ended and replaced. The picture fails if
+    no other was at work; otherwise each of them is done again alone, which shows which of them it was. A worker that
+    dies is replaced; the pictures it was working on are tried once more, each alone, and fail if that kills a worker
+    again. Pictures that only waited in it are passed on.
 
-    Pictures that are anonymized together have as long as they would have one after the other. If that is not enough,
-    or their worker dies, they are done again one by one, which shows which of them it was.
+    Pictures that are anonymized together have as long as they would have one after the other.
 
     Args:
         build: Makes the anonymizer in each worker; must be picklable.
@@ -208,13 +208,16 @@ class ProcessPool:
             raise (InputError if kind == "InputError" else ModelError)(rest[0])
 
     def _replace(self, worker: _Worker, late: list[int], again: deque[_Job]) -> Iterator[tuple[Task, Outcome]]:
-        """End a worker that hangs: a picture that is late by itself fails, all others are done again."""
-        for number in late:
-            job = worker.jobs[number]
-            if job.sharing > 1:
+        """End a worker that hangs: a picture that was at work alone fails, all others are done again.
+
+        Several at work are each done again alone: one that holds the interpreter makes the others late as well.
+        """
+        working = [job for job in worker.jobs.values() if job.step]
+        if len(working) > 1:
+            for job in working:
                 job.suspect = True
-                continue
-            del worker.jobs[number]
+        else:
+            job = worker.jobs.pop(late[0])
             reason = f"{job.step}: took longer than {self._timeout_s:g} s and was given up; see --timeout"
             yield job.task, Outcome({"status": "failed", "reason": reason, "notes": []})
         self._requeue(worker, again)

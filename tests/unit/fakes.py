@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,6 +91,30 @@ class UnrulyAnonymizer(FakeAnonymizer):
         if name.startswith("once") and not (self._marks / key).exists():
             (self._marks / key).touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(image, instances, key=key)
+
+
+class StarvingAnonymizer(UnrulyAnonymizer):
+    """Holds the interpreter with ``spin.png`` just while ``starved.png`` is being read."""
+
+    def __init__(self, marks: Path) -> None:
+        from anonymizer.engine import picture
+
+        super().__init__(marks)
+        self._reading = threading.Event()
+        real = picture.decode_image
+
+        def read(*arguments: Any, **options: Any) -> Any:
+            if any(argument == "starved.png" for argument in arguments if isinstance(argument, str)):
+                self._reading.set()
+                time.sleep(0.5)
+            return real(*arguments, **options)
+
+        picture.decode_image = read
+
+    def __call__(self, image: Image, instances: tuple[Instance, ...] | None = None, *, key: str = "") -> Result:
+        if key == "spin.png" and not (self._marks / "seen").exists():
+            assert self._reading.wait(timeout=60)
         return super().__call__(image, instances, key=key)
 
 
