@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "mask_box",
     "mask_iou",
     "outline_box",
+    "outlined",
     "paste_window",
     "take",
 ]
@@ -95,6 +97,16 @@ def outline_box(instance: Instance) -> Floats:
         return instance.box
     x1, y1, *_ = integer_box(instance.box)
     return np.array(tight, np.float32) + np.array([x1, y1, x1, y1], np.float32)
+
+
+def outlined(instance: Instance) -> Instance:
+    """Return an instance as annotations describe it: its outline for a mask, in the box around that."""
+    if instance.core is None:
+        return instance
+    x1, y1, *_ = integer_box(instance.box)
+    box = outline_box(instance)
+    left, top, right, bottom = integer_box(box)
+    return replace(instance, box=box, mask=instance.outline[top - y1 : bottom - y1, left - x1 : right - x1], core=None)
 
 
 def mask_iou(a: Instance, b: Instance) -> float:

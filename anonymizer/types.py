@@ -84,6 +84,8 @@ class Instance:
             order: left is smaller x in an upright face), or None.
         record: The annotation record it came from, carried through unchanged, or None.
         core: bool (h, w), the part of the mask that most likely is the object; None where that is the mask.
+        views: float32 (N, 4) xyxy in pixels, the boxes of the single views of which it was united; None where it was
+            seen once.
 
     Raises:
         InputError: A field of wrong shape, dtype or range.
@@ -99,6 +101,7 @@ class Instance:
     landmarks: Floats | None = None
     record: Mapping[str, Any] | None = None
     core: Mask | None = None
+    views: Floats | None = None
 
     def __post_init__(self) -> None:
         if self.label not in CLASSES:
@@ -129,6 +132,16 @@ class Instance:
                     f"instance {self.id}: core must be bool {mask.shape} inside the mask, got {core.dtype} {core.shape}"
                 )
             object.__setattr__(self, "core", _frozen(core))
+        if self.views is not None:
+            views = np.asarray(self.views, dtype=np.float32)
+            if views.ndim != 2 or views.shape[1] != 4 or not len(views):
+                raise InputError(f"instance {self.id}: views must be (N, 4) with N at least 1, got {views.shape}")
+            object.__setattr__(self, "views", _frozen(views))
+
+    @property
+    def seen(self) -> Floats:
+        """Boxes (N, 4) xyxy of the single views: each says where the object is, their union where it may be."""
+        return self.box[None] if self.views is None else self.views
 
     @property
     def outline(self) -> Mask:

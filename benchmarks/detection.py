@@ -13,7 +13,7 @@ from packs import Truth, pictures, read, some
 
 from anonymizer import Anonymizer, Instance, weights
 from anonymizer.detect.faces import CenterFaceDetector
-from anonymizer.geometry import box_iou
+from anonymizer.geometry import box_iou, outline_box
 
 #: Pack: class, least side counted in pixels (height of persons and faces, width of plates), and recall aimed at.
 TARGETS = {
@@ -138,7 +138,7 @@ def _large(instance: Instance) -> bool:
 
 
 def _boxes(instances: list[Instance]) -> np.ndarray:
-    return np.array([i.box for i in instances], np.float32).reshape(-1, 4)
+    return np.array([outline_box(i) for i in instances], np.float32).reshape(-1, 4)
 
 
 def _iou(found: list[Instance], truths: list[Truth]) -> np.ndarray:

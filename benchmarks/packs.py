@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from anonymizer import Instance
-from anonymizer.geometry import mask_iou
+from anonymizer.geometry import mask_iou, outlined
 
 CLASSES = {1: "person", 2: "face", 3: "license_plate"}
 
@@ -39,8 +39,7 @@ class Truth:
             return None
         full = coco_mask.decode(self.record["segmentation"]).astype(bool)
         frame = np.array([0, 0, full.shape[1], full.shape[0]], np.float32)
-        outline = Instance(1, found.label, found.box, found.outline)
-        return mask_iou(Instance(1, found.label, frame, full), outline)
+        return mask_iou(Instance(1, found.label, frame, full), outlined(found))
 
 
 def read(path: Path) -> NDArray[np.uint8]:

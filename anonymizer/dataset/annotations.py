@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from anonymizer.dataset.rle import encode_rle
 from anonymizer.errors import InputError
-from anonymizer.geometry import integer_box
+from anonymizer.geometry import integer_box, outline_box
 from anonymizer.types import CLASSES, Instance, Treatment
 
 __all__ = [
@@ -146,7 +146,7 @@ def mark(instance: Instance, treatment: Treatment) -> dict[str, Any]:
 
 def added_record(instance: Instance, size: tuple[int, int]) -> dict[str, Any]:
     """Return the COCO geometry of an instance in a picture of (height, width)."""
-    x1, y1, x2, y2 = (round(float(value), 2) for value in instance.box)
+    x1, y1, x2, y2 = (round(float(value), 2) for value in outline_box(instance))
     frame = integer_box(instance.box)
     # More may have been treated than is likely to be the object; auditors need to know where.
     treated = {} if instance.core is None else {"treated": encode_rle(instance.mask, frame, size)}

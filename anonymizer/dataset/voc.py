@@ -12,7 +12,7 @@ from anonymizer.dataset.annotations import Page, Record, mark
 from anonymizer.dataset.perfile import Entry
 from anonymizer.dataset.scrub import IDENTIFYING, REMOVED, Scrubber
 from anonymizer.errors import InputError
-from anonymizer.geometry import integer_box
+from anonymizer.geometry import integer_box, outline_box
 from anonymizer.types import Instance, Treatment
 
 __all__ = ["Voc"]
@@ -189,7 +189,7 @@ def _added(instance: Instance, treatment: Treatment) -> ElementTree.Element:
     item = ElementTree.Element("object")
     for key, value in (("name", instance.label), ("pose", "Unspecified"), ("truncated", "0"), ("difficult", "0")):
         _set(item, key, value)
-    x1, y1, x2, y2 = integer_box(instance.box)
+    x1, y1, x2, y2 = integer_box(outline_box(instance))
     box = ElementTree.SubElement(item, "bndbox")
     for edge, place in zip(_EDGES, (x1 + 1, y1 + 1, x2, y2), strict=True):
         _set(box, edge, str(place))

@@ -13,6 +13,7 @@ from anonymizer.dataset.outline import outline
 from anonymizer.dataset.perfile import Entry
 from anonymizer.dataset.scrub import Scrubber
 from anonymizer.errors import InputError
+from anonymizer.geometry import outline_box
 from anonymizer.types import CLASSES, Instance
 
 __all__ = ["NAME_FILES", "Yolo", "read_names", "with_style"]
@@ -133,7 +134,7 @@ class Yolo:
     def _added(self, instance: Instance, size: tuple[int, int]) -> str:
         height, width = size
         index = next(n for n, name in enumerate(self._all_names()) if label_of(name) == instance.label)
-        x1, y1, x2, y2 = (float(value) for value in instance.box)
+        x1, y1, x2, y2 = (float(value) for value in outline_box(instance))
         if self.segments and self.keypoints is None:
             shares = [share for x, y in outline(instance) for share in (x / width, y / height)]
         else:

@@ -70,7 +70,7 @@ def _filled(person: Instance, other: Instance, share: float, size: tuple[int, in
     box = np.clip(box, 0, np.array([size[1], size[0]] * 2, np.float32))
     inner = mask[y1:y2, x1:x2]
     gap = Instance(person.id, "person", box, inner, 0.0, "gap", core=np.zeros_like(inner))
-    return unite((replace(person, core=person.outline), gap))
+    return replace(unite((replace(person, core=person.outline), gap)), views=person.seen)
 
 
 def _small(instance: Instance, frame: IntBox, scale: float) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from anonymizer.detect.merge import associate
-from anonymizer.geometry import box_iou
+from anonymizer.geometry import box_iou, outline_box
 from anonymizer.types import Instance
 
 __all__ = ["with_given"]
@@ -53,7 +53,7 @@ def _match(instance: Instance, given: Sequence[Instance]) -> int | None:
     """Return the index of the given instance of the same class with the highest IoU, at least ``SAME_BOX``."""
     if not given:
         return None
-    iou = box_iou(instance.box, np.stack([g.box for g in given]))[0]
+    iou = box_iou(outline_box(instance), np.stack([g.box for g in given]))[0]
     iou = np.where([g.label == instance.label for g in given], iou, 0.0)
     best = int(np.argmax(iou))
     return best if iou[best] >= SAME_BOX else None

@@ -108,7 +108,11 @@ def _with_heads(instances: tuple[Instance, ...], size: tuple[int, int]) -> tuple
             core[top - y1 : bottom - y1, left - x1 : right - x1] = ellipse(hair)
             head = Instance(face.parent, "person", box, mask | core, 0.0, "head", core=core)
             heads.setdefault(face.parent, []).append(head)
-    return tuple(unite((i, *heads[i.id])) if i.label == "person" and i.id in heads else i for i in instances)
+    # A head is what a face suggests, no view of the person.
+    return tuple(
+        replace(unite((i, *heads[i.id])), views=i.seen) if i.label == "person" and i.id in heads else i
+        for i in instances
+    )
 
 
 def associate(instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
@@ -142,7 +146,9 @@ def _clip(instance: Instance, size: tuple[int, int]) -> Instance | None:
         return instance
     local = paste_window(integer_box(instance.box), size)[1]
     core = None if instance.core is None else instance.core[local]
-    return replace(instance, box=box, mask=instance.mask[local], core=core)
+    height, width = size
+    views = np.clip(instance.seen, 0, np.array([width, height, width, height], np.float32))
+    return replace(instance, box=box, mask=instance.mask[local], core=core, views=views)
 
 
 def _is_same(a: Instance, b: Instance) -> bool:

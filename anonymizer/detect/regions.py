@@ -148,6 +148,7 @@ def unite(instances: Sequence[Instance]) -> Instance:
         box=box,
         mask=mask,
         core=core,
+        views=np.concatenate([instance.seen for instance in ranked]),
         landmarks=next((i.landmarks for i in ranked if i.landmarks is not None), None),
         record=next((i.record for i in ranked if i.record is not None), None),
     )

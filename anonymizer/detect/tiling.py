@@ -183,13 +183,15 @@ def _part(instance: Instance, low: int, high: int) -> Instance | None:
     mask = instance.mask[:, columns]
     core = None if instance.core is None or not mask.any() else instance.core[:, columns]
     # The box of a thin piece stays whole where its mask is empty: an empty mask would release what was found.
-    return replace(instance, box=box, mask=mask if mask.any() else np.ones_like(mask), core=core, landmarks=None)
+    mask = mask if mask.any() else np.ones_like(mask)
+    views = np.clip(instance.seen, box[[0, 1, 0, 1]], box[[2, 3, 2, 3]])
+    return replace(instance, box=box, mask=mask, core=core, landmarks=None, views=views)
 
 
 def _shift(instance: Instance, x: int, y: int) -> Instance:
-    box = instance.box + np.array([x, y, x, y], dtype=np.float32)
+    offset = np.array([x, y, x, y], dtype=np.float32)
     landmarks = None if instance.landmarks is None else instance.landmarks + np.array([x, y], dtype=np.float32)
-    return replace(instance, box=box, landmarks=landmarks)
+    return replace(instance, box=instance.box + offset, views=instance.seen + offset, landmarks=landmarks)
 
 
 def _is_cut(box: Floats, tile: IntBox, size: tuple[int, int]) -> bool:

@@ -165,12 +165,12 @@ class YoloSegDetector:
             whole = unite(looks)
             if whole.label == "person":
                 whole = replace(whole, core=refine(image, whole.box, vote(looks, whole), whole.mask))
-            out.append(whole)
             same = overlaps >= self._iou
             if rest[0].label != "person":
                 boxes = np.stack([instance.box for instance in rest])
                 areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
                 same |= overlap(boxes[0], boxes) >= NESTED * np.minimum(areas, areas[0])
+            out.append(replace(whole, views=np.stack([rest[n].box for n in np.flatnonzero(same)])))
             rest = [rest[n] for n in np.flatnonzero(~same)]
         return out
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from anonymizer.evaluate.precision import Precision, resample
 from anonymizer.evaluate.records import Estimate, Subject
-from anonymizer.geometry import box_iou, integer_box, mask_iou
+from anonymizer.geometry import box_iou, integer_box, mask_iou, outlined
 from anonymizer.types import Instance
 
 __all__ = ["Retention", "as_instance", "mean_ratio"]
@@ -54,7 +54,7 @@ class Retention:
         truths = [as_instance(subject) for subject in mine]
         masked = [subject.mask is not None for subject in mine]
         for name in self.variants:
-            ours = [instance for instance in found[name] if instance.label == self.label]
+            ours = [outlined(instance) for instance in found[name] if instance.label == self.label]
             self._boxes[name].add(truths, ours, size)
             # Where only boxes are known, masks cannot be judged; a picture without the class is a fair negative.
             if all(masked):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.errors import InputError
-from anonymizer.geometry import box_iou, distance_inside, integer_box, paste_window
+from anonymizer.geometry import box_iou, distance_inside, integer_box, outline_box, paste_window
 from anonymizer.types import Instance, Verdict
 
 __all__ = [
@@ -94,7 +94,10 @@ def pixels_replaced(
 
 
 def class_kept(instance: Instance, found: Sequence[Instance], least_iou: float | None = None) -> Verdict:
-    """Check that an instance's class is still found at its place.
+    """Check that an instance's class is still found where its annotation says.
+
+    Detections are united from several views to cover all that may be an object, and so are wide; a single view is
+    what another detector's box would be like.
 
     Args:
         instance: The instance as it was.
@@ -102,9 +105,9 @@ def class_kept(instance: Instance, found: Sequence[Instance], least_iou: float |
         least_iou: Box IoU wanted; ``LEAST_IOU`` of the class if None.
     """
     least = LEAST_IOU[instance.label] if least_iou is None else least_iou
-    boxes = [other.box for other in found if other.label == instance.label]
-    best = float(box_iou(instance.box[None], np.stack(boxes)).max()) if boxes else 0.0
-    return Verdict("class_kept", best >= least, best, least, instance.id, "best IoU with a detection of the class")
+    seen = [boxes for i in found if i.label == instance.label for boxes in (i.seen, outline_box(i)[None])]
+    best = float(box_iou(outline_box(instance)[None], np.concatenate(seen)).max()) if seen else 0.0
+    return Verdict("class_kept", best >= least, best, least, instance.id, "best IoU with a view of the class")
 
 
 def face_distance(similarity: float, threshold: float, instance_id: int | None = None) -> Verdict:

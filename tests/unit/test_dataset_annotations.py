@@ -204,7 +204,7 @@ def test_what_was_treated_beside_the_object_comes_back(tmp_path: Path) -> None:
     core[4:16, 5:25] = True
     person = Instance(1, "person", np.array([10, 8, 40, 28], np.float32), mask, 0.9, "yolo", core=core)
     record = added_record(person, (60, 80)) | {"id": 1, "image_id": 1, "category_id": 1}
-    assert record["area"] == core.sum()
+    assert record["area"] == core.sum() and record["bbox"] == [15, 12, 20, 12]
     document = {
         "images": [{"id": 1, "file_name": "a.png"}],
         "annotations": [record],

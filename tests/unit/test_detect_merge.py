@@ -147,6 +147,8 @@ def test_a_person_has_the_whole_head_around_their_face() -> None:
     person, found = merge([body, face], (200, 100))
     assert found.parent == person.id and person.source == "yolo" and person.score == 0.8
     assert np.allclose(person.box, [10, 35, 50, 120])
+    # The head is what the face suggests; the detector saw the person without it.
+    assert person.seen.tolist() == [[10, 40, 50, 120]]
     # Hair above the face belongs to the person now; what is beside it does not.
     assert person.mask[2, 20] and not person.mask[2, 2]
 

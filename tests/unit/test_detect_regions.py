@@ -62,6 +62,8 @@ def test_unite_keeps_every_pixel_of_every_view() -> None:
     assert united.box.tolist() == [10, 5, 30, 20]
     assert united.score == pytest.approx(0.8)
     assert united.mask.sum() == 100 + 150 - 25
+    assert united.seen.tolist() == [[15, 5, 30, 15], [10, 10, 20, 20]]
+    assert len(unite((united, instance([0, 0, 5, 5]))).seen) == 3
 
 
 def test_coverage_is_a_share_of_the_inner_mask() -> None:

@@ -44,6 +44,13 @@ def found(detector: TiledDetector, image: Image) -> list[list[float]]:
     return sorted(i.box.tolist() for i in detector.detect(image))
 
 
+def test_views_are_told_where_they_are_in_the_whole_picture() -> None:
+    person = (150, 30, 170, 70)
+    (instance,) = TiledDetector(BlobDetector(0.1), tile=200, overlap=0.3, min_side=500).detect(picture(person))
+    assert {tuple(view) for view in instance.seen.tolist()} == {person}
+    assert len(instance.seen) == 2
+
+
 @pytest.mark.parametrize("size", [(50, 50), (64, 300), (333, 1000), (97, 65)])
 def test_tiles_cover_the_picture_and_overlap(size: tuple[int, int]) -> None:
     seen = np.zeros(size, int)

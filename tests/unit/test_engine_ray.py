@@ -97,12 +97,12 @@ def test_two_workers_share_a_gpu_and_make_what_one_thread_makes(tmp_path: Path, 
     source = pictures(tmp_path / "in", *names, "sleep.png", "die.png")
     run(FakeAnonymizer(), source, tmp_path / "calm")
     build = partial(UnrulyAnonymizer, tmp_path)
-    with RayPool(build, workers=2, timeout_s=2, address=address, gpus=0.5) as pool:
+    with RayPool(build, workers=2, timeout_s=8, address=address, gpus=0.5) as pool:
         summary = execute(pool, source, tmp_path / "out")
     assert (summary.released, summary.failed) == (20, 2)
     calm = contents(tmp_path / "calm/images")
     assert contents(tmp_path / "out/images") == {name: calm[name] for name in names}
-    assert "took longer than 2 s" in ledger(tmp_path / "out")["sleep.png"]["reason"]
+    assert "took longer than 8 s" in ledger(tmp_path / "out")["sleep.png"]["reason"]
     assert "exit code -9" in ledger(tmp_path / "out")["die.png"]["reason"]
     assert audit(tmp_path / "out").clean
 

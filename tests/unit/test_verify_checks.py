@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from anonymizer.detect.regions import unite
 from anonymizer.errors import InputError
 from anonymizer.types import Instance
 from anonymizer.verify import class_kept, face_distance, pixels_replaced, plate_text, second_pass
@@ -87,6 +88,22 @@ def test_class_kept_wants_the_class_at_the_place():
     assert class_kept(person, (at("person", 10, 10, 50, 60),), least_iou=0.5).passed
     assert class_kept(at("face", 10, 10, 50, 90), (at("face", 10, 10, 50, 60),)).passed
     assert class_kept(person, ()).value == 0.0
+
+
+def test_class_kept_goes_by_single_views_where_several_were_united():
+    person = at("person", 10, 10, 50, 90)
+    wide = at("person", 0, 0, 90, 100)
+    assert not class_kept(person, (wide,)).passed
+    assert class_kept(person, (unite((at("person", 11, 10, 50, 92), wide)),)).passed
+    assert not class_kept(person, (unite((at("person", 60, 10, 90, 90), wide)),)).passed
+
+
+def test_class_kept_goes_by_the_outline_that_annotations_give():
+    wide = np.zeros((80, 80), bool)
+    wide[:, :40] = True
+    person = Instance(1, "person", np.array([10, 10, 90, 90], np.float32), np.ones((80, 80), bool), core=wide)
+    assert class_kept(person, (at("person", 10, 10, 50, 90),)).value == 1.0
+    assert not class_kept(person, (at("person", 10, 10, 90, 90),)).passed
 
 
 def test_face_distance_is_strict():
