@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from anonymizer.detect.feet import with_feet
 from anonymizer.detect.gaps import without_gaps
 from anonymizer.detect.regions import MIN_SIDE, coverage, ellipse, grow, overlap, unite
 from anonymizer.errors import InputError
@@ -71,7 +72,7 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
     where one holds 80 % of the other. What remains is the union of their masks: recall beats precision. A person who
     lies within a much better found one is a part of that one and dropped: every pixel of theirs is treated anyway.
     Persons whose face was found get the whole head around it, with hair and ears, which segmentation often misses,
-    and gaps within and between persons are closed.
+    and those who stand get room for their feet; gaps within and between persons are closed.
 
     Args:
         instances: From any detectors; ids and parents may repeat and are replaced.
@@ -92,7 +93,8 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
     kept = [i for i in kept if not any(_is_part(i, other) for other in kept)]
     ordered = sorted(kept, key=lambda i: (CLASSES.index(i.label), *(float(i.box[axis]) for axis in (1, 0, 3, 2))))
     found = associate(tuple(replace(i, id=n, parent=None) for n, i in enumerate(ordered, start=1)))
-    return without_gaps(_with_heads(found, size), size)
+    whole = tuple(with_feet(i, size) if i.label == "person" else i for i in _with_heads(found, size))
+    return without_gaps(whole, size)
 
 
 def _with_heads(instances: tuple[Instance, ...], size: tuple[int, int]) -> tuple[Instance, ...]:

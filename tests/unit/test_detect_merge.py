@@ -8,6 +8,7 @@ import pytest
 from anonymizer.detect.given import with_given
 from anonymizer.detect.merge import UnionDetector, merge
 from anonymizer.errors import InputError
+from anonymizer.geometry import outline_box
 from anonymizer.types import Image, Instance
 
 SIZE = (200, 300)
@@ -69,7 +70,7 @@ def test_order_is_by_class_then_place_and_ids_count_from_one() -> None:
     ]
     for order in (mixed, mixed[::-1]):
         merged = merge(order, SIZE)
-        assert [(i.id, i.label, float(i.box[0])) for i in merged] == [
+        assert [(i.id, i.label, float(i.seen[0, 0])) for i in merged] == [
             (1, "person", 20.0),
             (2, "person", 200.0),
             (3, "face", 100.0),
@@ -87,7 +88,7 @@ def test_a_face_belongs_to_the_smallest_person_around_it() -> None:
         ],
         SIZE,
     )
-    child = next(i for i in merged if i.label == "person" and i.box[0] == 40)
+    child = next(i for i in merged if i.label == "person" and i.seen[0, 0] == 40)
     faces = [i for i in merged if i.label == "face"]
     assert {float(f.box[0]): f.parent for f in faces} == {50.0: child.id, 200.0: None}
 
@@ -106,7 +107,9 @@ def test_union_detector_joins_detectors_and_drops_other_classes() -> None:
         ("person",),
     )
     (person,) = detector.detect(np.zeros((*SIZE, 3), np.uint8))
-    assert person.box.tolist() == [0, 0, 50, 90]
+    assert outline_box(person).tolist() == [0, 0, 50, 90]
+    # Room for the feet.
+    assert person.box.tolist() == [0, 0, 53, 93]
 
 
 def test_union_detector_refuses_unknown_classes_and_no_detector() -> None:
@@ -146,11 +149,11 @@ def test_a_person_has_the_whole_head_around_their_face() -> None:
     face = Instance(1, "face", np.array([22, 42, 38, 62], np.float32), np.ones((20, 16), bool), 0.9, "centerface")
     person, found = merge([body, face], (200, 100))
     assert found.parent == person.id and person.source == "yolo" and person.score == 0.8
-    assert np.allclose(person.box, [10, 35, 50, 120])
+    assert np.allclose(person.box, [7, 35, 53, 123])
     # The head is what the face suggests; the detector saw the person without it.
     assert person.seen.tolist() == [[10, 40, 50, 120]]
     # Hair above the face belongs to the person now; what is beside it does not.
-    assert person.mask[2, 20] and not person.mask[2, 2]
+    assert person.mask[2, 23] and not person.mask[2, 5]
 
 
 def test_a_weak_find_inside_a_sure_person_is_a_part_of_them() -> None:
