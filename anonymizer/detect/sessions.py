@@ -31,6 +31,8 @@ def open_session(model: Path | bytes, name: str, device: str = "cpu") -> Inferen
         raise ModelError(f"{name}: expected an ONNX file at {model}, found none; run `anonymizer models verify`")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = os.cpu_count() or 1
+    # Looks of many sizes leave the arena with the sum of their peaks, about 0.5 GB; without it they are no slower.
+    options.enable_cpu_mem_arena = False
     options.log_severity_level = 3  # The exporters' unused initialisers are no news to the user.
     # Threads that wait would otherwise burn as much CPU time as those that work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
