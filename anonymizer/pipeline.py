@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +18,11 @@ from anonymizer.condition.guard import guard
 from anonymizer.condition.order import far_to_near
 from anonymizer.detect.given import with_given
 from anonymizer.detect.regions import coverage
-from anonymizer.errors import AnonymizerError, InputError, StageError, VerificationFailed
+from anonymizer.errors import InputError, StageError, VerificationFailed
 from anonymizer.geometry import box_iou
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch
+from anonymizer.stages import stage, timed
 from anonymizer.types import (
     BODIES,
     Action,
@@ -191,15 +190,15 @@ class Anonymizer:
         """
         check_image(image)
         timings: dict[str, float] = {}
-        with _timed(timings, "detect"), _stage("detect"):
+        with timed(timings, "detect"), stage("detect"):
             found = self._targets(self._detector.detect(image))
             if instances is not None:
                 found = self._targets(with_given(found, tuple(instances)))
-        with _timed(timings, "condition"), _stage("condition"):
+        with timed(timings, "condition"), stage("condition"):
             raw = Conditions(self._depth.estimate(image, found), self._edges.detect(image))
             if raw.depth.shape != image.shape[:2]:
                 raise StageError("condition", f"maps of {raw.depth.shape}, expected {image.shape[:2]}")
-        with _timed(timings, "verify"), _stage("verify"):
+        with timed(timings, "verify"), stage("verify"):
             evidence = self._verifier.examine(image, found)
         # crc32 is no secret: it only keeps pictures apart under one seed.
         seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed
@@ -267,7 +266,7 @@ class Anonymizer:
         assessed: _Assessed | None = None
         for attempt in range(self.settings.attempts):
             assessed = None  # The last attempt's picture is as large as the original: it goes before the next is made.
-            with _timed(timings, "redraw"), _stage("redraw"):
+            with timed(timings, "redraw"), stage("redraw"):
                 self._redraw(work, pending, attempt)
                 self._redact(work)
             assessed = self._assess(work, timings)
@@ -282,7 +281,7 @@ class Anonymizer:
             if not failing and not leaks:
                 return assessed.image, assessed.treated, assessed.verdicts
             del assessed
-            with _timed(timings, "redraw"), _stage("redraw"):
+            with timed(timings, "redraw"), stage("redraw"):
                 self._give_up(work, failing, leaks)
                 self._redact(work)
             assessed = self._assess(work, timings)
@@ -338,9 +337,9 @@ class Anonymizer:
             work.evidence = self._verifier.examine(work.image, work.instances)
 
     def _assess(self, work: _Work, timings: dict[str, float]) -> _Assessed:
-        with _timed(timings, "blend"), _stage("blend"):
+        with timed(timings, "blend"), stage("blend"):
             result, treated = compose(work.image, [work.patches[i.id] for i in work.ordered()])
-        with _timed(timings, "verify"), _stage("verify"):
+        with timed(timings, "verify"), stage("verify"):
             found = self._targets(self._verifier.find(result))
             verdicts = self._verifier.check(work.evidence, result, treated, work.actions, found)
             leaks = self._verifier.leaks(treated, found)
@@ -387,23 +386,3 @@ def _unmade(work: _Work) -> set[int]:
 
 def _failing(verdicts: Iterable[Verdict]) -> set[int]:
     return {v.instance_id for v in verdicts if not v.passed and v.instance_id is not None}
-
-
-@contextmanager
-def _timed(timings: dict[str, float], name: str, clock: Callable[[], float] = time.perf_counter) -> Iterator[None]:
-    start = clock()
-    try:
-        yield
-    finally:
-        timings[name] = timings.get(name, 0.0) + clock() - start
-
-
-@contextmanager
-def _stage(name: str) -> Iterator[None]:
-    """Name the stage in errors that a backend did not foresee."""
-    try:
-        yield
-    except AnonymizerError:
-        raise
-    except Exception as error:
-        raise StageError(name, f"{type(error).__name__}: {error}") from error

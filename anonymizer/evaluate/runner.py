@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +25,7 @@ from anonymizer.evaluate.subjects import CLASSES, FaceFinder, SubjectSource
 from anonymizer.evaluate.utility import measure_utility
 from anonymizer.evaluate.variants import AGAIN, ANONYMIZED, Released
 from anonymizer.recognize.body import ColourShapeEmbedder, SilhouetteEmbedder
+from anonymizer.stages import timed
 
 __all__ = ["Evaluation", "Progress", "Settings", "evaluate"]
 
@@ -159,7 +158,7 @@ def evaluate(
     detector = embedded_detector() if given is None or _partial(given, pairing) else None
     with TemporaryDirectory(prefix="anonymizer-evaluate-") as temporary:
         folder = Path(temporary)
-        with _timed(timings, "survey"):
+        with timed(timings, "survey"):
             source = SubjectSource(given, detector, finder)
             material = PictureMaterial(pairing, source, folder, lambda done, total: on_progress("survey", done, total))
         labels = tuple(label for label in CLASSES if material.survey.subjects.get(label))
@@ -199,11 +198,11 @@ def evaluate(
             results += [Skipped(name, "any", reason) for name in settings.attacks]
         for number, name in enumerate(settings.attacks if labels else ()):
             on_progress(f"attack {name}", number, len(settings.attacks))
-            with _timed(timings, name):
+            with timed(timings, name):
                 results += importlib.import_module(f"anonymizer.evaluate.attacks.{name}").run(context)
         utility = None
         if settings.utility and labels:
-            with _timed(timings, "utility"):
+            with timed(timings, "utility"):
                 utility = measure_utility(
                     context,
                     run_annotations=_run_annotations(anonymized),
@@ -220,7 +219,7 @@ def evaluate(
         skipped=tuple(result for result in results if isinstance(result, Skipped)),
         utility=utility,
         warnings=tuple(_warnings(pairing, material, context)),
-        timings_s=timings,
+        timings_s={stage: round(seconds, 2) for stage, seconds in timings.items()},
         readers=readers,
         watchers=watchers,
     )
@@ -290,12 +289,3 @@ def _warnings(pairing: Pairing, material: PictureMaterial, context: Context) -> 
             yield f"{unknown} of {survey.subjects[label]} subjects of class {label} have no known identity"
     if len(survey.pairs) < 50:
         yield f"only {len(survey.pairs)} pairs: intervals are wide, and small risks cannot be seen"
-
-
-@contextmanager
-def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings[name] = round(time.perf_counter() - start, 2)

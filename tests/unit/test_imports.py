@@ -19,6 +19,7 @@ RANKS = {
     "types": 2,
     "blend": 3,
     "quiet": 3,
+    "stages": 3,
     "weights": 3,
     "convert": 4,
     "hub": 5,
