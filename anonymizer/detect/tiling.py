@@ -25,6 +25,8 @@ INSIDE = 0.7
 SAME_PIECE = 0.6
 #: Pictures twice as wide as high and at least this wide are taken for equirectangular panoramas: left meets right.
 PANORAMA_WIDTH = 4096
+#: Steps per pixel that boxes found in tiles are rounded to; float32 holds them exactly up to 500,000 pixels.
+STEPS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +192,12 @@ def _part(instance: Instance, low: int, high: int) -> Instance | None:
 
 def _shift(instance: Instance, x: int, y: int) -> Instance:
     offset = np.array([x, y, x, y], dtype=np.float32)
+    # Far from the corner float32 has no room for fine fractions, and rounding would change the mask's frame. Widened to
+    # steps that it has room for, the box keeps its frame.
+    low, high = np.floor(instance.box[:2] * STEPS) / STEPS, np.ceil(instance.box[2:] * STEPS) / STEPS
+    box = np.concatenate([low, high]) + offset
     landmarks = None if instance.landmarks is None else instance.landmarks + np.array([x, y], dtype=np.float32)
-    return replace(instance, box=instance.box + offset, views=instance.seen + offset, landmarks=landmarks)
+    return replace(instance, box=box, views=instance.seen + offset, landmarks=landmarks)
 
 
 def _is_cut(box: Floats, tile: IntBox, size: tuple[int, int]) -> bool:

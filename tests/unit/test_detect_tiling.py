@@ -64,6 +64,20 @@ def test_tiles_cover_the_picture_and_overlap(size: tuple[int, int]) -> None:
     assert all(left[1] - right[0] >= 15 for left, right in pairwise(ordered))
 
 
+def test_boxes_keep_their_masks_far_from_the_corner() -> None:
+    class Fine:
+        """Finds one box whose fractions float32 cannot hold at 9,000 pixels."""
+
+        def detect(self, image: Image) -> tuple[Instance, ...]:
+            box = np.array([10.9999, 5.0001, 30.0001, 60.9999], np.float32)
+            made = make_instance("person", box, image.shape[:2], score=0.5, source="fine")
+            return () if made is None else (made,)
+
+    places = TiledDetector(Fine(), tile=100, overlap=0.0, min_side=500).detect(np.zeros((100, 9950, 3), np.uint8))
+    assert max(int(place.box[0]) for place in places) > 9000
+    assert {place.mask.shape for place in places} == {(56, 21)}
+
+
 def test_small_pictures_are_seen_once() -> None:
     inner = BlobDetector(0.0)
     TiledDetector(inner, tile=64, min_side=1000).detect(picture())
