@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -130,8 +130,8 @@ def run(
         str | None, typer.Option(metavar="A,B", help="Classes to redraw: person, face, license_plate, text, vehicle.")
     ] = None,
     annotations: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE|DIR", help="Instances to use as given: COCO, YOLO, Pascal VOC or Cityscapes."),
+        str | None,
+        typer.Option(metavar="FILE|DIR|URL", help="Instances to use as given: COCO, YOLO, Pascal VOC or Cityscapes."),
     ] = None,
     people: Annotated[People, typer.Option(help="Redraw whole bodies, or faces only.")] = People.BODY,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed, for repeatable results; random if left out.")] = None,
@@ -174,10 +174,10 @@ def run(
     from anonymizer.quiet import offline
 
     # Third parties print to stdout as they please; only the result belongs there.
-    with offline(), redirect_stdout(sys.stderr):
+    with offline(), redirect_stdout(sys.stderr), ExitStack() as kept:
         from anonymizer import presets
         from anonymizer.dataset.inputs import find_inputs
-        from anonymizer.dataset.reading import read_annotations
+        from anonymizer.dataset.reading import annotations_at
         from anonymizer.dataset.release import Release
         from anonymizer.engine import distributed, local
 
@@ -186,7 +186,7 @@ def run(
             None if picture_format is None else picture_format.value, _listed(keep_metadata), rename is not None
         )
         find_inputs(source, output)
-        given = None if annotations is None else read_annotations(annotations)
+        given = None if annotations is None else kept.enter_context(annotations_at(annotations))
         build = partial(
             presets.build,
             preset,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
-from anonymizer.dataset.annotations import Annotations, read_json
+from anonymizer.dataset.annotations import MAX_BYTES, Annotations, read_json
 from anonymizer.dataset.cityscapes import ENDINGS, Cityscapes
 from anonymizer.dataset.coco import coco_from, read_coco
 from anonymizer.dataset.perfile import Codec, FileAnnotations, picture_key
+from anonymizer.dataset.storage import Store, locate
 from anonymizer.dataset.voc import Voc
 from anonymizer.dataset.yolo import NAME_FILES, Yolo, read_names, with_style
 from anonymizer.errors import InputError
 
-__all__ = ["FORMATS", "read_annotations"]
+__all__ = ["FORMATS", "annotations_at", "read_annotations"]
 
 #: What is understood, for messages.
 FORMATS = (
@@ -22,6 +25,53 @@ FORMATS = (
     "(*_polygons.json)"
 )
 _YAML = (".yaml", ".yml")
+
+
+@contextmanager
+def annotations_at(place: Path | str) -> Iterator[Annotations]:
+    """Read annotations as ``read_annotations`` does, from a path or from a URL that fsspec can read.
+
+    What a URL holds, one file or everything below a folder, is copied into a temporary folder that lives as long as
+    the block. A YOLO data set is given by its folder.
+
+    Raises:
+        InputError: As there; the store cannot be read, or holds more than 4 GiB there.
+    """
+    found = locate(place)
+    if isinstance(found, Path):
+        yield read_annotations(found)
+        return
+    with TemporaryDirectory(prefix="anonymizer-annotations-") as temporary:
+        try:
+            local = _copied(found, Path(temporary))
+        except OSError as error:
+            raise InputError(f"annotations {found}: cannot be read ({error}); check connection and credentials") from (
+                error
+            )
+        try:
+            given = read_annotations(local)
+        except InputError as error:
+            raise InputError(str(error).replace(str(local), str(found))) from error
+        yield given
+
+
+def _copied(store: Store, folder: Path) -> Path:
+    """Copy what a store holds into a folder; return the file or folder to be read."""
+    size = store.size()
+    sizes = {"": size} if size is not None else store.sizes()
+    if not sizes:
+        raise InputError(f"annotations {store}: expected a file or folder, found nothing; check the URL")
+    if sum(sizes.values()) > MAX_BYTES:
+        raise InputError(f"annotations {store}: {sum(sizes.values())} bytes, expected at most {MAX_BYTES}; split them")
+    if size is not None:
+        file = folder / PurePosixPath(store.url).name
+        store.fetch("", file)
+        return file
+    for name, content in store.read_all(sorted(sizes)):
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return folder
 
 
 def read_annotations(path: Path) -> Annotations:

@@ -14,7 +14,7 @@ from anonymizer.dataset.annotations import Annotations
 from anonymizer.dataset.images import read_bytes
 from anonymizer.dataset.inputs import Found, find_inputs
 from anonymizer.dataset.ledger import Ledger
-from anonymizer.dataset.reading import read_annotations
+from anonymizer.dataset.reading import annotations_at
 from anonymizer.dataset.release import Release
 from anonymizer.dataset.released import annotation_files, coco_out
 from anonymizer.dataset.report import MAX_THUMBNAILS, quarantine_list, render_report
@@ -104,11 +104,14 @@ def execute(
         InputError: Input, output or annotations cannot be used, or a store cannot be read or OUTPUT written any more.
         ModelError: The models cannot be used.
     """
+    if isinstance(annotations, str | Path):
+        settings: dict[str, Any] = {"release": release, "overwrite": overwrite, "on_progress": on_progress}
+        with annotations_at(annotations) as given:
+            return execute(executor, source, output, annotations=given, **settings)
     started = time.monotonic()
     inputs = find_inputs(source, output)
-    given = read_annotations(Path(annotations)) if isinstance(annotations, str | Path) else annotations
-    if given is not None:
-        given.check_names(file.name for file in inputs.files)
+    if annotations is not None:
+        annotations.check_names(file.name for file in inputs.files)
     with open_output(output) as folder:
         with folder.writing():
             chosen = (release or Release()).with_key(folder.state)
@@ -122,7 +125,7 @@ def execute(
         folder.refuse_strays(recorded | {chosen.name(file.name) for file in inputs.files})
         with folder.writing():
             folder.remove_documents()
-        recorder = _Recorder(executor, folder, ledger, given, chosen, len(inputs.files), on_progress)
+        recorder = _Recorder(executor, folder, ledger, annotations, chosen, len(inputs.files), on_progress)
         for task, outcome in executor.results(recorder.pending(inputs.files)):
             recorder.record(task, outcome)
         recorder.check_complete()
@@ -137,11 +140,11 @@ def execute(
         with folder.shown(_first(ledger, MAX_THUMBNAILS)) as images:
             report = render_report(ledger, images, description, seconds=seconds)
         documents: list[tuple[str, Iterable[bytes]]] = [
-            ("annotations.json", coco_out(released, folder.state, given)),
+            ("annotations.json", coco_out(released, folder.state, annotations)),
             ("quarantine.txt", [quarantine_list(ledger)]),
             ("report.html", [report]),
         ]
-        files = () if given is None else annotation_files(released, folder.state, given)
+        files = () if annotations is None else annotation_files(released, folder.state, annotations)
         own_format = ((f"{ANNOTATIONS}/{name}", [data]) for name, data in files)
         folder.finish(chain(documents, own_format), ledger)
     return summary
