@@ -44,8 +44,8 @@ HOG_SCORE, HOG_MARGIN = 0.5, (0.15, 0.08)
 #: The cascade of OpenCV that finds any plates but Russian ones, and its lowest score. On OpenALPR (207 and 23 plates)
 #: it finds 29 and 22 % at IoU 0.3, with 0.14 and 0.22 false alarms per picture; the one of 16 stages finds 6 and 9 %.
 HAAR_FILE, HAAR_SCORE = "haarcascade_russian_plate_number.xml", 2.0
-HOG_KNOWN = "found 57 % of the persons of 12 Penn-Fudan pictures, with 0.4 false alarms per picture"
-HAAR_KNOWN = "found 22 % of the plates of 23 OpenALPR pictures, with 0.2 false alarms per picture"
+HOG_KNOWN = "found 57 % of the persons of 12 Penn-Fudan pictures, with 0.3 false alarms per picture"
+HAAR_KNOWN = "found 9 % of the plates of 23 OpenALPR pictures, with 0.2 false alarms per picture"
 #: Weights that the union of the embedded detectors has for each class: a run with one of them was not watched by it.
 EMBEDDED_PARTS: Mapping[str, tuple[str, ...]] = {
     "person": ("detector",),
