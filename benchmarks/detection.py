@@ -14,6 +14,7 @@ from packs import Truth, pictures, read, some
 from anonymizer import Anonymizer, Instance, weights
 from anonymizer.detect.faces import CenterFaceDetector
 from anonymizer.geometry import box_iou, outline_box
+from anonymizer.redraw.crops import treated_mask
 
 #: Pack: class, least side counted in pixels (height of persons and faces, width of plates), and recall aimed at.
 TARGETS = {
@@ -65,6 +66,7 @@ def _pack(
 ) -> dict[str, Any]:
     hits: dict[str, list[bool]] = {"union": [], "own": []}
     overlaps, times, false = [], [], []
+    kept = total = 0
     for path, truths in some(pictures(data, pack, "val"), limit):
         image = read(path)
         start = time.perf_counter()
@@ -72,6 +74,10 @@ def _pack(
         times.append(time.perf_counter() - start)
         found["own"] = own.detect(image)
         wanted = [t for t in truths if t.label == label]
+        treated = treated_mask(found["union"], (image.shape[0], image.shape[1]))
+        for truth in wanted:
+            if truth.side >= least and (mask := truth.mask) is not None:
+                kept, total = kept + int((mask & ~treated).sum()), total + int(mask.sum())
         for name, instances in found.items():
             mine = [i for i in instances if i.label == label]
             iou = _iou(mine, wanted)
@@ -97,6 +103,7 @@ def _pack(
         "target": target,
         "false_per_picture": float(np.mean(false)),
         "mask_iou": float(np.mean(known)) if known else None,
+        "pixels_untreated": kept / total if total else None,
         "seconds": statistics.median(times),
     }
 

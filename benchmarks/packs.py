@@ -33,11 +33,18 @@ class Truth:
         axis = 0 if self.label == "license_plate" else 1
         return float(self.box[axis + 2] - self.box[axis])
 
-    def mask_iou(self, found: Instance) -> float | None:
-        """Return the IoU of a found outline with the annotated mask, or None where there is none."""
+    @property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """The annotated mask in the picture's frame, bool (H, W), or None where there is none."""
         if not self.record.get("segmentation"):
             return None
-        full = coco_mask.decode(self.record["segmentation"]).astype(bool)
+        return np.asarray(coco_mask.decode(self.record["segmentation"]), bool)
+
+    def mask_iou(self, found: Instance) -> float | None:
+        """Return the IoU of a found outline with the annotated mask, or None where there is none."""
+        full = self.mask
+        if full is None:
+            return None
         frame = np.array([0, 0, full.shape[1], full.shape[0]], np.float32)
         return mask_iou(Instance(1, found.label, frame, full), outlined(found))
 
