@@ -38,4 +38,4 @@ def test_an_output_can_be_gone_on_with_whatever_the_figure(tmp_path: Path) -> No
     assert [anonymizer.together for anonymizer in made] == [1, 4]
     assert made[0].settings_hash == made[1].settings_hash
     assert "pictures" not in made[0].describe()["preset_settings"]["redraw"]
-    assert made[0].describe()["preset_settings"]["redraw"]["batch_size"] == 8
+    assert made[0].describe()["preset_settings"]["redraw"]["batch_size"] == 4
