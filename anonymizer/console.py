@@ -46,10 +46,10 @@ def show_stages() -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def show_progress() -> Iterator[Callable[[Step], None]]:
-    """Show a bar with the time left on a terminal, else one line per picture, on stderr."""
+    """Show a bar with the time left on a terminal, else one line per picture, on stderr, and why any was held back."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield lambda step: print(f"[{step.done}/{step.total}] {_outcome(step)}", file=sys.stderr)
+        yield lambda step: print(f"[{step.done}/{step.total}] {_outcome(step, step.reason)}", file=sys.stderr)
         return
     from rich.progress import (
         BarColumn,
@@ -70,11 +70,21 @@ def show_progress() -> Iterator[Callable[[Step], None]]:
     )
     with Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=True) as bar:
         task = bar.add_task("", total=None)
-        yield lambda step: bar.update(task, completed=step.done, total=step.total, description=_outcome(step))
+
+        def show(step: Step) -> None:
+            bar.update(task, completed=step.done, total=step.total, description=_outcome(step))
+            if step.reason:  # The bar shows the last picture only; what needs a look must not scroll away with it.
+                console.print(_outcome(step, step.reason), markup=False)
+
+        yield show
 
 
-def _outcome(step: Step) -> str:
-    return f"{step.name}: {step.status}" + (" (before)" if step.skipped else "")
+def _outcome(step: Step, reason: str = "") -> str:
+    """Return a picture's fate on one line; names and reasons may hold what a terminal would obey."""
+    from anonymizer.dataset.report import printable
+
+    before = " (before)" if step.skipped else ""
+    return printable(f"{step.name}: {step.status}{before}" + (f": {reason}" if reason else ""))
 
 
 def print_summary(summary: Summary) -> None:

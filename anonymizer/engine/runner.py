@@ -194,7 +194,7 @@ class _Recorder:
             earlier = self._ledger.get(file.name)
             if earlier is not None and self._stands(earlier, sha256, digest):
                 self.skipped += 1
-                self._progress(file.name, str(earlier["status"]), skipped=True)
+                self._progress(earlier, skipped=True)
                 continue
             # From here on nothing of an earlier run may be found under this name.
             self._folder.remove_picture(file.name, *self._released_names(file.name))
@@ -244,7 +244,7 @@ class _Recorder:
         with self._folder.writing():
             self._ledger.append(record)
         self._folder.recorded()
-        self._progress(name, str(record["status"]), skipped=False)
+        self._progress(record, skipped=False)
 
     def _released_names(self, name: str) -> set[str]:
         """Return the names under which a picture may lie in ``images``: now, and after an earlier run."""
@@ -252,10 +252,11 @@ class _Recorder:
         recorded = None if earlier is None else earlier.get("released_name")
         return {self._release.name(name)} | ({recorded} if recorded is not None else set())
 
-    def _progress(self, name: str, status: str, *, skipped: bool) -> None:
+    def _progress(self, record: dict[str, Any], *, skipped: bool) -> None:
         self._done += 1
         if self._on_progress is not None:
-            self._on_progress(Progress(self._done, self._total, name, status, skipped))
+            told = record["name"], record["status"], skipped, str(record.get("reason", ""))
+            self._on_progress(Progress(self._done, self._total, *told))
 
 
 def _released_as(release: Release) -> dict[str, Any]:

@@ -17,13 +17,14 @@ __all__ = ["Progress", "Summary", "peak_rss_mb", "summarize"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A picture was decided: how many are, of how many, its name, its status, and whether an earlier run did it."""
+    """A picture was decided: how many are, of how many, its name and status, whether an earlier run did it, and why."""
 
     done: int
     total: int
     name: str
     status: str
     skipped: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
