@@ -74,7 +74,7 @@ def show_progress() -> Iterator[Callable[[Step], None]]:
         def show(step: Step) -> None:
             bar.update(task, completed=step.done, total=step.total, description=_outcome(step))
             if step.reason:  # The bar shows the last picture only; what needs a look must not scroll away with it.
-                console.print(_outcome(step, step.reason), markup=False)
+                console.print(_outcome(step, step.reason), markup=False, emoji=False)
 
         yield show
 

@@ -84,12 +84,14 @@ class FileAnnotations:
         codec: Their format.
         places: Each file by the key of the picture it belongs to, see :func:`picture_key`.
         content: The one file of :meth:`only`, by key: its content, or why it cannot be read.
+        copied: Where the files are copies, the local folder and the URL that messages name in its place.
     """
 
     path: Path
     codec: Codec
     places: Mapping[str, Path]
     content: Mapping[str, bytes | str] = field(default_factory=dict)
+    copied: tuple[str, str] = ("", "")
     lasts: Mapping[str, str | None] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -131,11 +133,13 @@ class FileAnnotations:
                 continue
             other = taken.setdefault(key, name)
             if other != name:
-                raise InputError(f"{self.places[key]}: fits both {other} and {name}; put it in its picture's folders")
+                raise InputError(
+                    f"{self._shown(self.places[key])}: fits both {other} and {name}; put it in its picture's folders"
+                )
         if not taken:
             raise InputError(
-                f"annotations {self.path}: none of its {len(self.places)} files belongs to a picture given; each must "
-                "be named as its picture"
+                f"annotations {self._shown(self.path)}: none of its {len(self.places)} files belongs to a picture given; "
+                "each must be named as its picture"
             )
 
     def instances(self, name: str, size: tuple[int, int]) -> tuple[Instance, ...] | None:
@@ -207,7 +211,7 @@ class FileAnnotations:
         try:
             return read_annotation_bytes(self.places[key], MAX_BYTES)
         except InputError as error:
-            return str(error)
+            return self._shown(error)
 
     def _read(self, key: str) -> bytes:
         content = self._content(key)
@@ -216,7 +220,11 @@ class FileAnnotations:
         return content
 
     def _what(self, key: str) -> str:
-        return f"annotations {self.places[key]}"
+        return f"annotations {self._shown(self.places[key])}"
+
+    def _shown(self, text: object) -> str:
+        local, url = self.copied
+        return str(text).replace(local, url) if local else str(text)
 
 
 def picture_key(name: str, ending: str | None = None) -> str:

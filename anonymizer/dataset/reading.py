@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from anonymizer.dataset.annotations import MAX_BYTES, Annotations, read_json
 from anonymizer.dataset.cityscapes import ENDINGS, Cityscapes
-from anonymizer.dataset.coco import coco_from, read_coco
+from anonymizer.dataset.coco import CocoAnnotations, coco_from, read_coco
 from anonymizer.dataset.perfile import Codec, FileAnnotations, picture_key
 from anonymizer.dataset.storage import Store, locate
 from anonymizer.dataset.voc import Voc
@@ -52,7 +53,10 @@ def annotations_at(place: Path | str) -> Iterator[Annotations]:
             given = read_annotations(local)
         except InputError as error:
             raise InputError(str(error).replace(str(local), str(found))) from error
-        yield given
+        if isinstance(given, FileAnnotations):
+            yield replace(given, copied=(str(local), str(found)))
+        else:  # The whole file has been read; its path is for messages, and its name for what is released.
+            yield replace(given, path=Path(str(found), given.path.name) if local.is_dir() else Path(str(found)))
 
 
 def _copied(store: Store, folder: Path) -> Path:
@@ -74,7 +78,7 @@ def _copied(store: Store, folder: Path) -> Path:
     return folder
 
 
-def read_annotations(path: Path) -> Annotations:
+def read_annotations(path: Path) -> FileAnnotations | CocoAnnotations:
     """Read annotations of any format we know.
 
     COCO is checked as a whole; of the formats with a file per picture only the names of files are gathered and, for
@@ -103,14 +107,14 @@ def read_annotations(path: Path) -> Annotations:
     raise InputError(f"annotations {path}: expected a file or folder, found nothing; check the path")
 
 
-def _json(path: Path) -> Annotations:
+def _json(path: Path) -> FileAnnotations | CocoAnnotations:
     document = read_json(path)
     if isinstance(document, dict) and "objects" in document and "images" not in document:
         return _files(path, Cityscapes(), path.parent, [path], ENDINGS)
     return coco_from(document, path)
 
 
-def _folder(folder: Path) -> Annotations:
+def _folder(folder: Path) -> FileAnnotations | CocoAnnotations:
     files = _listing(folder)
     polygons = [file for file in files if file.name.endswith(ENDINGS)]
     others = [file for file in files if file.suffix.lower() == ".json" and file not in set(polygons)]
@@ -143,7 +147,7 @@ def _folder(folder: Path) -> Annotations:
     raise InputError(f"annotations {folder}: expected {FORMATS}, found none{hint}")
 
 
-def _yolo(names: Path, folder: Path, files: Iterable[Path]) -> Annotations:
+def _yolo(names: Path, folder: Path, files: Iterable[Path]) -> FileAnnotations:
     lists = {"train.txt", "val.txt", "test.txt", *NAME_FILES}
     labels = [file for file in files if file.suffix.lower() == ".txt" and file.name not in lists]
     codec: Yolo = with_style(read_names(names), labels)

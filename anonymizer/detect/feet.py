@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 
-from anonymizer.detect.regions import unite
+from anonymizer.detect.regions import widen
 from anonymizer.geometry import integer_box, paste_window
 from anonymizer.types import Instance
 
@@ -44,4 +42,4 @@ def with_feet(person: Instance, size: tuple[int, int]) -> Instance:
     box = np.array([across.start, down.start, across.stop, down.stop], np.float32)
     feet = grown[local]
     room = Instance(person.id, "person", box, feet, 0.0, "feet", core=np.zeros_like(feet))
-    return replace(unite((replace(person, core=person.outline), room)), views=person.seen)
+    return widen(person, room)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import combinations
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.detect.regions import unite
+from anonymizer.detect.regions import widen
 from anonymizer.geometry import IntBox, integer_box
 from anonymizer.types import Instance, Mask
 
@@ -70,7 +69,7 @@ def _filled(person: Instance, other: Instance, share: float, size: tuple[int, in
     box = np.clip(box, 0, np.array([size[1], size[0]] * 2, np.float32))
     inner = mask[y1:y2, x1:x2]
     gap = Instance(person.id, "person", box, inner, 0.0, "gap", core=np.zeros_like(inner))
-    return replace(unite((replace(person, core=person.outline), gap)), views=person.seen)
+    return widen(person, gap)
 
 
 def _small(instance: Instance, frame: IntBox, scale: float) -> NDArray[np.uint8]:

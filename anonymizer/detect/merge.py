@@ -9,7 +9,7 @@ import numpy as np
 
 from anonymizer.detect.feet import with_feet
 from anonymizer.detect.gaps import without_gaps
-from anonymizer.detect.regions import MIN_SIDE, coverage, ellipse, grow, overlap, unite
+from anonymizer.detect.regions import MIN_SIDE, coverage, ellipse, grow, overlap, unite, widen
 from anonymizer.errors import InputError
 from anonymizer.geometry import box_iou, clip_box, integer_box, paste_window
 from anonymizer.types import CLASSES, Detector, Image, Instance, check_image
@@ -110,11 +110,7 @@ def _with_heads(instances: tuple[Instance, ...], size: tuple[int, int]) -> tuple
             core[top - y1 : bottom - y1, left - x1 : right - x1] = ellipse(hair)
             head = Instance(face.parent, "person", box, mask | core, 0.0, "head", core=core)
             heads.setdefault(face.parent, []).append(head)
-    # A head is what a face suggests, no view of the person.
-    return tuple(
-        replace(unite((i, *heads[i.id])), views=i.seen) if i.label == "person" and i.id in heads else i
-        for i in instances
-    )
+    return tuple(widen(i, *heads[i.id]) if i.label == "person" and i.id in heads else i for i in instances)
 
 
 def associate(instances: tuple[Instance, ...]) -> tuple[Instance, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from anonymizer.geometry import box_iou, clip_box, integer_box, paste_window
 from anonymizer.types import Floats, Instance, Mask
 
-__all__ = ["MIN_SIDE", "coverage", "ellipse", "grow", "make_instance", "nms", "number", "overlap", "unite"]
+__all__ = ["MIN_SIDE", "coverage", "ellipse", "grow", "make_instance", "nms", "number", "overlap", "unite", "widen"]
 
 #: Boxes narrower or lower than this many pixels hold nothing that could be recognised or redrawn.
 MIN_SIDE = 2.0
@@ -152,3 +152,11 @@ def unite(instances: Sequence[Instance]) -> Instance:
         landmarks=next((i.landmarks for i in ranked if i.landmarks is not None), None),
         record=next((i.record for i in ranked if i.record is not None), None),
     )
+
+
+def widen(instance: Instance, *parts: Instance) -> Instance:
+    """Return an instance with more of the picture in its mask, and in its outline what the parts' outlines add.
+
+    Parts are what a face, a gap or a stance suggests, no views of the object.
+    """
+    return replace(unite((replace(instance, core=instance.outline), *parts)), views=instance.seen)

@@ -59,6 +59,24 @@ def test_a_url_is_read_as_the_same_files_in_a_folder(tmp_path: Path, name: str, 
     assert released(tmp_path, f"memory://{name}", "by-file").keys() == calm.keys()
 
 
+def test_a_damaged_file_is_named_by_its_url() -> None:
+    put("labels/a.xml", "<annotation>")
+    put("coco/all.json", json.dumps(COCO))
+    with (
+        annotations_at("memory://labels") as given,
+        pytest.raises(InputError, match="annotations memory://labels/a.xml"),
+    ):
+        given.only("a.png").instances("a.png", (30, 40))
+    with (
+        annotations_at("memory://labels") as given,
+        pytest.raises(InputError, match="annotations memory://labels: none"),
+    ):
+        given.check_names(["b.png"])
+    for place in ("memory://coco", "memory://coco/all.json"):
+        with annotations_at(place) as given, pytest.raises(InputError, match="memory:/coco/all.json: "):
+            given.instances("a.png", (5, 5))
+
+
 def test_the_copy_is_gone_when_the_run_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     put("labels/a.xml", VOC)
