@@ -138,8 +138,8 @@ class FileAnnotations:
                 )
         if not taken:
             raise InputError(
-                f"annotations {self._shown(self.path)}: none of its {len(self.places)} files belongs to a picture given; "
-                "each must be named as its picture"
+                f"annotations {self._shown(self.path)}: none of its {len(self.places)} files belongs to a picture "
+                "given; each must be named as its picture"
             )
 
     def instances(self, name: str, size: tuple[int, int]) -> tuple[Instance, ...] | None:
