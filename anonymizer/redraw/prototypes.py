@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from anonymizer.errors import ModelError
 from anonymizer.geometry import IntBox, dilate, outline_box
 from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.heads import Look, random_look, with_head
 from anonymizer.redraw.prompts import COLOURS
 from anonymizer.types import Instance
 
@@ -46,8 +47,11 @@ LIGHT_POWER = 0.4
 HEADS = 7.3
 #: Height over width from which a person's box is taken for the whole figure.
 WHOLE = 1.9
-#: Faces drawn by chance of which the best fitting is taken, and the rim compared, in pixels.
-CANDIDATES, RING = 4, 4
+#: The face itself around the landmarks of an average: half width and half height in distances of the eyes, where its
+#: middle lies on the way from the eyes to the mouth, how far it moves against the turn of the nose, and its soft rim.
+OVAL, OVAL_MIDDLE, OVAL_TURN, OVAL_RIM = (1.12, 1.58), 0.4, 0.4, 0.15
+#: Faces drawn by chance of which the best fitting is taken, the rim compared, in pixels, and the shade below a chin.
+CANDIDATES, RING, SHADE = 6, 4, 0.8
 #: Where upper and lower clothes begin and end, as shares of the height, and how strongly they are dyed.
 CLOTHES = ((0.15, 0.48), (0.44, 0.92))
 DYE = 0.8
@@ -94,16 +98,28 @@ class FaceGallery:
         turns = np.array([_turn(marks) for marks in self.landmarks])
         near = np.argsort(np.abs(turns - _turn(landmarks)), kind="stable")[: max(8, len(turns) // 3)]
         size, light = (image.shape[1], image.shape[0]), _light(image, mask)
-        ring = dilate(mask, RING) & ~mask
-        candidates = []
-        for chosen in rng.choice(near, CANDIDATES, replace=len(near) < CANDIDATES):
-            matrix = _affine(self.landmarks[chosen], landmarks)
-            face = cv2.warpAffine(self.faces[chosen], matrix, size, borderMode=cv2.BORDER_REPLICATE)
-            content = face.astype(np.float32) * light
-            # Of a few drawn by chance, the one whose rim meets its surroundings best: a neck of the same colour.
-            apart = np.abs(content[ring].mean(axis=0) - image[ring].mean(axis=0)).sum() if ring.any() else 0.0
-            candidates.append((float(apart), content))
-        return _under(image, mask, min(candidates, key=lambda pair: pair[0])[1])
+        below = dilate(mask, RING) & ~mask
+        below[: max(int(landmarks[3:, 1].mean()), 0)] = False
+        throat = image[below].mean(axis=0) if below.any() else None
+
+        def apart(number: int) -> float:
+            return 0.0 if throat is None else float(np.abs(SHADE * light * self.skin(number) - throat).sum())
+
+        # Of a few drawn by chance, the one whose skin is nearest to what is below the chin: a neck of the same colour.
+        chosen = min((int(n) for n in rng.choice(near, CANDIDATES, replace=len(near) < CANDIDATES)), key=apart)
+        matrix = _affine(self.landmarks[chosen], landmarks)
+        face = cv2.warpAffine(self.faces[chosen], matrix, size, borderMode=cv2.BORDER_REPLICATE)
+        own = cv2.warpAffine(_oval(self.landmarks[chosen], self.faces.shape[1:3]), matrix, size)[..., None]
+        # Beyond the face itself an average shows what was behind its sources: there the surroundings go on.
+        around = _continued(image, mask)
+        return _under(image, mask, around + own * (face.astype(np.float32) * light - around))
+
+    def skin(self, chosen: int) -> Floats:
+        """Return the colour of an average's skin, RGB float32 (3,): the median around its nose and cheeks."""
+        x1, y1 = self.landmarks[chosen].min(axis=0).astype(int)
+        x2, y2 = self.landmarks[chosen].max(axis=0).astype(int)
+        middle = self.faces[chosen][y1 + (y2 - y1) // 4 : y2, x1:x2].reshape(-1, 3)
+        return np.median(middle, axis=0).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +156,7 @@ class PersonGallery:
         face: Floats | None,
         chosen: int,
         clothes: tuple[str, str],
+        look: Look | None = None,
     ) -> Image:
         """Return the crop with an average person under the mask.
 
@@ -151,6 +168,7 @@ class PersonGallery:
             face: The person's face box (4,) xyxy in the crop, or None if no face is known.
             chosen: Which average.
             clothes: Colour words of upper and lower clothes to dye the average in.
+            look: Hair and skin of the head around ``face``; None leaves the average's.
         """
         person = dyed(self.persons[chosen], clothes)
         top, head = _proportions(box, face)
@@ -167,6 +185,8 @@ class PersonGallery:
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         ).astype(np.float32)
+        if face is not None and look is not None:
+            content = with_head(content, face, look)
         folds = 1 - FOLDS * np.clip(edges, 0, 1)
         return _under(image, mask, content * folds[..., None] * _light(image, mask))
 
@@ -253,7 +273,8 @@ class Prototypes:
             chosen = int(rng.integers(len(self._persons.persons)))
             head = None if face is None else inside(face.box).ravel()
             figure = inside(outline_box(instance)).ravel()
-            start = self._persons.draw(job.image, job.mask, job.edges, figure, head, chosen, clothes)
+            look = random_look(rng, self._faces.skin(int(rng.integers(len(self._faces.faces)))))
+            start = self._persons.draw(job.image, job.mask, job.edges, figure, head, chosen, clothes, look)
         elif instance.label == "face":
             marks = usual_landmarks(box) if instance.landmarks is None else inside(instance.landmarks)
             start = self._faces.draw(job.image, job.mask, marks, rng)
@@ -281,6 +302,8 @@ def _proportions(box: Floats, face: Floats | None) -> tuple[float, float]:
         # A face is a good ruler where the figure is cut, a poor one where it is small beside the figure's own height.
         head = 1.25 * float(face[3] - face[1])
         whole = max(min(HEADS * head, 1.25 * whole), y2 - y1)
+        # A raised arm is no head: the clothes begin below the face.
+        return float(face[3]) - whole / HEADS, whole / HEADS
     return y1, whole / HEADS
 
 
@@ -311,6 +334,31 @@ def _light(image: Image, mask: Mask) -> float:
 def _under(image: Image, mask: Mask, content: Floats) -> Image:
     out = image.copy()
     out[mask] = np.clip(np.rint(content[mask]), 0, 255).astype(np.uint8)
+    return out
+
+
+def _oval(landmarks: Floats, size: tuple[int, int]) -> Floats:
+    """Return how far each pixel of an aligned face belongs to the face itself, float32 (h, w) in [0, 1]."""
+    eyes, nose, mouth = landmarks[:2].mean(axis=0), landmarks[2], landmarks[3:].mean(axis=0)
+    apart = max(float(np.linalg.norm(landmarks[1] - landmarks[0])), 1e-6)
+    x = eyes[0] + OVAL_TURN * (eyes[0] - nose[0])
+    y = eyes[1] + OVAL_MIDDLE * (mouth[1] - eyes[1])
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    radius = np.hypot((columns - x) / (OVAL[0] * apart), (rows - y) / (OVAL[1] * apart))
+    return np.asarray(np.clip((1 - radius) / OVAL_RIM, 0, 1), np.float32)
+
+
+def _continued(image: Image, mask: Mask) -> Floats:
+    """Return the crop with what surrounds the mask continued under it, smoothed; only pixels outside are read."""
+    out = image.astype(np.float32)
+    if mask.all():
+        return np.full_like(out, USUAL_LIGHT)
+    _, labels = cv2.distanceTransformWithLabels(mask.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    source = np.zeros((int(labels.max()) + 1, 3), np.float32)
+    source[labels[~mask]] = out[~mask]
+    out[mask] = source[labels[mask]]
+    smooth = cv2.GaussianBlur(out, (0, 0), max(mask.shape) / 24)
+    out[mask] = smooth[mask]
     return out
 
 
