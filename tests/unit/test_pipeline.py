@@ -124,6 +124,25 @@ def test_redacting_a_person_redacts_the_face_too() -> None:
     assert [t.action for t in result.treatments] == ["redacted", "redacted"]
 
 
+def test_a_redacted_face_of_a_redrawn_person_shows_what_was_painted_for_the_person() -> None:
+    image = picture()
+    without = build(lambda _: [PERSON])(image)
+    made = build(lambda seen: [PERSON, FACE] if np.array_equal(seen, image) else [PERSON])(image)
+    assert [t.action for t in made.treatments] == ["redrawn", "redacted"]
+    x1, y1, x2, y2 = (int(v) for v in FACE.box)
+    assert np.array_equal(made.image[y1:y2, x1:x2], without.image[y1:y2, x1:x2])
+
+
+def test_where_no_person_covers_it_a_redacted_face_is_filled() -> None:
+    image = picture()
+    beyond = replace(FACE, box=np.array([28, 10, 42, 30], np.float32), mask=np.ones((20, 14), bool))
+    made = build(lambda seen: [PERSON, beyond] if np.array_equal(seen, image) else [PERSON])(image)
+    assert [t.action for t in made.treatments] == ["redrawn", "redacted"]
+    # A fill is smooth, the painter's noise is not.
+    assert made.image[11:17, 30:40].std() < 30 < made.image[24:30, 30:40].std()
+    assert (made.image[10:30, 28:42] == image[10:30, 28:42]).all(axis=2).mean() < 0.01
+
+
 def test_retries_use_a_stricter_guard_and_new_seeds() -> None:
     painter, image = Painter(), picture()
     build(lambda seen: [PERSON] if np.array_equal(seen, image) else [], painter)(image)

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from anonymizer import ModelError
 from anonymizer.redraw import prototypes
 from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.heads import random_look
 from anonymizer.redraw.prototypes import (
     FaceGallery,
     PersonGallery,
@@ -50,8 +51,10 @@ def changed_inside(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def test_a_figure_reads_nothing_under_the_mask() -> None:
     image, mask = crop()
     edges = np.zeros(mask.shape, np.float32)
+    face = np.array([32, 14, 48, 32], np.float32)
+    look = random_look(np.random.default_rng(1), gallery().skin(0))
     made = [
-        persons().draw(picture, mask, edges, BOX, None, 3, ("red", "blue"))
+        persons().draw(picture, mask, edges, BOX, face, 3, ("red", "blue"), look)
         for picture in (image, changed_inside(image, mask))
     ]
     assert (made[0][mask] == made[1][mask]).all()
@@ -136,6 +139,27 @@ def test_landmarks_of_an_average_land_on_the_instances() -> None:
     # The average is black between its landmarks; beyond the face its surroundings go on.
     assert made[45:65, 20:60].mean() < 20
     assert (made[:8] == 112).all() and (made[:, :4] == 112).all()
+
+
+def test_a_face_has_the_skin_of_the_neck_below_it() -> None:
+    mask = np.zeros((120, 80), bool)
+    mask[10:100, 10:70] = True
+    light, dark = np.full((120, 80, 3), (225, 180, 160), np.uint8), np.full((120, 80, 3), (95, 65, 50), np.uint8)
+    # The same surroundings but for what lies below the chin, so that their brightness does not decide.
+    light[:96] = dark[:96] = 112
+    marks = usual_landmarks(np.array([10, 10, 70, 100], np.float32))
+    made = [
+        np.mean([gallery().draw(image, mask, marks, np.random.default_rng(n))[40:70, 30:50].mean() for n in range(12)])
+        for image in (light, dark)
+    ]
+    assert made[0] > made[1] + 10
+
+
+def test_skin_is_that_of_the_middle_of_a_face() -> None:
+    faces = np.zeros((1, 96, 96, 3), np.uint8)
+    faces[0, 40:75, 30:66] = (180, 130, 110)
+    marks = np.array([[[34, 39], [62, 39], [48, 55], [37, 69], [59, 69]]], np.float32)
+    assert (FaceGallery(faces, marks, 12).skin(0) == (180, 130, 110)).all()
 
 
 def test_galleries_average_at_least_twelve_people() -> None:
