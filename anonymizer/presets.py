@@ -106,6 +106,7 @@ def _wire(
     device: str,
     batch_size: int | None,
 ) -> Anonymizer:
+    from anonymizer.detect.likely import LikelyDetector
     from anonymizer.recognize.faces import DlibFaceEmbedder
     from anonymizer.recognize.ocr import RapidOcrReader
     from anonymizer.verify.verifier import Verifier, VerifySettings
@@ -126,7 +127,7 @@ def _wire(
         least_side=dict(redraw["least_side"]),
     )
     return Anonymizer(
-        detector=detector,
+        detector=LikelyDetector(detector, detect.get("treat_from", {})),
         depth=wiring.make_depth(condition, source),
         edges=wiring.make_edges(condition, source),
         redrawer=wiring.make_redrawer(redraw, source, batch_size),

@@ -1,0 +1,37 @@
+"""Which finds are treated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from anonymizer.detect.likely import LikelyDetector
+from anonymizer.types import Image, Instance
+
+BODY = Instance(1, "person", np.array([10, 10, 40, 90], np.float32), np.ones((80, 30), bool), 0.15, "fake")
+FACE = Instance(2, "face", np.array([20, 12, 30, 24], np.float32), np.ones((12, 10), bool), 0.1, "fake", 1)
+
+
+class Found:
+    def __init__(self, *instances: Instance) -> None:
+        self.instances = instances
+
+    def detect(self, image: Image) -> tuple[Instance, ...]:
+        return self.instances
+
+
+def kept(*instances: Instance) -> list[int]:
+    picture = np.zeros((100, 100, 3), np.uint8)
+    return [i.id for i in LikelyDetector(Found(*instances), {"person": 0.18}).detect(picture)]
+
+
+def test_low_scores_are_left_out_in_classes_that_have_a_limit() -> None:
+    assert kept(BODY) == []
+    assert kept(replace(BODY, score=0.18)) == [1]
+    assert kept(replace(FACE, parent=None)) == [2]
+
+
+def test_a_person_whose_face_was_found_stays_whatever_the_score() -> None:
+    assert kept(BODY, FACE) == [1, 2]
+    assert kept(BODY, replace(FACE, parent=None)) == [2]
