@@ -85,6 +85,7 @@ class _Work:
     actions: dict[int, Action] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     patches: dict[int, Patch] = field(default_factory=dict)
+    stuck: set[int] = field(default_factory=set)
 
     def ordered(self) -> tuple[Instance, ...]:
         """Return the instances in the order in which their patches are laid, the lowest first.
@@ -97,7 +98,7 @@ class _Work:
         return (*(i for i in order if i.id in filled), *(i for i in order if i.id not in filled))
 
     def rng(self, instance_id: int) -> np.random.Generator:
-        return np.random.default_rng((*self.entropy, instance_id, self.attempts[instance_id]))
+        return np.random.default_rng((*self.entropy, instance_id, self.attempts[instance_id], len(self.stuck)))
 
 
 class _Assessed(NamedTuple):
@@ -313,6 +314,7 @@ class Anonymizer:
         """Fill what is to be redacted from the surroundings as they are after the redraw.
 
         A redrawn person whose face is redacted keeps what was painted for the person there: a head without a face.
+        What failed although it was redacted, by texture that happens to resemble the original's, gets new noise only.
         """
         for face in _floating(work):
             work.actions[face] = "redacted"
@@ -321,16 +323,18 @@ class Anonymizer:
             return
         redrawn = [work.patches[i.id] for i in work.ordered() if work.actions[i.id] == "redrawn"]
         base, _ = compose(work.image, redrawn)
-        mask = treated_mask(chosen, (base.shape[0], base.shape[1]))
-        filled = redact(base, mask, work.rng(chosen[0].id))
+        size = base.shape[0], base.shape[1]
+        plain = treated_mask([i for i in chosen if i.id in work.stuck], size) if work.stuck else None
+        filled = redact(base, treated_mask(chosen, size), work.rng(chosen[0].id), plain=plain)
         for instance in chosen:
             patch = region_patch(filled, instance)
             # What the second pass found has no person: it is filled whatever lies there.
-            faceless = instance.label == "face" and instance.parent is not None
+            faceless = instance.label == "face" and instance.parent is not None and instance.id not in work.stuck
             work.patches[instance.id] = _faceless(work, patch, base) if faceless else patch
 
     def _give_up(self, work: _Work, failing: set[int], leaks: Sequence[Instance]) -> None:
         """Turn failing instances, and faces of failing persons, into redactions; add what the second pass found."""
+        work.stuck |= {i for i in failing if work.actions[i] == "redacted"}
         for instance in work.instances:
             if instance.id in failing or instance.parent in failing:
                 work.actions[instance.id] = "redacted"

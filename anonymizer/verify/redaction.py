@@ -1,4 +1,4 @@
-"""Safe redaction: a smooth fill from the surroundings plus noise, into which nothing sensitive enters."""
+"""Safe redaction: a smooth fill with the texture of its surroundings, into which nothing sensitive enters."""
 
 from __future__ import annotations
 
@@ -20,11 +20,17 @@ Floats = NDArray[np.float32]
 WORK_SIDE = 96
 #: Standard deviation of the noise in levels of 0 to 255. Constant: an estimate could carry something over.
 NOISE = 6.0
+#: Depth to which texture is mirrored into the fill, as a share of the ring's width.
+TEXTURED = 0.5
+#: Rows filled at once; bounds memory for large masks.
+BLOCK = 512
 #: Fill where nothing outside can be seen.
 GREY = 128.0
 
 
-def redact(image: Image, mask: Mask, rng: np.random.Generator, sensitive: Mask | None = None) -> Image:
+def redact(
+    image: Image, mask: Mask, rng: np.random.Generator, sensitive: Mask | None = None, plain: Mask | None = None
+) -> Image:
     """Return the picture with a mask filled safely.
 
     Each connected part is filled on its own from a ring around it. Colours come only from pixels outside the mask
@@ -35,6 +41,7 @@ def redact(image: Image, mask: Mask, rng: np.random.Generator, sensitive: Mask |
         mask: bool (H, W), pixels to fill.
         rng: Source of the noise.
         sensitive: bool (H, W), union of all sensitive masks, or None if ``mask`` is all there is.
+        plain: bool (H, W), where the fill gets noise instead of texture, or None for nowhere.
 
     Returns:
         RGB uint8 (H, W, 3), bit for bit the input outside the mask.
@@ -43,7 +50,7 @@ def redact(image: Image, mask: Mask, rng: np.random.Generator, sensitive: Mask |
         InputError: The image is no RGB uint8 (H, W, 3) or a mask has another size.
     """
     check_image(image)
-    for name, array in (("mask", mask), ("sensitive", sensitive)):
+    for name, array in (("mask", mask), ("sensitive", sensitive), ("plain", plain)):
         if array is not None and (array.dtype != np.bool_ or array.shape != image.shape[:2]):
             raise InputError(f"{name}: expected bool {image.shape[:2]}, got {array.dtype} {array.shape}")
     avoid = mask if sensitive is None else mask | sensitive
@@ -54,18 +61,22 @@ def redact(image: Image, mask: Mask, rng: np.random.Generator, sensitive: Mask |
         box = x, y, x + width, y + height
         window = slice(y, y + height), slice(x, x + width)
         inside = labels[window] == part
-        out[window][inside] = safe_fill(image, avoid, box, rng)[inside]
+        out[window][inside] = safe_fill(image, avoid, box, rng, plain)[inside]
     return out
 
 
-def safe_fill(image: Image, sensitive: Mask, box: IntBox, rng: np.random.Generator) -> Image:
-    """Return a fill for a box, interpolated from what is not sensitive around it, plus noise.
+def safe_fill(image: Image, sensitive: Mask, box: IntBox, rng: np.random.Generator, plain: Mask | None = None) -> Image:
+    """Return a fill for a box: colours interpolated from what is not sensitive around it, texture mirrored from there.
+
+    Texture is what the interpolation leaves out of the surroundings. Where its mirrored place is sensitive or lies
+    outside the ring that is looked at, there is noise instead.
 
     Args:
         image: RGB uint8 (H, W, 3).
         sensitive: bool (H, W), union of all sensitive masks, the one to fill among them.
         box: Integer xyxy within the picture.
         rng: Source of the noise.
+        plain: bool (H, W), where there is noise in any case, or None for nowhere.
 
     Returns:
         RGB uint8 (h, w, 3) for the box; no pixel under ``sensitive`` has any influence on it.
@@ -81,10 +92,61 @@ def safe_fill(image: Image, sensitive: Mask, box: IntBox, rng: np.random.Generat
         if whole or outside.mean() > 0.05:
             break
         ring *= 2
-    smooth = _interpolate(image[rows, columns], outside)
-    filled = smooth[y1 - rows.start : y2 - rows.start, x1 - columns.start : x2 - columns.start]
-    noisy = filled + rng.normal(0.0, NOISE, filled.shape).astype(np.float32)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    crop = image[rows, columns]
+    smooth = _interpolate(crop, outside)
+    mirror = _Mirror(outside, ring * TEXTURED)
+    left, top = columns.start, rows.start
+    out = np.empty((y2 - y1, x2 - x1, 3), np.uint8)
+    for start in range(0, len(out), BLOCK):
+        stop = min(start + BLOCK, len(out))
+        inner = slice(y1 - top + start, y1 - top + stop), slice(x1 - left, x2 - left)
+        places, share = mirror.places(inner)
+        if plain is not None:
+            share = np.where(plain[y1 + start : y1 + stop, x1:x2], np.float32(0), share)
+        noise = rng.normal(0.0, NOISE, (*share.shape, 3)).astype(np.float32)
+        texture = crop[places].astype(np.float32) - smooth[places]
+        filled = smooth[inner] + noise + share[..., None] * (texture - noise)
+        out[start:stop] = np.clip(np.rint(filled), 0, 255)
+    return out
+
+
+class _Mirror:
+    """Says which place outside each hidden pixel mirrors at the nearest border, and how much it does.
+
+    Args:
+        outside: bool (h, w), what may be shown.
+        reach: Distance in pixels from the border at which nothing is mirrored any more: deep inside, neighbours mirror
+            places far from each other, which looks torn.
+    """
+
+    def __init__(self, outside: Mask, reach: float) -> None:
+        self._outside = outside
+        self._reach = reach
+        # Only pixels beside hidden ones are nearest to any; few of them make a small table.
+        border = outside & (cv2.dilate((~outside).view(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+        self._known = bool(border.any())
+        if self._known:
+            self._far, self._labels = cv2.distanceTransformWithLabels(
+                (~border).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+            )
+            self._nearest = np.zeros((int(self._labels.max()) + 1, 2), np.int32)
+            self._nearest[self._labels[border]] = np.argwhere(border)
+
+    def places(self, window: tuple[slice, slice]) -> tuple[tuple[NDArray[np.int32], NDArray[np.int32]], Floats]:
+        """Return rows and columns, (n, m) each, that a window mirrors, and shares, float32 (n, m) in [0, 1].
+
+        The share is 0 where the place may not be shown or is none.
+        """
+        rows, columns = (axis.astype(np.int32) for axis in np.mgrid[window])
+        if not self._known:
+            return (np.zeros_like(rows), np.zeros_like(rows)), np.zeros(rows.shape, np.float32)
+        height, width = self._outside.shape
+        near = self._nearest[self._labels[window]]
+        at_rows, at_columns = 2 * near[..., 0] - rows, 2 * near[..., 1] - columns
+        within = (at_rows >= 0) & (at_rows < height) & (at_columns >= 0) & (at_columns < width)
+        places = np.where(within, at_rows, 0), np.where(within, at_columns, 0)
+        share = np.clip(1 - self._far[window] / max(self._reach, 1e-6), 0, 1)
+        return places, np.where(within & self._outside[places], share, 0).astype(np.float32)
 
 
 def _interpolate(crop: Image, outside: Mask) -> Floats:

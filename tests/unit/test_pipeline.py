@@ -143,6 +143,25 @@ def test_where_no_person_covers_it_a_redacted_face_is_filled() -> None:
     assert (made.image[10:30, 28:42] == image[10:30, 28:42]).all(axis=2).mean() < 0.01
 
 
+def test_what_fails_although_it_was_redacted_gets_other_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    fills = []
+
+    def redact(image: Image, mask: np.ndarray, rng: np.random.Generator, **options: object) -> Image:
+        fills.append((rng.integers(2**32), options["plain"]))
+        return original(image, mask, rng, **options)  # type: ignore[arg-type]
+
+    def replaced(*arguments: object, **options: object) -> Verdict:
+        return Verdict("pixels_replaced", len(fills) > 2, 1.0, 0.5, PERSON.id)
+
+    original = pipeline.redact
+    monkeypatch.setattr(pipeline, "redact", redact)
+    monkeypatch.setattr("anonymizer.verify.checks.pixels_replaced", replaced)
+    result = build(lambda _: [PERSON])(picture())
+    assert [t.action for t in result.treatments] == ["redacted"]
+    # The first fill has the texture of the surroundings; after it failed, there is noise alone.
+    assert len({seed for seed, _ in fills}) >= 2 and [plain is not None for _, plain in fills] == [False, True, True]
+
+
 def test_retries_use_a_stricter_guard_and_new_seeds() -> None:
     painter, image = Painter(), picture()
     build(lambda seen: [PERSON] if np.array_equal(seen, image) else [], painter)(image)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from anonymizer.errors import InputError
-from anonymizer.verify import pixels_replaced, redact, safe_fill
+from anonymizer.verify import pixels_replaced, redact, redaction, safe_fill
 
 
 @pytest.fixture
@@ -46,6 +46,42 @@ def test_the_fill_follows_the_surroundings():
     assert out[40:60, 80:120, 0].std() > 3  # noise
 
 
+def striped() -> np.ndarray:
+    image = np.full((150, 200, 3), 90, np.uint8)
+    image[:, ::4] = image[:, 1::4] = 150
+    return image
+
+
+def contrast(image: np.ndarray) -> float:
+    return float(np.abs(np.diff(image.astype(float).mean(axis=(0, 2)), 2)).mean())
+
+
+def test_texture_goes_on_near_the_border_and_ends_deeper_inside():
+    mask = block(30, 120, 40, 160)
+    out = redact(striped(), mask, rng())
+    near, deep = contrast(out[40:110, 42:50]), contrast(out[60:90, 90:110])
+    assert near > 0.25 * contrast(striped()[40:110, 42:50]) and near > 5 * deep
+    plain = redact(striped(), mask, rng(), plain=mask)
+    assert contrast(plain[40:110, 42:50]) < 0.1 * near
+    assert out[60:90, 90:110].std() > 3  # noise
+
+
+def test_sensitive_texture_is_not_mirrored():
+    image = np.full((150, 200, 3), 120, np.uint8)
+    sensitive = block(30, 120, 20, 60)
+    image[sensitive] = striped()[sensitive]
+    mask = block(30, 120, 62, 100)
+    out = redact(image, mask, rng(), mask | sensitive)
+    assert contrast(out[35:115, 63:75]) < 3
+
+
+def test_large_masks_are_filled_in_blocks_without_a_seam(monkeypatch):
+    mask = block(10, 140, 40, 160)
+    whole = redact(striped(), mask, rng())
+    monkeypatch.setattr(redaction, "BLOCK", 16)
+    assert np.array_equal(redact(striped(), mask, rng()), whole)
+
+
 def test_a_mask_over_everything_gives_grey(picture):
     out = redact(picture, np.ones((150, 200), bool), rng())
     assert out.mean() == pytest.approx(128, abs=1) and out.std() > 3
@@ -72,5 +108,7 @@ def test_single_pixels_and_single_rows_work():
 def test_wrong_masks_are_refused(picture):
     with pytest.raises(InputError, match="mask"):
         redact(picture, np.ones((10, 10), bool), rng())
+    with pytest.raises(InputError, match="plain"):
+        redact(picture, block(1, 5, 1, 5), rng(), plain=np.ones((10, 10), bool))
     with pytest.raises(InputError, match="sensitive"):
         redact(picture, block(0, 5, 0, 5), rng(), np.zeros((150, 200), np.uint8))
