@@ -8,6 +8,9 @@ from anonymizer.types import Detector, Image, Instance
 
 __all__ = ["LikelyDetector"]
 
+#: Source whose scores say how well text was read, not how likely it is there.
+READER = "ocr"
+
 
 class LikelyDetector:
     """Leaves out what a detector finds with a low score, unless something belongs to it: a person whose face was found.
@@ -16,7 +19,8 @@ class LikelyDetector:
 
     Args:
         inner: Detector to run.
-        scores: Per class, the score from which an instance is reported by itself; classes left out all are.
+        scores: Per class, the score from which an instance is reported by itself; classes left out all are, and plates
+            that OCR found.
     """
 
     def __init__(self, inner: Detector, scores: Mapping[str, float]) -> None:
@@ -27,4 +31,6 @@ class LikelyDetector:
         """Return instances in RGB uint8 (H, W, 3) with the numbers the detector gave them."""
         found = self._inner.detect(image)
         parents = {instance.parent for instance in found}
-        return tuple(i for i in found if i.score >= self._scores.get(i.label, 0.0) or i.id in parents)
+        return tuple(
+            i for i in found if i.score >= self._scores.get(i.label, 0.0) or i.id in parents or i.source == READER
+        )

@@ -23,7 +23,7 @@ class Found:
 
 def kept(*instances: Instance) -> list[int]:
     picture = np.zeros((100, 100, 3), np.uint8)
-    return [i.id for i in LikelyDetector(Found(*instances), {"person": 0.18}).detect(picture)]
+    return [i.id for i in LikelyDetector(Found(*instances), {"person": 0.18, "license_plate": 0.25}).detect(picture)]
 
 
 def test_low_scores_are_left_out_in_classes_that_have_a_limit() -> None:
@@ -35,3 +35,9 @@ def test_low_scores_are_left_out_in_classes_that_have_a_limit() -> None:
 def test_a_person_whose_face_was_found_stays_whatever_the_score() -> None:
     assert kept(BODY, FACE) == [1, 2]
     assert kept(BODY, replace(FACE, parent=None)) == [2]
+
+
+def test_plates_that_were_read_stay_however_badly() -> None:
+    plate = Instance(3, "license_plate", np.array([10, 10, 40, 20], np.float32), np.ones((10, 30), bool), 0.1, "yolo")
+    assert kept(plate) == []
+    assert kept(replace(plate, source="ocr")) == [3]
