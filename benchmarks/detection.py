@@ -13,6 +13,7 @@ from packs import Truth, pictures, read, some
 
 from anonymizer import Anonymizer, Instance, weights
 from anonymizer.detect.faces import CenterFaceDetector
+from anonymizer.detect.likely import LikelyDetector
 from anonymizer.geometry import box_iou, outline_box
 from anonymizer.redraw.crops import treated_mask
 
@@ -36,7 +37,7 @@ SIZES = ((0, 24), (24, 40), (40, 60), (60, 100), (100, 200), (200, 10_000))
 def measure(anonymizer: Anonymizer, data: Path, limit: int) -> dict[str, Any]:
     """Return rows by pack for ground truth, rows for faces, and misses by size."""
     union = anonymizer._detector
-    own = union._detectors[0]
+    own = LikelyDetector(anonymizer._verifier.detector._detectors[0], union._scores)
     rows, seen = [], defaultdict(list)
     for pack, (label, least, target) in TARGETS.items():
         rows.append(_pack(union, own, data, pack, label, least, target, limit, seen))

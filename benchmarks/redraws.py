@@ -92,7 +92,7 @@ class Bench:
         return {"pack": name, **self._row(tally)}
 
     def _picture(self, name: str, image: NDArray[np.uint8], result: Result, texts: set[str], tally: Tally) -> None:
-        found = self._anonymizer._detector.detect(result.image)
+        found = self._anonymizer._verifier.find(result.image)
         again = self._faces.detect(result.image)
         for instance, action in _treated(result):
             tally.count[f"{instance.label}_{action}"] += 1
