@@ -19,9 +19,9 @@ from anonymizer.condition.order import far_to_near
 from anonymizer.detect.given import with_given
 from anonymizer.detect.regions import coverage
 from anonymizer.errors import InputError, StageError, VerificationFailed
-from anonymizer.geometry import box_iou, paste_window
+from anonymizer.geometry import box_iou
 from anonymizer.redraw.crops import treated_mask
-from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch
+from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch, uncovered
 from anonymizer.stages import stage, timed
 from anonymizer.types import (
     BODIES,
@@ -322,6 +322,7 @@ class Anonymizer:
         if not chosen:
             return
         redrawn = [work.patches[i.id] for i in work.ordered() if work.actions[i.id] == "redrawn"]
+        persons = [work.patches[i.id] for i in work.instances if (i.label, work.actions[i.id]) == ("person", "redrawn")]
         base, _ = compose(work.image, redrawn)
         size = base.shape[0], base.shape[1]
         plain = treated_mask([i for i in chosen if i.id in work.stuck], size) if work.stuck else None
@@ -330,7 +331,7 @@ class Anonymizer:
             patch = region_patch(filled, instance)
             # What the second pass found has no person: it is filled whatever lies there.
             faceless = instance.label == "face" and instance.parent is not None and instance.id not in work.stuck
-            work.patches[instance.id] = _faceless(work, patch, base) if faceless else patch
+            work.patches[instance.id] = uncovered(patch, persons, base) if faceless else patch
 
     def _give_up(self, work: _Work, failing: set[int], leaks: Sequence[Instance]) -> None:
         """Turn failing instances, and faces of failing persons, into redactions; add what the second pass found."""
@@ -378,19 +379,6 @@ def _floating(work: _Work) -> list[int]:
         and any(coverage(face, persons[i]) >= 0.5 for i in persons.keys() - carried)
         and not any(coverage(face, persons[i]) >= 0.5 for i in carried)
     ]
-
-
-def _faceless(work: _Work, face: Patch, base: Image) -> Patch:
-    """Return a redacted face's patch with ``base`` where a redrawn person covers the original wholly."""
-    x1, y1, x2, y2 = face.box
-    covered = np.zeros((y2 - y1, x2 - x1), np.bool_)
-    for person in work.instances:
-        if person.label == "person" and work.actions[person.id] == "redrawn":
-            patch = work.patches[person.id]
-            left, top, *_ = patch.box
-            inside, local = paste_window((left - x1, top - y1, patch.box[2] - x1, patch.box[3] - y1), covered.shape)
-            covered[inside] |= patch.alpha[local] == 1
-    return replace(face, pixels=np.where(covered[..., None], base[y1:y2, x1:x2], face.pixels))
 
 
 def _half_filled(work: _Work, verdicts: Iterable[Verdict], found: Sequence[Instance]) -> Iterator[Instance]:

@@ -16,6 +16,7 @@ __all__ = [
     "Crop",
     "CropSetting",
     "LongSideCrop",
+    "continued",
     "crop_box",
     "grow_radius",
     "paint_region",
@@ -31,6 +32,8 @@ GROW_SHARE = 0.025
 GROW_LIMITS = (2, 12)
 #: Outlines are smoothed, and their rims softened, with a Gaussian of this share of the longer side, at least a little.
 SMOOTH_SHARE, LEAST_SMOOTH = 0.006, 0.7
+#: What stands for the surroundings where there are none.
+GREY = 112.0
 #: Sides that SD 1.5 and SDXL paint are multiples of this.
 STEP = 8
 
@@ -130,6 +133,28 @@ def silhouette(instance: Instance, size: tuple[int, int]) -> NDArray[np.float32]
     smooth = cv2.GaussianBlur(out, (0, 0), 1.5 * sigma, borderType=cv2.BORDER_REPLICATE) >= 0.5
     soft = cv2.GaussianBlur(smooth.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     return np.where(mask, soft, np.float32(0))
+
+
+def continued(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return a crop with what surrounds a mask continued under it, smoothed; no pixel under the mask is read.
+
+    Args:
+        image: RGB uint8 (h, w, 3).
+        mask: bool (h, w).
+
+    Returns:
+        float32 (h, w, 3), equal to the crop outside the mask; grey if the mask covers all of it.
+    """
+    out = image.astype(np.float32)
+    if mask.all():
+        return np.full_like(out, GREY)
+    _, labels = cv2.distanceTransformWithLabels(mask.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    source = np.zeros((int(labels.max()) + 1, 3), np.float32)
+    source[labels[~mask]] = out[~mask]
+    out[mask] = source[labels[mask]]
+    smooth = cv2.GaussianBlur(out, (0, 0), max(mask.shape) / 24)
+    out[mask] = smooth[mask]
+    return out
 
 
 def crop_box(box: NDArray[np.float32], setting: Crop, size: tuple[int, int]) -> IntBox:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.errors import ModelError
+from anonymizer.redraw.crops import continued
 from anonymizer.redraw.loading import LoadSettings, load_pipeline
 from anonymizer.redraw.packing import Packer
 from anonymizer.redraw.texts import TextCache
@@ -177,20 +177,6 @@ def _shown(job: PaintJob, fill: bool) -> NDArray[np.uint8]:
     """
     if job.start is not None:
         return job.start
-    if not fill or job.mask.all():
-        return np.zeros_like(job.image) if fill else job.image
-    known = (~job.mask).astype(np.float32)
-    out, weight = job.image * known[..., None], known
-    filled = np.zeros_like(out)
-    missing = job.mask.copy()
-    # Wider and wider blurs: near the rim the nearest colours count, and each pixel is reached at last.
-    size = 9
-    while missing.any() and size < 2 * max(job.mask.shape):
-        blurred, share = cv2.blur(out, (size, size)), cv2.blur(weight, (size, size))
-        reached = missing & (share > 1e-3)
-        filled[reached] = blurred[reached] / share[reached][:, None]
-        missing &= ~reached
-        size = 2 * size + 1
-    filled[missing] = job.image[~job.mask].mean(axis=0)
-    out[job.mask] = filled[job.mask]
-    return np.rint(np.clip(out, 0, 255)).astype(np.uint8)
+    if not fill:
+        return job.image
+    return np.rint(continued(job.image, job.mask)).astype(np.uint8)

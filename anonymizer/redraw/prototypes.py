@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from anonymizer.errors import ModelError
 from anonymizer.geometry import IntBox, dilate, outline_box
+from anonymizer.redraw.crops import continued
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.heads import Look, random_look, with_head
 from anonymizer.redraw.prompts import COLOURS
@@ -111,7 +112,7 @@ class FaceGallery:
         face = cv2.warpAffine(self.faces[chosen], matrix, size, borderMode=cv2.BORDER_REPLICATE)
         own = cv2.warpAffine(_oval(self.landmarks[chosen], self.faces.shape[1:3]), matrix, size)[..., None]
         # Beyond the face itself an average shows what was behind its sources: there the surroundings go on.
-        around = _continued(image, mask)
+        around = continued(image, mask)
         return _under(image, mask, around + own * (face.astype(np.float32) * light - around))
 
     def skin(self, chosen: int) -> Floats:
@@ -346,20 +347,6 @@ def _oval(landmarks: Floats, size: tuple[int, int]) -> Floats:
     rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
     radius = np.hypot((columns - x) / (OVAL[0] * apart), (rows - y) / (OVAL[1] * apart))
     return np.asarray(np.clip((1 - radius) / OVAL_RIM, 0, 1), np.float32)
-
-
-def _continued(image: Image, mask: Mask) -> Floats:
-    """Return the crop with what surrounds the mask continued under it, smoothed; only pixels outside are read."""
-    out = image.astype(np.float32)
-    if mask.all():
-        return np.full_like(out, USUAL_LIGHT)
-    _, labels = cv2.distanceTransformWithLabels(mask.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    source = np.zeros((int(labels.max()) + 1, 3), np.float32)
-    source[labels[~mask]] = out[~mask]
-    out[mask] = source[labels[mask]]
-    smooth = cv2.GaussianBlur(out, (0, 0), max(mask.shape) / 24)
-    out[mask] = smooth[mask]
-    return out
 
 
 def _turn(landmarks: Floats) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.blend import blend, feather
-from anonymizer.geometry import IntBox, take
+from anonymizer.geometry import IntBox, paste_window, take
 from anonymizer.redraw.crops import (
     Crop,
     crop_box,
@@ -30,7 +30,7 @@ from anonymizer.redraw.prototypes import Prototypes
 from anonymizer.redraw.surroundings import Surroundings, describe_surroundings
 from anonymizer.types import BODIES, Conditions, Instance
 
-__all__ = ["Painter", "Patch", "Redrawer", "compose", "region_patch"]
+__all__ = ["Painter", "Patch", "Redrawer", "compose", "region_patch", "uncovered"]
 
 Done = TypeVar("Done")
 
@@ -97,6 +97,24 @@ def compose(image: NDArray[np.uint8], patches: Sequence[Patch]) -> tuple[NDArray
         out[y1:y2, x1:x2] = blend(out[y1:y2, x1:x2], patch.pixels, alpha)
         treated[y1:y2, x1:x2] |= alpha > 0
     return out, treated
+
+
+def uncovered(patch: Patch, over: Sequence[Patch], image: NDArray[np.uint8]) -> Patch:
+    """Return a patch with the pixels of ``image`` wherever one of ``over`` covers the original wholly.
+
+    Args:
+        patch: What would be laid there otherwise.
+        over: Patches that are already part of ``image``.
+        image: RGB uint8 (H, W, 3).
+    """
+    x1, y1, x2, y2 = patch.box
+    size = y2 - y1, x2 - x1
+    covered = np.zeros(size, np.bool_)
+    for other in over:
+        left, top, right, bottom = other.box
+        inside, local = paste_window((left - x1, top - y1, right - x1, bottom - y1), size)
+        covered[inside] |= other.alpha[local] == 1
+    return replace(patch, pixels=np.where(covered[..., None], image[y1:y2, x1:x2], patch.pixels))
 
 
 class Redrawer:
