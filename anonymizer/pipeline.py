@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from anonymizer.condition.guard import guard
+from anonymizer.condition.maps import conditions_of
 from anonymizer.condition.order import far_to_near
 from anonymizer.detect.given import with_given
 from anonymizer.detect.regions import coverage
@@ -33,6 +34,7 @@ from anonymizer.types import (
     Image,
     Instance,
     Mask,
+    PoseEstimator,
     Result,
     Treatment,
     Verdict,
@@ -117,6 +119,7 @@ class Anonymizer:
         detector: Finds persons, faces and plates.
         depth: Estimates depth.
         edges: Finds edges.
+        poses: Finds the joints of persons for prototypes; None: redraws know no poses.
         redrawer: Paints instances.
         verifier: Checks the result.
         settings: What to do.
@@ -130,6 +133,7 @@ class Anonymizer:
         detector: Detector,
         depth: DepthEstimator,
         edges: EdgeDetector,
+        poses: PoseEstimator | None = None,
         redrawer: Redrawer,
         verifier: Verifier,
         settings: Settings,
@@ -139,6 +143,7 @@ class Anonymizer:
         self._detector = detector
         self._depth = depth
         self._edges = edges
+        self._poses = poses
         self._redrawer = redrawer
         self._verifier = verifier
         self.settings = settings
@@ -196,9 +201,7 @@ class Anonymizer:
             if instances is not None:
                 found = self._targets(with_given(found, tuple(instances)))
         with timed(timings, "condition"), stage("condition"):
-            raw = Conditions(self._depth.estimate(image, found), self._edges.detect(image))
-            if raw.depth.shape != image.shape[:2]:
-                raise StageError("condition", f"maps of {raw.depth.shape}, expected {image.shape[:2]}")
+            raw = conditions_of(image, found, self._depth, self._edges, self._poses)
         with timed(timings, "verify"), stage("verify"):
             evidence = self._verifier.examine(image, found)
         # crc32 is no secret: it only keeps pictures apart under one seed.

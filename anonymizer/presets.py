@@ -130,6 +130,7 @@ def _wire(
         detector=LikelyDetector(detector, detect.get("treat_from", {})),
         depth=wiring.make_depth(condition, source),
         edges=wiring.make_edges(condition, source),
+        poses=wiring.make_poses(condition, source),
         redrawer=wiring.make_redrawer(redraw, source, batch_size),
         verifier=Verifier(
             detector,

@@ -6,7 +6,7 @@ frame of the instance's integer box; depth float32 (H, W) in [0, 1], 1 nearest; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,7 @@ from anonymizer.geometry import integer_box
 __all__ = [
     "BODIES",
     "CLASSES",
+    "JOINTS",
     "Action",
     "Conditions",
     "DepthEstimator",
@@ -27,6 +28,8 @@ __all__ = [
     "FaceEmbedder",
     "Instance",
     "OCRReader",
+    "Pose",
+    "PoseEstimator",
     "Result",
     "TextLine",
     "Treatment",
@@ -38,6 +41,15 @@ __all__ = [
 CLASSES: tuple[str, ...] = ("person", "face", "license_plate", "text", "vehicle")
 #: Of these, the ones redrawn whole, before faces and plates are redrawn on top of them.
 BODIES: tuple[str, ...] = ("person", "vehicle")
+#: Joints of a person; left and right are the person's own.
+JOINTS: tuple[str, ...] = (
+    "nose",
+    *(
+        f"{side}_{name}"
+        for name in ("ear", "shoulder", "elbow", "wrist", "hand", "hip", "knee", "ankle", "toe")
+        for side in ("left", "right")
+    ),
+)
 
 Action = Literal["redrawn", "redacted"]
 Image = NDArray[np.uint8]
@@ -150,11 +162,34 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Pose:
+    """Where a person's joints are.
+
+    Args:
+        points: float32 (J, 2) x, y in pixels, in the order of ``JOINTS``; joints beyond the picture are guesses.
+        visible: float32 (J,) in [0, 1], how likely each can be seen.
+    """
+
+    points: Floats
+    visible: Floats
+
+    def __post_init__(self) -> None:
+        if self.points.shape != (len(JOINTS), 2) or self.visible.shape != (len(JOINTS),):
+            raise InputError(f"pose: expected ({len(JOINTS)}, 2) points, got {self.points.shape}, {self.visible.shape}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Conditions:
-    """Depth and edges of a whole picture, float32 (H, W) in [0, 1]; depth 1 is nearest."""
+    """What steers a redraw.
+
+    Args:
+        depth, edges: Of the whole picture, float32 (H, W) in [0, 1]; depth 1 is nearest.
+        poses: Joints of persons by instance id, of those for whom they are known.
+    """
 
     depth: Floats
     edges: Floats
+    poses: Mapping[int, Pose] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("depth", "edges"):
@@ -253,6 +288,14 @@ class EdgeDetector(Protocol):
 
     def detect(self, image: Image) -> Floats:
         """Return edge strength float32 (H, W) in [0, 1]."""
+        ...
+
+
+class PoseEstimator(Protocol):
+    """Finds the joints of persons."""
+
+    def estimate(self, image: Image, persons: Sequence[Instance]) -> tuple[Pose, ...]:
+        """Return the pose of each person in RGB uint8 (H, W, 3), in the same order."""
         ...
 
 

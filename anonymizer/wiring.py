@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from anonymizer import weights
-from anonymizer.types import CLASSES, DepthEstimator, Detector, EdgeDetector, OCRReader
+from anonymizer.types import CLASSES, DepthEstimator, Detector, EdgeDetector, OCRReader, PoseEstimator
 
-__all__ = ["Source", "make_depth", "make_detector", "make_edges", "make_redrawer"]
+__all__ = ["Source", "make_depth", "make_detector", "make_edges", "make_poses", "make_redrawer"]
 
 Table = Mapping[str, Any]
 
@@ -99,6 +99,15 @@ def make_edges(table: Table, source: Source) -> EdgeDetector:
     return EdgeNet(path)
 
 
+def make_poses(table: Table, source: Source) -> PoseEstimator | None:
+    """Return the pose network that a ``condition`` table names, or None if it names none."""
+    if "pose" not in table:
+        return None
+    from anonymizer.condition.pose import PoseNet
+
+    return PoseNet(source.path(table["pose"]), source.device)
+
+
 def make_redrawer(table: Table, source: Source, batch_size: int | None) -> Any:
     """Return the ``Redrawer`` that a ``redraw`` table describes.
 
@@ -109,8 +118,9 @@ def make_redrawer(table: Table, source: Source, batch_size: int | None) -> Any:
     """
     from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings
     from anonymizer.redraw.direction import Director
+    from anonymizer.redraw.galleries import FaceGallery, PersonGallery
     from anonymizer.redraw.loading import LoadSettings
-    from anonymizer.redraw.prototypes import FaceGallery, PersonGallery, Prototypes
+    from anonymizer.redraw.prototypes import Prototypes
     from anonymizer.redraw.redrawer import Redrawer
 
     switches = ("family", "dtype", "scheduler", "channels_last", "compile", "vae_tiling", "cpu_offload")

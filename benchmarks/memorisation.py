@@ -17,7 +17,7 @@ from packs import pictures, read, some
 from anonymizer import VerificationFailed, presets, weights
 from anonymizer.quiet import offline
 from anonymizer.recognize.arcface import ArcFaceEmbedder
-from anonymizer.redraw.prototypes import FaceGallery
+from anonymizer.redraw.galleries import FaceGallery
 
 
 def real_faces(judge: ArcFaceEmbedder, data: Path, split: str, limit: int) -> np.ndarray:

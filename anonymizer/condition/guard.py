@@ -20,7 +20,7 @@ of the pictures need, and of identity only where those five points lie.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -94,7 +94,7 @@ def guard(
             _guard_small(depth, edges, instance, chosen)
     # Nobody else holds these two: frozen here, they need not be copied.
     depth.flags.writeable = edges.flags.writeable = False
-    return Conditions(depth=depth, edges=edges)
+    return replace(conditions, depth=depth, edges=edges)
 
 
 def _guard_person(edges: Floats, original: Floats, instance: Instance, level: int, settings: GuardSettings) -> None:

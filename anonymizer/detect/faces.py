@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anonymizer.detect.regions import ellipse, grow, make_instance, nms, number
-from anonymizer.detect.sessions import open_session
 from anonymizer.errors import InputError, ModelError
+from anonymizer.sessions import open_session
 from anonymizer.types import Floats, Image, Instance, check_image
 
 if TYPE_CHECKING:

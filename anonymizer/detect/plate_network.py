@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from anonymizer.detect.regions import grow, make_instance, nms, number
-from anonymizer.detect.sessions import open_session
 from anonymizer.detect.yolo import MAX_CANDIDATES, PLATE_MARGIN, STRIDE, letterbox
 from anonymizer.errors import InputError, ModelError
+from anonymizer.sessions import open_session
 from anonymizer.types import Floats, Image, Instance, check_image
 
 __all__ = ["PlateNetwork"]

@@ -8,8 +8,8 @@ import numpy as np
 
 from anonymizer.detect.faces import MARGIN
 from anonymizer.detect.regions import ellipse, grow, make_instance, number
-from anonymizer.detect.sessions import open_session
 from anonymizer.errors import ModelError
+from anonymizer.sessions import open_session
 from anonymizer.types import Image, Instance, check_image
 
 __all__ = ["ScrfdDetector"]

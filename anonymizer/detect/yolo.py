@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from anonymizer.detect.core import refine, vote
 from anonymizer.detect.regions import ellipse, grow, make_instance, nms, number, overlap, unite
-from anonymizer.detect.sessions import open_session
 from anonymizer.errors import InputError, ModelError
 from anonymizer.geometry import box_iou, integer_box
+from anonymizer.sessions import open_session
 from anonymizer.types import Floats, Image, Instance, Mask, check_image
 
 __all__ = ["COCO", "COCO_LABELS", "YoloSegDetector", "letterbox"]

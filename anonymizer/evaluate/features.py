@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from anonymizer import weights
-from anonymizer.detect.sessions import open_session
 from anonymizer.errors import ModelError
 from anonymizer.geometry import context_box, take
+from anonymizer.sessions import open_session
 from anonymizer.types import Floats, Image, check_image
 
 __all__ = ["CropFeatures"]

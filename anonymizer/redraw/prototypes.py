@@ -1,37 +1,36 @@
 """What the denoising starts from: pictures that hold nothing of the original.
 
 A small model that starts from pure noise has to invent everything. Here it starts from a noised *prototype* and adds
-the detail: for a face an average of k other people's faces, for a person an average of k other persons fitted to the
-mask row by row, for a plate a blank. A prototype is made from
+the detail: for a person a clothed figure in the same pose, for a face an average of k other people's faces, for a
+plate a blank. A prototype is made from
 
-- the mask, box and five landmarks of the instance and the guarded edges, which steer the redraw anyway,
+- the mask, box, joints of a person, five landmarks of a face, and the guarded edges: where things are, which the
+  redraw keeps on purpose,
 - the brightness of what surrounds the mask, which the model sees anyway,
-- chance, and averages over at least k training pictures: the k-same idea (Newton, Sweeney, Malin, 2005). Whoever
-  recognises a source of the average can tell it from the k - 1 others with a probability of at most 1/k.
+- chance, and averages over at least k training pictures.
 
-No pixel under the mask is read.
+No pixel under the mask is read. A person whose joints were not found starts from an average of k whole persons fitted
+to the mask row by row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import ModelError
 from anonymizer.geometry import IntBox, dilate, outline_box
-from anonymizer.redraw.crops import continued
 from anonymizer.redraw.diffusion import PaintJob
-from anonymizer.redraw.heads import Look, random_look, with_head
+from anonymizer.redraw.figure import draw_figure, random_outfit
+from anonymizer.redraw.galleries import FaceGallery, PersonGallery, light, under
+from anonymizer.redraw.heads import random_look, with_head
 from anonymizer.redraw.prompts import COLOURS
-from anonymizer.types import Instance
+from anonymizer.redraw.skeleton import skeleton
+from anonymizer.types import Instance, Pose
 
-__all__ = ["FaceGallery", "PersonGallery", "Prototypes", "dyed", "plate_blank", "row_spans", "usual_landmarks"]
+__all__ = ["Prototypes", "plate_blank", "usual_landmarks"]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -39,191 +38,8 @@ Floats = NDArray[np.float32]
 
 #: Where a face's five landmarks (eyes, nose, corners of the mouth) lie in its box, as shares: the mean over LFW.
 USUAL_LANDMARKS = np.array([[0.30, 0.40], [0.70, 0.40], [0.50, 0.58], [0.34, 0.77], [0.66, 0.77]], np.float32)
-#: Luminance of ordinary surroundings, for which the colours below are meant.
-USUAL_LIGHT = 112.0
-LIGHT_LIMITS = (0.65, 1.2)
-#: Persons follow the brightness around them less than in proportion: they are seldom lit like the wall behind.
-LIGHT_POWER = 0.4
-#: Heads in the height of a standing person.
-HEADS = 7.3
-#: Height over width from which a person's box is taken for the whole figure.
-WHOLE = 1.9
-#: The face itself around the landmarks of an average: half width and half height in distances of the eyes, where its
-#: middle lies on the way from the eyes to the mouth, how far it moves against the turn of the nose, and its soft rim.
-OVAL, OVAL_MIDDLE, OVAL_TURN, OVAL_RIM = (1.12, 1.58), 0.4, 0.4, 0.15
-#: Faces drawn by chance of which the best fitting is taken, the rim compared, in pixels, and the shade below a chin.
-CANDIDATES, RING, SHADE = 6, 4, 0.8
-#: Where upper and lower clothes begin and end, as shares of the height, and how strongly they are dyed.
-CLOTHES = ((0.15, 0.48), (0.44, 0.92))
-DYE = 0.8
 #: How much guarded edges darken a person: folds and contours.
 FOLDS = 0.35
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FaceGallery:
-    """Averages of k aligned faces each.
-
-    Args:
-        faces: RGB uint8 (M, S, S, 3).
-        landmarks: Where the five landmarks lie in each, float32 (M, 5, 2) x, y.
-        k: Least number of people behind an average.
-    """
-
-    faces: Image
-    landmarks: Floats
-    k: int
-
-    @classmethod
-    def load(cls, path: Path) -> FaceGallery:
-        """Read a gallery from a safetensors file.
-
-        Raises:
-            ModelError: The file does not hold a gallery.
-        """
-        tensors = _tensors(path, ("faces", "landmarks", "k"))
-        faces, landmarks = tensors["faces"], tensors["landmarks"]
-        if faces.ndim != 4 or faces.dtype != np.uint8 or landmarks.shape != (len(faces), 5, 2):
-            raise ModelError(f"{path}: expected faces (M, S, S, 3) and landmarks (M, 5, 2), got {faces.shape}")
-        return cls(faces, landmarks.astype(np.float32), int(tensors["k"][0]))
-
-    def draw(self, image: Image, mask: Mask, landmarks: Floats, rng: np.random.Generator) -> Image:
-        """Return the crop with an average face under the mask.
-
-        Args:
-            image: Crop, RGB uint8 (h, w, 3); only pixels outside the mask are read.
-            mask: bool (h, w), what is to be painted.
-            landmarks: float32 (5, 2) x, y in the crop.
-            rng: Chooses among the averages that turn the head alike.
-        """
-        turns = np.array([_turn(marks) for marks in self.landmarks])
-        near = np.argsort(np.abs(turns - _turn(landmarks)), kind="stable")[: max(8, len(turns) // 3)]
-        size, light = (image.shape[1], image.shape[0]), _light(image, mask)
-        below = dilate(mask, RING) & ~mask
-        below[: max(int(landmarks[3:, 1].mean()), 0)] = False
-        throat = image[below].mean(axis=0) if below.any() else None
-
-        def apart(number: int) -> float:
-            return 0.0 if throat is None else float(np.abs(SHADE * light * self.skin(number) - throat).sum())
-
-        # Of a few drawn by chance, the one whose skin is nearest to what is below the chin: a neck of the same colour.
-        chosen = min((int(n) for n in rng.choice(near, CANDIDATES, replace=len(near) < CANDIDATES)), key=apart)
-        matrix = _affine(self.landmarks[chosen], landmarks)
-        face = cv2.warpAffine(self.faces[chosen], matrix, size, borderMode=cv2.BORDER_REPLICATE)
-        own = cv2.warpAffine(_oval(self.landmarks[chosen], self.faces.shape[1:3]), matrix, size)[..., None]
-        # Beyond the face itself an average shows what was behind its sources: there the surroundings go on.
-        around = continued(image, mask)
-        return _under(image, mask, around + own * (face.astype(np.float32) * light - around))
-
-    def skin(self, chosen: int) -> Floats:
-        """Return the colour of an average's skin, RGB float32 (3,): the median around its nose and cheeks."""
-        x1, y1 = self.landmarks[chosen].min(axis=0).astype(int)
-        x2, y2 = self.landmarks[chosen].max(axis=0).astype(int)
-        middle = self.faces[chosen][y1 + (y2 - y1) // 4 : y2, x1:x2].reshape(-1, 3)
-        return np.median(middle, axis=0).astype(np.float32)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PersonGallery:
-    """Averages of k whole persons each, every row of the mask stretched to the full width.
-
-    Args:
-        persons: RGB uint8 (M, H, W, 3), head at the top and feet at the bottom.
-        k: Least number of photos behind an average.
-    """
-
-    persons: Image
-    k: int
-
-    @classmethod
-    def load(cls, path: Path) -> PersonGallery:
-        """Read a gallery from a safetensors file.
-
-        Raises:
-            ModelError: The file does not hold a gallery.
-        """
-        tensors = _tensors(path, ("persons", "k"))
-        persons = tensors["persons"]
-        if persons.ndim != 4 or persons.shape[3] != 3 or persons.dtype != np.uint8:
-            raise ModelError(f"{path}: expected persons uint8 (M, H, W, 3), got {persons.dtype} {persons.shape}")
-        return cls(persons, int(tensors["k"][0]))
-
-    def draw(
-        self,
-        image: Image,
-        mask: Mask,
-        edges: Floats,
-        box: Floats,
-        face: Floats | None,
-        chosen: int,
-        clothes: tuple[str, str],
-        look: Look | None = None,
-    ) -> Image:
-        """Return the crop with an average person under the mask.
-
-        Args:
-            image: Crop, RGB uint8 (h, w, 3); only pixels outside the mask are read.
-            mask: bool (h, w), what is to be painted.
-            edges: Guarded edges, float32 (h, w) in [0, 1]; drawn as folds.
-            box: The person's box (4,) xyxy in the crop.
-            face: The person's face box (4,) xyxy in the crop, or None if no face is known.
-            chosen: Which average.
-            clothes: Colour words of upper and lower clothes to dye the average in.
-            look: Hair and skin of the head around ``face``; None leaves the average's.
-        """
-        person = dyed(self.persons[chosen], clothes)
-        top, head = _proportions(box, face)
-        left, right = row_spans(mask)
-        height, width = mask.shape
-        rows, columns = np.mgrid[:height, :width].astype(np.float32)
-        # Rows by the height of a whole figure, columns by the mask's span in the row.
-        down = (rows + 0.5 - top) / (HEADS * head) * person.shape[0] - 0.5
-        across = (columns + 0.5 - left[:, None]) / (right - left)[:, None] * person.shape[1] - 0.5
-        content = cv2.remap(
-            person,
-            across.astype(np.float32),
-            down.astype(np.float32),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        ).astype(np.float32)
-        if face is not None and look is not None:
-            content = with_head(content, face, look)
-        folds = 1 - FOLDS * np.clip(edges, 0, 1)
-        return _under(image, mask, content * folds[..., None] * _light(image, mask))
-
-
-def dyed(person: Image, clothes: tuple[str, str]) -> Image:
-    """Return an average person (H, W, 3) with upper and lower clothes in the colours named.
-
-    Averages of many clothes are all the same murky brown. Their light and shade stays, and what looks like skin.
-    """
-    pixels = person.astype(np.float32)
-    height = (np.arange(len(person), dtype=np.float32)[:, None] + 0.5) / len(person)
-    grey = pixels.mean(axis=2)
-    skin = np.clip((pixels[..., 0] - pixels[..., 2] - 45) / 30, 0, 1)
-    out = pixels.copy()
-    for word, (first, last) in zip(clothes, CLOTHES, strict=True):
-        inside = np.clip((height - first) / 0.04, 0, 1) * np.clip((last - height) / 0.04, 0, 1) * (1 - skin)
-        shade = np.clip(grey / max(float((grey * inside).sum() / max(inside.sum(), 1e-6)), 1.0), 0.45, 1.5)
-        dye = np.array(COLOURS[word][0], np.float32) * shade[..., None]
-        out += DYE * inside[..., None] * (dye - out)
-    return np.clip(np.rint(out), 0, 255).astype(np.uint8)
-
-
-def row_spans(mask: Mask) -> tuple[Floats, Floats]:
-    """Return where the mask begins and ends in each row, smoothed along the rows, float32 (h,) each.
-
-    Rows without any mask take the span of the nearest row that has some.
-    """
-    filled = np.flatnonzero(mask.any(axis=1))
-    if not filled.size:
-        return np.zeros(len(mask), np.float32), np.full(len(mask), mask.shape[1], np.float32)
-    first = mask[filled].argmax(axis=1).astype(np.float32)
-    last = mask.shape[1] - mask[filled][:, ::-1].argmax(axis=1).astype(np.float32)
-    rows = np.arange(len(mask))
-    sigma = max(len(filled) / 60, 0.8)
-    left, right = (_smooth(np.interp(rows, filled, side), sigma) for side in (first, last))
-    return left, np.maximum(right, left + 1)
 
 
 class Prototypes:
@@ -246,9 +62,11 @@ class Prototypes:
         job: PaintJob,
         instance: Instance,
         face: Instance | None,
+        pose: Pose | None,
         window: IntBox,
         clothes: tuple[str, str] | None,
         rng: np.random.Generator,
+        wider: int = 0,
     ) -> PaintJob:
         """Return the job with a prototype under its mask.
 
@@ -256,9 +74,11 @@ class Prototypes:
             job: One crop to paint.
             instance: What it shows.
             face: The face of a person, if one is known.
+            pose: The joints of a person in the picture's pixels, if they are known.
             window: Integer xyxy in the picture that the crop shows.
             clothes: Colour words of a person's upper and lower clothes; None for other classes.
             rng: Source of chance.
+            wider: By how many of the crop's pixels the mask is grown, with the prototype going on beyond it.
         """
         strength = self._strength.get(instance.label)
         if strength is None:
@@ -269,19 +89,43 @@ class Prototypes:
         def inside(points: Floats) -> Floats:
             return np.asarray((points.reshape(-1, 2) - corner) * scale, np.float32)
 
-        box = inside(instance.box).ravel()
+        shape, job = job.mask, replace(job, mask=dilate(job.mask, wider))
         if clothes is not None:
-            chosen = int(rng.integers(len(self._persons.persons)))
             head = None if face is None else inside(face.box).ravel()
-            figure = inside(outline_box(instance)).ravel()
-            look = random_look(rng, self._faces.skin(int(rng.integers(len(self._faces.faces)))))
-            start = self._persons.draw(job.image, job.mask, job.edges, figure, head, chosen, clothes, look)
+            joints = None if pose is None else Pose(inside(pose.points), pose.visible)
+            start = self._person(job, shape, inside(outline_box(instance)).ravel(), head, joints, clothes, rng)
         elif instance.label == "face":
+            box = inside(instance.box).ravel()
             marks = usual_landmarks(box) if instance.landmarks is None else inside(instance.landmarks)
             start = self._faces.draw(job.image, job.mask, marks, rng)
         else:
             start = plate_blank(job.image, job.mask)
         return replace(job, start=start, strength=strength)
+
+    def _person(
+        self,
+        job: PaintJob,
+        shape: Mask,
+        box: Floats,
+        face: Floats | None,
+        pose: Pose | None,
+        clothes: tuple[str, str],
+        rng: np.random.Generator,
+    ) -> Image:
+        """Return a crop with a person of this shape; boxes and joints in the crop's pixels."""
+        look = random_look(rng, self._faces.skin(int(rng.integers(len(self._faces.faces)))))
+        body = None if pose is None else skeleton(pose, box, face)
+        if body is None:
+            chosen = int(rng.integers(len(self._persons.persons)))
+            content = self._persons.draw(shape, box, face, chosen, clothes)
+        else:
+            outfit = random_outfit(rng, *(COLOURS[word][0] for word in clothes))
+            content = draw_figure(shape, body, outfit, look.skin, look.hair)
+            face = body.face() if face is None else face
+        if face is not None:
+            content = with_head(content, face, look)
+        folds = 1 - FOLDS * np.clip(job.edges, 0, 1)
+        return under(job.image, job.mask, content * folds[..., None] * light(job.image, job.mask))
 
 
 def usual_landmarks(box: Floats) -> Floats:
@@ -291,74 +135,4 @@ def usual_landmarks(box: Floats) -> Floats:
 
 def plate_blank(image: Image, mask: Mask) -> Image:
     """Return the crop with a bright blank under the mask; characters are drawn on later."""
-    return _under(image, mask, np.full(image.shape, 205.0, np.float32) * _light(image, mask))
-
-
-def _proportions(box: Floats, face: Floats | None) -> tuple[float, float]:
-    """Return the top of the head and the height of the head, in pixels."""
-    x1, y1, x2, y2 = (float(v) for v in box)
-    # A box much wider than a standing person shows only the upper part of one.
-    whole = y2 - y1 if (y2 - y1) >= WHOLE * (x2 - x1) else 2.3 * (x2 - x1)
-    if face is not None:
-        # A face is a good ruler where the figure is cut, a poor one where it is small beside the figure's own height.
-        head = 1.25 * float(face[3] - face[1])
-        whole = max(min(HEADS * head, 1.25 * whole), y2 - y1)
-        # A raised arm is no head: the clothes begin below the face.
-        return float(face[3]) - whole / HEADS, whole / HEADS
-    return y1, whole / HEADS
-
-
-def _smooth(values: NDArray[np.float64], sigma: float) -> Floats:
-    """Return a sequence (n,) smoothed with a Gaussian."""
-    column = values.astype(np.float32)[:, None]
-    return np.asarray(cv2.GaussianBlur(column, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)[:, 0], np.float32)
-
-
-def _tensors(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in names}
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: expected a gallery of averages, got {error}") from error
-
-
-def _light(image: Image, mask: Mask) -> float:
-    """Return the brightness of the surroundings relative to ordinary ones."""
-    outside = image[~mask]
-    if not outside.size:
-        return 1.0
-    return float(np.clip((float(outside.mean()) / USUAL_LIGHT) ** LIGHT_POWER, *LIGHT_LIMITS))
-
-
-def _under(image: Image, mask: Mask, content: Floats) -> Image:
-    out = image.copy()
-    out[mask] = np.clip(np.rint(content[mask]), 0, 255).astype(np.uint8)
-    return out
-
-
-def _oval(landmarks: Floats, size: tuple[int, int]) -> Floats:
-    """Return how far each pixel of an aligned face belongs to the face itself, float32 (h, w) in [0, 1]."""
-    eyes, nose, mouth = landmarks[:2].mean(axis=0), landmarks[2], landmarks[3:].mean(axis=0)
-    apart = max(float(np.linalg.norm(landmarks[1] - landmarks[0])), 1e-6)
-    x = eyes[0] + OVAL_TURN * (eyes[0] - nose[0])
-    y = eyes[1] + OVAL_MIDDLE * (mouth[1] - eyes[1])
-    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    radius = np.hypot((columns - x) / (OVAL[0] * apart), (rows - y) / (OVAL[1] * apart))
-    return np.asarray(np.clip((1 - radius) / OVAL_RIM, 0, 1), np.float32)
-
-
-def _turn(landmarks: Floats) -> float:
-    """Return how far the head is turned: where the nose lies between the eyes, 0 in the middle."""
-    left, right, nose = landmarks[0], landmarks[1], landmarks[2]
-    across = right - left
-    length = float(across @ across)
-    return float((nose - left) @ across) / length - 0.5 if length > 1e-6 else 0.0
-
-
-def _affine(source: Floats, target: Floats) -> Floats:
-    """Return the affine map (2, 3) that takes five points nearest to five others."""
-    system = np.concatenate([source, np.ones((5, 1), np.float32)], axis=1)
-    solution, *_ = np.linalg.lstsq(system, target, rcond=None)
-    return np.asarray(solution.T, np.float32)
+    return under(image, mask, np.full(image.shape, 205.0, np.float32) * light(image, mask))

@@ -36,6 +36,12 @@ Done = TypeVar("Done")
 
 #: Letters and digits of the longest plates.
 LONGEST_TEXT = 9
+#: Prototypes are drawn at up to this many times the model's size, so that what it loses of them can be given back.
+FINER = 2.0
+#: Side of a cell of the embedded model's latent space in pixels.
+CELL = 8
+#: How the embedded autoencoder softens a picture: like a Gaussian of this many pixels at the model's size.
+SOFTENED = 0.8
 
 
 class Painter(Protocol):
@@ -169,7 +175,7 @@ class Redrawer:
         Args:
             image: The original, RGB uint8 (H, W, 3).
             instances: What to redraw, far to near.
-            conditions: Guarded depth and edges of the picture.
+            conditions: Guarded depth and edges of the picture, and poses of persons.
             seeds: Seed by instance id.
             texts: What OCR read on a plate, by instance id; kept out of the result, only its layout is used.
             under: Patches that lie under faces and plates besides those made here, far to near.
@@ -209,10 +215,13 @@ class Redrawer:
             for i, window, core in zip(instances, windows, cores, strict=True)
         ]
         out = {}
-        for instance, window, core, painted in zip(instances, windows, cores, self._painter.paint(jobs), strict=True):
+        made = self._painter.paint([job for job, _ in jobs])
+        for instance, window, core, painted, (_, detail) in zip(instances, windows, cores, made, jobs, strict=True):
             empty = region_patch(image, instance)
             size = window[2] - window[0], window[3] - window[1]
             full = _resize(painted, size)
+            if detail is not None:
+                full = np.clip(np.rint(full + _resize(detail, size)), 0, 255).astype(np.uint8)
             x1, y1, x2, y2 = empty.box
             pixels = full[y1 - window[1] : y2 - window[1], x1 - window[0] : x2 - window[0]]
             mixed = np.ascontiguousarray(pixels) if core is None else blend(empty.pixels, pixels, core)
@@ -229,28 +238,42 @@ class Redrawer:
         face: Instance | None,
         around: Surroundings | None,
         core: NDArray[np.float32] | None,
-    ) -> PaintJob:
+    ) -> tuple[PaintJob, NDArray[np.float32] | None]:
+        """Return a crop to paint, and what the model will lose of its prototype, float32 (h, w, 3), if it has one."""
         setting = self._crops[instance.label]
         size, whole = paint_size(window, setting), (image.shape[0], image.shape[1])
         frame = paint_region(instance, window, whole, setting, core).astype(np.uint8)
         rng = np.random.default_rng(seed)
         clothes = random_clothes(rng) if instance.label == "person" else None
-        job = PaintJob(
-            image=_resize(take(image, window), size),
-            # Any share of a pixel under the mask is painted: nothing of the original may seep in at the rim.
-            mask=cv2.resize(frame, size, interpolation=cv2.INTER_AREA) > 0
-            if frame.shape[0] > size[1]
-            else cv2.resize(frame, size, interpolation=cv2.INTER_NEAREST) > 0,
-            depth=np.clip(_resize(take(conditions.depth, window), size), 0, 1),
-            edges=np.clip(_resize(take(conditions.edges, window), size), 0, 1),
-            prompt=prompt(instance.label, *(clothes or ())),
-            seed=seed,
-        )
+
+        def view(size: tuple[int, int]) -> PaintJob:
+            return PaintJob(
+                image=_resize(take(image, window), size),
+                mask=_any(frame, size),
+                depth=np.clip(_resize(take(conditions.depth, window), size), 0, 1),
+                edges=np.clip(_resize(take(conditions.edges, window), size), 0, 1),
+                prompt=prompt(instance.label, *(clothes or ())),
+                seed=seed,
+            )
+
+        job = view(size)
         if self._director is not None and around is not None:
             job = self._director.direct(job, instance, face, around, whole, clothes)
         if self._prototypes is None:
-            return job
-        return self._prototypes.begin(job, instance, face, window, clothes, rng)
+            return job, None
+        times = min(FINER, max(frame.shape[0] / size[1], 1.0))
+        finer = view((round(times * size[0]), round(times * size[1]))) if times > 1 else job
+        # The model mixes what lies on both sides of a mask's border, in cells of its latent space: an object that is
+        # painted within its outline goes on beyond it, and only the part inside is used.
+        wider = round(times * CELL) if core is not None else 0
+        pose = conditions.poses.get(instance.id)
+        begun = self._prototypes.begin(finer, instance, face, pose, window, clothes, rng, wider)
+        if begun.start is None:
+            return job, None
+        mask = _any(begun.mask.astype(np.uint8), size)
+        start = job.image.copy()
+        start[mask] = _resize(begun.start, size)[mask]
+        return replace(job, mask=mask, start=start, strength=begun.strength), lost(begun.start, start)
 
     def _letter(
         self, image: NDArray[np.uint8], plate: Instance, painted: Patch, lines: tuple[str, ...], seed: int
@@ -268,6 +291,26 @@ class Redrawer:
         inner = out[box[1] - y1 : box[3] - y1, box[0] - x1 : box[2] - x1]
         inner[:] = blend(inner, pixels, alpha)
         return replace(painted, pixels=out)
+
+
+def _any(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Resize a mask (h, w) of 0 and 1 to ``size`` (width, height).
+
+    Any share of a pixel under the mask is painted: nothing of the original may seep in at the rim.
+    """
+    method = cv2.INTER_AREA if frame.shape[0] > size[1] else cv2.INTER_NEAREST
+    return np.asarray(cv2.resize(frame, size, interpolation=method) > 0)
+
+
+def lost(finer: NDArray[np.uint8], start: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what a model's autoencoder and its size lose of a prototype, float32 (H, W, 3), to add to what it painted.
+
+    Args:
+        finer: The prototype, RGB uint8 (H, W, 3).
+        start: The same at the model's size, RGB uint8 (h, w, 3).
+    """
+    kept = cv2.GaussianBlur(start.astype(np.float32), (0, 0), SOFTENED)
+    return np.asarray(finer - _resize(kept, (finer.shape[1], finer.shape[0])), np.float32)
 
 
 def _resize(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:

@@ -19,7 +19,7 @@ import numpy as np
 from packs import read_pack
 from safetensors.numpy import save_file
 
-from anonymizer.redraw.prototypes import _affine, _turn, row_spans
+from anonymizer.redraw.galleries import _affine, _turn, row_spans
 
 SEED = 5
 K = 12

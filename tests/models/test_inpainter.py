@@ -11,7 +11,7 @@ import pytest
 from anonymizer import weights
 from anonymizer.errors import ModelError
 from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
-from anonymizer.redraw.prototypes import PersonGallery
+from anonymizer.redraw.galleries import PersonGallery
 
 # diffusers' UniPC scheduler hands NumPy scalars to torch in a way that NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
