@@ -21,6 +21,7 @@ from anonymizer.detect.given import with_given
 from anonymizer.detect.regions import coverage
 from anonymizer.errors import InputError, StageError, VerificationFailed
 from anonymizer.geometry import box_iou
+from anonymizer.redraw.closeups import reshaped
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch, uncovered
 from anonymizer.stages import stage, timed
@@ -202,13 +203,14 @@ class Anonymizer:
                 found = self._targets(with_given(found, tuple(instances)))
         with timed(timings, "condition"), stage("condition"):
             raw = conditions_of(image, found, self._depth, self._edges, self._poses)
+            found = reshaped(found, raw.poses)
         with timed(timings, "verify"), stage("verify"):
             evidence = self._verifier.examine(image, found)
         # crc32 is no secret: it only keeps pictures apart under one seed.
         seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed
         work = _Work(image, found, raw, evidence, (seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))))
         for instance in found:
-            work.actions[instance.id] = "redrawn" if self._redrawable(instance) else "redacted"
+            work.actions[instance.id] = "redrawn" if self._redrawable(instance, found) else "redacted"
             work.attempts[instance.id] = 0
         result, treated, verdicts = self._process(work, timings)
         return Result(
@@ -256,13 +258,16 @@ class Anonymizer:
         ids = {instance.id for instance in kept}
         return tuple(i if i.parent in ids else replace(i, parent=None) for i in kept)
 
-    def _redrawable(self, instance: Instance) -> bool:
+    def _redrawable(self, instance: Instance, found: Sequence[Instance]) -> bool:
         side = min(instance.box[2:] - instance.box[:2])
         if instance.label == "text" or side < self.settings.least_side.get(instance.label, 0):
             return False
-        # A face that belongs to nobody is often leaves or a wall: filled, it goes unnoticed; redrawn, it hangs there.
-        alone = instance.label == "face" and instance.parent is None and self.settings.people == "body"
-        return not (alone and instance.score < SURE_FACE)
+        if instance.label != "face" or self.settings.people != "body" or instance.score >= SURE_FACE:
+            return True
+        # An unsure face that belongs to nobody, or to a person with a better one, is often leaves or a wall: filled,
+        # it goes unnoticed; redrawn, it hangs there.
+        rivals = [i.score for i in found if i.label == "face" and i.parent == instance.parent]
+        return instance.parent is not None and instance.score >= max(rivals)
 
     def _process(self, work: _Work, timings: dict[str, float]) -> tuple[Image, Mask, tuple[Verdict, ...]]:
         """Redraw with bounded retries, then redact what still fails, then give up."""

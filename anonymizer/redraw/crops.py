@@ -131,7 +131,9 @@ def silhouette(instance: Instance, size: tuple[int, int]) -> NDArray[np.float32]
     sigma = max(SMOOTH_SHARE * max(x2 - x1, y2 - y1), LEAST_SMOOTH)
     # Where the picture ends, the object goes on.
     smooth = cv2.GaussianBlur(out, (0, 0), 1.5 * sigma, borderType=cv2.BORDER_REPLICATE) >= 0.5
-    soft = cv2.GaussianBlur(smooth.astype(np.float32), (0, 0), max(0.4 * sigma, LEAST_SMOOTH), borderType=cv2.BORDER_REPLICATE)
+    soft = cv2.GaussianBlur(
+        smooth.astype(np.float32), (0, 0), max(0.4 * sigma, LEAST_SMOOTH), borderType=cv2.BORDER_REPLICATE
+    )
     return np.where(mask, soft, np.float32(0))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from anonymizer.redraw.skeleton import Skeleton
 
-__all__ = ["Outfit", "draw_figure", "random_outfit"]
+__all__ = ["Outfit", "Shape", "draw_figure", "figure_shape", "random_outfit"]
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -30,6 +30,10 @@ LIMBS = {
 }
 #: Half width of the neck, of the head, and how far clothes reach beyond the trunk, in heads.
 NECK, HEAD, TRUNK = 0.26, 0.42, 0.32
+#: Clothes and hair reach up to this many half widths from a limb's middle.
+LOOSE = 1.9
+#: Hair reaches up to this many half widths of the head from its middle.
+HAIR = 1.3
 #: Beyond this many half widths of the neck hair hangs down.
 NAPE = 1.4
 #: Shoes, RGB, and how often they are drawn.
@@ -71,6 +75,10 @@ class Outfit:
     folds: int
 
 
+#: For a figure's shape clothes do not matter.
+NAKED = Outfit((0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0), 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0)
+
+
 def random_outfit(rng: np.random.Generator, upper: tuple[int, int, int], lower: tuple[int, int, int]) -> Outfit:
     """Return an outfit drawn at random, independent of the original, with these colours of top and trousers."""
     coat, short = bool(rng.random() < COAT), bool(rng.random() < SHORT_SLEEVES)
@@ -92,13 +100,38 @@ def random_outfit(rng: np.random.Generator, upper: tuple[int, int, int], lower: 
     )
 
 
-@dataclass(slots=True)
-class _Canvas:
-    """What is being drawn: colours (h, w, 3), their shade (h, w), and the sight of a limb already there (h, w)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """Where a figure is, bool (h, w) each.
 
-    colour: Floats
-    shade: Floats
-    nearest: Floats
+    Args:
+        limbs: Surely.
+        reach: At most: limbs, and what clothes and hair add to them.
+        beside_head: What is nearest to the head and too far from it even for hair.
+    """
+
+    limbs: Mask
+    reach: Mask
+    beside_head: Mask
+
+
+def figure_shape(size: tuple[int, int], body: Skeleton) -> Shape:
+    """Return the shape of a figure.
+
+    Args:
+        size: Height and width.
+        body: Joints in pixels of that frame.
+    """
+    parts = _parts(_grid(size), body, NAKED, np.zeros(3, np.float32), np.zeros(3, np.float32))
+    distances = np.stack([part.distance for part in parts])
+    nearest, owner = distances.min(axis=0), distances.argmin(axis=0)
+    beside = (owner == [part.group for part in parts].index("head")) & (nearest > HAIR)
+    return Shape(nearest <= 1, (nearest <= LOOSE) & ~beside, beside)
+
+
+def _grid(size: tuple[int, int]) -> Floats:
+    columns, rows = np.meshgrid(np.arange(size[1]) + 0.5, np.arange(size[0]) + 0.5)
+    return np.stack([columns, rows], axis=-1).astype(np.float32)
 
 
 def draw_figure(mask: Mask, body: Skeleton, outfit: Outfit, skin: Floats, hair: Floats) -> Floats:
@@ -112,8 +145,7 @@ def draw_figure(mask: Mask, body: Skeleton, outfit: Outfit, skin: Floats, hair: 
         hair: Colour RGB float32 (3,), what a head shows where no face is drawn on it later.
     """
     height, width = mask.shape
-    grid = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1).astype(np.float32)
-    parts = _parts(grid, body, outfit, skin, hair)
+    parts = _parts(_grid((height, width)), body, outfit, skin, hair)
     distances = np.stack([part.distance for part in parts])
     owner = distances.argmin(axis=0)
     colour, shade = np.zeros((height, width, 3), np.float32), np.ones((height, width), np.float32)
@@ -128,6 +160,7 @@ def draw_figure(mask: Mask, body: Skeleton, outfit: Outfit, skin: Floats, hair: 
     inside = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1, mode="edge"), cv2.DIST_L2, 5)[1:-1, 1:-1]
     shade *= 1 - RIM * np.exp(-inside / (0.12 * body.head))
     cloth = ~np.isin(owner, [n for n, part in enumerate(parts) if part.bare])
+    shade = cv2.GaussianBlur(shade, (0, 0), max(0.04 * body.head, 0.7))
     shade *= 1 + FOLDS * _folds((height, width), body.head, outfit.folds) * cloth
     soft = cv2.GaussianBlur(colour, (0, 0), max(0.02 * body.head, 0.5))
     return np.asarray(LIFT * soft * shade[..., None], np.float32)
@@ -141,14 +174,14 @@ class _Part:
         distance: How far each pixel is from it, in its own half widths, float32 (h, w).
         across: Where each pixel lies across it, -1 to 1 from left to right, float32 (h, w).
         colour: RGB float32 (h, w, 3) or (3,).
-        front: Whether it lies before others that it meets.
+        group: Limbs of one group pass into each other without a crease: ``trunk``, ``arm`` or ``leg`` with its side.
         bare: Whether it is skin or hair, without folds.
     """
 
     distance: Floats
     across: Floats
     colour: Floats
-    front: bool = False
+    group: str
     bare: bool = False
 
 
@@ -161,9 +194,11 @@ def _parts(grid: Floats, body: Skeleton, outfit: Outfit, skin: Floats, hair: Flo
     crown = body.points["nose"] if "nose" in body.seen else throat
     _, distance, across = _capsule(grid, shoulder, crown, NECK * head, NECK * head)
     neck = np.where((distance < NAPE)[..., None], skin, hair)
-    parts.append(_Part(np.asarray(distance + 0.25, np.float32), across, np.asarray(neck, np.float32), bare=True))
+    parts.append(
+        _Part(np.asarray(distance + 0.25, np.float32), across, np.asarray(neck, np.float32), "trunk", bare=True)
+    )
     _, distance, across = _capsule(grid, crown, crown, HEAD * head, HEAD * head)
-    parts.append(_Part(distance, across, hair, front=True, bare=True))
+    parts.append(_Part(distance, across, hair, "head", bare=True))
     for side in ("left", "right"):
         for name, (first, last, wide, narrow) in LIMBS.items():
             start, end = body.points[f"{side}_{first}"], body.points[f"{side}_{last}"]
@@ -180,7 +215,8 @@ def _parts(grid: Floats, body: Skeleton, outfit: Outfit, skin: Floats, hair: Flo
                 colour = np.where(worn + 1 < outfit.hem, upper, np.where(worn < outfit.leg, lower, skin))
             else:
                 colour = skin if name == "hand" else shoes
-            parts.append(_Part(distance, across, np.asarray(colour, np.float32), arm, name == "hand"))
+            group = f"{side} {'arm' if arm else 'leg'}"
+            parts.append(_Part(distance, across, np.asarray(colour, np.float32), group, name == "hand"))
     return parts
 
 
@@ -213,11 +249,11 @@ def _trunk(grid: Floats, body: Skeleton, outfit: Outfit, skin: Floats) -> _Part:
         neck = (down * length / head < outfit.collar) & (side * half / head < 0.32 * (1.2 - down * length / head))
         colour = np.where(neck[..., None], skin, colour)
     distance = 1 + outside / (TRUNK * head)
-    return _Part(np.asarray(distance, np.float32), across, np.asarray(colour, np.float32))
+    return _Part(np.asarray(distance, np.float32), across, np.asarray(colour, np.float32), "trunk")
 
 
 def _capsule(grid: Floats, start: Floats, end: Floats, wide: float, narrow: float) -> tuple[Floats, Floats, Floats]:
-    """Return along (0 to 1), distance in half widths, and across (-1 left to 1 right) of a tapering limb, (h, w) each."""
+    """Return along (0 to 1), distance in half widths, across (-1 left to 1 right) of a tapering limb, (h, w) each."""
     axis = (end - start).astype(np.float32)
     length = float(np.linalg.norm(axis))
     offset = grid - start
@@ -233,7 +269,7 @@ def _capsule(grid: Floats, start: Floats, end: Floats, wide: float, narrow: floa
     away = offset - along[..., None] * axis
     # Left and right as the picture has them, whichever way the limb points.
     normal = np.array([axis[1], -axis[0]], np.float32) / length
-    normal *= 1 if normal[0] >= 0 else -1
+    normal = normal if normal[0] >= 0 else -normal
     distance = np.linalg.norm(away, axis=-1) / radius
     return (
         np.asarray(along, np.float32),
@@ -243,15 +279,22 @@ def _capsule(grid: Floats, start: Floats, end: Floats, wide: float, narrow: floa
 
 
 def _creases(owner: NDArray[np.intp], parts: list[_Part], head: float) -> Floats:
-    """Return the shadow (h, w) that what lies in front throws on what lies behind it, and the dark between two legs."""
-    front = np.isin(owner, [number for number, part in enumerate(parts) if part.front])
-    sigma = max(0.1 * head, 0.7)
-    shadow = cv2.GaussianBlur(front.astype(np.float32), (0, 0), sigma)
-    out = 1 - 2 * BESIDE * shadow * ~front
-    border = np.zeros(owner.shape, np.float32)
-    changes = owner[:, 1:] != owner[:, :-1]
-    border[:, 1:][changes] = 1
-    line = cv2.GaussianBlur(border, (0, 0), max(0.05 * head, 0.6))
+    """Return the shadow (h, w) that head and arms throw on what lies behind, and the dark between limbs that meet."""
+    groups = sorted({part.group for part in parts})
+    numbers = np.array([groups.index(part.group) for part in parts])[owner]
+    front = np.isin(numbers, [n for n, group in enumerate(groups) if group == "head" or group.endswith("arm")])
+    out = 1 - 2 * BESIDE * cv2.GaussianBlur(front.astype(np.float32), (0, 0), max(0.1 * head, 0.7)) * ~front
+    # Trousers pass from the trunk into both legs: no crease there.
+    body = np.isin(numbers, [n for n, group in enumerate(groups) if group == "trunk" or group.endswith("leg")])
+    trunk = numbers == groups.index("trunk")
+    line = np.zeros(owner.shape, np.float32)
+    for one, other, where in (
+        (np.s_[:, 1:], np.s_[:, :-1], np.s_[:, 1:]),
+        (np.s_[1:], np.s_[:-1], np.s_[1:]),
+    ):
+        joined = body[one] & body[other] & (trunk[one] | trunk[other])
+        line[where] = np.maximum(line[where], (numbers[one] != numbers[other]) & ~joined)
+    line = cv2.GaussianBlur(line, (0, 0), max(0.05 * head, 0.6))
     return np.asarray(out * (1 - 0.6 * np.clip(line, 0, 0.5)), np.float32)
 
 

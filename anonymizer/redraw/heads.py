@@ -28,9 +28,17 @@ HEAD = (0.95, 0.95, 0.45)
 #: of the neck and of what hangs down beside it, as shares of the face's width.
 SHORT_END, LONG_END, NECK, NECK_HALF, HANGING_HALF = 0.72, 1.45, (0.85, 1.32), 0.36, 0.72
 #: The place of the face with its forehead, likewise: half width, half height and middle.
-FACE = (0.48, 0.58, 0.44)
+FACE = (0.46, 0.48, 0.53)
 #: Softness of borders, as a share of the face's height; depth of strands; how dark the neck is under the chin.
-SOFT, STRANDS, SHADOW = 0.05, 0.22, 0.72
+SOFT, STRANDS, SHADOW = 0.05, 0.15, 0.72
+#: Neutral features of a face that is not painted itself: middle, half width and half height as shares of the face's
+#: width and height, and how dark. Brows, eyes, nose, mouth.
+FEATURES = (
+    *((side * 0.2, 0.33, 0.11, 0.025, 0.35) for side in (-1, 1)),
+    *((side * 0.2, 0.41, 0.075, 0.03, 0.6) for side in (-1, 1)),
+    (0.0, 0.60, 0.08, 0.03, 0.3),
+    (0.0, 0.77, 0.15, 0.025, 0.45),
+)
 #: Strands around the head.
 COUNT = 90
 
@@ -81,7 +89,7 @@ def with_head(content: Floats, face: Floats, look: Look) -> Floats:
 
     side = np.abs(across)
     head = ellipse(*HEAD)
-    neck = np.maximum(np.maximum(side - NECK_HALF, NECK[0] - down), down - NECK[1])
+    neck = np.maximum(np.maximum(side - NECK_HALF, NECK[0] - down), down + side**2 - NECK[1])
     end = LONG_END if look.long else SHORT_END
     hair = np.maximum(head, down - end)
     if look.long:
@@ -99,7 +107,16 @@ def with_head(content: Floats, face: Floats, look: Look) -> Floats:
     for distance, colour in layers:
         weight = inside(np.asarray(distance, np.float32))[..., None]
         out = out + weight * (colour - out)
-    return np.asarray(out, np.float32)
+    return np.asarray(out * _features(across, down)[..., None], np.float32)
+
+
+def _features(across: Floats, down: Floats) -> Floats:
+    """Return how bright the same neutral features for everyone leave each pixel of a face, float32 (h, w) in [0, 1]."""
+    out = np.ones(across.shape, np.float32)
+    for x, y, half_width, half_height, dark in FEATURES:
+        radius = ((across - x) / half_width) ** 2 + ((down - y) / half_height) ** 2
+        out *= 1 - dark * np.exp(-radius)
+    return out
 
 
 def _combed(across: Floats, down: Floats, look: Look) -> Floats:

@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 __all__ = ["COLOURS", "name_colour", "prompt", "random_clothes"]
 
 #: Name: RGB prototype and how often a redrawn garment takes it (street clothing is mostly dark or muted).
+#: Beige and pink are never taken: from afar they pass for bare skin.
 COLOURS: dict[str, tuple[tuple[int, int, int], float]] = {
     "black": ((28, 27, 30), 4.0),
     "grey": ((120, 120, 122), 3.0),
     "white": ((228, 226, 224), 2.0),
     "blue": ((48, 72, 132), 3.0),
     "brown": ((96, 66, 46), 1.5),
-    "beige": ((188, 168, 140), 1.5),
+    "beige": ((188, 168, 140), 0.0),
     "red": ((168, 36, 42), 1.0),
     "green": ((58, 98, 62), 1.0),
     "yellow": ((212, 182, 62), 0.4),
     "orange": ((208, 110, 48), 0.4),
     "purple": ((98, 54, 110), 0.4),
-    "pink": ((212, 140, 156), 0.6),
+    "pink": ((212, 140, 156), 0.0),
 }
 
 _NOUNS = {

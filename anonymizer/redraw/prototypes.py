@@ -118,14 +118,14 @@ class Prototypes:
         if body is None:
             chosen = int(rng.integers(len(self._persons.persons)))
             content = self._persons.draw(shape, box, face, chosen, clothes)
+            content = content * (1 - FOLDS * np.clip(job.edges, 0, 1))[..., None]
         else:
-            outfit = random_outfit(rng, *(COLOURS[word][0] for word in clothes))
+            outfit = random_outfit(rng, COLOURS[clothes[0]][0], COLOURS[clothes[1]][0])
             content = draw_figure(shape, body, outfit, look.skin, look.hair)
             face = body.face() if face is None else face
         if face is not None:
             content = with_head(content, face, look)
-        folds = 1 - FOLDS * np.clip(job.edges, 0, 1)
-        return under(job.image, job.mask, content * folds[..., None] * light(job.image, job.mask))
+        return under(job.image, job.mask, np.asarray(content * np.float32(light(job.image, job.mask)), np.float32))
 
 
 def usual_landmarks(box: Floats) -> Floats:

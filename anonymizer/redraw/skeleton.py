@@ -5,7 +5,7 @@ Lengths are in heads, the artist's measure: a standing adult is seven to eight h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ TORSO, HALF_SHOULDERS, HALF_HIPS, NECK = 2.3, 0.85, 0.5, 0.85
 UPPER_ARM, FOREARM, HAND, THIGH, SHIN, FOOT = 1.4, 1.1, 0.5, 1.9, 1.8, 0.7
 #: Heads in the height of a face's box, and of a standing person.
 FACE, FIGURE = 0.8, 7.5
+#: How far the nose of an upright head lies above the shoulders at least.
+LEAST_NECK = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,11 +47,18 @@ class Skeleton:
         """Return the point between the left and the right joint of this name."""
         return np.asarray((self.points[f"left_{name}"] + self.points[f"right_{name}"]) / 2, np.float32)
 
+    def moved(self, x: float, y: float) -> Skeleton:
+        """Return the skeleton moved by so many pixels."""
+        by = np.array([x, y], np.float32)
+        return replace(self, points={name: point + by for name, point in self.points.items()})
+
     def face(self) -> Floats | None:
-        """Return the box (4,) xyxy of a face around the nose, or None where the back of a head is seen."""
+        """Return the box (4,) xyxy of a face around the nose; None for the back of a head or a nose among the limbs."""
         if "nose" not in self.seen or not self.frontal:
             return None
         x, y = (float(v) for v in self.points["nose"])
+        if y > float(self.middle("shoulder")[1]) - LEAST_NECK * self.head:
+            return None
         half, height = 0.36 * FACE * self.head, FACE * self.head
         return np.array([x - half, y - 0.58 * height, x + half, y + 0.42 * height], np.float32)
 
