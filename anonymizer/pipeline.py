@@ -7,28 +7,21 @@ import json
 import secrets
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from anonymizer.condition.guard import guard
 from anonymizer.condition.maps import conditions_of
-from anonymizer.condition.order import far_to_near
 from anonymizer.detect.given import with_given
-from anonymizer.detect.regions import coverage
 from anonymizer.errors import InputError, StageError, VerificationFailed
-from anonymizer.geometry import box_iou
 from anonymizer.redraw.closeups import reshaped
 from anonymizer.redraw.crops import treated_mask
-from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch, uncovered
+from anonymizer.redraw.redrawer import Redrawer, compose, region_patch, uncovered
 from anonymizer.stages import stage, timed
 from anonymizer.types import (
     BODIES,
-    Action,
-    Conditions,
     DepthEstimator,
     Detector,
     EdgeDetector,
@@ -42,10 +35,11 @@ from anonymizer.types import (
     check_image,
 )
 from anonymizer.verify.redaction import redact
-from anonymizer.verify.verifier import SOME_FACE, Evidence, Verifier
+from anonymizer.verify.verifier import Verifier
+from anonymizer.work import Work, cleaned, floating, half_filled, unmade
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 __all__ = ["Anonymizer", "Settings"]
 
@@ -74,34 +68,6 @@ class Settings:
     attempts: int
     guard_level: int
     least_side: Mapping[str, int]
-
-
-@dataclass(slots=True)
-class _Work:
-    """One picture on its way; lives for one call only."""
-
-    image: Image
-    instances: tuple[Instance, ...]
-    raw: Conditions
-    evidence: Evidence
-    entropy: tuple[int, ...]
-    actions: dict[int, Action] = field(default_factory=dict)
-    attempts: dict[int, int] = field(default_factory=dict)
-    patches: dict[int, Patch] = field(default_factory=dict)
-    stuck: set[int] = field(default_factory=set)
-
-    def ordered(self) -> tuple[Instance, ...]:
-        """Return the instances in the order in which their patches are laid, the lowest first.
-
-        Far to near, but redacted persons and vehicles lowest: a fill laid over a redrawn neighbour would spoil it,
-        and a redraw laid over a fill shows as little of the original as the fill.
-        """
-        order = far_to_near(self.raw.depth, self.instances)
-        filled = {i.id for i in order if i.label in BODIES and self.actions.get(i.id) == "redacted"}
-        return (*(i for i in order if i.id in filled), *(i for i in order if i.id not in filled))
-
-    def rng(self, instance_id: int) -> np.random.Generator:
-        return np.random.default_rng((*self.entropy, instance_id, self.attempts[instance_id], len(self.stuck)))
 
 
 class _Assessed(NamedTuple):
@@ -208,7 +174,7 @@ class Anonymizer:
             evidence = self._verifier.examine(image, found)
         # crc32 is no secret: it only keeps pictures apart under one seed.
         seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed
-        work = _Work(image, found, raw, evidence, (seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))))
+        work = Work(image, found, raw, evidence, (seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))))
         for instance in found:
             work.actions[instance.id] = "redrawn" if self._redrawable(instance, found) else "redacted"
             work.attempts[instance.id] = 0
@@ -269,7 +235,7 @@ class Anonymizer:
         rivals = [i.score for i in found if i.label == "face" and i.parent == instance.parent]
         return instance.parent is not None and instance.score >= max(rivals)
 
-    def _process(self, work: _Work, timings: dict[str, float]) -> tuple[Image, Mask, tuple[Verdict, ...]]:
+    def _process(self, work: Work, timings: dict[str, float]) -> tuple[Image, Mask, tuple[Verdict, ...]]:
         """Redraw with bounded retries, then redact what still fails, then give up."""
         pending = {i for i, action in work.actions.items() if action == "redrawn"}
         assessed: _Assessed | None = None
@@ -300,14 +266,14 @@ class Anonymizer:
             raise VerificationFailed(f"still failing after every retry and redaction: {names}", assessed.verdicts)
         return assessed.image, assessed.treated, assessed.verdicts
 
-    def _redraw(self, work: _Work, pending: set[int], attempt: int) -> None:
+    def _redraw(self, work: Work, pending: set[int], attempt: int) -> None:
         if not pending:
             return
         for instance_id in pending:
             work.attempts[instance_id] += 1
         guarded = guard(work.raw, work.instances, min(self.settings.guard_level + attempt, 2))
         order = work.ordered()
-        under = [work.patches[i.id] for i in order if i.label in BODIES and i.id not in pending | _unmade(work)]
+        under = [work.patches[i.id] for i in order if i.label in BODIES and i.id not in pending | unmade(work)]
         work.patches |= self._redrawer.redraw(
             work.image,
             [i for i in order if i.id in pending],
@@ -315,16 +281,16 @@ class Anonymizer:
             {i: int(work.rng(i).integers(2**63)) for i in pending},
             work.evidence.texts,
             under,
-            partial(_cleaned, work, work.rng(min(pending))) if self._redrawer.outlines else None,
+            partial(cleaned, work, work.rng(min(pending))) if self._redrawer.outlines else None,
         )
 
-    def _redact(self, work: _Work) -> None:
+    def _redact(self, work: Work) -> None:
         """Fill what is to be redacted from the surroundings as they are after the redraw.
 
         A redrawn person whose face is redacted keeps what was painted for the person there: a head without a face.
         What failed although it was redacted, by texture that happens to resemble the original's, gets new noise only.
         """
-        for face in _floating(work):
+        for face in floating(work):
             work.actions[face] = "redacted"
         chosen = [i for i in work.ordered() if work.actions[i.id] == "redacted"]
         if not chosen:
@@ -341,7 +307,7 @@ class Anonymizer:
             faceless = instance.label == "face" and instance.parent is not None and instance.id not in work.stuck
             work.patches[instance.id] = uncovered(patch, persons, base) if faceless else patch
 
-    def _give_up(self, work: _Work, failing: set[int], leaks: Sequence[Instance]) -> None:
+    def _give_up(self, work: Work, failing: set[int], leaks: Sequence[Instance]) -> None:
         """Turn failing instances, and faces of failing persons, into redactions; add what the second pass found."""
         work.stuck |= {i for i in failing if work.actions[i] == "redacted"}
         for instance in work.instances:
@@ -355,52 +321,18 @@ class Anonymizer:
             work.instances = (*work.instances, *added)
             work.evidence = self._verifier.examine(work.image, work.instances)
 
-    def _assess(self, work: _Work, timings: dict[str, float]) -> _Assessed:
+    def _assess(self, work: Work, timings: dict[str, float]) -> _Assessed:
         with timed(timings, "blend"), stage("blend"):
             result, treated = compose(work.image, [work.patches[i.id] for i in work.ordered()])
         with timed(timings, "verify"), stage("verify"):
             found = self._targets(self._verifier.find(result))
             verdicts = self._verifier.check(work.evidence, result, treated, work.actions, found)
             leaks = self._verifier.leaks(treated, found)
-            leaks += tuple(f for f in _half_filled(work, verdicts, found) if not any(f is leak for leak in leaks))
+            leaks += tuple(f for f in half_filled(work, verdicts, found) if not any(f is leak for leak in leaks))
             unchecked = {None, *(i.id for i in work.instances)} - {v.instance_id for v in verdicts}
             if unchecked:
                 raise StageError("verify", f"expected verdicts on the picture and every instance, none on {unchecked}")
         return _Assessed(result, treated, verdicts, leaks)
-
-
-def _cleaned(work: _Work, rng: np.random.Generator) -> Image:
-    """Return the original with all that is treated filled. Made when needed: it is as large as the picture."""
-    return redact(work.image, treated_mask(work.instances, (work.image.shape[0], work.image.shape[1])), rng)
-
-
-def _floating(work: _Work) -> list[int]:
-    """Return redrawn faces that would hang in the fill of a redacted person, without a redrawn one to carry them."""
-    persons = {i.id: i for i in work.instances if i.label == "person"}
-    carried = {i for i in persons if work.actions[i] == "redrawn"}
-    return [
-        face.id
-        for face in work.instances
-        if face.label == "face"
-        and work.actions[face.id] == "redrawn"
-        and face.parent not in carried
-        and any(coverage(face, persons[i]) >= 0.5 for i in persons.keys() - carried)
-        and not any(coverage(face, persons[i]) >= 0.5 for i in carried)
-    ]
-
-
-def _half_filled(work: _Work, verdicts: Iterable[Verdict], found: Sequence[Instance]) -> Iterator[Instance]:
-    """Yield the faces found where a redacted face is still too similar: its fill did not reach all of it."""
-    failing = {v.instance_id for v in verdicts if v.check == "face_distance" and not v.passed}
-    boxes = [i.box for i in work.instances if i.id in failing and work.actions[i.id] == "redacted"]
-    if boxes:
-        for face in found:
-            if face.label == "face" and box_iou(face.box[None], np.stack(boxes)).max() >= SOME_FACE:
-                yield face
-
-
-def _unmade(work: _Work) -> set[int]:
-    return {i.id for i in work.instances if i.id not in work.patches}
 
 
 def _failing(verdicts: Iterable[Verdict]) -> set[int]:

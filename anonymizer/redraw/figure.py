@@ -258,18 +258,18 @@ def _capsule(grid: Floats, start: Floats, end: Floats, wide: float, narrow: floa
     length = float(np.linalg.norm(axis))
     offset = grid - start
     if length < 1e-3:
-        radius = max(wide, 0.5)
+        ball = max(wide, 0.5)
         return (
             np.zeros(grid.shape[:2], np.float32),
-            np.asarray(np.linalg.norm(offset, axis=-1) / radius, np.float32),
-            np.asarray(offset[..., 0] / radius, np.float32),
+            np.asarray(np.linalg.norm(offset, axis=-1) / ball, np.float32),
+            np.asarray(offset[..., 0] / ball, np.float32),
         )
     along = np.clip((offset @ axis) / length**2, 0, 1)
     radius = np.maximum(wide + (narrow - wide) * along, 0.5)
     away = offset - along[..., None] * axis
     # Left and right as the picture has them, whichever way the limb points.
-    normal = np.array([axis[1], -axis[0]], np.float32) / length
-    normal = normal if normal[0] >= 0 else -normal
+    sign = 1 if axis[1] >= 0 else -1
+    normal = np.array([sign * axis[1], -sign * axis[0]], np.float32) / np.float32(length)
     distance = np.linalg.norm(away, axis=-1) / radius
     return (
         np.asarray(along, np.float32),

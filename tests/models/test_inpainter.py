@@ -11,7 +11,7 @@ import pytest
 from anonymizer import weights
 from anonymizer.errors import ModelError
 from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
-from anonymizer.redraw.galleries import PersonGallery
+from anonymizer.redraw.galleries import PersonGallery, under
 
 # diffusers' UniPC scheduler hands NumPy scalars to torch in a way that NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -135,7 +135,7 @@ def test_the_embedded_inpainter_keeps_the_clothes_it_starts_from() -> None:
     box = np.array([25, 20, 70, 180], np.float32)
     jobs = []
     for word in ("white", "black"):
-        start = gallery.draw(image, mask, edges, box, None, 3, (word, word))
+        start = under(image, mask, gallery.draw(mask, box, None, 3, (word, word)))
         jobs.append(
             PaintJob(image, mask, depth, edges, f"a person, {word} top, {word} bottom", 1, start=start, strength=0.2)
         )

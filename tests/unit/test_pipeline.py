@@ -18,6 +18,7 @@ from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.redrawer import Redrawer
 from anonymizer.types import Image, Instance, Verdict
 from anonymizer.verify.verifier import Verifier
+from anonymizer.work import floating, half_filled
 
 SIZE = (96, 128)
 CROPS = {name: CropSetting(32, 32, 0.2) for name in ("person", "face", "license_plate")}
@@ -275,17 +276,17 @@ def test_faces_that_show_beside_a_fill_are_redacted_too() -> None:
     apart = Instance(2, "face", np.array([60, 10, 80, 30], np.float32), mask)
     work = SimpleNamespace(instances=(face,), actions={1: "redacted"})
     failed = Verdict("face_distance", False, 0.95, 0.925, 1, "")
-    assert list(pipeline._half_filled(work, [failed], [beside, apart])) == [beside]
-    assert not list(pipeline._half_filled(work, [replace(failed, passed=True)], [beside, apart]))
+    assert list(half_filled(work, [failed], [beside, apart])) == [beside]
+    assert not list(half_filled(work, [replace(failed, passed=True)], [beside, apart]))
     work.actions[1] = "redrawn"
-    assert not list(pipeline._half_filled(work, [failed], [beside, apart]))
+    assert not list(half_filled(work, [failed], [beside, apart]))
 
 
 def test_a_face_does_not_hang_in_the_fill_of_a_person() -> None:
     other = replace(PERSON, id=3)
     work = SimpleNamespace(instances=(PERSON, replace(FACE, parent=None)), actions={1: "redacted", 2: "redrawn"})
-    assert pipeline._floating(work) == [2]
+    assert floating(work) == [2]
     work.actions[1] = "redrawn"
-    assert pipeline._floating(work) == []
+    assert floating(work) == []
     work.instances, work.actions = (PERSON, FACE, other), {1: "redacted", 2: "redrawn", 3: "redrawn"}
-    assert pipeline._floating(work) == []
+    assert floating(work) == []

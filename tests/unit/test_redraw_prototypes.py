@@ -9,19 +9,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from anonymizer import ModelError
-from anonymizer.redraw import prototypes
+from anonymizer.redraw import galleries
 from anonymizer.redraw.diffusion import PaintJob
-from anonymizer.redraw.heads import random_look
-from anonymizer.redraw.prototypes import (
-    FaceGallery,
-    PersonGallery,
-    Prototypes,
-    dyed,
-    plate_blank,
-    row_spans,
-    usual_landmarks,
-)
-from anonymizer.types import Instance
+from anonymizer.redraw.galleries import FaceGallery, PersonGallery, dyed, row_spans
+from anonymizer.redraw.prototypes import Prototypes, plate_blank, usual_landmarks
+from anonymizer.types import JOINTS, Instance, Pose
 from anonymizer.weights import path as weight_path
 
 BOX = np.array([20, 10, 60, 110], np.float32)
@@ -48,17 +40,46 @@ def changed_inside(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return other
 
 
-def test_a_figure_reads_nothing_under_the_mask() -> None:
+def standing() -> Pose:
+    """A person in ``BOX`` who faces the camera, every joint seen."""
+    rows = {"nose": 18, "ear": 17, "shoulder": 28, "elbow": 42, "wrist": 54, "hand": 58, "hip": 58, "knee": 80}
+    rows |= {"ankle": 102, "toe": 107}
+    half = {"ear": 4, "shoulder": 11, "elbow": 15, "wrist": 16, "hand": 17, "hip": 6, "knee": 7, "ankle": 7, "toe": 8}
+    points = []
+    for joint in JOINTS:
+        side, _, name = joint.rpartition("_")
+        points.append((40 + {"left": 1, "right": -1, "": 0}[side] * half.get(name, 0), rows[name]))
+    return Pose(np.array(points, np.float32), np.ones(len(JOINTS), np.float32))
+
+
+def begun(image: np.ndarray, mask: np.ndarray, edges: float = 0.0, pose: Pose | None = None, **more: int) -> PaintJob:
+    flat = np.full(mask.shape, edges, np.float32)
+    job = PaintJob(image, mask, np.zeros(mask.shape, np.float32), flat, "a person", 1)
+    person = Instance(1, "person", BOX, np.ones((100, 40), bool))
+    starts = Prototypes(gallery(), persons(), {"person": 0.6})
+    return starts.begin(job, person, None, pose, (0, 0, 80, 120), ("white", "white"), np.random.default_rng(4), **more)
+
+
+@pytest.mark.parametrize("pose", [None, standing()])
+def test_a_person_reads_nothing_under_the_mask(pose: Pose | None) -> None:
     image, mask = crop()
-    edges = np.zeros(mask.shape, np.float32)
-    face = np.array([32, 14, 48, 32], np.float32)
-    look = random_look(np.random.default_rng(1), gallery().skin(0))
-    made = [
-        persons().draw(picture, mask, edges, BOX, face, 3, ("red", "blue"), look)
-        for picture in (image, changed_inside(image, mask))
-    ]
+    made = [begun(picture, mask, pose=pose).start for picture in (image, changed_inside(image, mask))]
     assert (made[0][mask] == made[1][mask]).all()
     assert (made[0][~mask] == image[~mask]).all()
+
+
+def test_a_known_pose_gives_another_start_than_an_average() -> None:
+    image, mask = crop()
+    drawn, average = begun(image, mask, pose=standing()).start, begun(image, mask).start
+    assert np.abs(drawn[mask].astype(int) - average[mask]).mean() > 10
+
+
+def test_a_prototype_goes_on_beyond_a_grown_mask() -> None:
+    image, mask = crop()
+    made = begun(image, mask, pose=standing(), wider=4)
+    assert made.mask[8, 40] and made.mask[50, 17] and not made.mask[50, 14]
+    assert (made.start[~made.mask] == image[~made.mask]).all()
+    assert not (made.start[made.mask & ~mask] == image[made.mask & ~mask]).all(axis=1).any()
 
 
 def test_a_face_reads_nothing_under_the_mask() -> None:
@@ -80,14 +101,14 @@ def test_a_plate_reads_nothing_under_the_mask() -> None:
 
 
 def test_a_person_is_fitted_to_the_mask_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    image, mask = np.full((120, 80, 3), 112, np.uint8), np.zeros((120, 80), bool)
+    mask = np.zeros((120, 80), bool)
     for row in range(10, 110):
         mask[row, 40 - row // 4 : 40 + row // 4] = True
     # Red on the left of every row, blue on the right.
     person = np.zeros((1, 40, 20, 3), np.uint8)
     person[:, :, :10, 0], person[:, :, 10:, 2] = 200, 200
-    monkeypatch.setattr(prototypes, "DYE", 0.0)
-    made = PersonGallery(person, 12).draw(image, mask, np.zeros(mask.shape, np.float32), BOX, None, 0, ("red", "blue"))
+    monkeypatch.setattr(galleries, "DYE", 0.0)
+    made = PersonGallery(person, 12).draw(mask, BOX, None, 0, ("red", "blue"))
     for row in (30, 60, 100):
         span = np.flatnonzero(mask[row])
         third = len(span) // 3
@@ -112,10 +133,9 @@ def test_row_spans_follow_the_mask_and_fill_gaps() -> None:
     assert (left == 0).all() and (right == 6).all()
 
 
-def test_edges_darken_a_person() -> None:
+def test_edges_darken_an_average_person() -> None:
     image, mask = crop()
-    flat = persons().draw(image, mask, np.zeros(mask.shape, np.float32), BOX, None, 0, ("white", "white"))
-    folded = persons().draw(image, mask, np.ones(mask.shape, np.float32), BOX, None, 0, ("white", "white"))
+    flat, folded = begun(image, mask).start, begun(image, mask, edges=1.0).start
     assert folded[mask].mean() < 0.75 * flat[mask].mean()
 
 
@@ -173,11 +193,11 @@ def test_jobs_begin_with_a_prototype_of_their_class() -> None:
     job = PaintJob(image, mask, nothing, nothing, "a person", 1)
     person = Instance(1, "person", BOX, np.ones((100, 40), bool))
     starts = Prototypes(gallery(), persons(), {"person": 0.6})
-    begun = starts.begin(job, person, None, (0, 0, 80, 120), ("red", "blue"), np.random.default_rng(0))
-    assert begun.strength == 0.6 and begun.start is not None
-    assert not (begun.start[mask] == image[mask]).all(axis=1).any()
+    made = starts.begin(job, person, None, None, (0, 0, 80, 120), ("red", "blue"), np.random.default_rng(0))
+    assert made.strength == 0.6 and made.start is not None
+    assert not (made.start[mask] == image[mask]).all(axis=1).any()
     face = Instance(2, "face", BOX, np.ones((100, 40), bool))
-    assert starts.begin(job, face, None, (0, 0, 80, 120), None, np.random.default_rng(0)) is job
+    assert starts.begin(job, face, None, None, (0, 0, 80, 120), None, np.random.default_rng(0)) is job
 
 
 def test_a_damaged_gallery_is_refused(tmp_path: Path) -> None:
