@@ -76,7 +76,7 @@ class Outfit:
 
 
 #: For a figure's shape clothes do not matter.
-NAKED = Outfit((0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0), 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0)
+NAKED = Outfit((0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0), 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0)
 
 
 def random_outfit(rng: np.random.Generator, upper: tuple[int, int, int], lower: tuple[int, int, int]) -> Outfit:
@@ -94,7 +94,7 @@ def random_outfit(rng: np.random.Generator, upper: tuple[int, int, int], lower: 
         leg=float(rng.uniform(0.7, 1.0) if rng.random() < SHORTS else rng.uniform(1.85, 1.97)),
         hem=float(rng.uniform(1.4, 1.7) if coat else rng.uniform(0.98, 1.15)),
         opening=float(rng.uniform(0.15, 0.35)) if opened else 0.0,
-        collar=float(rng.uniform(0.1, 0.4)),
+        collar=float(rng.uniform(0.25, 0.7)),
         light=float(rng.choice([-1.0, 1.0])),
         folds=int(rng.integers(2**31)),
     )
@@ -246,7 +246,8 @@ def _trunk(grid: Floats, body: Skeleton, outfit: Outfit, skin: Floats) -> _Part:
         if outfit.opening:
             gap = (0.12 + outfit.opening * np.clip(down, 0, 1.2))[..., None]
             colour = np.where((side[..., None] < gap) & (down < min(outfit.hem, 1.05))[..., None], inner, colour)
-        neck = (down * length / head < outfit.collar) & (side * half / head < 0.32 * (1.2 - down * length / head))
+        # A neckline in the shape of a V.
+        neck = side * half / head < NECK * (1 - np.clip(down * length / head, 0, None) / outfit.collar)
         colour = np.where(neck[..., None], skin, colour)
     distance = 1 + outside / (TRUNK * head)
     return _Part(np.asarray(distance, np.float32), across, np.asarray(colour, np.float32), "trunk")

@@ -27,6 +27,8 @@ HEAD = (0.95, 0.95, 0.45)
 #: Where short and long hair end and the neck begins and ends, as shares of the face's height from its top; half widths
 #: of the neck and of what hangs down beside it, as shares of the face's width.
 SHORT_END, LONG_END, NECK, NECK_HALF, HANGING_HALF = 0.72, 1.45, (0.85, 1.32), 0.36, 0.72
+#: Half width of what shows of the neck beside the chin, as a share of the face's width.
+JAW_HALF = 0.46
 #: The place of the face with its forehead, likewise: half width, half height and middle.
 FACE = (0.46, 0.48, 0.53)
 #: Softness of borders, as a share of the face's height; depth of strands; how dark the neck is under the chin.
@@ -95,7 +97,7 @@ def with_head(content: Floats, face: Floats, look: Look) -> Floats:
     if look.long:
         hair = np.minimum(hair, np.maximum(np.maximum(side - HANGING_HALF, down - end), HEAD[2] - down))
     # Below the ears and beside the chin of a short-haired head comes the neck, not the collar.
-    jaw = np.maximum(head, down - 1.05)
+    jaw = np.maximum(np.maximum(head, down - 1.05), side - JAW_HALF)
     shade = SHADOW + (1 - SHADOW) * np.clip((down - 1.0) / 0.3, 0, 1)
     layers = (
         (jaw, look.skin * shade[..., None]),

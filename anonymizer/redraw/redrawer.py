@@ -38,8 +38,8 @@ Done = TypeVar("Done")
 LONGEST_TEXT = 9
 #: Prototypes are drawn at up to this many times the model's size, so that what it loses of them can be given back.
 FINER = 2.0
-#: Side of a cell of the embedded model's latent space in pixels.
-CELL = 8
+#: Two cells of the embedded model's latent space in pixels.
+BEYOND = 8
 #: How the embedded autoencoder softens a picture: like a Gaussian of this many pixels at the model's size.
 SOFTENED = 0.8
 
@@ -265,7 +265,7 @@ class Redrawer:
         finer = view((round(times * size[0]), round(times * size[1]))) if times > 1 else job
         # The model mixes what lies on both sides of a mask's border, in cells of its latent space: an object that is
         # painted within its outline goes on beyond it, and only the part inside is used.
-        wider = round(times * CELL) if core is not None else 0
+        wider = round(times * BEYOND) if core is not None else 0
         pose = conditions.poses.get(instance.id)
         begun = self._prototypes.begin(finer, instance, face, pose, window, clothes, rng, wider)
         if begun.start is None:
