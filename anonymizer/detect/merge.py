@@ -70,7 +70,8 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
 
     Two instances of one class are the same object from an IoU of 0.5 of their boxes; faces, plates and text also
     where one holds 80 % of the other. What remains is the union of their masks: recall beats precision. A person who
-    lies within a much better found one is a part of that one and dropped: every pixel of theirs is treated anyway.
+    lies within a much better found one is a part of that one and dropped: every pixel of theirs is treated anyway; one
+    who is nothing but the head of a much better found one is added to that one.
     Persons whose face was found get the whole head around it, with hair and ears, which segmentation often misses,
     and those who stand get room for their feet; gaps within and between persons are closed.
 
@@ -90,11 +91,29 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
         while (match := next((i for i, other in enumerate(kept) if _is_same(other, current)), None)) is not None:
             current = unite((kept.pop(match), current))
         kept.append(current)
-    kept = [i for i in kept if not any(_is_part(i, other) for other in kept)]
+    kept = _without_lone_heads([i for i in kept if not any(_is_part(i, other) for other in kept)])
     ordered = sorted(kept, key=lambda i: (CLASSES.index(i.label), *(float(i.box[axis]) for axis in (1, 0, 3, 2))))
     found = associate(tuple(replace(i, id=n, parent=None) for n, i in enumerate(ordered, start=1)))
     whole = tuple(with_feet(i, size) if i.label == "person" else i for i in _with_heads(found, size))
     return without_gaps(whole, size)
+
+
+def _without_lone_heads(instances: Sequence[Instance]) -> list[Instance]:
+    """Add persons that are no more than a face's head to the much better found person in whose box they lie."""
+    heads = [grow(i.box, *HEAD) for i in instances if i.label == "face"]
+    persons = [i for i in instances if i.label == "person"]
+    lone = [i for i in persons if any(box_iou(i.box, head)[0, 0] >= SAME_BOX for head in heads)]
+    wholes = [i for i in persons if not any(i is head for head in lone)]
+    parts: dict[int, list[Instance]] = {}
+    for head in lone:
+        area = float(np.prod(head.box[2:] - head.box[:2]))
+        for whole in wholes:
+            inside = float(overlap(head.box, whole.box[None])[0]) >= INSIDE * area
+            if inside and head.score < PART_SCORE * whole.score:
+                parts.setdefault(id(whole), []).append(head)
+                break
+    added = {id(head) for several in parts.values() for head in several}
+    return [widen(i, *parts[id(i)]) if id(i) in parts else i for i in instances if id(i) not in added]
 
 
 def _with_heads(instances: tuple[Instance, ...], size: tuple[int, int]) -> tuple[Instance, ...]:

@@ -29,7 +29,9 @@ LIMBS = {
     "foot": ("ankle", "toe", 0.18, 0.16),
 }
 #: Half width of the neck, of the head, and how far clothes reach beyond the trunk, in heads.
-NECK, HEAD, TRUNK = 0.26, 0.42, 0.32
+NECK, HEAD, TRUNK = 0.26, 0.38, 0.32
+#: How far a head's middle line goes below and above the nose, in heads.
+UPRIGHT = (0.1, 0.1)
 #: Clothes and hair reach up to this many half widths from a limb's middle.
 LOOSE = 1.9
 #: Hair reaches up to this many half widths of the head from its middle.
@@ -197,7 +199,8 @@ def _parts(grid: Floats, body: Skeleton, outfit: Outfit, skin: Floats, hair: Flo
     parts.append(
         _Part(np.asarray(distance + 0.25, np.float32), across, np.asarray(neck, np.float32), "trunk", bare=True)
     )
-    _, distance, across = _capsule(grid, crown, crown, HEAD * head, HEAD * head)
+    up = (throat - shoulder) / np.float32(max(float(np.linalg.norm(throat - shoulder)), 1e-6)) * np.float32(head)
+    _, distance, across = _capsule(grid, crown - UPRIGHT[0] * up, crown + UPRIGHT[1] * up, HEAD * head, HEAD * head)
     parts.append(_Part(distance, across, hair, "head", bare=True))
     for side in ("left", "right"):
         for name, (first, last, wide, narrow) in LIMBS.items():

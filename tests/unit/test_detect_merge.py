@@ -156,6 +156,20 @@ def test_a_person_has_the_whole_head_around_their_face() -> None:
     assert person.mask[2, 23] and not person.mask[2, 5]
 
 
+def test_a_weak_person_who_is_only_a_head_is_added_to_the_sure_one() -> None:
+    body = Instance(1, "person", np.array([10, 10, 110, 190], np.float32), np.ones((180, 100), bool), 0.8, "yolo")
+    body = replace(body, mask=np.arange(180)[:, None].repeat(100, 1) >= 60)
+    head = Instance(2, "person", np.array([30, 12, 90, 82], np.float32), np.ones((70, 60), bool), 0.3, "yolo")
+    face = Instance(3, "face", np.array([42, 30, 78, 76], np.float32), np.ones((46, 36), bool), 0.9, "centerface")
+    person, found = merge([body, head, face], (200, 120))
+    assert found.parent == person.id and person.score == 0.8
+    assert person.mask[20, 30] and not person.mask[5, 3]
+    # Somebody of their own right, without a face, or beside the other: no part of them.
+    for other in (replace(head, score=0.5), replace(head, box=head.box + np.array([60, 0, 60, 0], np.float32))):
+        assert [i.label for i in merge([body, other, face], (200, 180))].count("person") == 2
+    assert len(merge([body, head], (200, 120))) == 2
+
+
 def test_a_weak_find_inside_a_sure_person_is_a_part_of_them() -> None:
     body = Instance(1, "person", np.array([10, 10, 50, 110], np.float32), np.ones((100, 40), bool), 0.8, "yolo")
     leg = Instance(2, "person", np.array([15, 60, 35, 105], np.float32), np.ones((45, 20), bool), 0.2, "yolo")
