@@ -16,7 +16,7 @@ from anonymizer.pipeline import Anonymizer, Settings
 from anonymizer.redraw.crops import CropSetting
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.redrawer import Redrawer
-from anonymizer.types import Image, Instance, Verdict
+from anonymizer.types import JOINTS, Conditions, Image, Instance, Pose, Verdict
 from anonymizer.verify.verifier import Verifier
 from anonymizer.work import floating, half_filled
 
@@ -210,6 +210,40 @@ def test_a_doubtful_face_that_belongs_to_nobody_is_redacted_and_a_sure_one_redra
         assert [t.action for t in result.treatments] == [action]
     (treatment,) = build(lambda _: [replace(alone, score=0.4)], people="face")(picture()).treatments
     assert treatment.action == "redrawn"
+
+
+def test_of_a_persons_doubtful_faces_only_the_best_is_redrawn_and_sure_ones_are() -> None:
+    best, worse = replace(FACE, score=0.5), replace(instance(3, "face", (24, 44, 34, 58), parent=1), score=0.3)
+    result = build(lambda _: [PERSON, best, worse])(picture())
+    assert [t.action for t in result.treatments] == ["redrawn", "redrawn", "redacted"]
+    result = build(lambda _: [PERSON, best, replace(worse, score=0.7)])(picture())
+    assert [t.action for t in result.treatments] == ["redrawn", "redacted", "redrawn"]
+
+
+def test_joints_reach_the_redraw_and_put_outlines_right() -> None:
+    class Standing:
+        """Every person stands with shoulders below the face and the rest as usual."""
+
+        def estimate(self, image: Image, persons: Sequence[Instance]) -> tuple[Pose, ...]:
+            points, visible = np.full((len(JOINTS), 2), 30, np.float32), np.zeros(len(JOINTS), np.float32)
+            for name, place in {"nose": (35, 32), "left_shoulder": (45, 48), "right_shoulder": (25, 48)}.items():
+                points[JOINTS.index(name)], visible[JOINTS.index(name)] = place, 1
+            return tuple(Pose(points, visible) for _ in persons)
+
+    anonymizer = build(lambda _: [PERSON, FACE])
+    anonymizer._poses = Standing()
+    given: list[Conditions] = []
+    redraw = anonymizer._redrawer.redraw
+
+    def remembered(image: Image, instances: Sequence[Instance], conditions: Conditions, *rest: object) -> object:
+        given.append(conditions)
+        return redraw(image, instances, conditions, *rest)  # type: ignore[arg-type]
+
+    anonymizer._redrawer.redraw = remembered  # type: ignore[assignment,method-assign]
+    result = anonymizer(picture())
+    assert set(given[0].poses) == {1}
+    person = result.instances[0]
+    assert person.mask.all() and 0 < person.outline.sum() < person.mask.sum()
 
 
 def test_faces_only_leaves_bodies() -> None:

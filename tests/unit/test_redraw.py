@@ -12,7 +12,7 @@ from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, paint_si
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.plates import redraw_plate
 from anonymizer.redraw.prompts import COLOURS, name_colour, prompt, random_clothes
-from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch
+from anonymizer.redraw.redrawer import Patch, Redrawer, compose, lost, region_patch
 from anonymizer.types import Conditions, Instance
 
 
@@ -111,6 +111,8 @@ def test_prompts() -> None:
     assert prompt("person", "red", "blue") == "a person, red top, blue bottom"
     drawn = {random_clothes(np.random.default_rng(n)) for n in range(50)}
     assert len(drawn) > 15
+    # From afar these pass for bare skin.
+    assert not {"beige", "pink"} & {word for pair in drawn for word in pair}
 
 
 @pytest.mark.parametrize("name", list(COLOURS))
@@ -149,6 +151,40 @@ def test_outlined_persons_are_painted_onto_the_cleaned_picture_and_nothing_origi
     assert (out[100, 62:68] == 200).all() and (out[100, 112:118] == 200).all()  # Background within the mask.
     assert treated[40:160, 60:120].all()
     assert (out[~treated] == image[~treated]).all()
+
+
+class Lines:
+    """Prototypes with fine lines, at whatever size they are asked for."""
+
+    def begin(self, job: PaintJob, *rest: object) -> PaintJob:
+        start = np.full_like(job.image, 100)
+        start[:, ::2] = 140
+        return replace(job, start=start, strength=0.2)
+
+
+class Soft(Grey):
+    """Paints what it started from, without anything fine."""
+
+    def paint(self, jobs: Sequence[PaintJob]) -> list[np.ndarray]:
+        self.jobs += jobs
+        return [np.full_like(job.image, 120) for job in jobs]
+
+
+def test_what_a_model_loses_of_a_prototype_is_given_back() -> None:
+    image = np.full((400, 400, 3), 60, np.uint8)
+    person = instance("person", (120, 60, 240, 360))
+    painted = {}
+    for prototypes in (Lines(), None):
+        redrawer = Redrawer(Soft(), {"person": CropSetting(96, 48, 0.1)}, prototypes)  # type: ignore[arg-type]
+        patch = redrawer.redraw(image, [person], conditions((400, 400)), {1: 1}, {}, clean=lambda: image)[1]
+        painted[prototypes is None] = compose(image, [patch])[0][100:300, 140:220]
+    assert painted[True].std() == 0
+    assert painted[False].std() > 8 and abs(float(painted[False].mean()) - 120) < 2
+
+
+def test_nothing_is_lost_where_a_prototype_is_smooth() -> None:
+    start = np.full((40, 20, 3), 90, np.uint8)
+    assert np.abs(lost(np.full((80, 40, 3), 90, np.uint8), start)).max() < 0.01
 
 
 def test_rims_of_background_come_to_lie_under_every_object() -> None:
