@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from anonymizer.geometry import integer_box
-from anonymizer.redraw.figure import figure_shape
+from anonymizer.redraw.limbs import figure_shape
 from anonymizer.redraw.skeleton import skeleton
 from anonymizer.types import Instance, Pose
 

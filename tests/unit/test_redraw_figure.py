@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anonymizer.redraw.figure import Outfit, draw_figure, figure_shape, random_outfit
+from anonymizer.redraw.figure import Outfit, draw_figure, random_outfit
+from anonymizer.redraw.limbs import figure_shape
 from anonymizer.redraw.skeleton import Skeleton, skeleton
 from anonymizer.types import JOINTS, Pose
 
