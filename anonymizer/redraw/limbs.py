@@ -187,7 +187,7 @@ def _capsule(size: tuple[int, int], limb: Limb, body: Skeleton) -> tuple[Floats,
     length = float(np.linalg.norm(axis))
     if length < 1e-3:
         ball = np.float32(max(limb.wide, 0.5))
-        distance = np.sqrt(x * x + y * y) / ball
+        distance = np.asarray(np.sqrt(x * x + y * y) / ball, np.float32)
         return distance, np.zeros(size, np.float32), np.asarray(np.broadcast_to(x / ball, size), np.float32)
     along = np.clip((x * axis[0] + y * axis[1]) / np.float32(length**2), 0, 1)
     radius = np.maximum(np.float32(limb.wide) + np.float32(limb.narrow - limb.wide) * along, np.float32(0.5))
