@@ -273,7 +273,8 @@ class Redrawer:
         mask = _any(begun.mask.astype(np.uint8), size)
         start = job.image.copy()
         start[mask] = _resize(begun.start, size)[mask]
-        return replace(job, mask=mask, start=start, strength=begun.strength), lost(begun.start, start)
+        detail = lost(begun.start, begun.mask, start, mask)
+        return replace(job, mask=mask, start=start, strength=begun.strength), detail
 
     def _letter(
         self, image: NDArray[np.uint8], plate: Instance, painted: Patch, lines: tuple[str, ...], seed: int
@@ -302,15 +303,24 @@ def _any(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.bool_]:
     return np.asarray(cv2.resize(frame, size, interpolation=method) > 0)
 
 
-def lost(finer: NDArray[np.uint8], start: NDArray[np.uint8]) -> NDArray[np.float32]:
+def lost(
+    finer: NDArray[np.uint8], finer_mask: NDArray[np.bool_], start: NDArray[np.uint8], mask: NDArray[np.bool_]
+) -> NDArray[np.float32]:
     """Return what a model's autoencoder and its size lose of a prototype, float32 (H, W, 3), to add to what it painted.
 
+    Nothing outside of the masks is read: what lies there may be an original that is still to be treated.
+
     Args:
-        finer: The prototype, RGB uint8 (H, W, 3).
+        finer: A crop with the prototype under the mask, RGB uint8 (H, W, 3).
+        finer_mask: bool (H, W); beyond it nothing is lost.
         start: The same at the model's size, RGB uint8 (h, w, 3).
+        mask: bool (h, w).
     """
-    kept = cv2.GaussianBlur(start.astype(np.float32), (0, 0), SOFTENED)
-    return np.asarray(finer - _resize(kept, (finer.shape[1], finer.shape[0])), np.float32)
+    size = finer.shape[1], finer.shape[0]
+    weighted = np.dstack([start, np.ones(mask.shape, np.uint8)]).astype(np.float32) * mask[..., None]
+    kept = cv2.resize(cv2.GaussianBlur(weighted, (0, 0), SOFTENED), size, interpolation=cv2.INTER_LINEAR)
+    detail = finer - kept[..., :3] / np.maximum(kept[..., 3:], np.float32(1e-6))
+    return np.where(finer_mask[..., None] & (kept[..., 3:] > 0), detail, np.float32(0)).astype(np.float32)
 
 
 def _resize(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:

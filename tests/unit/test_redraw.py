@@ -183,8 +183,20 @@ def test_what_a_model_loses_of_a_prototype_is_given_back() -> None:
 
 
 def test_nothing_is_lost_where_a_prototype_is_smooth() -> None:
-    start = np.full((40, 20, 3), 90, np.uint8)
-    assert np.abs(lost(np.full((80, 40, 3), 90, np.uint8), start)).max() < 0.01
+    small, large = np.ones((40, 20), bool), np.ones((80, 40), bool)
+    start, finer = np.full((40, 20, 3), 90, np.uint8), np.full((80, 40, 3), 90, np.uint8)
+    assert np.abs(lost(finer, large, start, small)).max() < 0.01
+
+
+def test_what_is_lost_says_nothing_of_what_lies_outside_of_the_mask() -> None:
+    rng = np.random.default_rng(2)
+    small, large = np.zeros((40, 20), bool), np.zeros((80, 40), bool)
+    small[10:30, 5:15] = large[20:60, 10:30] = True
+    start, finer = (rng.integers(0, 256, (*mask.shape, 3), dtype=np.uint8) for mask in (small, large))
+    one = lost(finer, large, start, small)
+    start[~small], finer[~large] = 255 - start[~small], 255 - finer[~large]
+    assert (lost(finer, large, start, small) == one).all()
+    assert not one[~large].any() and np.abs(one[large]).mean() > 10
 
 
 def test_rims_of_background_come_to_lie_under_every_object() -> None:
