@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
-from anonymizer.redraw.prompts import random_prompt
+from anonymizer.redraw.prompts import prompt, random_clothes
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
                     mask,
                     crops["depth"][i].astype(np.float32) / 255,
                     crops["edges"][i].astype(np.float32) / 255,
-                    random_prompt(name, np.random.default_rng(seed)),
+                    prompt(name, *(random_clothes(np.random.default_rng(seed)) if name == "person" else ())),
                     seed,
                 )
                 for seed in (1, 2)
