@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from anonymizer.condition.guard import guard
 from anonymizer.condition.maps import conditions_of
@@ -37,9 +37,6 @@ from anonymizer.types import (
 from anonymizer.verify.redaction import redact
 from anonymizer.verify.verifier import Verifier
 from anonymizer.work import Work, cleaned, floating, half_filled, unmade
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Anonymizer", "Settings"]
 

@@ -102,14 +102,17 @@ def _without_lone_heads(instances: Sequence[Instance]) -> list[Instance]:
     """Add persons that are no more than a face's head to the much better found person in whose box they lie."""
     heads = [grow(i.box, *HEAD) for i in instances if i.label == "face"]
     persons = [i for i in instances if i.label == "person"]
-    lone = [i for i in persons if any(box_iou(i.box, head)[0, 0] >= SAME_BOX for head in heads)]
-    wholes = [i for i in persons if not any(i is head for head in lone)]
+    if not heads or not persons:
+        return list(instances)
+    # All at once: a crowd has thousands of pairs.
+    alike = box_iou(np.stack([i.box for i in persons]), np.stack(heads)).max(axis=1) >= SAME_BOX
+    lone = [i for i, is_head in zip(persons, alike, strict=True) if is_head]
+    wholes = [i for i, is_head in zip(persons, alike, strict=True) if not is_head]
     parts: dict[int, list[Instance]] = {}
     for head in lone:
         area = float(np.prod(head.box[2:] - head.box[:2]))
-        for whole in wholes:
-            inside = float(overlap(head.box, whole.box[None])[0]) >= INSIDE * area
-            if inside and head.score < PART_SCORE * whole.score:
+        for whole in (i for i in wholes if head.score < PART_SCORE * i.score and not _apart(head, i)):
+            if float(overlap(head.box, whole.box[None])[0]) >= INSIDE * area:
                 parts.setdefault(id(whole), []).append(head)
                 break
     added = {id(head) for several in parts.values() for head in several}

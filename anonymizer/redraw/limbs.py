@@ -129,8 +129,7 @@ def owned(size: tuple[int, int], body: Skeleton) -> Owned:
         np.zeros(size, np.float32),
     )
     for number, limb in enumerate(limbs):
-        measure = _trunk if limb.name == "trunk" else _capsule
-        distance, along, across = measure(size, limb, body)
+        distance, along, across = _trunk(size, limb, body) if limb.name == "trunk" else _capsule(size, limb)
         distance = np.maximum(distance + np.float32(limb.farther), np.float32(limb.least))
         nearer = distance < out.distance
         for target, values in ((out.distance, distance), (out.along, along), (out.across, across)):
@@ -179,9 +178,8 @@ def _trunk(size: tuple[int, int], limb: Limb, body: Skeleton) -> tuple[Floats, F
     return np.asarray(outside / np.float32(limb.wide), np.float32), along, across
 
 
-def _capsule(size: tuple[int, int], limb: Limb, body: Skeleton) -> tuple[Floats, Floats, Floats]:
+def _capsule(size: tuple[int, int], limb: Limb) -> tuple[Floats, Floats, Floats]:
     """Return distance, along and across of a tapering limb, float32 (h, w) each."""
-    del body
     x, y = _offsets(size, limb.start)
     axis = (limb.end - limb.start).astype(np.float32)
     length = float(np.linalg.norm(axis))

@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 #: Visibility from which a joint is taken as seen.
 SEEN = 0.4
 #: Lengths in heads.
-TORSO, HALF_SHOULDERS, HALF_HIPS, NECK = 2.3, 0.85, 0.5, 0.85
+TORSO, HALF_SHOULDERS, HALF_HIPS = 2.3, 0.85, 0.5
 UPPER_ARM, FOREARM, HAND, THIGH, SHIN, FOOT = 1.4, 1.1, 0.5, 1.9, 1.8, 0.7
 #: Heads in the height of a face's box, and of a standing person.
 FACE, FIGURE = 0.8, 7.5
@@ -45,7 +45,7 @@ class Skeleton:
 
     def middle(self, name: str) -> Floats:
         """Return the point between the left and the right joint of this name."""
-        return np.asarray((self.points[f"left_{name}"] + self.points[f"right_{name}"]) / 2, np.float32)
+        return _between(self.points, name)
 
     def moved(self, x: float, y: float) -> Skeleton:
         """Return the skeleton moved by so many pixels."""
