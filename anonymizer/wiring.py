@@ -100,8 +100,8 @@ def make_edges(table: Table, source: Source) -> EdgeDetector:
 
 
 def make_poses(table: Table, source: Source) -> PoseEstimator | None:
-    """Return the pose network that a ``condition`` table names, or None if it names none or an empty one."""
-    if not table.get("pose"):
+    """Return the pose network that a ``condition`` table names, or None if it names none."""
+    if "pose" not in table:
         return None
     from anonymizer.condition.pose import PoseNet
 

@@ -184,11 +184,3 @@ def test_from_preset_builds_and_describes() -> None:
     assert told["settings"]["classes"] == ["face"]
     assert {"detector", "edges", "pose", "inpaint", "centerface", "dlib-face", "ppocr"} <= set(told["models"])
     assert "seed" not in str(told)
-
-
-def test_a_preset_of_ones_own_leaves_joints_out(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text('[mine]\nbase = "embedded"\n[mine.condition]\npose = ""\n')
-    for preset, used in ((file, False), ("embedded", True)):
-        made = Anonymizer.from_preset(preset)
-        assert (made._poses is not None) == used and ("pose" in made.describe()["models"]) == used
