@@ -70,10 +70,19 @@ def make_detector(table: Table, source: Source, reader: OCRReader, classes: Sequ
     tiled = [TiledDetector(part, **sides, **large) for part in found]
     union: Detector = UnionDetector(tiled, CLASSES)
     if "refine" in table:
-        from anonymizer.detect.sam import SamRefiner
-
-        union = SamRefiner(union, source.path(table["refine"]), device)
+        union = _refined(union, source.path(table["refine"]), device)
     return union
+
+
+def _refined(union: Detector, path: Path, device: str) -> Detector:
+    """Return a detector with finer masks: by SAM 2 (a folder) or by the embedded outline network (ONNX)."""
+    if path.suffix == ".onnx":
+        from anonymizer.detect.outlines import OutlineDetector
+
+        return OutlineDetector(union, path, device)
+    from anonymizer.detect.sam import SamRefiner
+
+    return SamRefiner(union, path, device)
 
 
 def make_depth(table: Table, source: Source) -> DepthEstimator:

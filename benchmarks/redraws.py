@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from packs import pictures, read, some
+from packs import Truth, pictures, read, some
 
 from anonymizer import Anonymizer, Instance, Result, VerificationFailed, weights
 from anonymizer.detect.faces import CenterFaceDetector
@@ -87,11 +87,14 @@ class Bench:
             tally.times.append(time.perf_counter() - start)
             tally.count["released"] += 1
             tally.count["pixels_changed_outside"] += int((result.image != image).any(axis=2)[~result.treated].sum())
-            texts = {str(t.record["text"]).upper() for t in truths if t.record.get("text")}
-            self._picture(f"{name}-{path.stem}", image, result, texts, tally)
+            plates = [t for t in truths if t.label == "license_plate"]
+            self._picture(f"{name}-{path.stem}", image, result, plates, tally)
         return {"pack": name, **self._row(tally)}
 
-    def _picture(self, name: str, image: NDArray[np.uint8], result: Result, texts: set[str], tally: Tally) -> None:
+    def _picture(
+        self, name: str, image: NDArray[np.uint8], result: Result, plates: Sequence[Truth], tally: Tally
+    ) -> None:
+        texts = {str(t.record["text"]).upper() for t in plates if t.record.get("text")}
         found = self._anonymizer._verifier.find(result.image)
         again = self._faces.detect(result.image)
         for instance, action in _treated(result):
@@ -100,7 +103,12 @@ class Bench:
                 self._face(image, result, instance, action, again, tally)
             if action == "redrawn":
                 if instance.label == "license_plate":
-                    tally.count["plate_found"] += _hit(instance, [i for i in found if i.label == "license_plate"])
+                    again_found = _hit(instance, [i for i in found if i.label == "license_plate"])
+                    # Lettering and lamps are taken for plates, too: whether annotated ones are found counts by itself.
+                    annotated = _hit(instance, plates)
+                    tally.count["plate_found"] += again_found
+                    tally.count["plate_annotated"] += annotated
+                    tally.count["plate_annotated_found"] += annotated and again_found
                     self._plate(image, result, instance, texts, tally)
                 self._look(image, result, instance)
         if self._crops is not None:
@@ -219,6 +227,8 @@ class Bench:
             }
         if count["license_plate_redrawn"]:
             row["plates_found_again"] = count["plate_found"] / count["license_plate_redrawn"]
+            row["plates_annotated_redrawn"] = count["plate_annotated"]
+            row["plates_annotated_found_again"] = count["plate_annotated_found"]
         if tally.texts:
             row |= _text_figures(tally.texts)
         return row

@@ -17,12 +17,14 @@ CLASSES = ("person", "face", "license_plate")
 
 @dataclass(frozen=True)
 class Label:
-    """One labelled object: class name, box xyxy in pixels, and a full-frame mask where the pack has one."""
+    """One labelled object: class name, box xyxy in pixels, and a full-frame mask where the pack has one, perhaps only
+    an approximate one."""
 
     name: str
     box: tuple[float, float, float, float]
     mask: np.ndarray | None = None
     crowd: bool = False
+    approximate: bool = False
     landmarks: tuple[float, ...] | None = None
 
 
@@ -84,6 +86,7 @@ def _label(annotation: dict[str, Any]) -> Label:
         box=(x, y, x + w, y + h),
         mask=mask,
         crowd=bool(annotation.get("iscrowd")),
+        approximate=bool(annotation.get("approx")),
         landmarks=tuple(marks) if marks else None,
     )
 

@@ -1,0 +1,105 @@
+"""The outline network's wrapper: what it hands to the network and what it makes of what comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from anonymizer.detect.outlines import CROP, OutlineDetector
+from anonymizer.errors import ModelError
+from anonymizer.geometry import full_mask, outlined
+from anonymizer.types import Instance
+
+SIZE = (200, 150)
+#: A red person before grey.
+TRUTH = np.zeros(SIZE, bool)
+TRUTH[40:160, 60:100] = True
+
+
+class Found:
+    def __init__(self, *instances: Instance) -> None:
+        self.instances = instances
+
+    def detect(self, image: np.ndarray) -> tuple[Instance, ...]:
+        return self.instances
+
+
+def network(path: Path, output: str = "outline", channel: int = 0) -> Path:
+    """A network that takes a channel (0: red; 3: the outline handed in), at half the size, for the outline."""
+    nodes = [
+        helper.make_node("Slice", ["person", "first", "last", "axis"], ["one"]),
+        helper.make_node("AveragePool", ["one"], ["small"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Squeeze", ["small", "axis"], [output]),
+    ]
+    sizes = {"first": [channel], "last": [channel + 1], "axis": [1]}
+    graph = helper.make_graph(
+        nodes,
+        "outlines",
+        [helper.make_tensor_value_info("person", TensorProto.FLOAT, ["n", 4, CROP[1], CROP[0]])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", CROP[1] // 2, CROP[0] // 2])],
+        [helper.make_tensor(n, TensorProto.INT64, [1], v) for n, v in sizes.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def picture() -> np.ndarray:
+    image = np.full((*SIZE, 3), (20, 90, 90), np.uint8)
+    image[TRUTH] = (240, 30, 30)
+    return image
+
+
+def person(number: int = 1, shift: int = 0) -> Instance:
+    """Somebody whose outline misses the feet and a strip at the right and takes in one at the left."""
+    core = np.zeros((114, 60), bool)
+    core[5:, 8:48] = True
+    mask = core.copy()
+    mask[:, :50] = True
+    return Instance(number, "person", np.array([48 + shift, 36, 108 + shift, 150], np.float32), mask, core=core)
+
+
+def test_the_outline_is_drawn_anew_and_what_is_treated_only_grows(tmp_path: Path) -> None:
+    face = Instance(2, "face", np.array([70, 42, 90, 62], np.float32), np.ones((20, 20), bool), parent=1)
+    detector = OutlineDetector(Found(person(), face), network(tmp_path / "outlines.onnx"))
+    found, same = detector.detect(picture())
+    assert same is face
+    drawn = full_mask(outlined(found), SIZE)
+    assert (drawn & TRUTH).sum() / (drawn | TRUTH).sum() > 0.95
+    treated = full_mask(found, SIZE)
+    assert not (full_mask(person(), SIZE) & ~treated).any() and not (drawn & ~treated).any()
+    assert np.array_equal(found.seen, person().seen)
+
+
+def test_an_outline_of_something_else_is_left(tmp_path: Path) -> None:
+    beside = person(shift=-30)
+    detector = OutlineDetector(Found(beside), network(tmp_path / "outlines.onnx"))
+    assert detector.detect(picture())[0] is beside
+
+
+def test_the_network_sees_the_outline_found_before(tmp_path: Path) -> None:
+    many = tuple(person(n) for n in range(1, 12))
+    detector = OutlineDetector(Found(*many), network(tmp_path / "outlines.onnx", channel=3))
+    for old, new in zip(many, detector.detect(np.full((*SIZE, 3), 99, np.uint8)), strict=True):
+        before, after = (full_mask(outlined(i), SIZE) for i in (old, new))
+        assert (before & after).sum() / (before | after).sum() > 0.9
+
+
+def test_a_person_beyond_the_border_keeps_to_the_picture(tmp_path: Path) -> None:
+    image = picture()[40:, 60:]
+    core = np.ones((110, 40), bool)
+    cut = Instance(1, "person", np.array([0, 0, 40, 110], np.float32), core, core=core)
+    (found,) = OutlineDetector(Found(cut), network(tmp_path / "outlines.onnx")).detect(image)
+    drawn = full_mask(outlined(found), image.shape[:2])
+    assert (drawn & TRUTH[40:, 60:]).sum() / (drawn | TRUTH[40:, 60:]).sum() > 0.95
+    assert found.box.min() >= 0 and (found.box[2:] <= (90, 160)).all()
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="output 'outline'"):
+        OutlineDetector(Found(), network(tmp_path / "other.onnx", "mask"))
+    with pytest.raises(ModelError, match="outlines"):
+        OutlineDetector(Found(), tmp_path / "missing.onnx")
