@@ -16,7 +16,6 @@ from anonymizer.condition.guard import guard
 from anonymizer.condition.maps import conditions_of
 from anonymizer.detect.given import with_given
 from anonymizer.errors import InputError, StageError, VerificationFailed
-from anonymizer.redraw.closeups import reshaped
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Redrawer, compose, region_patch, uncovered
 from anonymizer.stages import stage, timed
@@ -166,7 +165,6 @@ class Anonymizer:
                 found = self._targets(with_given(found, tuple(instances)))
         with timed(timings, "condition"), stage("condition"):
             raw = conditions_of(image, found, self._depth, self._edges, self._poses)
-            found = reshaped(found, raw.poses)
         with timed(timings, "verify"), stage("verify"):
             evidence = self._verifier.examine(image, found)
         # crc32 is no secret: it only keeps pictures apart under one seed.

@@ -14,7 +14,7 @@ from anonymizer.types import Floats, Image, Instance, Mask
 
 __all__ = ["refine", "vote"]
 
-#: Radius of the guided filter as a share of the object's longer side, and its regularisation for values in [0, 1].
+#: Radius of the guided filter for votes, as a share of the longer side, and its regularisation for values in [0, 1].
 RADIUS, SMOOTHNESS = 0.045, 1e-3
 #: Longer side in pixels at which the filter's coefficients are computed; they are smooth.
 WORK_SIDE = 160
@@ -39,7 +39,7 @@ def vote(looks: Sequence[Instance], whole: Instance) -> Floats:
     return out
 
 
-def refine(image: Image, box: Floats, share: Floats, limit: Mask) -> Mask:
+def refine(image: Image, box: Floats, share: Floats, limit: Mask, radius: float = RADIUS) -> Mask:
     """Return the outline that votes and the picture's edges agree on.
 
     Args:
@@ -47,6 +47,7 @@ def refine(image: Image, box: Floats, share: Floats, limit: Mask) -> Mask:
         box: float32 (4,) xyxy inside the picture.
         share: Votes, float32 (h, w) in [0, 1] in the frame of the integer box.
         limit: bool (h, w), what the outline must not leave.
+        radius: How far off the votes may lie, as a share of the object's longer side.
 
     Returns:
         bool (h, w); ``limit`` where nothing would be left.
@@ -57,14 +58,14 @@ def refine(image: Image, box: Floats, share: Floats, limit: Mask) -> Mask:
     height, width = share.shape
     side = max(height, width)
     # Beyond the box lies background, which the filter has to see to tell the object from it.
-    pad = max(2, round(2 * RADIUS * side))
+    pad = max(2, round(2 * radius * side))
     x1, y1, x2, y2 = integer_box(box)
     frame = x1 - pad, y1 - pad, x2 + pad, y2 + pad
     guide = take(image, frame)
     scale = min(1.0, WORK_SIDE / side)
     size = max(round(guide.shape[1] * scale), 1), max(round(guide.shape[0] * scale), 1)
     small = _resized(np.asarray(guide, np.float32) / 255, size)
-    slope, offset = _coefficients(small, _resized(np.pad(share, pad), size), max(2, round(RADIUS * side * scale)))
+    slope, offset = _coefficients(small, _resized(np.pad(share, pad), size), max(2, round(radius * side * scale)))
     inner = (slice(pad, pad + height), slice(pad, pad + width))
     whole = guide.shape[1], guide.shape[0]
     out: NDArray[Any] = _resized(offset, whole)[inner]

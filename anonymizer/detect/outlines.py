@@ -26,6 +26,8 @@ CROP, MARGIN = (144, 192), 0.12
 BATCH = 8
 #: IoU with the outline found before from which the network shows the same person.
 SAME = 0.5
+#: How far off the network's outline may lie, as a share of the window's longer side: less than a vote of coarse looks.
+RADIUS = 0.02
 
 
 class OutlineDetector:
@@ -99,7 +101,7 @@ def _drawn(image: Image, person: Instance, window: IntBox, likely: Floats) -> In
     share = cv2.resize(likely, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
     share = share[rows.start - y1 : rows.stop - y1, columns.start - x1 : columns.stop - x1]
     inside = np.array(frame, np.float32)
-    new = refine(image, inside, share, np.ones(share.shape, np.bool_))
+    new = refine(image, inside, share, np.ones(share.shape, np.bool_), RADIUS)
     tight = mask_box(new)
     old = _moved(person.outline, person, frame) > 0
     if tight is None or np.count_nonzero(new & old) < SAME * np.count_nonzero(new | old):

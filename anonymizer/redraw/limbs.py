@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from anonymizer.redraw.skeleton import Skeleton
 
-__all__ = ["NECK", "Limb", "Owned", "Shape", "figure_shape", "owned"]
+__all__ = ["NECK", "Limb", "Owned", "owned"]
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -31,10 +31,6 @@ NECK, HEAD, TRUNK = 0.26, 0.38, 0.32
 UPRIGHT = (0.1, 0.1)
 #: How much farther the neck counts than it is, so that it goes into the collar, and how far at least a hidden arm.
 COLLAR, HIDDEN = 0.25, 1.05
-#: Clothes and hair reach up to this many half widths from a limb's middle, hair from the head's.
-LOOSE, HAIR = 1.9, 1.3
-#: Longer side in pixels at which a shape is found.
-SHAPE_SIDE = 192
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,40 +78,6 @@ class Owned:
     def of(self, *starts: str) -> Mask:
         """Return where limbs lie whose group's last word is one of these, bool (h, w)."""
         return np.isin(self.limb, [n for n, limb in enumerate(self.limbs) if limb.group.split()[-1] in starts])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shape:
-    """Where a figure is, bool (h, w) each.
-
-    Args:
-        limbs: Surely.
-        reach: At most: limbs, and what clothes and hair add to them.
-        beside_head: What is nearest to the head and too far from it even for hair.
-    """
-
-    limbs: Mask
-    reach: Mask
-    beside_head: Mask
-
-
-def figure_shape(size: tuple[int, int], body: Skeleton) -> Shape:
-    """Return the shape of a figure.
-
-    Args:
-        size: Height and width.
-        body: Joints in pixels of that frame.
-    """
-    scale = min(SHAPE_SIDE / max(size), 1.0)
-    small = max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
-    found = owned(small, body.scaled(scale))
-    beside = found.of("head") & (found.distance > HAIR)
-
-    def full(mask: Mask) -> Mask:
-        large = cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(large >= 0.5)
-
-    return Shape(full(found.distance <= 1), full((found.distance <= LOOSE) & ~beside), full(beside))
 
 
 def owned(size: tuple[int, int], body: Skeleton) -> Owned:

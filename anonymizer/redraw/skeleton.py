@@ -52,12 +52,6 @@ class Skeleton:
         by = np.array([x, y], np.float32)
         return replace(self, points={name: point + by for name, point in self.points.items()})
 
-    def scaled(self, factor: float) -> Skeleton:
-        """Return the skeleton in a frame that was resized by this factor."""
-        by = np.float32(factor)
-        points = {name: point * by for name, point in self.points.items()}
-        return replace(self, points=points, head=self.head * factor)
-
     def face(self) -> Floats | None:
         """Return the box (4,) xyxy of a face around the nose; None for the back of a head or a nose among the limbs."""
         if "nose" not in self.seen or not self.frontal:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from anonymizer.redraw.figure import Outfit, draw_figure, random_outfit
-from anonymizer.redraw.limbs import figure_shape
 from anonymizer.redraw.skeleton import Skeleton, skeleton
 from anonymizer.types import JOINTS, Pose
 
@@ -116,14 +115,6 @@ def test_chance_decides_what_is_worn() -> None:
     assert any(o.hem > 1.3 for o in outfits) and len({o.shoes for o in outfits}) > 2
     assert random_outfit(np.random.default_rng(7), RED, BLUE) == outfits[7]
     assert (drawn(replace(PLAIN, folds=1)) != drawn(replace(PLAIN, folds=2))).any()
-
-
-def test_a_shape_holds_its_limbs_and_a_rim_for_clothes() -> None:
-    shape = figure_shape((120, 80), body())
-    assert shape.limbs[45, 40] and shape.limbs[37, 75] and shape.limbs[106, 49]
-    assert (shape.reach | ~shape.limbs | shape.beside_head).all()
-    assert not shape.reach[110, 5] and not shape.limbs[5, 5]
-    assert shape.beside_head[2, 40] and not shape.beside_head[45, 40] and not shape.beside_head[14, 40]
 
 
 @pytest.mark.parametrize("place", [(-200.0, -300.0), (500.0, 90.0)])
