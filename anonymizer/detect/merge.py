@@ -9,6 +9,7 @@ import numpy as np
 
 from anonymizer.detect.feet import with_feet
 from anonymizer.detect.gaps import without_gaps
+from anonymizer.detect.neighbours import told_apart
 from anonymizer.detect.regions import MIN_SIDE, coverage, ellipse, grow, overlap, unite, widen
 from anonymizer.errors import InputError
 from anonymizer.geometry import box_iou, clip_box, integer_box, paste_window
@@ -73,7 +74,8 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
     lies within a much better found one is a part of that one and dropped: every pixel of theirs is treated anyway; one
     who is nothing but the head of a much better found one is added to that one.
     Persons whose face was found get the whole head around it, with hair and ears, which segmentation often misses,
-    and those who stand get room for their feet; gaps within and between persons are closed.
+    and those who stand get room for their feet; gaps within and between persons are closed. Outlines of
+    persons with different faces do not share a part.
 
     Args:
         instances: From any detectors; ids and parents may repeat and are replaced.
@@ -95,7 +97,7 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
     ordered = sorted(kept, key=lambda i: (CLASSES.index(i.label), *(float(i.box[axis]) for axis in (1, 0, 3, 2))))
     found = associate(tuple(replace(i, id=n, parent=None) for n, i in enumerate(ordered, start=1)))
     whole = tuple(with_feet(i, size) if i.label == "person" else i for i in _with_heads(found, size))
-    return without_gaps(whole, size)
+    return told_apart(without_gaps(whole, size))
 
 
 def _without_lone_heads(instances: Sequence[Instance]) -> list[Instance]:

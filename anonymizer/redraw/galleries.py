@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from anonymizer.errors import ModelError
 from anonymizer.geometry import dilate
 from anonymizer.redraw.crops import continued
+from anonymizer.redraw.heads import faceless, hair_colour, oval, shoulderless, with_head
 from anonymizer.redraw.prompts import COLOURS
 
 __all__ = ["FaceGallery", "PersonGallery", "dyed", "light", "row_spans", "under"]
@@ -33,9 +34,6 @@ LIGHT_POWER = 0.4
 HEADS = 7.3
 #: Height over width from which a person's box is taken for the whole figure.
 WHOLE = 1.9
-#: The face itself around the landmarks of an average: half width and half height in distances of the eyes, where its
-#: middle lies on the way from the eyes to the mouth, how far it moves against the turn of the nose, and its soft rim.
-OVAL, OVAL_MIDDLE, OVAL_TURN, OVAL_RIM = (1.12, 1.58), 0.4, 0.4, 0.15
 #: Faces drawn by chance of which the best fitting is taken, the rim compared, in pixels, and the shade below a chin.
 CANDIDATES, RING, SHADE = 6, 4, 0.8
 #: Where upper and lower clothes begin and end, as shares of the height, and how strongly they are dyed.
@@ -45,10 +43,10 @@ DYE = 0.8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceGallery:
-    """Averages of k aligned faces each.
+    """Averages of k aligned heads each.
 
     Args:
-        faces: RGB uint8 (M, S, S, 3).
+        faces: RGB and how far each pixel belongs to the person, uint8 (M, S, S, 4).
         landmarks: Where the five landmarks lie in each, float32 (M, 5, 2) x, y.
         k: Least number of people behind an average.
     """
@@ -66,11 +64,37 @@ class FaceGallery:
         """
         tensors = _tensors(path, ("faces", "landmarks", "k"))
         faces, landmarks = tensors["faces"], tensors["landmarks"]
-        if faces.ndim != 4 or faces.dtype != np.uint8 or landmarks.shape != (len(faces), 5, 2):
-            raise ModelError(f"{path}: expected faces (M, S, S, 3) and landmarks (M, 5, 2), got {faces.shape}")
+        if faces.shape[3:] != (4,) or faces.dtype != np.uint8 or landmarks.shape != (len(faces), 5, 2):
+            raise ModelError(f"{path}: expected faces (M, S, S, 4) and landmarks (M, 5, 2), got {faces.shape}")
         return cls(faces, landmarks.astype(np.float32), int(tensors["k"][0]))
 
-    def draw(self, image: Image, mask: Mask, landmarks: Floats, rng: np.random.Generator) -> Image:
+    def candidates(self, landmarks: Floats, rng: np.random.Generator) -> list[int]:
+        """Return a few averages drawn by chance from those that turn the head like landmarks (5, 2)."""
+        turns = np.array([_turn(marks) for marks in self.landmarks])
+        near = np.argsort(np.abs(turns - _turn(landmarks)), kind="stable")[: max(8, len(turns) // 3)]
+        return [int(n) for n in rng.choice(near, CANDIDATES, replace=len(near) < CANDIDATES)]
+
+    def shaped(self, outline: Mask, landmarks: Floats, rng: np.random.Generator) -> int:
+        """Return the candidate whose head fills an outline best.
+
+        Args:
+            outline: bool (h, w), a person.
+            landmarks: float32 (5, 2) x, y of the person's face in it.
+            rng: Source of chance.
+        """
+        side = self.faces.shape[1]
+
+        def apart(number: int) -> float:
+            marks = self.landmarks[number]
+            seen = cv2.warpAffine(outline.astype(np.uint8), _affine(landmarks, marks), (side, side)) > 0
+            chin = round(float(marks[3:, 1].max()))
+            return float((seen != (self.faces[number][..., 3] > 127))[:chin].mean())
+
+        return min(self.candidates(landmarks, rng), key=apart)
+
+    def draw(
+        self, image: Image, mask: Mask, landmarks: Floats, rng: np.random.Generator, chosen: int | None = None
+    ) -> Image:
         """Return the crop with an average face under the mask.
 
         Args:
@@ -78,9 +102,9 @@ class FaceGallery:
             mask: bool (h, w), what is to be painted.
             landmarks: float32 (5, 2) x, y in the crop.
             rng: Chooses among the averages that turn the head alike.
+            chosen: The average whose hair and neck are already around the mask, which then shows its hair too; None:
+                somebody else's are, and the face alone is drawn.
         """
-        turns = np.array([_turn(marks) for marks in self.landmarks])
-        near = np.argsort(np.abs(turns - _turn(landmarks)), kind="stable")[: max(8, len(turns) // 3)]
         size, bright = (image.shape[1], image.shape[0]), light(image, mask)
         below = dilate(mask, RING) & ~mask
         below[: max(int(landmarks[3:, 1].mean()), 0)] = False
@@ -90,20 +114,42 @@ class FaceGallery:
             return 0.0 if throat is None else float(np.abs(SHADE * bright * self.skin(number) - throat).sum())
 
         # Of a few drawn by chance, the one whose skin is nearest to what is below the chin: a neck of the same colour.
-        chosen = min((int(n) for n in rng.choice(near, CANDIDATES, replace=len(near) < CANDIDATES)), key=apart)
-        matrix = _affine(self.landmarks[chosen], landmarks)
-        face = cv2.warpAffine(self.faces[chosen], matrix, size, borderMode=cv2.BORDER_REPLICATE)
-        own = cv2.warpAffine(_oval(self.landmarks[chosen], self.faces.shape[1:3]), matrix, size)[..., None]
+        number = min(self.candidates(landmarks, rng), key=apart) if chosen is None else chosen
+        average, marks = self.faces[number], self.landmarks[number]
+        matrix = _affine(marks, landmarks)
+        face = cv2.warpAffine(average[..., :3], matrix, size, borderMode=cv2.BORDER_REPLICATE)
+        inner = oval(marks, (average.shape[0], average.shape[1]))
+        if chosen is not None:
+            inner = np.maximum(inner, shoulderless(average, marks))
+        own = cv2.warpAffine(inner, matrix, size)[..., None]
         # Beyond the face itself an average shows what was behind its sources: there the surroundings go on.
         around = continued(image, mask)
         return under(image, mask, around + own * (face.astype(np.float32) * bright - around))
+
+    def put_head(self, content: Floats, landmarks: Floats, chosen: int) -> Floats:
+        """Return a person's prototype, RGB float32 (h, w, 3), with a head without features.
+
+        Args:
+            content: The prototype without a head.
+            landmarks: float32 (5, 2) x, y of the face in it.
+            chosen: Which average's head.
+        """
+        average, marks = self.faces[chosen], self.landmarks[chosen]
+        matrix, size = _affine(marks, landmarks), (content.shape[1], content.shape[0])
+        head = cv2.warpAffine(faceless(average, marks), matrix, size, borderMode=cv2.BORDER_REPLICATE)
+        own = cv2.warpAffine(shoulderless(average, marks), matrix, size)
+        return with_head(content, head.astype(np.float32), own, landmarks)
 
     def skin(self, chosen: int) -> Floats:
         """Return the colour of an average's skin, RGB float32 (3,): the median around its nose and cheeks."""
         x1, y1 = self.landmarks[chosen].min(axis=0).astype(int)
         x2, y2 = self.landmarks[chosen].max(axis=0).astype(int)
-        middle = self.faces[chosen][y1 + (y2 - y1) // 4 : y2, x1:x2].reshape(-1, 3)
+        middle = self.faces[chosen][y1 + (y2 - y1) // 4 : y2, x1:x2, :3].reshape(-1, 3)
         return np.median(middle, axis=0).astype(np.float32)
+
+    def hair(self, chosen: int) -> Floats:
+        """Return the colour of an average's hair, RGB float32 (3,)."""
+        return hair_colour(self.faces[chosen], self.landmarks[chosen])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,17 +282,6 @@ def under(image: Image, mask: Mask, content: Floats) -> Image:
     out = image.copy()
     out[mask] = np.clip(np.rint(content[mask]), 0, 255).astype(np.uint8)
     return out
-
-
-def _oval(landmarks: Floats, size: tuple[int, int]) -> Floats:
-    """Return how far each pixel of an aligned face belongs to the face itself, float32 (h, w) in [0, 1]."""
-    eyes, nose, mouth = landmarks[:2].mean(axis=0), landmarks[2], landmarks[3:].mean(axis=0)
-    apart = max(float(np.linalg.norm(landmarks[1] - landmarks[0])), 1e-6)
-    x = eyes[0] + OVAL_TURN * (eyes[0] - nose[0])
-    y = eyes[1] + OVAL_MIDDLE * (mouth[1] - eyes[1])
-    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    radius = np.hypot((columns - x) / (OVAL[0] * apart), (rows - y) / (OVAL[1] * apart))
-    return np.asarray(np.clip((1 - radius) / OVAL_RIM, 0, 1), np.float32)
 
 
 def _turn(landmarks: Floats) -> float:

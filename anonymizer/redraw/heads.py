@@ -1,132 +1,141 @@
-"""Head and neck of a person's prototype: hair and skin in colours drawn by chance.
+"""Heads of persons' prototypes: an average of other people's heads with hair and neck, but with nobody's features.
 
-An average of whole persons has no hair to speak of: hair styles average to a grey hood around the face. So where the
-person's face is known, hair and neck are drawn around the place where the new face comes to lie. Only the face's box
-decides where; colours, length and strands are chance, and skin is that of an average face.
+A person is painted first and the face on top of it later, at its own scale. So that a face that is redacted leaves a
+head without a face, features are blurred away here and the same neutral ones for everyone take their place.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Look", "random_look", "with_head"]
+__all__ = ["faceless", "hair_colour", "oval", "shoulderless", "with_head"]
 
+Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-#: Natural colours of hair, RGB, and how often they are drawn.
-HAIR = (((34, 29, 27), 3.0), ((62, 44, 34), 4.0), ((96, 70, 50), 3.0), ((158, 128, 90), 1.5), ((128, 124, 120), 1.0))
-#: How often hair reaches the shoulders.
-LONG = 0.35
-#: The head around the face: half width and half height of its ellipse and where its middle lies, as shares of the
-#: face's width and height from its middle and top. It is wide: the person's outline cuts it.
-HEAD = (0.95, 0.95, 0.45)
-#: Where short and long hair end and the neck begins and ends, as shares of the face's height from its top; half widths
-#: of the neck and of what hangs down beside it, as shares of the face's width.
-SHORT_END, LONG_END, NECK, NECK_HALF, HANGING_HALF = 0.72, 1.45, (0.85, 1.32), 0.36, 0.72
-#: Half width of what shows of the neck beside the chin, as a share of the face's width.
-JAW_HALF = 0.46
-#: The place of the face with its forehead, likewise: half width, half height and middle.
-FACE = (0.46, 0.48, 0.53)
-#: Softness of borders, as a share of the face's height; depth of strands; how dark the neck is under the chin.
-SOFT, STRANDS, SHADOW = 0.05, 0.15, 0.72
-#: Neutral features of a face that is not painted itself: middle, half width and half height as shares of the face's
-#: width and height, and how dark. Brows, eyes, nose, mouth.
+#: The face itself around the landmarks of an average: half width and half height in distances of the eyes, where its
+#: middle lies on the way from the eyes to the mouth, how far it moves against the turn of the nose, and its soft rim.
+OVAL, OVAL_MIDDLE, OVAL_TURN, OVAL_RIM = (1.12, 1.58), 0.4, 0.4, 0.15
+#: Neutral features: which landmark they lie at, how far above it, half width and half height in distances of the eyes,
+#: and how dark. Brows, eyes, nose, corners of the mouth.
 FEATURES = (
-    *((side * 0.2, 0.33, 0.11, 0.025, 0.35) for side in (-1, 1)),
-    *((side * 0.2, 0.41, 0.075, 0.03, 0.6) for side in (-1, 1)),
-    (0.0, 0.60, 0.08, 0.03, 0.3),
-    (0.0, 0.77, 0.15, 0.025, 0.45),
+    *((eye, 0.27, 0.27, 0.08, 0.35) for eye in (0, 1)),
+    *((eye, 0.0, 0.19, 0.1, 0.6) for eye in (0, 1)),
+    (2, 0.0, 0.2, 0.1, 0.3),
+    *((corner, 0.0, 0.3, 0.08, 0.25) for corner in (3, 4)),
 )
-#: Strands around the head.
-COUNT = 90
+#: Blur that leaves no features, in distances of the eyes.
+FEATURELESS = 0.35
+#: The mattes between which an average fades.
+FADE = (0.35, 0.65)
+#: How far hair may go on around the middle of the landmarks, where that middle is moved up, and where hair ends below
+#: the mouth, in distances of the eyes.
+HAIR, HAIR_UP, HAIR_END = (1.9, 2.7), 0.3, 0.35
+#: Strands around a head, how deep they are, and the brightness of each, the same for everyone.
+COUNT, DEPTH = 110, 0.16
+STRANDS = 1 + DEPTH * np.random.default_rng(0).uniform(-1, 1, COUNT).astype(np.float32)
+#: Where chin and neck end, below the mouth, and how wide the neck is, in distances of the eyes; softness of both.
+CHIN, NECK_END, NECK_HALF, SOFT = 0.6, 1.15, 0.75, 0.2
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Look:
-    """How a head looks: colours RGB float32 (3,), hair's length, and the brightness of its strands (COUNT,)."""
+def oval(landmarks: Floats, size: tuple[int, int]) -> Floats:
+    """Return how far each pixel belongs to the face with these landmarks (5, 2), float32 (h, w) in [0, 1]."""
+    eyes, nose, mouth = landmarks[:2].mean(axis=0), landmarks[2], landmarks[3:].mean(axis=0)
+    apart = _apart(landmarks)
+    x = eyes[0] + OVAL_TURN * (eyes[0] - nose[0])
+    y = eyes[1] + OVAL_MIDDLE * (mouth[1] - eyes[1])
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    radius = np.hypot((columns - x) / (OVAL[0] * apart), (rows - y) / (OVAL[1] * apart))
+    return np.asarray(np.clip((1 - radius) / OVAL_RIM, 0, 1), np.float32)
 
-    hair: Floats
-    skin: Floats
-    long: bool
-    strands: Floats
 
-
-def random_look(rng: np.random.Generator, skin: Floats) -> Look:
-    """Return a look drawn at random, independent of the original.
+def faceless(face: Image, landmarks: Floats) -> Image:
+    """Return an average head without the features of its face, its hair carried on beyond its outline.
 
     Args:
-        rng: Source of chance.
-        skin: RGB float32 (3,).
+        face: RGB and matte, uint8 (S, S, 4).
+        landmarks: float32 (5, 2) x, y in it.
+
+    Returns:
+        RGB uint8 (S, S, 3).
     """
-    weights = np.array([weight for _, weight in HAIR])
-    hair = np.array(HAIR[rng.choice(len(HAIR), p=weights / weights.sum())][0], np.float32)
-    strands = 1 + STRANDS * rng.uniform(-1, 1, COUNT).astype(np.float32)
-    return Look(hair * np.float32(rng.uniform(0.85, 1.15)), skin, bool(rng.random() < LONG), strands)
+    apart, size = _apart(landmarks), (face.shape[0], face.shape[1])
+    own = shoulderless(face, landmarks)[..., None]
+    around = _combed(size, landmarks, hair_colour(face, landmarks))
+    out = around + own * (face[..., :3] - around)
+    inner = oval(landmarks, size)[..., None]
+    smooth = cv2.GaussianBlur(out, (0, 0), FEATURELESS * apart)
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    shade = np.ones(size, np.float32)
+    for mark, above, half_width, half_height, dark in FEATURES:
+        x, y = landmarks[mark][0], landmarks[mark][1] - above * apart
+        shade *= 1 - dark * np.exp(
+            -(((columns - x) / (half_width * apart)) ** 2) - ((rows - y) / (half_height * apart)) ** 2
+        )
+    out = out + inner * (smooth * shade[..., None] - out)
+    return np.clip(np.rint(out), 0, 255).astype(np.uint8)
 
 
-def with_head(content: Floats, face: Floats, look: Look) -> Floats:
-    """Return a person's prototype with hair around a face and a neck below it.
+def shoulderless(face: Image, landmarks: Floats) -> Floats:
+    """Return how far each pixel of an average (S, S, 4) belongs to head or neck, float32 (S, S) in [0, 1]."""
+    apart = _apart(landmarks)
+    mouth, middle = float(landmarks[3:, 1].mean()), float(landmarks[:, 0].mean())
+    rows, columns = np.mgrid[: face.shape[0], : face.shape[1]].astype(np.float32)
+    own = np.clip((face[..., 3] / np.float32(255) - FADE[0]) / (FADE[1] - FADE[0]), 0, 1)
+    below = np.clip((mouth + NECK_END * apart - rows) / (SOFT * apart), 0, 1)
+    beside = np.clip((NECK_HALF * apart - np.abs(columns - middle)) / (SOFT * apart), 0, 1)
+    above = np.clip((mouth + CHIN * apart - rows) / (SOFT * apart), 0, 1)
+    return np.asarray(own * below * np.maximum(above, beside), np.float32)
+
+
+def with_head(content: Floats, head: Floats, own: Floats, landmarks: Floats) -> Floats:
+    """Return a person's prototype with a head.
 
     Args:
         content: RGB float32 (h, w, 3), 0 to 255.
-        face: Box (4,) xyxy of the face in it.
-        look: How the head looks.
+        head: A head without features that goes on to all sides, likewise.
+        own: How far each pixel belongs to head or neck, float32 (h, w) in [0, 1].
+        landmarks: float32 (5, 2) x, y of the face in it.
     """
-    x1, y1, x2, y2 = (float(v) for v in face)
-    width, height = max(x2 - x1, 1.0), max(y2 - y1, 1.0)
+    apart = _apart(landmarks)
+    (x, y), mouth = landmarks.mean(axis=0), float(landmarks[3:, 1].mean())
     rows, columns = np.mgrid[: content.shape[0], : content.shape[1]].astype(np.float32)
-    across, down = (columns + 0.5 - (x1 + x2) / 2) / width, (rows + 0.5 - y1) / height
-
-    def inside(distance: Floats) -> Floats:
-        """Return 1 where a signed distance (negative inside) is clearly below 0, 0 where it is above, soft between."""
-        return np.clip(0.5 - distance / (2 * SOFT), 0, 1)
-
-    def ellipse(half_width: float, half_height: float, middle: float) -> Floats:
-        radius = np.hypot(across / half_width, (down - middle) / half_height)
-        return np.asarray((radius - 1) * min(half_width, half_height), np.float32)
-
-    side = np.abs(across)
-    head = ellipse(*HEAD)
-    neck = np.maximum(np.maximum(side - NECK_HALF, NECK[0] - down), down + side**2 - NECK[1])
-    end = LONG_END if look.long else SHORT_END
-    hair = np.maximum(head, down - end)
-    if look.long:
-        hair = np.minimum(hair, np.maximum(np.maximum(side - HANGING_HALF, down - end), HEAD[2] - down))
-    # Below the ears and beside the chin of a short-haired head comes the neck, not the collar.
-    jaw = np.maximum(np.maximum(head, down - 1.05), side - JAW_HALF)
-    shade = SHADOW + (1 - SHADOW) * np.clip((down - 1.0) / 0.3, 0, 1)
-    layers = (
-        (jaw, look.skin * shade[..., None]),
-        (hair, _combed(across, down, look)),
-        (neck, look.skin * shade[..., None]),
-        (ellipse(*FACE), np.broadcast_to(look.skin, content.shape)),
-    )
-    out = content
-    for distance, colour in layers:
-        weight = inside(np.asarray(distance, np.float32))[..., None]
-        out = out + weight * (colour - out)
-    return np.asarray(out * _features(across, down)[..., None], np.float32)
+    # Where the person's outline is wider than this head, its hair goes on.
+    radius = np.hypot((columns - x) / (HAIR[0] * apart), (rows - y + HAIR_UP * apart) / (HAIR[1] * apart))
+    hair = np.clip((1 - radius) / OVAL_RIM, 0, 1)
+    hair *= np.clip((mouth + HAIR_END * apart - rows) / (SOFT * apart), 0, 1)
+    weight = np.maximum(hair, own)[..., None]
+    return np.asarray(content + weight * (head - content), np.float32)
 
 
-def _features(across: Floats, down: Floats) -> Floats:
-    """Return how bright the same neutral features for everyone leave each pixel of a face, float32 (h, w) in [0, 1]."""
-    out = np.ones(across.shape, np.float32)
-    for x, y, half_width, half_height, dark in FEATURES:
-        radius = ((across - x) / half_width) ** 2 + ((down - y) / half_height) ** 2
-        out *= 1 - dark * np.exp(-radius)
-    return out
+def hair_colour(face: Image, landmarks: Floats) -> Floats:
+    """Return the colour of an average's hair, RGB float32 (3,): the median of what is above its forehead."""
+    eyes, apart = landmarks[:2].mean(axis=0), _apart(landmarks)
+    half = max(int(apart / 2), 1)
+    columns = slice(max(int(eyes[0]) - half, 0), int(eyes[0]) + half)
+    above = face[: max(int(eyes[1] - 1.1 * apart), 1), columns].reshape(-1, 4)
+    sure = above[above[:, 3] >= 128][:, :3]
+    return np.median(sure if len(sure) else above[:, :3], axis=0).astype(np.float32)
 
 
-def _combed(across: Floats, down: Floats, look: Look) -> Floats:
-    """Return the hair's colour for each pixel: strands that run from the crown, lit from above."""
-    angle = np.arctan2(across, down + 0.2)  # 0 straight down from the crown
+def _combed(size: tuple[int, int], landmarks: Floats, colour: Floats) -> Floats:
+    """Return hair in strands that run from the crown, RGB float32 (h, w, 3)."""
+    apart = _apart(landmarks)
+    crown = landmarks[:2].mean(axis=0) - np.array([0, 1.2 * apart], np.float32)
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    angle = np.arctan2(columns - crown[0], rows - crown[1])  # 0 straight down
     where = (angle / (2 * np.pi) + 0.5) * COUNT
     # Strands are looked up along their number; the last one meets the first.
-    table = np.concatenate([look.strands, look.strands[:1]])[None]
+    table = np.concatenate([STRANDS, STRANDS[:1]])[None]
     strand = cv2.remap(table, where.astype(np.float32), np.zeros_like(where, np.float32), cv2.INTER_LINEAR)
-    light = 1.12 - 0.25 * np.clip(down + 0.2, 0, 1)
-    return np.asarray(look.hair * (strand * light)[..., None], np.float32)
+    return np.asarray(colour * strand[..., None], np.float32)
+
+
+def _apart(landmarks: Floats) -> float:
+    """Return the size of a face, as the distance of the eyes of a frontal one, at least a hundredth of a pixel."""
+    across = float(np.linalg.norm(landmarks[1] - landmarks[0]))
+    # Turned to the side, eyes come close to each other and mouth and eyes do not.
+    down = float(np.linalg.norm(landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)))
+    return max(across, 0.9 * down, 1e-2)

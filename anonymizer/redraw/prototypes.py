@@ -21,11 +21,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import IntBox, dilate, outline_box
+from anonymizer.geometry import IntBox, dilate, integer_box, outline_box
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.figure import draw_figure, random_outfit
 from anonymizer.redraw.galleries import FaceGallery, PersonGallery, light, under
-from anonymizer.redraw.heads import random_look, with_head
 from anonymizer.redraw.prompts import COLOURS
 from anonymizer.redraw.skeleton import skeleton
 from anonymizer.types import Instance, Pose
@@ -67,6 +66,7 @@ class Prototypes:
         clothes: tuple[str, str] | None,
         rng: np.random.Generator,
         wider: int = 0,
+        head: int | None = None,
     ) -> PaintJob:
         """Return the job with a prototype under its mask.
 
@@ -79,6 +79,7 @@ class Prototypes:
             clothes: Colour words of a person's upper and lower clothes; None for other classes.
             rng: Source of chance.
             wider: By how many of the crop's pixels the mask is grown, with the prototype going on beyond it.
+            head: Which average a person's head is, or that of the person whose face this is; None: any.
         """
         strength = self._strength.get(instance.label)
         if strength is None:
@@ -91,16 +92,30 @@ class Prototypes:
 
         shape, job = job.mask, replace(job, mask=dilate(job.mask, wider))
         if clothes is not None:
-            head = None if face is None else inside(face.box).ravel()
+            marks = None if face is None else inside(_landmarks(face))
+            box = None if face is None else inside(face.box).ravel()
             joints = None if pose is None else Pose(inside(pose.points), pose.visible)
-            start = self._person(job, shape, inside(outline_box(instance)).ravel(), head, joints, clothes, rng)
+            chosen = int(rng.integers(len(self._faces.faces))) if head is None else head
+            whole = inside(outline_box(instance)).ravel()
+            start = self._person(job, shape, whole, box, marks, joints, clothes, chosen, rng)
         elif instance.label == "face":
-            box = inside(instance.box).ravel()
-            marks = usual_landmarks(box) if instance.landmarks is None else inside(instance.landmarks)
-            start = self._faces.draw(job.image, job.mask, marks, rng)
+            start = self._faces.draw(job.image, job.mask, inside(_landmarks(instance)), rng, head)
         else:
             start = plate_blank(job.image, job.mask)
         return replace(job, start=start, strength=strength)
+
+    def head(self, person: Instance, face: Instance | None, rng: np.random.Generator) -> int:
+        """Return which average a person's head is to be: by chance, and one that fits the outline around the face.
+
+        Args:
+            person: Whom it is for.
+            face: The person's face, if it is known.
+            rng: Source of chance.
+        """
+        if face is None:
+            return int(rng.integers(len(self._faces.faces)))
+        x1, y1, *_ = integer_box(person.box)
+        return self._faces.shaped(person.outline, _landmarks(face) - np.array([x1, y1], np.float32), rng)
 
     def _person(
         self,
@@ -108,12 +123,13 @@ class Prototypes:
         shape: Mask,
         box: Floats,
         face: Floats | None,
+        marks: Floats | None,
         pose: Pose | None,
         clothes: tuple[str, str],
+        head: int,
         rng: np.random.Generator,
     ) -> Image:
-        """Return a crop with a person of this shape; boxes and joints in the crop's pixels."""
-        look = random_look(rng, self._faces.skin(int(rng.integers(len(self._faces.faces)))))
+        """Return a crop with a person of this shape; boxes, landmarks and joints in the crop's pixels."""
         body = None if pose is None else skeleton(pose, box, face)
         if body is None:
             chosen = int(rng.integers(len(self._persons.persons)))
@@ -121,11 +137,17 @@ class Prototypes:
             content = content * (1 - FOLDS * np.clip(job.edges, 0, 1))[..., None]
         else:
             outfit = random_outfit(rng, COLOURS[clothes[0]][0], COLOURS[clothes[1]][0])
-            content = draw_figure(shape, body, outfit, look.skin, look.hair)
-            face = body.face() if face is None else face
-        if face is not None:
-            content = with_head(content, face, look)
+            content = draw_figure(shape, body, outfit, self._faces.skin(head), self._faces.hair(head))
+            guess = body.face() if marks is None else None
+            marks = marks if guess is None else usual_landmarks(guess)
+        if marks is not None:
+            content = self._faces.put_head(content, marks, head)
         return under(job.image, job.mask, np.asarray(content * np.float32(light(job.image, job.mask)), np.float32))
+
+
+def _landmarks(face: Instance) -> Floats:
+    """Return a face's landmarks, float32 (5, 2) in the picture's pixels, or where they usually lie."""
+    return usual_landmarks(face.box) if face.landmarks is None else face.landmarks
 
 
 def usual_landmarks(box: Floats) -> Floats:

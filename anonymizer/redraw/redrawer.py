@@ -38,6 +38,8 @@ Done = TypeVar("Done")
 LONGEST_TEXT = 9
 #: Prototypes are drawn at up to this many times the model's size, so that what it loses of them can be given back.
 FINER = 2.0
+#: Sets the chance that decides on heads apart from all other under one seed.
+HEAD_DRAW = 1
 #: Two cells of the embedded model's latent space in pixels.
 BEYOND = 8
 #: How the embedded autoencoder softens a picture: like a Gaussian of this many pixels at the model's size.
@@ -186,16 +188,30 @@ class Redrawer:
         faces = {i.parent: i for i in instances if i.label == "face" and i.parent is not None}
         around = describe_surroundings(image, instances) if self._director else None
         below = image if clean is None or not bodies else clean()
-        patches = self._paint(below, bodies, conditions, seeds, faces, around, clean is not None)
+        heads = self._heads(bodies, faces, seeds)
+        patches = self._paint(below, bodies, conditions, seeds, faces, heads, around, clean is not None)
         del below
         base, _ = compose(image, [*under, *(patches[i.id] for i in bodies)])
         small = [i for i in instances if i.label not in BODIES]
-        patches |= self._paint(base, small, conditions, seeds, {}, around, False)
+        own = {i.id: heads[i.parent] for i in small if i.label == "face" and i.parent in heads}
+        patches |= self._paint(base, small, conditions, seeds, {}, own, around, False)
         for instance in small:
             if instance.label == "license_plate":
                 lines = texts.get(instance.id, ())
                 patches[instance.id] = self._letter(image, instance, patches[instance.id], lines, seeds[instance.id])
         return patches
+
+    def _heads(
+        self, bodies: Sequence[Instance], faces: Mapping[int, Instance], seeds: Mapping[int, int]
+    ) -> dict[int, int]:
+        """Return which average each person's head is, by id; the face painted on it later shows the same one."""
+        if self._prototypes is None:
+            return {}
+        return {
+            i.id: self._prototypes.head(i, faces.get(i.id), np.random.default_rng((seeds[i.id], HEAD_DRAW)))
+            for i in bodies
+            if i.label == "person"
+        }
 
     def _paint(
         self,
@@ -204,6 +220,7 @@ class Redrawer:
         conditions: Conditions,
         seeds: Mapping[int, int],
         faces: Mapping[int, Instance],
+        heads: Mapping[int, int],
         around: Surroundings | None,
         outlined: bool,
     ) -> dict[int, Patch]:
@@ -211,7 +228,7 @@ class Redrawer:
         windows = [crop_box(i.box, self._crops[i.label], whole) for i in instances]
         cores = [silhouette(i, whole) if outlined else None for i in instances]
         jobs = [
-            self._job(image, i, window, conditions, seeds[i.id], faces.get(i.id), around, core)
+            self._job(image, i, window, conditions, seeds[i.id], faces.get(i.id), heads.get(i.id), around, core)
             for i, window, core in zip(instances, windows, cores, strict=True)
         ]
         out = {}
@@ -236,6 +253,7 @@ class Redrawer:
         conditions: Conditions,
         seed: int,
         face: Instance | None,
+        head: int | None,
         around: Surroundings | None,
         core: NDArray[np.float32] | None,
     ) -> tuple[PaintJob, NDArray[np.float32] | None]:
@@ -267,7 +285,7 @@ class Redrawer:
         # painted within its outline goes on beyond it, and only the part inside is used.
         wider = round(times * BEYOND) if core is not None else 0
         pose = conditions.poses.get(instance.id)
-        begun = self._prototypes.begin(finer, instance, face, pose, window, clothes, rng, wider)
+        begun = self._prototypes.begin(finer, instance, face, pose, window, clothes, rng, wider, head)
         if begun.start is None:
             return job, None
         mask = _any(begun.mask.astype(np.uint8), size)

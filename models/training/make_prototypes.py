@@ -3,8 +3,9 @@
     python models/training/make_prototypes.py --data ../shared/data
 
 k-same: every average holds ``K`` people, and nobody is in two averages. Faces are aligned by a least-squares affine map
-of their five landmarks and grouped by likeness, turned heads apart, so that an average is not all blur. Persons are
-brought into a common frame by stretching every row of their mask to the same width, and grouped by the colours of
+of their five landmarks and grouped by likeness, turned heads apart, so that an average is not all blur. How far each
+pixel belongs to the person is averaged with them, from the outlines that the product's own detector draws. Persons
+are brought into a common frame by stretching every row of their mask to the same width, and grouped by the colours of
 their clothes. ``train`` pictures only. One photo a person in LFW; in CCP several photos may show the same person, so
 there ``K`` counts photos.
 """
@@ -12,20 +13,27 @@ there ``K`` counts photos.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-from packs import read_pack
+from packs import Picture, read_pack
 from safetensors.numpy import save_file
 
+from anonymizer import Anonymizer
+from anonymizer.geometry import integer_box
 from anonymizer.redraw.galleries import _affine, _turn, row_spans
+from anonymizer.types import Detector
 
 SEED = 5
 K = 12
-SIDE = 96
+SIDE = 128
 #: Landmarks in an upright frontal face of SIDE pixels.
-FRONTAL = np.array([[34, 39], [62, 39], [48, 55], [37, 69], [59, 69]], np.float32)
+FRONTAL = np.array([[50, 57], [78, 57], [64, 73], [53, 87], [75, 87]], np.float32)
+#: Rows and columns by which faces are grouped: the head with its hair.
+LIKE = np.s_[24:108, 30:98]
 FRONTAL_GROUPS, TURNED_GROUPS = 32, 16
 #: Height and width of the common frame of persons, and how many averages are made.
 PERSON = (160, 64)
@@ -37,9 +45,9 @@ FACE_SCALES, PERSON_SCALES = (8.0, 2.0), (10.0,)
 TURNED = 0.10
 
 
-def aligned(data: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return aligned training faces, float32 (N, SIDE, SIDE, 3), and their turns (N,)."""
-    faces, turns = [], []
+def aligned(data: Path) -> tuple[np.ndarray, np.ndarray, list[Callable[[Detector], np.ndarray]]]:
+    """Return aligned training faces, float32 (N, SIDE, SIDE, 3), their turns (N,), and what makes their mattes."""
+    faces, turns, mattes = [], [], []
     for picture in read_pack(data, "lfw"):
         if picture.split != "train":
             continue
@@ -53,13 +61,35 @@ def aligned(data: Path) -> tuple[np.ndarray, np.ndarray]:
         turn = _turn(points)
         if abs(turn) > 0.32:
             continue
-        image = cv2.warpAffine(
-            picture.read(), _affine(points, placed(turn)), (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE
-        )
+        matrix, mirrored = _affine(points, placed(turn)), turn <= -TURNED
+        image = cv2.warpAffine(picture.read(), matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
         # Turned heads are all brought to one side; half of their averages are mirrored back.
-        faces.append((image[:, ::-1] if turn <= -TURNED else image).astype(np.float32))
+        faces.append((image[:, ::-1] if mirrored else image).astype(np.float32))
         turns.append(turn)
-    return np.stack(faces), np.array(turns)
+        mattes.append(partial(matte, picture, points, matrix, mirrored))
+    return np.stack(faces), np.array(turns), mattes
+
+
+def matte(picture: Picture, points: np.ndarray, matrix: np.ndarray, mirrored: bool, detector: Detector) -> np.ndarray:
+    """Return how far each pixel of an aligned face belongs to its person, float32 (SIDE, SIDE) in [0, 1]; NaN: unknown.
+
+    Beyond the photo's border what lies at the border goes on.
+    """
+    image = picture.read()
+    nose = points[2]
+    around = [
+        person
+        for person in detector.detect(image)
+        if person.label == "person" and (person.box[:2] <= nose).all() and (nose < person.box[2:]).all()
+    ]
+    whole = np.full(image.shape[:2], np.nan, np.float32)
+    if around:
+        person = max(around, key=lambda i: i.score)
+        x1, y1, x2, y2 = integer_box(person.box)
+        whole[:] = 0
+        whole[y1:y2, x1:x2] = person.outline
+    out = cv2.warpAffine(whole, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+    return out[:, ::-1] if mirrored else out
 
 
 def placed(turn: float) -> np.ndarray:
@@ -141,14 +171,22 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="also write all averages as one picture")
     args = parser.parse_args()
     rng = np.random.default_rng(SEED)
-    faces, turns = aligned(args.data)
+    faces, turns, mattes = aligned(args.data)
+    detector = Anonymizer.from_preset("embedded")._detector
+
+    def blended(where: np.ndarray) -> np.ndarray:
+        """Return the average of some faces with its matte, uint8 (SIDE, SIDE, 4)."""
+        own = np.nanmean([mattes[n](detector) for n in where], axis=0)
+        face = average(faces[where], FACE_SCALES)
+        return np.dstack([face, np.rint(255 * own).astype(np.uint8)])
+
     chosen, marks = [], []
     front, turned = np.nonzero(np.abs(turns) < TURNED)[0], np.nonzero(np.abs(turns) >= TURNED)[0]
-    for members in groups(faces[front][:, 12:88, 16:80], FRONTAL_GROUPS, rng):
-        chosen.append(average(faces[front][members], FACE_SCALES))
+    for members in groups(faces[front][(slice(None), *LIKE)], FRONTAL_GROUPS, rng):
+        chosen.append(blended(front[members]))
         marks.append(placed(0.0))
-    for number, members in enumerate(groups(faces[turned][:, 12:88, 16:80], TURNED_GROUPS, rng)):
-        face = average(faces[turned][members], FACE_SCALES)
+    for number, members in enumerate(groups(faces[turned][(slice(None), *LIKE)], TURNED_GROUPS, rng)):
+        face = blended(turned[members])
         chosen.append(face[:, ::-1] if number % 2 else face)
         marks.append(placed(-1.0 if number % 2 else 1.0))
     people = persons(args.data)
@@ -160,7 +198,8 @@ def main() -> None:
     save_file(arrays, args.out / "faces.safetensors")
     save_file({"persons": np.stack(figures), "k": k}, args.out / "persons.safetensors")
     if args.sheet:
-        rows = [np.concatenate(chosen[i : i + 12], axis=1) for i in range(0, len(chosen) - 11, 12)]
+        shown = [np.where(face[..., 3:] > 127, face[..., :3], 128).astype(np.uint8) for face in chosen]
+        rows = [np.concatenate(shown[i : i + 12], axis=1) for i in range(0, len(shown) - 11, 12)]
         rows += [
             np.pad(np.concatenate(figures[i : i + 12], axis=1), ((0, 0), (0, 12 * (SIDE - PERSON[1])), (0, 0)))
             for i in range(0, len(figures) - 11, 12)
