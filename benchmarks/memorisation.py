@@ -37,7 +37,7 @@ def averages(judge: ArcFaceEmbedder) -> np.ndarray:
     side = float(gallery.faces.shape[1])
     frame = np.array([0, 0, side, side], np.float32)
     pairs = zip(gallery.faces, gallery.landmarks, strict=True)
-    return np.stack([judge.embed(np.ascontiguousarray(face), frame, marks) for face, marks in pairs])
+    return np.stack([judge.embed(np.ascontiguousarray(face[..., :3]), frame, marks) for face, marks in pairs])
 
 
 def redrawn(judge: ArcFaceEmbedder, data: Path, limit: int) -> np.ndarray:

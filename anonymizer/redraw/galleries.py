@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from anonymizer.errors import ModelError
 from anonymizer.geometry import dilate
 from anonymizer.redraw.crops import continued
-from anonymizer.redraw.heads import faceless, hair_colour, oval, shoulderless, with_head
+from anonymizer.redraw.heads import Head, faceless, fitted, oval, shoulderless, skin_colour, with_head
 from anonymizer.redraw.prompts import COLOURS
 
-__all__ = ["FaceGallery", "PersonGallery", "dyed", "light", "row_spans", "under"]
+__all__ = ["FaceGallery", "PersonGallery", "dyed", "light", "put_head", "row_spans", "under"]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -68,32 +68,38 @@ class FaceGallery:
             raise ModelError(f"{path}: expected faces (M, S, S, 4) and landmarks (M, 5, 2), got {faces.shape}")
         return cls(faces, landmarks.astype(np.float32), int(tensors["k"][0]))
 
-    def candidates(self, landmarks: Floats, rng: np.random.Generator) -> list[int]:
-        """Return a few averages drawn by chance from those that turn the head like landmarks (5, 2)."""
-        turns = np.array([_turn(marks) for marks in self.landmarks])
-        near = np.argsort(np.abs(turns - _turn(landmarks)), kind="stable")[: max(8, len(turns) // 3)]
-        return [int(n) for n in rng.choice(near, CANDIDATES, replace=len(near) < CANDIDATES)]
+    def head(self, number: int) -> Head:
+        """Return one average."""
+        return Head(self.faces[number], self.landmarks[number])
 
-    def shaped(self, outline: Mask, landmarks: Floats, rng: np.random.Generator) -> int:
-        """Return the candidate whose head fills an outline best.
+    def any(self, rng: np.random.Generator) -> Head:
+        """Return an average drawn by chance."""
+        return self.head(int(rng.integers(len(self.faces))))
+
+    def fitting(self, outline: Mask, landmarks: Floats, rng: np.random.Generator) -> Head:
+        """Return an average drawn by chance whose hair is fitted to a person's outline.
 
         Args:
-            outline: bool (h, w), a person.
+            outline: bool (h, w).
             landmarks: float32 (5, 2) x, y of the person's face in it.
             rng: Source of chance.
         """
         side = self.faces.shape[1]
 
-        def apart(number: int) -> float:
-            marks = self.landmarks[number]
-            seen = cv2.warpAffine(outline.astype(np.uint8), _affine(landmarks, marks), (side, side)) > 0
-            chin = round(float(marks[3:, 1].max()))
-            return float((seen != (self.faces[number][..., 3] > 127))[:chin].mean())
+        def seen(head: Head) -> Mask:
+            matrix = _affine(landmarks, head.landmarks)
+            return np.asarray(cv2.warpAffine(outline.astype(np.uint8), matrix, (side, side)) > 0)
 
-        return min(self.candidates(landmarks, rng), key=apart)
+        def apart(head: Head) -> float:
+            chin = round(float(head.landmarks[3:, 1].max()))
+            return float((seen(head) != (head.pixels[..., 3] > 127))[:chin].mean())
+
+        # Long hair for long hair, as far as a few drawn by chance have it.
+        best = min(self._candidates(landmarks, rng), key=apart)
+        return fitted(best, seen(best))
 
     def draw(
-        self, image: Image, mask: Mask, landmarks: Floats, rng: np.random.Generator, chosen: int | None = None
+        self, image: Image, mask: Mask, landmarks: Floats, rng: np.random.Generator, head: Head | None = None
     ) -> Image:
         """Return the crop with an average face under the mask.
 
@@ -102,54 +108,48 @@ class FaceGallery:
             mask: bool (h, w), what is to be painted.
             landmarks: float32 (5, 2) x, y in the crop.
             rng: Chooses among the averages that turn the head alike.
-            chosen: The average whose hair and neck are already around the mask, which then shows its hair too; None:
-                somebody else's are, and the face alone is drawn.
+            head: The one whose hair and neck are already around the mask, and then under it too; None: somebody else's
+                are, and the face alone is drawn.
         """
         size, bright = (image.shape[1], image.shape[0]), light(image, mask)
         below = dilate(mask, RING) & ~mask
         below[: max(int(landmarks[3:, 1].mean()), 0)] = False
         throat = image[below].mean(axis=0) if below.any() else None
 
-        def apart(number: int) -> float:
-            return 0.0 if throat is None else float(np.abs(SHADE * bright * self.skin(number) - throat).sum())
+        def apart(head: Head) -> float:
+            return 0.0 if throat is None else float(np.abs(SHADE * bright * skin_colour(head) - throat).sum())
 
         # Of a few drawn by chance, the one whose skin is nearest to what is below the chin: a neck of the same colour.
-        number = min(self.candidates(landmarks, rng), key=apart) if chosen is None else chosen
-        average, marks = self.faces[number], self.landmarks[number]
-        matrix = _affine(marks, landmarks)
-        face = cv2.warpAffine(average[..., :3], matrix, size, borderMode=cv2.BORDER_REPLICATE)
-        inner = oval(marks, (average.shape[0], average.shape[1]))
-        if chosen is not None:
-            inner = np.maximum(inner, shoulderless(average, marks))
+        chosen = min(self._candidates(landmarks, rng), key=apart) if head is None else head
+        matrix = _affine(chosen.landmarks, landmarks)
+        face = cv2.warpAffine(chosen.pixels[..., :3], matrix, size, borderMode=cv2.BORDER_REPLICATE)
+        inner = oval(chosen.landmarks, (chosen.pixels.shape[0], chosen.pixels.shape[1]))
+        if head is not None:
+            inner = np.maximum(inner, shoulderless(head))
         own = cv2.warpAffine(inner, matrix, size)[..., None]
         # Beyond the face itself an average shows what was behind its sources: there the surroundings go on.
         around = continued(image, mask)
         return under(image, mask, around + own * (face.astype(np.float32) * bright - around))
 
-    def put_head(self, content: Floats, landmarks: Floats, chosen: int) -> Floats:
-        """Return a person's prototype, RGB float32 (h, w, 3), with a head without features.
+    def _candidates(self, landmarks: Floats, rng: np.random.Generator) -> list[Head]:
+        """Return a few averages drawn by chance from those that turn the head like landmarks (5, 2)."""
+        turns = np.array([_turn(marks) for marks in self.landmarks])
+        near = np.argsort(np.abs(turns - _turn(landmarks)), kind="stable")[: max(8, len(turns) // 3)]
+        return [self.head(int(n)) for n in rng.choice(near, CANDIDATES, replace=len(near) < CANDIDATES)]
 
-        Args:
-            content: The prototype without a head.
-            landmarks: float32 (5, 2) x, y of the face in it.
-            chosen: Which average's head.
-        """
-        average, marks = self.faces[chosen], self.landmarks[chosen]
-        matrix, size = _affine(marks, landmarks), (content.shape[1], content.shape[0])
-        head = cv2.warpAffine(faceless(average, marks), matrix, size, borderMode=cv2.BORDER_REPLICATE)
-        own = cv2.warpAffine(shoulderless(average, marks), matrix, size)
-        return with_head(content, head.astype(np.float32), own, landmarks)
 
-    def skin(self, chosen: int) -> Floats:
-        """Return the colour of an average's skin, RGB float32 (3,): the median around its nose and cheeks."""
-        x1, y1 = self.landmarks[chosen].min(axis=0).astype(int)
-        x2, y2 = self.landmarks[chosen].max(axis=0).astype(int)
-        middle = self.faces[chosen][y1 + (y2 - y1) // 4 : y2, x1:x2, :3].reshape(-1, 3)
-        return np.median(middle, axis=0).astype(np.float32)
+def put_head(content: Floats, landmarks: Floats, head: Head) -> Floats:
+    """Return a person's prototype, RGB float32 (h, w, 3), with a head without features.
 
-    def hair(self, chosen: int) -> Floats:
-        """Return the colour of an average's hair, RGB float32 (3,)."""
-        return hair_colour(self.faces[chosen], self.landmarks[chosen])
+    Args:
+        content: The prototype without a head.
+        landmarks: float32 (5, 2) x, y of the face in it.
+        head: Any average, or one that is fitted.
+    """
+    matrix, size = _affine(head.landmarks, landmarks), (content.shape[1], content.shape[0])
+    pixels = cv2.warpAffine(faceless(head), matrix, size, borderMode=cv2.BORDER_REPLICATE)
+    own = cv2.warpAffine(shoulderless(head), matrix, size)
+    return with_head(content, pixels.astype(np.float32), own, landmarks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

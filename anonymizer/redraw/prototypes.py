@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from anonymizer.geometry import IntBox, dilate, integer_box, outline_box
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.figure import draw_figure, random_outfit
-from anonymizer.redraw.galleries import FaceGallery, PersonGallery, light, under
+from anonymizer.redraw.galleries import FaceGallery, PersonGallery, light, put_head, under
+from anonymizer.redraw.heads import Head, hair_colour, skin_colour
 from anonymizer.redraw.prompts import COLOURS
 from anonymizer.redraw.skeleton import skeleton
 from anonymizer.types import Instance, Pose
@@ -37,6 +38,9 @@ Floats = NDArray[np.float32]
 
 #: Where a face's five landmarks (eyes, nose, corners of the mouth) lie in its box, as shares: the mean over LFW.
 USUAL_LANDMARKS = np.array([[0.30, 0.40], [0.70, 0.40], [0.50, 0.58], [0.34, 0.77], [0.66, 0.77]], np.float32)
+#: Width in the picture's pixels from which a face that shows is found: no other is drawn on larger persons than the one
+#: that was.
+HIDDEN_FACE = 20
 #: How much guarded edges darken a person: folds and contours.
 FOLDS = 0.35
 
@@ -66,7 +70,7 @@ class Prototypes:
         clothes: tuple[str, str] | None,
         rng: np.random.Generator,
         wider: int = 0,
-        head: int | None = None,
+        head: Head | None = None,
     ) -> PaintJob:
         """Return the job with a prototype under its mask.
 
@@ -79,7 +83,7 @@ class Prototypes:
             clothes: Colour words of a person's upper and lower clothes; None for other classes.
             rng: Source of chance.
             wider: By how many of the crop's pixels the mask is grown, with the prototype going on beyond it.
-            head: Which average a person's head is, or that of the person whose face this is; None: any.
+            head: A person's head, or that of the person whose face this is; None: any.
         """
         strength = self._strength.get(instance.label)
         if strength is None:
@@ -95,17 +99,18 @@ class Prototypes:
             marks = None if face is None else inside(_landmarks(face))
             box = None if face is None else inside(face.box).ravel()
             joints = None if pose is None else Pose(inside(pose.points), pose.visible)
-            chosen = int(rng.integers(len(self._faces.faces))) if head is None else head
+            chosen = self._faces.any(rng) if head is None else head
             whole = inside(outline_box(instance)).ravel()
-            start = self._person(job, shape, whole, box, marks, joints, clothes, chosen, rng)
+            guessed = float(HIDDEN_FACE * scale[0])
+            start = self._person(job, shape, whole, box, marks, joints, clothes, chosen, guessed, rng)
         elif instance.label == "face":
             start = self._faces.draw(job.image, job.mask, inside(_landmarks(instance)), rng, head)
         else:
             start = plate_blank(job.image, job.mask)
         return replace(job, start=start, strength=strength)
 
-    def head(self, person: Instance, face: Instance | None, rng: np.random.Generator) -> int:
-        """Return which average a person's head is to be: by chance, and one that fits the outline around the face.
+    def head(self, person: Instance, face: Instance | None, rng: np.random.Generator) -> Head:
+        """Return the head that a person is to have: drawn by chance, its hair fitted to the outline around the face.
 
         Args:
             person: Whom it is for.
@@ -113,9 +118,9 @@ class Prototypes:
             rng: Source of chance.
         """
         if face is None:
-            return int(rng.integers(len(self._faces.faces)))
+            return self._faces.any(rng)
         x1, y1, *_ = integer_box(person.box)
-        return self._faces.shaped(person.outline, _landmarks(face) - np.array([x1, y1], np.float32), rng)
+        return self._faces.fitting(person.outline, _landmarks(face) - np.array([x1, y1], np.float32), rng)
 
     def _person(
         self,
@@ -126,7 +131,8 @@ class Prototypes:
         marks: Floats | None,
         pose: Pose | None,
         clothes: tuple[str, str],
-        head: int,
+        head: Head,
+        largest_guess: float,
         rng: np.random.Generator,
     ) -> Image:
         """Return a crop with a person of this shape; boxes, landmarks and joints in the crop's pixels."""
@@ -137,11 +143,12 @@ class Prototypes:
             content = content * (1 - FOLDS * np.clip(job.edges, 0, 1))[..., None]
         else:
             outfit = random_outfit(rng, COLOURS[clothes[0]][0], COLOURS[clothes[1]][0])
-            content = draw_figure(shape, body, outfit, self._faces.skin(head), self._faces.hair(head))
+            content = draw_figure(shape, body, outfit, skin_colour(head), hair_colour(head))
             guess = body.face() if marks is None else None
-            marks = marks if guess is None else usual_landmarks(guess)
+            if guess is not None and guess[2] - guess[0] < largest_guess:
+                marks = usual_landmarks(guess)
         if marks is not None:
-            content = self._faces.put_head(content, marks, head)
+            content = put_head(content, marks, head)
         return under(job.image, job.mask, np.asarray(content * np.float32(light(job.image, job.mask)), np.float32))
 
 

@@ -23,6 +23,7 @@ from anonymizer.redraw.crops import (
 )
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.direction import Director
+from anonymizer.redraw.heads import Head
 from anonymizer.redraw.packing import SharedPainter
 from anonymizer.redraw.plates import fake_text, plate_layout, redraw_plate
 from anonymizer.redraw.prompts import prompt, random_clothes
@@ -203,8 +204,8 @@ class Redrawer:
 
     def _heads(
         self, bodies: Sequence[Instance], faces: Mapping[int, Instance], seeds: Mapping[int, int]
-    ) -> dict[int, int]:
-        """Return which average each person's head is, by id; the face painted on it later shows the same one."""
+    ) -> dict[int, Head]:
+        """Return each person's new head, by id; the face painted on it later shows the same one."""
         if self._prototypes is None:
             return {}
         return {
@@ -220,7 +221,7 @@ class Redrawer:
         conditions: Conditions,
         seeds: Mapping[int, int],
         faces: Mapping[int, Instance],
-        heads: Mapping[int, int],
+        heads: Mapping[int, Head],
         around: Surroundings | None,
         outlined: bool,
     ) -> dict[int, Patch]:
@@ -253,7 +254,7 @@ class Redrawer:
         conditions: Conditions,
         seed: int,
         face: Instance | None,
-        head: int | None,
+        head: Head | None,
         around: Surroundings | None,
         core: NDArray[np.float32] | None,
     ) -> tuple[PaintJob, NDArray[np.float32] | None]:

@@ -156,6 +156,9 @@ def test_outlined_persons_are_painted_onto_the_cleaned_picture_and_nothing_origi
 class Lines:
     """Prototypes with fine lines, at whatever size they are asked for."""
 
+    def head(self, *rest: object) -> None:
+        """Nobody here needs one."""
+
     def begin(self, job: PaintJob, *rest: object) -> PaintJob:
         start = np.full_like(job.image, 100)
         start[:, ::2] = 140

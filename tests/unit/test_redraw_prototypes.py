@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from anonymizer import ModelError
-from anonymizer.redraw import galleries
+from anonymizer.redraw import galleries, prototypes
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.galleries import FaceGallery, PersonGallery, dyed, row_spans
 from anonymizer.redraw.prototypes import Prototypes, plate_blank, usual_landmarks
@@ -141,12 +141,12 @@ def test_edges_darken_an_average_person() -> None:
 
 def test_chance_changes_faces() -> None:
     image, mask = crop()
-    drawn = {gallery().draw(image, mask, usual_landmarks(BOX), np.random.default_rng(n)).tobytes() for n in range(12)}
+    drawn = {gallery().draw(image, mask, usual_landmarks(BOX), np.random.default_rng(n)).tobytes() for n in range(30)}
     assert len(drawn) >= 5
 
 
 def test_landmarks_of_an_average_land_on_the_instances() -> None:
-    faces = np.zeros((1, 96, 96, 3), np.uint8)
+    faces = np.zeros((1, 96, 96, 4), np.uint8)
     marks = np.array([[[34, 39], [62, 39], [48, 55], [37, 69], [59, 69]]], np.float32)
     for x, y in marks[0].astype(int):
         faces[0, y - 1 : y + 2, x - 1 : x + 2] = 255
@@ -175,11 +175,29 @@ def test_a_face_has_the_skin_of_the_neck_below_it() -> None:
     assert made[0] > made[1] + 10
 
 
-def test_skin_is_that_of_the_middle_of_a_face() -> None:
-    faces = np.zeros((1, 96, 96, 3), np.uint8)
-    faces[0, 40:75, 30:66] = (180, 130, 110)
+def test_a_face_shows_the_hair_of_the_head_it_is_painted_on() -> None:
+    faces = np.full((1, 96, 96, 4), 255, np.uint8)
+    faces[0, ..., :3] = (10, 10, 250)
     marks = np.array([[[34, 39], [62, 39], [48, 55], [37, 69], [59, 69]]], np.float32)
-    assert (FaceGallery(faces, marks, 12).skin(0) == (180, 130, 110)).all()
+    head = FaceGallery(faces, marks, 12).head(0)
+    image, mask = np.full((120, 80, 3), 112, np.uint8), np.zeros((120, 80), bool)
+    mask[5:110, 5:75] = True
+    target = usual_landmarks(np.array([15, 25, 65, 100], np.float32))
+    alone, fitting = (gallery().draw(image, mask, target, np.random.default_rng(0), h) for h in (None, head))
+    beside = 85, 12  # Beside the mouth: a frame's width of hair.
+    assert np.abs(alone[beside].astype(int) - 112).max() < 5 and fitting[beside][2] > 200
+
+
+def test_a_large_person_without_a_face_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a pose calls a nose on a large person is none: that face would have been found."""
+    image, mask = crop()
+    drawn: list[object] = []
+    monkeypatch.setattr(prototypes, "put_head", lambda content, marks, head: drawn.append(marks) or content)
+    begun(image, mask, pose=standing())
+    assert len(drawn) == 1
+    monkeypatch.setattr(prototypes, "HIDDEN_FACE", 1)
+    begun(image, mask, pose=standing())
+    assert len(drawn) == 1
 
 
 def test_galleries_average_at_least_twelve_people() -> None:
@@ -207,10 +225,10 @@ def test_a_damaged_gallery_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="gallery"):
             kind.load(path)
     save_file(
-        {"faces": np.zeros((2, 8, 8), np.uint8), "landmarks": np.zeros((2, 5, 2), np.float32), "k": np.array([12])},
+        {"faces": np.zeros((2, 8, 8, 3), np.uint8), "landmarks": np.zeros((2, 5, 2), np.float32), "k": np.array([12])},
         path,
     )
-    with pytest.raises(ModelError, match="M, S, S, 3"):
+    with pytest.raises(ModelError, match="M, S, S, 4"):
         FaceGallery.load(path)
     save_file({"persons": np.zeros((1, 4, 4), np.uint8), "k": np.array([12])}, path)
     with pytest.raises(ModelError, match="M, H, W, 3"):
