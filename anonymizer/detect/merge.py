@@ -9,7 +9,7 @@ import numpy as np
 
 from anonymizer.detect.feet import with_feet
 from anonymizer.detect.gaps import without_gaps
-from anonymizer.detect.neighbours import told_apart
+from anonymizer.detect.neighbours import split, told_apart
 from anonymizer.detect.regions import MIN_SIDE, coverage, ellipse, grow, overlap, unite, widen
 from anonymizer.errors import InputError
 from anonymizer.geometry import box_iou, clip_box, integer_box, paste_window
@@ -74,8 +74,8 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
     lies within a much better found one is a part of that one and dropped: every pixel of theirs is treated anyway; one
     who is nothing but the head of a much better found one is added to that one.
     Persons whose face was found get the whole head around it, with hair and ears, which segmentation often misses,
-    and those who stand get room for their feet; gaps within and between persons are closed. Outlines of
-    persons with different faces do not share a part.
+    and those who stand get room for their feet; gaps within and between persons are closed. A person
+    with several sure faces is several persons, and outlines of persons with different faces share nothing.
 
     Args:
         instances: From any detectors; ids and parents may repeat and are replaced.
@@ -94,10 +94,15 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
             current = unite((kept.pop(match), current))
         kept.append(current)
     kept = _without_lone_heads([i for i in kept if not any(_is_part(i, other) for other in kept)])
-    ordered = sorted(kept, key=lambda i: (CLASSES.index(i.label), *(float(i.box[axis]) for axis in (1, 0, 3, 2))))
-    found = associate(tuple(replace(i, id=n, parent=None) for n, i in enumerate(ordered, start=1)))
+    found = _numbered(split(_numbered(kept)))
     whole = tuple(with_feet(i, size) if i.label == "person" else i for i in _with_heads(found, size))
     return told_apart(without_gaps(whole, size))
+
+
+def _numbered(instances: Sequence[Instance]) -> tuple[Instance, ...]:
+    """Return instances in order, numbered from 1, faces and plates with what they belong to."""
+    ordered = sorted(instances, key=lambda i: (CLASSES.index(i.label), *(float(i.box[axis]) for axis in (1, 0, 3, 2))))
+    return associate(tuple(replace(i, id=n, parent=None) for n, i in enumerate(ordered, start=1)))
 
 
 def _without_lone_heads(instances: Sequence[Instance]) -> list[Instance]:

@@ -1,25 +1,31 @@
 """Persons who were taken for one, told apart by their faces.
 
 Coarse masks run together where people stand close. What two outlines both claim belongs to the person under whose face
-it lies.
+it lies, and one outline around two faces is that of two persons.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
+from itertools import combinations
 
 import numpy as np
 
-from anonymizer.geometry import integer_box
+from anonymizer.geometry import box_iou, integer_box, mask_box
 from anonymizer.types import Floats, Instance
 
-__all__ = ["told_apart"]
+__all__ = ["split", "told_apart"]
 
 #: The body below a face: how far its middle line is, and how much a pixel counts as farther for each face's width to
 #: the side of it and each face's height below it, against 1 for half a face's size from the middle of a face.
 BODY, ASIDE, BELOW = 0.6, 1.0, 0.16
 #: The body begins this share of a face's height below its middle.
 CHIN = 0.4
+#: Score from which each of several faces in one person's mask has a body of its own, how many times as high the largest
+#: of them may be as the smallest, and the least share of the outline that each has to get.
+SURE, SIZES, LEAST = 0.5, 2.0, 0.2
 
 
 def told_apart(found: tuple[Instance, ...]) -> tuple[Instance, ...]:
@@ -34,6 +40,41 @@ def told_apart(found: tuple[Instance, ...]) -> tuple[Instance, ...]:
     persons = [i for i in found if i.label == "person" and i.id in faces]
     apart = {person.id: _own(person, persons, faces) for person in persons}
     return tuple(apart.get(i.id, i) if i.label == "person" else i for i in found)
+
+
+def split(found: Sequence[Instance]) -> list[Instance]:
+    """Return instances of which every person with several sure faces is several persons.
+
+    Args:
+        found: Instances, faces with their persons as ``parent``.
+    """
+    out: list[Instance] = []
+    for instance in found:
+        faces = [i for i in found if i.label == "face" and i.parent == instance.id and i.score >= SURE]
+        heights = [float(i.box[3] - i.box[1]) for i in faces]
+        apart = all(not box_iou(a.box, b.box).any() for a, b in combinations(faces, 2))
+        several = instance.label == "person" and len(faces) > 1 and apart and max(heights) <= SIZES * min(heights)
+        out += _parts(instance, faces) if several else [instance]
+    return out
+
+
+def _parts(person: Instance, faces: Sequence[Instance]) -> list[Instance]:
+    """Return a person for each face, or the one there was where a face would get next to nothing."""
+    x1, y1, x2, y2 = integer_box(person.box)
+    away = [_away(face.box, (x1, y1, x2, y2)) for face in faces]
+    nearest = reduce(np.minimum, away)
+    free, parts = np.ones(person.mask.shape, np.bool_), []
+    for distance in away:
+        cell = free & (distance <= nearest)
+        free &= ~cell
+        tight = mask_box(person.mask & cell)
+        if tight is None or np.count_nonzero(person.outline & cell) < LEAST * np.count_nonzero(person.outline):
+            return [person]
+        box = np.array(tight, np.float32) + np.array([x1, y1, x1, y1], np.float32)
+        part = np.s_[tight[1] : tight[3], tight[0] : tight[2]]
+        mask, core = (person.mask & cell)[part], (person.outline & cell)[part]
+        parts.append(replace(person, box=box, mask=mask, core=core, views=None))
+    return parts
 
 
 def _own(person: Instance, persons: list[Instance], faces: dict[int, Instance]) -> Instance:
