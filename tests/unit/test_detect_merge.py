@@ -176,3 +176,17 @@ def test_a_weak_find_inside_a_sure_person_is_a_part_of_them() -> None:
     child = Instance(3, "person", np.array([15, 60, 35, 105], np.float32), np.ones((45, 20), bool), 0.6, "yolo")
     assert len(merge([body, leg], (200, 100))) == 1
     assert len(merge([body, child], (200, 100))) == 2
+
+
+def test_two_people_taken_for_one_are_two_with_a_face_each() -> None:
+    one, two, left, right = merge(
+        [
+            make("person", [20, 20, 160, 190]),
+            make("face", [40, 30, 60, 56], score=0.9),
+            make("face", [110, 34, 130, 60], score=0.7),
+        ],
+        SIZE,
+    )
+    assert [i.label for i in (one, two, left, right)] == ["person", "person", "face", "face"]
+    parents = {one.id: one, two.id: two}
+    assert outline_box(parents[left.parent])[2] <= 90 <= outline_box(parents[right.parent])[0] + 10

@@ -1,4 +1,4 @@
-"""What the outlines of two people both claim goes to the one under whose face it lies."""
+"""What the outlines of two people both claim goes to the one under whose face it lies; two faces are two people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from anonymizer.detect.neighbours import told_apart
+from anonymizer.detect.neighbours import split, told_apart
 from anonymizer.types import Instance
 
 
@@ -66,3 +66,36 @@ def test_an_outline_never_becomes_empty() -> None:
     inside = person(2, (10, 60, 20, 80))
     far = face(4, (90, 10, 96, 18), 2)
     assert told_apart((LEFT, inside, FACES[0], far))[1].outline.any()
+
+
+def test_two_sure_faces_in_one_outline_are_two_persons_who_cover_it_all() -> None:
+    both = person(1, (0, 0, 140, 200))
+    faces = (face(3, (20, 10, 40, 36), 1), face(4, (100, 14, 120, 40), 1, score=0.6))
+    one, two, *rest = split((both, *faces))
+    assert rest == list(faces) and one.label == two.label == "person"
+    for part, x in ((one, 30), (two, 110)):
+        assert part.box[0] <= x < part.box[2] and claims(part, x, 25) and claims(part, x, 190)
+        assert part.views is None and part.mask.shape == part.outline.shape
+    covered = np.zeros((200, 140), int)
+    for part in (one, two):
+        x1, y1, x2, y2 = part.box.astype(int)
+        covered[y1:y2, x1:x2] += part.mask
+    assert (covered == 1).all()
+
+
+def test_a_doubtful_or_meeting_or_far_smaller_face_has_no_body_of_its_own() -> None:
+    both, first = person(1, (0, 0, 140, 200)), face(3, (20, 10, 40, 36), 1)
+    others = (
+        face(4, (100, 14, 120, 40), 1, score=0.4),
+        face(4, (38, 14, 58, 40), 1),
+        face(4, (100, 14, 108, 24), 1),
+        face(4, (100, 14, 120, 40), None),
+    )
+    for other in others:
+        assert split((both, first, other)) == [both, first, other]
+
+
+def test_a_face_that_would_get_next_to_nothing_has_no_body_of_its_own() -> None:
+    narrow = person(1, (0, 0, 60, 200))
+    beside = face(4, (44, 170, 64, 196), 1)
+    assert split((narrow, face(3, (20, 10, 40, 36), 1), beside))[0] is narrow
