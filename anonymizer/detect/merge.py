@@ -94,7 +94,9 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
             current = unite((kept.pop(match), current))
         kept.append(current)
     kept = _without_lone_heads([i for i in kept if not any(_is_part(i, other) for other in kept)])
-    found = _numbered(split(_numbered(kept)))
+    found = _numbered(kept)
+    people = split(found)
+    found = _numbered(people) if len(people) > len(found) else found
     whole = tuple(with_feet(i, size) if i.label == "person" else i for i in _with_heads(found, size))
     return told_apart(without_gaps(whole, size))
 

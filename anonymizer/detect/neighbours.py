@@ -38,7 +38,15 @@ def told_apart(found: tuple[Instance, ...]) -> tuple[Instance, ...]:
     for face in sorted((i for i in found if i.label == "face" and i.parent is not None), key=lambda i: i.score):
         faces[face.parent or 0] = face  # The best comes last.
     persons = [i for i in found if i.label == "person" and i.id in faces]
-    apart = {person.id: _own(person, persons, faces) for person in persons}
+    if not persons:
+        return found
+    # All at once: a crowd has thousands of pairs, and few of them meet.
+    boxes = np.stack([person.box for person in persons])
+    meet = box_iou(boxes, boxes) > 0
+    apart = {
+        person.id: _own(person, [persons[n] for n in np.flatnonzero(near)], faces)
+        for person, near in zip(persons, meet, strict=True)
+    }
     return tuple(apart.get(i.id, i) if i.label == "person" else i for i in found)
 
 
@@ -48,9 +56,13 @@ def split(found: Sequence[Instance]) -> list[Instance]:
     Args:
         found: Instances, faces with their persons as ``parent``.
     """
+    sure: dict[int | None, list[Instance]] = {}
+    for face in found:
+        if face.label == "face" and face.score >= SURE:
+            sure.setdefault(face.parent, []).append(face)
     out: list[Instance] = []
     for instance in found:
-        faces = [i for i in found if i.label == "face" and i.parent == instance.id and i.score >= SURE]
+        faces = sure.get(instance.id, [])
         heights = [float(i.box[3] - i.box[1]) for i in faces]
         apart = all(not box_iou(a.box, b.box).any() for a, b in combinations(faces, 2))
         several = instance.label == "person" and len(faces) > 1 and apart and max(heights) <= SIZES * min(heights)

@@ -74,7 +74,9 @@ def fitted(head: Head, outline: Mask) -> Head:
 
     def reach(mask: Mask) -> Floats:
         """Return how far a mask reaches from the middle without a gap for each of ANGLES directions, in pixels."""
-        rays = cv2.warpPolar(mask.astype(np.uint8), (side, ANGLES), (x, y), side, cv2.WARP_POLAR_LINEAR)
+        # Without the last flag, what lies beyond the frame is whatever was in memory.
+        flags = cv2.WARP_POLAR_LINEAR | cv2.INTER_NEAREST | cv2.WARP_FILL_OUTLIERS
+        rays = cv2.warpPolar(mask.astype(np.uint8), (side, ANGLES), (x, y), side, flags)
         out = np.where((rays > 0).all(axis=1), side, np.argmin(rays > 0, axis=1)).astype(np.float32)
         # Around a circle, the last direction is the first one's neighbour.
         around = np.pad(out, ANGLES // 4, mode="wrap")[None]

@@ -81,6 +81,16 @@ def test_hair_is_not_stretched_without_end() -> None:
     assert (fitted(head(), np.zeros((128, 128), bool)).pixels[66, 64, :3] == SKIN).all()
 
 
+def test_fitting_reads_nothing_but_the_head_and_the_outline() -> None:
+    """What lies beyond the frame must not be what happened to be in memory."""
+    outline, made = np.ones((128, 128), bool), []
+    for filling in (0, 255, 1, 254):
+        for size in (128 * 180, 128 * 128, 4 * 128 * 128):
+            np.full(size, filling, np.uint8)
+        made.append(fitted(head(), outline).pixels)
+    assert all(np.array_equal(made[0], other) for other in made[1:])
+
+
 def test_the_candidate_that_fills_an_outline_is_taken() -> None:
     narrow, wide = head(), head()
     wide.pixels[disc(60, 60)] = (*HAIR, 255)
