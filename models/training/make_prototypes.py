@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ from safetensors.numpy import save_file
 from anonymizer import Anonymizer
 from anonymizer.geometry import integer_box
 from anonymizer.redraw.galleries import _affine, _turn, row_spans
+from anonymizer.redraw.heads import Head, skin_colour
 from anonymizer.types import Detector
 
 SEED = 5
@@ -35,6 +37,8 @@ FRONTAL = np.array([[50, 57], [78, 57], [64, 73], [53, 87], [75, 87]], np.float3
 #: Rows and columns by which faces are grouped: the head with its hair.
 LIKE = np.s_[24:108, 30:98]
 FRONTAL_GROUPS, TURNED_GROUPS = 32, 16
+#: Groups made beyond those wanted, since some wear caps.
+SPARE = 6
 #: Height and width of the common frame of persons, and how many averages are made.
 PERSON = (160, 64)
 PERSON_GROUPS = 48
@@ -43,6 +47,8 @@ PERSON_GROUPS = 48
 FACE_SCALES, PERSON_SCALES = (8.0, 2.0), (10.0,)
 #: Turn of the head from which a face is not frontal.
 TURNED = 0.10
+#: Share by which a forehead is darker than the skin from which an average wears a cap.
+CAPPED = 0.42
 
 
 def aligned(data: Path) -> tuple[np.ndarray, np.ndarray, list[Callable[[Detector], np.ndarray]]]:
@@ -163,6 +169,14 @@ def average(faces: np.ndarray, sigmas: tuple[float, ...]) -> np.ndarray:
     return np.clip(np.rint(mean), 0, 255).astype(np.uint8)
 
 
+def capped(head: np.ndarray, landmarks: np.ndarray) -> bool:
+    """Return whether an average (SIDE, SIDE, 4) with landmarks (5, 2) wears something dark on its forehead."""
+    (x, y), apart = landmarks[:2].mean(axis=0).astype(int), int(np.ptp(landmarks[:2, 0]))
+    forehead = head[y - int(0.9 * apart) : y - int(0.55 * apart), x - apart // 2 : x + apart // 2, :3]
+    skin = skin_colour(Head(head, landmarks))
+    return bool((skin - np.median(forehead.reshape(-1, 3), axis=0)).max() > CAPPED * skin.max())
+
+
 def main() -> None:
     """Write the gallery."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -180,13 +194,16 @@ def main() -> None:
         face = average(faces[where], FACE_SCALES)
         return np.dstack([face, np.rint(255 * own).astype(np.uint8)])
 
-    chosen, marks = [], []
+    def bareheaded(indices: np.ndarray, wanted: int, turn: float) -> list[np.ndarray]:
+        """Return averages of ``wanted`` groups of some faces, leaving out those with caps."""
+        more = groups(faces[indices][(slice(None), *LIKE)], wanted + SPARE, rng)
+        heads = (blended(indices[members]) for members in more)
+        return list(islice((head for head in heads if not capped(head, placed(turn))), wanted))
+
     front, turned = np.nonzero(np.abs(turns) < TURNED)[0], np.nonzero(np.abs(turns) >= TURNED)[0]
-    for members in groups(faces[front][(slice(None), *LIKE)], FRONTAL_GROUPS, rng):
-        chosen.append(blended(front[members]))
-        marks.append(placed(0.0))
-    for number, members in enumerate(groups(faces[turned][(slice(None), *LIKE)], TURNED_GROUPS, rng)):
-        face = blended(turned[members])
+    chosen = bareheaded(front, FRONTAL_GROUPS, 0.0)
+    marks = [placed(0.0)] * FRONTAL_GROUPS
+    for number, face in enumerate(bareheaded(turned, TURNED_GROUPS, 1.0)):
         chosen.append(face[:, ::-1] if number % 2 else face)
         marks.append(placed(-1.0 if number % 2 else 1.0))
     people = persons(args.data)
