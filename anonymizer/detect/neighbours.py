@@ -25,7 +25,7 @@ BODY, ASIDE, BELOW = 0.6, 1.0, 0.16
 CHIN = 0.4
 #: Score from which each of several faces in one person's mask has a body of its own, how many times as high the largest
 #: of them may be as the smallest, and the least share of the outline that each has to get.
-SURE, SIZES, LEAST = 0.5, 2.0, 0.2
+SURE, SIZES, LEAST = 0.6, 2.0, 0.2
 
 
 def told_apart(found: tuple[Instance, ...]) -> tuple[Instance, ...]:

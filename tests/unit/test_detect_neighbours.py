@@ -86,7 +86,7 @@ def test_two_sure_faces_in_one_outline_are_two_persons_who_cover_it_all() -> Non
 def test_a_doubtful_or_meeting_or_far_smaller_face_has_no_body_of_its_own() -> None:
     both, first = person(1, (0, 0, 140, 200)), face(3, (20, 10, 40, 36), 1)
     others = (
-        face(4, (100, 14, 120, 40), 1, score=0.4),
+        face(4, (100, 14, 120, 40), 1, score=0.5),
         face(4, (38, 14, 58, 40), 1),
         face(4, (100, 14, 108, 24), 1),
         face(4, (100, 14, 120, 40), None),
