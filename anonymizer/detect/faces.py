@@ -10,6 +10,7 @@ import numpy as np
 
 from anonymizer.detect.regions import ellipse, grow, make_instance, nms, number
 from anonymizer.errors import InputError, ModelError
+from anonymizer.geometry import box_iou
 from anonymizer.sessions import open_session
 from anonymizer.types import Floats, Image, Instance, check_image
 
@@ -27,6 +28,8 @@ SAME_FACE = 0.3
 #: The network's box runs from eyebrows or hairline to chin; the ellipse must also hold forehead, chin and cheeks.
 #: Shares of the box's width and height added at left, top, right and bottom.
 MARGIN = (0.10, 0.15, 0.10, 0.10)
+#: Height in pixels, as the network sees it, from which a face is large, and a height at which it sees one well.
+LARGE, USUAL = 400, 128
 #: Pictures with a long side up to this many pixels are also seen at twice their size, where small faces appear.
 SMALL_PICTURE = 800
 INPUT = "input.1"
@@ -105,8 +108,11 @@ class CenterFaceDetector:
             scales.append(2.0)
         views = [self._look(image, scale) for scale in scales]
         boxes, scores, points = (np.concatenate(parts) for parts in zip(*views, strict=True))
+        chosen = nms(boxes, scores, SAME_FACE)
+        seen_at = np.repeat(scales, [len(view[0]) for view in views])
+        points[chosen] = self._from_afar(image, boxes[chosen], points[chosen], seen_at[chosen])
         found = []
-        for i in nms(boxes, scores, SAME_FACE):
+        for i in chosen:
             box = grow(boxes[i], *MARGIN)
             instance = make_instance(
                 "face",
@@ -120,6 +126,22 @@ class CenterFaceDetector:
             if instance is not None:
                 found.append(instance)
         return number(found)
+
+    def _from_afar(self, image: Image, boxes: Floats, points: Floats, scales: Floats) -> Floats:
+        """Return landmarks (N, 5, 2) of faces that were seen at scales (N,), those of large ones from a smaller view.
+
+        The network sees too little of a large face at once: its landmarks lie too near to the middle.
+        """
+        out, heights = points.copy(), boxes[:, 3] - boxes[:, 1]
+        large = np.flatnonzero(heights * scales > LARGE)
+        if not large.size:
+            return out
+        others, _, marks = self._look(image, USUAL / float(np.median(heights[large])))
+        for i in large:
+            alike = box_iou(boxes[i][None], others)[0]
+            if alike.size and alike.max() >= SAME_FACE:
+                out[i] = marks[int(alike.argmax())]
+        return out
 
     def _look(self, image: Image, scale: float) -> tuple[Floats, Floats, Floats]:
         """Return boxes (N, 4), scores (N,) and landmarks (N, 5, 2) in picture pixels, seen at one scale."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pictures
@@ -67,6 +68,22 @@ def test_every_face_of_a_group_is_found_with_landmarks(faces: tuple[Instance, ..
         assert ((points > (x1, y1)) & (points < (x2, y2))).all()
         assert points[0, 0] < points[1, 0] and points[3, 0] < points[4, 0]
         assert points[:2, 1].max() < points[3:, 1].min()
+
+
+def test_landmarks_of_faces_that_fill_the_picture_are_not_squeezed(
+    detector: CenterFaceDetector, group: Image, faces: tuple[Instance, ...]
+) -> None:
+    errors = []
+    for face in (i for i in faces if i.score > 0.8):
+        assert face.landmarks is not None
+        times = 900 / float(face.box[3] - face.box[1])
+        around = face.box + np.array([-60, -60, 60, 60])
+        x1, y1, x2, y2 = np.clip(around, 0, [group.shape[1], group.shape[0]] * 2).astype(int)
+        large = cv2.resize(group[y1:y2, x1:x2], None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
+        seen = max(detector.detect(large), key=lambda i: float(i.box[3] - i.box[1]))
+        assert seen.landmarks is not None
+        errors.append(np.linalg.norm(seen.landmarks - (face.landmarks - [x1, y1]) * times, axis=1).max() / 900)
+    assert len(errors) >= 6 and np.mean(errors) < 0.05  # 0.09 if they are seen at that size only.
 
 
 def test_faces_of_another_picture(detector: CenterFaceDetector) -> None:
