@@ -23,19 +23,22 @@ __all__ = ["split", "told_apart"]
 BODY, ASIDE, BELOW = 0.6, 1.0, 0.16
 #: The body begins this share of a face's height below its middle.
 CHIN = 0.4
-#: Score from which each of several faces in one person's mask has a body of its own, how many times as high the largest
-#: of them may be as the smallest, and the least share of the outline that each has to get.
-SURE, SIZES, LEAST = 0.6, 2.0, 0.2
+#: Score and height in pixels from which a face tells people apart: doubtful ones take parts of people who are there, and
+#: those farther away are found one by one more often, and cut better, than this rule of thumb would.
+SURE, CLOSE = 0.6, 64
+#: How many times as high one of two faces may be as the other, and the least share of an outline that each of several
+#: faces in it has to get.
+SIZES, LEAST = 2.0, 0.2
 
 
 def told_apart(found: tuple[Instance, ...]) -> tuple[Instance, ...]:
-    """Return instances of which persons with different faces no longer share parts of their outlines; masks stay.
+    """Return instances of which persons with sure, close faces of alike size share no parts of their outlines; masks stay.
 
     Args:
         found: Instances, faces with their persons as ``parent``.
     """
     faces: dict[int, Instance] = {}
-    for face in sorted((i for i in found if i.label == "face" and i.parent is not None), key=lambda i: i.score):
+    for face in sorted((i for i in found if _tells(i)), key=lambda i: i.score):
         faces[face.parent or 0] = face  # The best comes last.
     persons = [i for i in found if i.label == "person" and i.id in faces]
     if not persons:
@@ -51,14 +54,14 @@ def told_apart(found: tuple[Instance, ...]) -> tuple[Instance, ...]:
 
 
 def split(found: Sequence[Instance]) -> list[Instance]:
-    """Return instances of which every person with several sure faces is several persons.
+    """Return instances of which every person with several sure, close faces is several persons.
 
     Args:
         found: Instances, faces with their persons as ``parent``.
     """
     sure: dict[int | None, list[Instance]] = {}
     for face in found:
-        if face.label == "face" and face.score >= SURE:
+        if _tells(face):
             sure.setdefault(face.parent, []).append(face)
     out: list[Instance] = []
     for instance in found:
@@ -68,6 +71,12 @@ def split(found: Sequence[Instance]) -> list[Instance]:
         several = instance.label == "person" and len(faces) > 1 and apart and max(heights) <= SIZES * min(heights)
         out += _parts(instance, faces) if several else [instance]
     return out
+
+
+def _tells(face: Instance) -> bool:
+    """Return whether an instance is a face that tells its person apart from others."""
+    height = float(face.box[3] - face.box[1])
+    return face.label == "face" and face.parent is not None and face.score >= SURE and height >= CLOSE
 
 
 def _parts(person: Instance, faces: Sequence[Instance]) -> list[Instance]:
@@ -97,7 +106,8 @@ def _own(person: Instance, persons: list[Instance], faces: dict[int, Instance]) 
     for other in persons:
         left, top, right, bottom = integer_box(other.box)
         shared = max(x1, left), max(y1, top), min(x2, right), min(y2, bottom)
-        if other is person or shared[2] <= shared[0] or shared[3] <= shared[1]:
+        pair = [faces[i.id].box[3] - faces[i.id].box[1] for i in (person, other)]
+        if other is person or max(pair) > SIZES * min(pair) or shared[2] <= shared[0] or shared[3] <= shared[1]:
             continue
         mine = np.s_[shared[1] - y1 : shared[3] - y1, shared[0] - x1 : shared[2] - x1]
         theirs = other.outline[shared[1] - top : shared[3] - top, shared[0] - left : shared[2] - left]

@@ -181,12 +181,12 @@ def test_a_weak_find_inside_a_sure_person_is_a_part_of_them() -> None:
 def test_two_people_taken_for_one_are_two_with_a_face_each() -> None:
     one, two, left, right = merge(
         [
-            make("person", [20, 20, 160, 190]),
-            make("face", [40, 30, 60, 56], score=0.9),
-            make("face", [110, 34, 130, 60], score=0.7),
+            make("person", [20, 20, 280, 190]),
+            make("face", [50, 30, 100, 96], score=0.9),
+            make("face", [190, 34, 240, 100], score=0.7),
         ],
         SIZE,
     )
     assert [i.label for i in (one, two, left, right)] == ["person", "person", "face", "face"]
     parents = {one.id: one, two.id: two}
-    assert 60 < outline_box(parents[left.parent])[2] < 110 and 60 < outline_box(parents[right.parent])[0] < 110
+    assert 100 < outline_box(parents[left.parent])[2] < 190 and 100 < outline_box(parents[right.parent])[0] < 190

@@ -9,21 +9,24 @@ import numpy as np
 from anonymizer.detect.neighbours import split, told_apart
 from anonymizer.types import Instance
 
+#: All coordinates below are in units of this many pixels: faces are close.
+SCALE = 3
+
 
 def person(number: int, box: tuple[int, int, int, int]) -> Instance:
-    x1, y1, x2, y2 = box
+    x1, y1, x2, y2 = box = tuple(SCALE * v for v in box)
     return Instance(number, "person", np.array(box, np.float32), np.ones((y2 - y1, x2 - x1), bool), 0.5, "fake")
 
 
 def face(number: int, box: tuple[int, int, int, int], parent: int | None, score: float = 0.9) -> Instance:
-    x1, y1, x2, y2 = box
+    x1, y1, x2, y2 = box = tuple(SCALE * v for v in box)
     mask = np.ones((y2 - y1, x2 - x1), bool)
     return Instance(number, "face", np.array(box, np.float32), mask, score, "fake", parent=parent)
 
 
 def claims(instance: Instance, x: int, y: int) -> bool:
     left, top = instance.box[:2].astype(int)
-    return bool(instance.outline[y - top, x - left])
+    return bool(instance.outline[SCALE * y - top, SCALE * x - left])
 
 
 LEFT, RIGHT = person(1, (0, 0, 100, 200)), person(2, (20, 0, 140, 200))
@@ -36,11 +39,12 @@ def test_neighbours_with_faces_share_nothing_and_lose_nothing_together() -> None
     assert claims(one, 30, 20) and not claims(two, 30, 20)  # One's face,
     assert claims(one, 40, 150) and not claims(two, 40, 150)  # and the body below it.
     assert claims(two, 95, 150) and not claims(one, 95, 150)
-    shared = one.outline[:, 20:] & two.outline[:, :80]
+    first, last = 20 * SCALE, 80 * SCALE
+    shared = one.outline[:, first:] & two.outline[:, :last]
     assert not shared.any()
-    assert (one.outline[:, 20:] | two.outline[:, :80]).all()
+    assert (one.outline[:, first:] | two.outline[:, :last]).all()
     # What one alone claims stays; what is treated stays.
-    assert one.outline[:, :20].all() and two.outline[:, 80:].all()
+    assert one.outline[:, :first].all() and two.outline[:, last:].all()
     assert one.mask.all() and two.mask.all()
 
 
@@ -56,16 +60,27 @@ def test_without_a_face_of_their_own_nobody_loses_or_takes_anything() -> None:
         assert told_apart((LEFT, RIGHT, *faces))[:2] == (LEFT, RIGHT)
 
 
+def test_doubtful_far_or_far_smaller_faces_take_nothing() -> None:
+    others = (
+        face(4, (100, 14, 120, 40), 2, score=0.5),
+        face(4, (100, 14, 115, 34), 2),
+        face(4, (85, 14, 125, 70), 2),  # More than twice as high as the other.
+    )
+    for other in others:
+        assert told_apart((LEFT, RIGHT, FACES[0], other))[:2] == (LEFT, RIGHT)
+
+
 def test_the_best_face_of_a_person_counts() -> None:
-    doubtful = face(5, (100, 12, 120, 38), 1, score=0.2)
-    one, two, *_ = told_apart((LEFT, RIGHT, *FACES, doubtful))
+    other = face(5, (100, 12, 120, 38), 1, score=0.7)
+    one, two, *_ = told_apart((LEFT, RIGHT, *FACES, other))
     assert claims(two, 95, 150) and not claims(one, 95, 150)
 
 
 def test_an_outline_never_becomes_empty() -> None:
-    inside = person(2, (10, 60, 20, 80))
-    far = face(4, (90, 10, 96, 18), 2)
-    assert told_apart((LEFT, inside, FACES[0], far))[1].outline.any()
+    inside = person(2, (22, 10, 38, 30))
+    elsewhere = face(4, (80, 10, 100, 36), 2)
+    one, two, *_ = told_apart((LEFT, inside, FACES[0], elsewhere))
+    assert one.outline.all() and two.outline.all()
 
 
 def test_two_sure_faces_in_one_outline_are_two_persons_who_cover_it_all() -> None:
@@ -74,9 +89,9 @@ def test_two_sure_faces_in_one_outline_are_two_persons_who_cover_it_all() -> Non
     one, two, *rest = split((both, *faces))
     assert rest == list(faces) and one.label == two.label == "person"
     for part, x in ((one, 30), (two, 110)):
-        assert part.box[0] <= x < part.box[2] and claims(part, x, 25) and claims(part, x, 190)
+        assert part.box[0] <= SCALE * x < part.box[2] and claims(part, x, 25) and claims(part, x, 190)
         assert part.views is None and part.mask.shape == part.outline.shape
-    covered = np.zeros((200, 140), int)
+    covered = np.zeros((200 * SCALE, 140 * SCALE), int)
     for part in (one, two):
         x1, y1, x2, y2 = part.box.astype(int)
         covered[y1:y2, x1:x2] += part.mask
