@@ -23,8 +23,8 @@ __all__ = ["split", "told_apart"]
 BODY, ASIDE, BELOW = 0.6, 1.0, 0.16
 #: The body begins this share of a face's height below its middle.
 CHIN = 0.4
-#: Score and height in pixels from which a face tells people apart: doubtful ones take parts of people who are there, and
-#: those farther away are found one by one more often, and cut better, than this rule of thumb would.
+#: Score and height in pixels from which a face tells people apart: doubtful ones take parts of people who are there,
+#: and who is farther away is more often found alone, and cut better than by this rule of thumb.
 SURE, CLOSE = 0.6, 64
 #: How many times as high one of two faces may be as the other, and the least share of an outline that each of several
 #: faces in it has to get.
@@ -32,7 +32,7 @@ SIZES, LEAST = 2.0, 0.2
 
 
 def told_apart(found: tuple[Instance, ...]) -> tuple[Instance, ...]:
-    """Return instances of which persons with sure, close faces of alike size share no parts of their outlines; masks stay.
+    """Return instances of which persons with sure, close faces of alike size share no outline; masks stay.
 
     Args:
         found: Instances, faces with their persons as ``parent``.
