@@ -1,8 +1,8 @@
 """What the denoising starts from: pictures that hold nothing of the original.
 
 A small model that starts from pure noise has to invent everything. Here it starts from a noised *prototype* and adds
-the detail: for a person a clothed figure in the same pose, for a face an average of k other people's faces, for a
-plate a blank. A prototype is made from
+the detail: for a body a clothed figure in the same pose, for a head an average of k other people's, its hair fitted to
+the outline, for a plate a blank. A prototype is made from
 
 - the mask, box, joints of a person, five landmarks of a face, and the guarded edges: where things are, which the
   redraw keeps on purpose,
