@@ -15,19 +15,25 @@ from numpy.typing import NDArray
 from anonymizer.redraw.limbs import NECK, Limb, Owned, owned
 from anonymizer.redraw.skeleton import Skeleton
 
-__all__ = ["Outfit", "draw_figure", "random_outfit"]
+__all__ = ["Outfit", "draw_figure", "random_hair", "random_outfit"]
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 #: Beyond this many half widths of the neck hair hangs down.
 NAPE = 1.4
-#: Parts of the body without clothes, which have no folds.
-BARE = ("neck", "head", "hand")
+#: Of a head seen from the side: how far behind the nose its face ends and how far above it hair begins, in heads; where
+#: ear, eye and brow lie behind and above the nose, their half widths and half heights, and how dark they are.
+FACE_DEPTH, HAIRLINE = 0.42, 0.34
+PROFILE_MARKS = ((0.44, 0.06, 0.07, 0.12, 0.25), (0.15, 0.13, 0.05, 0.04, 0.6), (0.15, 0.21, 0.08, 0.03, 0.35))
+#: Hair, RGB, and how often it is drawn.
+HAIR = (((36, 30, 28), 4.0), ((60, 44, 34), 4.0), ((96, 70, 48), 2.0), ((150, 120, 84), 1.0), ((134, 132, 130), 1.0))
 #: Shoes, RGB, and how often they are drawn.
 SHOES = (((30, 28, 28), 4.0), ((62, 44, 34), 2.0), ((215, 213, 208), 2.0), ((70, 74, 84), 1.0))
-#: How often sleeves are short, trousers are short, a coat is worn and a jacket is open.
-SHORT_SLEEVES, SHORTS, COAT, OPEN = 0.3, 0.12, 0.2, 0.4
+#: How often sleeves are short, trousers are short below short sleeves, a coat is worn and a jacket is open.
+SHORT_SLEEVES, SHORTS, COAT, OPEN = 0.3, 0.25, 0.2, 0.4
+#: Colours of clothes are mixed with their grey by such shares, and made darker or brighter by such factors.
+WASHED, SHADE = (0.15, 0.6), (0.7, 1.1)
 #: How dark a limb is at its side away from the light, beside what lies in front of it, and at the figure's outline.
 TURNED, BESIDE, RIM = 0.42, 0.30, 0.18
 #: Depth of folds, and how much brighter all is drawn so that with its shadows it is as bright as its colours.
@@ -64,24 +70,29 @@ class Outfit:
 
 
 def random_outfit(rng: np.random.Generator, upper: tuple[int, int, int], lower: tuple[int, int, int]) -> Outfit:
-    """Return an outfit drawn at random, independent of the original, with these colours of top and trousers."""
-    coat, short = bool(rng.random() < COAT), bool(rng.random() < SHORT_SLEEVES)
-    weights = np.array([weight for _, weight in SHOES])
+    """Return an outfit drawn at random, independent of the original, in shades of these colours of top and trousers."""
+    coat = bool(rng.random() < COAT)
+    short = not coat and bool(rng.random() < SHORT_SLEEVES)
     opened = (coat or not short) and rng.random() < OPEN
     light_inner = int(rng.integers(130, 235))
     return Outfit(
-        upper=upper,
-        lower=lower,
+        upper=_shade(upper, rng),
+        lower=_shade(lower, rng),
         inner=(light_inner, light_inner, min(light_inner + 6, 255)),
-        shoes=SHOES[rng.choice(len(SHOES), p=weights / weights.sum())][0],
-        sleeve=float(rng.uniform(0.5, 0.75) if short and not coat else rng.uniform(1.85, 2.0)),
-        leg=float(rng.uniform(0.7, 1.0) if rng.random() < SHORTS else rng.uniform(1.85, 1.97)),
+        shoes=_drawn(SHOES, rng),
+        sleeve=float(rng.uniform(0.5, 0.75) if short else rng.uniform(1.85, 2.0)),
+        leg=float(rng.uniform(0.7, 1.0) if short and rng.random() < SHORTS else rng.uniform(1.85, 1.97)),
         hem=float(rng.uniform(1.4, 1.7) if coat else rng.uniform(0.98, 1.15)),
         opening=float(rng.uniform(0.15, 0.35)) if opened else 0.0,
         collar=float(rng.uniform(0.25, 0.7)),
         light=float(rng.choice([-1.0, 1.0])),
         folds=int(rng.integers(2**31)),
     )
+
+
+def random_hair(rng: np.random.Generator) -> Floats:
+    """Return a colour of hair drawn at random, RGB float32 (3,)."""
+    return np.array(_drawn(HAIR, rng), np.float32)
 
 
 def draw_figure(mask: Mask, body: Skeleton, outfit: Outfit, skin: Floats, hair: Floats) -> Floats:
@@ -92,7 +103,7 @@ def draw_figure(mask: Mask, body: Skeleton, outfit: Outfit, skin: Floats, hair: 
         body: Joints in the mask's pixels.
         outfit: What it wears.
         skin: Colour RGB float32 (3,).
-        hair: Colour RGB float32 (3,), what a head shows where no face is drawn on it later.
+        hair: Colour RGB float32 (3,), what a head shows where no face is drawn on it, here or later.
     """
     found = owned((mask.shape[0], mask.shape[1]), body)
     colour = np.zeros((*mask.shape, 3), np.float32)
@@ -101,14 +112,45 @@ def draw_figure(mask: Mask, body: Skeleton, outfit: Outfit, skin: Floats, hair: 
         if own.any():
             where = found.along[own], found.across[own], found.distance[own]
             colour[own] = _dressed(limb, *where, body, outfit, skin, hair)
+    head = found.limb == next(n for n, limb in enumerate(found.limbs) if limb.name == "head")
+    face, marks = _profile((mask.shape[0], mask.shape[1]), body)
+    colour = np.where((head & face)[..., None], skin, colour)
+    bare = (colour == skin).all(axis=2)
     shade = _lit(found.across, outfit.light) * _creases(found, body.head)
     inside = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1, mode="edge"), cv2.DIST_L2, 5)[1:-1, 1:-1]
     shade *= 1 - RIM * np.exp(inside / np.float32(-0.12 * body.head))
     shade = cv2.GaussianBlur(shade, (0, 0), max(0.04 * body.head, 0.7))
-    cloth = ~np.isin(found.limb, [n for n, limb in enumerate(found.limbs) if limb.name in BARE])
-    shade *= 1 + FOLDS * _folds((mask.shape[0], mask.shape[1]), body.head, outfit.folds) * cloth
+    shade *= 1 + FOLDS * _folds((mask.shape[0], mask.shape[1]), body.head, outfit.folds) * ~bare
+    shade *= np.where(head, marks, np.float32(1))
     soft = cv2.GaussianBlur(colour, (0, 0), max(0.02 * body.head, 0.5))
     return np.asarray(np.float32(LIFT) * soft * shade[..., None], np.float32)
+
+
+def _drawn(choices: tuple[tuple[tuple[int, int, int], float], ...], rng: np.random.Generator) -> tuple[int, int, int]:
+    """Return one of several colours by its weight."""
+    weights = np.array([weight for _, weight in choices])
+    return choices[rng.choice(len(choices), p=weights / weights.sum())][0]
+
+
+def _shade(colour: tuple[int, int, int], rng: np.random.Generator) -> tuple[int, int, int]:
+    """Return a duller, darker or brighter shade of a colour."""
+    grey, washed, factor = float(np.mean(colour)), rng.uniform(*WASHED), rng.uniform(*SHADE)
+    red, green, blue = (round(min(factor * (c + washed * (grey - c)), 255)) for c in colour)
+    return red, green, blue
+
+
+def _profile(size: tuple[int, int], body: Skeleton) -> tuple[Mask, Floats]:
+    """Return where a head from the side shows its face, bool (h, w), and the shade of ear and eye, float32 (h, w)."""
+    side, nose, head = body.profile(), body.points["nose"], np.float32(body.head)
+    if side == 0:
+        return np.zeros(size, np.bool_), np.ones(size, np.float32)
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    behind, above = side * (nose[0] - columns) / head, (nose[1] - rows) / head
+    shade = np.ones(size, np.float32)
+    for x, y, half_width, half_height, dark in PROFILE_MARKS:
+        shade *= 1 - dark * np.exp(-(((behind - x) / half_width) ** 2) - ((above - y) / half_height) ** 2)
+    # The hair's edge runs from the forehead down to behind the ear.
+    return (behind < FACE_DEPTH) & (above < HAIRLINE - np.float32(0.3) * np.clip(behind, 0, None)), shade
 
 
 def _dressed(

@@ -104,6 +104,8 @@ def _limbs(body: Skeleton) -> tuple[Limb, ...]:
     head, shoulder, hip = body.head, body.middle("shoulder"), body.middle("hip")
     up = (shoulder - hip) / np.float32(max(float(np.linalg.norm(shoulder - hip)), 1e-6)) * np.float32(head)
     crown = body.points["nose"] if "nose" in body.seen else shoulder + np.float32(0.95) * up
+    if body.profile():
+        crown = (crown + body.middle("ear")) / 2
     top, chin = crown + np.float32(UPRIGHT[1]) * up, crown - np.float32(UPRIGHT[0]) * up
     limbs = [
         Limb("trunk", "trunk", shoulder, hip, TRUNK * head, TRUNK * head, farther=1.0),

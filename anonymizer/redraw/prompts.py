@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["COLOURS", "name_colour", "prompt", "random_clothes"]
 
 #: Name: RGB prototype and how often a redrawn garment takes it (street clothing is mostly dark or muted).
-#: Beige and pink are never taken: from afar they pass for bare skin.
+#: Beige, pink and orange are never taken: from afar they pass for bare skin.
 COLOURS: dict[str, tuple[tuple[int, int, int], float]] = {
     "black": ((28, 27, 30), 4.0),
     "grey": ((120, 120, 122), 3.0),
@@ -23,7 +23,7 @@ COLOURS: dict[str, tuple[tuple[int, int, int], float]] = {
     "red": ((168, 36, 42), 1.0),
     "green": ((58, 98, 62), 1.0),
     "yellow": ((212, 182, 62), 0.4),
-    "orange": ((208, 110, 48), 0.4),
+    "orange": ((208, 110, 48), 0.0),
     "purple": ((98, 54, 110), 0.4),
     "pink": ((212, 140, 156), 0.0),
 }

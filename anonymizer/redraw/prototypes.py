@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from anonymizer.geometry import IntBox, dilate, integer_box, outline_box
 from anonymizer.redraw.diffusion import PaintJob
-from anonymizer.redraw.figure import draw_figure, random_outfit
+from anonymizer.redraw.figure import draw_figure, random_hair, random_outfit
 from anonymizer.redraw.galleries import FaceGallery, PersonGallery, light, put_head, under
 from anonymizer.redraw.heads import Head, hair_colour, skin_colour
 from anonymizer.redraw.prompts import COLOURS
@@ -143,10 +143,11 @@ class Prototypes:
             content = content * (1 - FOLDS * np.clip(job.edges, 0, 1))[..., None]
         else:
             outfit = random_outfit(rng, COLOURS[clothes[0]][0], COLOURS[clothes[1]][0])
-            content = draw_figure(shape, body, outfit, skin_colour(head), hair_colour(head))
             guess = body.face() if marks is None else None
             if guess is not None and guess[2] - guess[0] < largest_guess:
                 marks = usual_landmarks(guess)
+            hair = random_hair(rng) if marks is None else hair_colour(head)
+            content = draw_figure(shape, body, outfit, skin_colour(head), hair)
         if marks is not None:
             content = put_head(content, marks, head)
         return under(job.image, job.mask, np.asarray(content * np.float32(light(job.image, job.mask)), np.float32))

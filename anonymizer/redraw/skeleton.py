@@ -25,6 +25,8 @@ UPPER_ARM, FOREARM, HAND, THIGH, SHIN, FOOT = 1.4, 1.1, 0.5, 1.9, 1.8, 0.7
 FACE, FIGURE = 0.8, 7.5
 #: How far the nose of an upright head lies above the shoulders at least.
 LEAST_NECK = 0.3
+#: How far the nose lies beside the middle of the ears where a head is seen from the side, in heads.
+PROFILE = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,9 +54,16 @@ class Skeleton:
         by = np.array([x, y], np.float32)
         return replace(self, points={name: point + by for name, point in self.points.items()})
 
+    def profile(self) -> int:
+        """Return to which side a head looks that is seen from the side: -1 left, 1 right; 0 from ahead or behind."""
+        if "nose" not in self.seen or not {"left_ear", "right_ear"} & self.seen:
+            return 0
+        ahead = float(self.points["nose"][0] - self.middle("ear")[0]) / self.head
+        return 0 if abs(ahead) < PROFILE else 1 if ahead > 0 else -1
+
     def face(self) -> Floats | None:
-        """Return the box (4,) xyxy of a face around the nose; None for the back of a head or a nose among the limbs."""
-        if "nose" not in self.seen or not self.frontal:
+        """Return the box (4,) xyxy of a face around the nose; None from behind, from the side, or among the limbs."""
+        if "nose" not in self.seen or not self.frontal or self.profile():
             return None
         x, y = (float(v) for v in self.points["nose"])
         if y > float(self.middle("shoulder")[1]) - LEAST_NECK * self.head:

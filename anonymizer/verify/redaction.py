@@ -1,4 +1,4 @@
-"""Safe redaction: a smooth fill with the texture of its surroundings, into which nothing sensitive enters."""
+"""Safe redaction: a fill made of pieces of its surroundings, into which nothing sensitive enters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from anonymizer.errors import InputError
 from anonymizer.geometry import IntBox, paste_window
 from anonymizer.types import check_image
+from anonymizer.verify.exemplar import exemplar
 
 __all__ = ["redact", "safe_fill"]
 
@@ -16,12 +17,12 @@ Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
-#: Longest side at which the fill is interpolated: it is smooth, so more would only cost time.
-WORK_SIDE = 96
+#: Longest side at which pieces are fitted; more would only cost time.
+WORK_SIDE = 128
+#: Share of a small pixel from which it counts as known.
+KNOWN = 0.999
 #: Standard deviation of the noise in levels of 0 to 255. Constant: an estimate could carry something over.
 NOISE = 6.0
-#: Depth to which texture is mirrored into the fill, as a share of the ring's width.
-TEXTURED = 0.5
 #: Rows filled at once; bounds memory for large masks.
 BLOCK = 512
 #: Fill where nothing outside can be seen.
@@ -66,24 +67,24 @@ def redact(
 
 
 def safe_fill(image: Image, sensitive: Mask, box: IntBox, rng: np.random.Generator, plain: Mask | None = None) -> Image:
-    """Return a fill for a box: colours interpolated from what is not sensitive around it, texture mirrored from there.
+    """Return a fill for a box, made of pieces of what is not sensitive around it.
 
-    Texture is what the interpolation leaves out of the surroundings. Where its mirrored place is sensitive or lies
-    outside the ring that is looked at, there is noise instead.
+    At a small size, colours are first spread smoothly and then replaced by pieces of the surroundings that fit; what
+    the small size leaves out of a piece is added at the picture's own size. Where there is no such piece, noise is.
 
     Args:
         image: RGB uint8 (H, W, 3).
         sensitive: bool (H, W), union of all sensitive masks, the one to fill among them.
         box: Integer xyxy within the picture.
         rng: Source of the noise.
-        plain: bool (H, W), where there is noise in any case, or None for nowhere.
+        plain: bool (H, W), where colours stay smooth with noise in any case, or None for nowhere.
 
     Returns:
         RGB uint8 (h, w, 3) for the box; no pixel under ``sensitive`` has any influence on it.
     """
     x1, y1, x2, y2 = box
     height, width = image.shape[:2]
-    ring = max(8, (x2 - x1) // 4, (y2 - y1) // 4)
+    ring = max(16, (x2 - x1) // 2, (y2 - y1) // 2)
     while True:
         wide = x1 - ring, y1 - ring, x2 + ring, y2 + ring
         (rows, columns), _ = paste_window(wide, (height, width))
@@ -93,75 +94,66 @@ def safe_fill(image: Image, sensitive: Mask, box: IntBox, rng: np.random.Generat
             break
         ring *= 2
     crop = image[rows, columns]
-    smooth = _interpolate(crop, outside)
-    mirror = _Mirror(outside, ring * TEXTURED)
+    smooth, known = _shrunk(crop, outside)
+    pieces = exemplar(smooth, known, rng)
     left, top = columns.start, rows.start
     out = np.empty((y2 - y1, x2 - x1, 3), np.uint8)
     for start in range(0, len(out), BLOCK):
         stop = min(start + BLOCK, len(out))
-        inner = slice(y1 - top + start, y1 - top + stop), slice(x1 - left, x2 - left)
-        places, share = mirror.places(inner)
-        if plain is not None:
-            share = np.where(plain[y1 + start : y1 + stop, x1:x2], np.float32(0), share)
-        noise = rng.normal(0.0, NOISE, (*share.shape, 3)).astype(np.float32)
-        texture = crop[places].astype(np.float32) - smooth[places]
-        filled = smooth[inner] + noise + share[..., None] * (texture - noise)
-        out[start:stop] = np.clip(np.rint(filled), 0, 255)
+        here = np.mgrid[y1 - top + start : y1 - top + stop, x1 - left : x2 - left].astype(np.int32)
+        filled = _enlarged(smooth, here, outside.shape)
+        texture = rng.normal(0.0, NOISE, filled.shape).astype(np.float32)
+        if pieces is not None:
+            there, shown = _repeated(pieces.places, here, outside)
+            fitting = _enlarged(pieces.colours, here, outside.shape)
+            detail = crop[there[0], there[1]] - _enlarged(smooth, there, outside.shape)
+            if plain is not None:
+                hidden = plain[y1 + start : y1 + stop, x1:x2]
+                shown, fitting = shown & ~hidden, np.where(hidden[..., None], filled, fitting)
+            filled, texture = fitting, np.where(shown[..., None], detail, texture)
+        out[start:stop] = np.clip(np.rint(filled + texture), 0, 255)
     return out
 
 
-class _Mirror:
-    """Says which place outside each hidden pixel mirrors at the nearest border, and how much it does.
+def _repeated(
+    places: NDArray[np.int32], here: NDArray[np.int32], outside: Mask
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Return which pixels of a crop some of its pixels repeat, and which of those may be shown.
 
     Args:
-        outside: bool (h, w), what may be shown.
-        reach: Distance in pixels from the border at which nothing is mirrored any more: deep inside, neighbours mirror
-            places far from each other, which looks torn.
+        places: What the pixels of the small crop repeat, int32 (h, w, 2).
+        here: Rows and columns in the crop, int32 (2, n, m).
+        outside: bool (H, W), what may be shown.
     """
-
-    def __init__(self, outside: Mask, reach: float) -> None:
-        self._outside = outside
-        self._reach = reach
-        # Only pixels beside hidden ones are nearest to any; few of them make a small table.
-        border = outside & (cv2.dilate((~outside).view(np.uint8), np.ones((3, 3), np.uint8)) > 0)
-        self._known = bool(border.any())
-        if self._known:
-            self._far, self._labels = cv2.distanceTransformWithLabels(
-                (~border).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-            )
-            self._nearest = np.zeros((int(self._labels.max()) + 1, 2), np.int32)
-            self._nearest[self._labels[border]] = np.argwhere(border)
-
-    def places(self, window: tuple[slice, slice]) -> tuple[tuple[NDArray[np.int32], NDArray[np.int32]], Floats]:
-        """Return rows and columns, (n, m) each, that a window mirrors, and shares, float32 (n, m) in [0, 1].
-
-        The share is 0 where the place may not be shown or is none.
-        """
-        rows, columns = (axis.astype(np.int32) for axis in np.mgrid[window])
-        if not self._known:
-            return (np.zeros_like(rows), np.zeros_like(rows)), np.zeros(rows.shape, np.float32)
-        height, width = self._outside.shape
-        near = self._nearest[self._labels[window]]
-        at_rows, at_columns = 2 * near[..., 0] - rows, 2 * near[..., 1] - columns
-        within = (at_rows >= 0) & (at_rows < height) & (at_columns >= 0) & (at_columns < width)
-        places = np.where(within, at_rows, 0), np.where(within, at_columns, 0)
-        share = np.clip(1 - self._far[window] / max(self._reach, 1e-6), 0, 1)
-        return places, np.where(within & self._outside[places], share, 0).astype(np.float32)
+    size, small = np.array(outside.shape)[:, None, None], np.array(places.shape[:2])[:, None, None]
+    at = np.minimum((2 * here + 1) * small // (2 * size), small - 1)
+    away = (np.moveaxis(places[at[0], at[1]], 2, 0) - at) * (size / small)
+    there = (here + np.rint(away)).astype(np.int32)
+    inside = ((there >= 0) & (there < size)).all(axis=0)
+    there = np.clip(there, 0, size - 1).astype(np.int32)
+    return there, inside & outside[there[0], there[1]]
 
 
-def _interpolate(crop: Image, outside: Mask) -> Floats:
-    """Return a smooth float32 (h, w, 3) that follows the crop where ``outside`` and spans the rest."""
+def _enlarged(small: Floats, here: NDArray[np.int32], size: tuple[int, ...]) -> Floats:
+    """Return what a small crop (h, w, 3) shows at rows and columns (2, n, m) of the crop of this size."""
+    scale = np.array(small.shape[:2], np.float32) / np.array(size, np.float32)
+    y, x = ((here[n].astype(np.float32) + np.float32(0.5)) * scale[n] - np.float32(0.5) for n in (0, 1))
+    return np.asarray(cv2.remap(small, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _shrunk(crop: Image, outside: Mask) -> tuple[Floats, Mask]:
+    """Return a small float32 (h, w, 3) that follows the crop ``outside`` and spans the rest, and where it does."""
     height, width = outside.shape
-    if not outside.any():
-        return np.full((height, width, 3), GREY, np.float32)
     scale = min(1.0, WORK_SIDE / max(height, width))
     small = max(round(width * scale), 1), max(round(height * scale), 1)
+    if not outside.any():
+        return np.full((small[1], small[0], 3), GREY, np.float32), np.zeros((small[1], small[0]), np.bool_)
     weight = outside.astype(np.float32)
     # Colours are multiplied by their weight before any averaging, so what is sensitive enters as zero times nothing.
     colours = np.asarray(cv2.resize(crop * weight[..., None], small, interpolation=cv2.INTER_AREA), np.float32)
     weights = np.asarray(cv2.resize(weight, small, interpolation=cv2.INTER_AREA), np.float32)
-    filled = _push_pull(colours, weights)
-    return np.asarray(cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    colours, weights = colours.reshape(small[1], small[0], 3), weights.reshape(small[1], small[0])
+    return _push_pull(colours, weights), weights > KNOWN
 
 
 def _push_pull(colours: Floats, weights: Floats) -> Floats:

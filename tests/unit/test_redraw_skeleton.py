@@ -82,3 +82,17 @@ def test_joints_on_one_spot_are_no_fault() -> None:
 def test_other_numbers_of_joints_are_refused() -> None:
     with pytest.raises(InputError, match="pose"):
         Pose(np.zeros((4, 2), np.float32), np.zeros(4, np.float32))
+
+
+def test_a_nose_beside_the_ears_makes_a_profile() -> None:
+    ears = {"left_ear": (60, 20), "right_ear": (62, 20), "left_shoulder": (64, 40), "right_shoulder": (58, 40)}
+    for nose, side in ((50, -1), (72, 1), (61, 0)):
+        body = skeleton(pose(nose=(nose, 22), **ears), np.array([40, 10, 80, 200], np.float32), None)
+        assert body is not None and body.profile() == side
+        assert (body.face() is None) == (side != 0)
+
+
+def test_without_ears_no_profile_is_guessed() -> None:
+    shoulders = {"left_shoulder": (64, 40), "right_shoulder": (58, 40)}
+    body = skeleton(pose(nose=(40, 22), **shoulders), np.array([40, 10, 80, 200], np.float32), None)
+    assert body is not None and body.profile() == 0

@@ -56,17 +56,17 @@ def contrast(image: np.ndarray) -> float:
     return float(np.abs(np.diff(image.astype(float).mean(axis=(0, 2)), 2)).mean())
 
 
-def test_texture_goes_on_near_the_border_and_ends_deeper_inside():
+def test_texture_goes_on_unless_the_fill_is_to_be_plain():
     mask = block(30, 120, 40, 160)
     out = redact(striped(), mask, rng())
     near, deep = contrast(out[40:110, 42:50]), contrast(out[60:90, 90:110])
-    assert near > 0.25 * contrast(striped()[40:110, 42:50]) and near > 5 * deep
+    assert min(near, deep) > 0.5 * contrast(striped()[40:110, 42:50])
     plain = redact(striped(), mask, rng(), plain=mask)
     assert contrast(plain[40:110, 42:50]) < 0.1 * near
-    assert out[60:90, 90:110].std() > 3  # noise
+    assert plain[60:90, 90:110].std() > 3  # noise
 
 
-def test_sensitive_texture_is_not_mirrored():
+def test_sensitive_texture_is_not_repeated():
     image = np.full((150, 200, 3), 120, np.uint8)
     sensitive = block(30, 120, 20, 60)
     image[sensitive] = striped()[sensitive]
