@@ -117,8 +117,8 @@ def _from_border(picture: Floats, known: Mask, sources: Mask, rng: np.random.Gen
     def match(hidden: Mask, weight: Floats) -> None:
         """Give each hidden pixel the piece that is most like it where ``weight`` says."""
         here = np.argwhere(hidden).astype(np.int32)
-        own = _patches(picture)[here[:, 0], here[:, 1]].reshape(len(here), -1)
-        seen = _patches(np.repeat(weight[..., None], 3, axis=2))[here[:, 0], here[:, 1]].reshape(len(here), -1)
+        own = _patches(picture)[here[:, 0], here[:, 1]].reshape(len(here), pieces.shape[1])
+        seen = _patches(np.repeat(weight[..., None], 3, axis=2))[here[:, 0], here[:, 1]].reshape(own.shape)
         apart = seen @ squares.T - 2 * (seen * own) @ pieces.T  # The patch's own square is the same for all pieces.
         apart /= np.maximum(seen.sum(axis=1), 1)[:, None]
         apart += _far(here[:, None], places[None], known.shape)

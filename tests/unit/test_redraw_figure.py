@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anonymizer.redraw.figure import HAIR, Outfit, draw_figure, random_hair, random_outfit
+from anonymizer.redraw.figure import HAIR as HAIRS
+from anonymizer.redraw.figure import Outfit, draw_figure, random_hair, random_outfit
 from anonymizer.redraw.skeleton import Skeleton, skeleton
 from anonymizer.types import JOINTS, Pose
 
@@ -130,13 +131,10 @@ def test_a_head_from_the_side_has_its_face_in_front_and_hair_behind() -> None:
     turned = replace(plain, points={**plain.points, "left_ear": ear, "right_ear": ear}, frontal=False)
     turned = replace(turned, seen=turned.seen | {"left_ear", "nose"})
     assert turned.profile() == -1
-    skin, hair = np.array([200, 150, 120], np.float32), np.array([20, 20, 20], np.float32)
-    drawn_head = draw_figure(
-        np.ones(SIZE, bool), turned, random_outfit(np.random.default_rng(0), (0, 0, 90), (0, 90, 0)), skin, hair
-    )
+    drawn_head = draw_figure(np.ones((120, 80), bool), turned, PLAIN, SKIN, HAIR)
     x, y = (round(float(v)) for v in nose)
-    assert like(drawn_head[y + round(0.1 * head), x + round(0.2 * head)], skin)
-    assert drawn_head[y - round(0.3 * head), x + round(0.5 * head)].mean() < 40
+    assert like(drawn_head[y + round(0.1 * head), x + round(0.2 * head)], SKIN)
+    assert like(drawn_head[y - round(0.3 * head), x + round(0.5 * head)], HAIR)
 
 
 def test_clothes_are_shades_of_the_colours_named_and_hair_is_drawn_by_chance() -> None:
@@ -145,4 +143,4 @@ def test_clothes_are_shades_of_the_colours_named_and_hair_is_drawn_by_chance() -
     assert all(o.upper[0] > o.upper[1] == o.upper[2] and o.lower[2] > o.lower[0] == o.lower[1] for o in outfits)
     assert not any(o.leg < 1.5 and o.sleeve > 1.5 for o in outfits)  # no shorts below long sleeves
     colours = {tuple(random_hair(np.random.default_rng(n))) for n in range(60)}
-    assert colours == {colour for colour, _ in HAIR}
+    assert colours == {colour for colour, _ in HAIRS}
