@@ -18,7 +18,7 @@ Places = NDArray[np.int32]
 #: Half side of a patch, and the longest side of the coarsest picture, where every patch is compared with every other.
 HALF, COARSEST = 2, 64
 #: Rounds of matching and averaging at the coarsest size and at each finer one.
-COARSE_ROUNDS, FINE_ROUNDS = 2, 2
+COARSE_ROUNDS, FINE_ROUNDS = 1, 1
 #: What a piece costs that comes from another height of the picture, or from far to the side, per square of the longest
 #: side, in squared levels of 0 to 255 per value: walls and ground go on to the side.
 UPWARDS, SIDEWAYS = 6000.0, 600.0
@@ -113,19 +113,23 @@ def _from_border(picture: Floats, known: Mask, sources: Mask, rng: np.random.Gen
     if len(places) > MOST:
         places = places[np.sort(rng.choice(len(places), MOST, replace=False))]
     found = _itself(known)
+    pieces = _patches(picture)[places[:, 0], places[:, 1]].reshape(len(places), -1)
+    scale = np.sqrt(np.array([UPWARDS, SIDEWAYS], np.float32)) / np.float32(max(known.shape))
+    there = places * scale
+    # One product of matrices gives all costs: the squares of what lies apart, multiplied out.
+    table = np.concatenate([pieces**2, pieces, there, (there**2).sum(axis=1, keepdims=True)], axis=1).T
 
     def match(hidden: Mask, weight: Floats) -> None:
         """Give each hidden pixel the piece that is most like it where ``weight`` says."""
         here = np.argwhere(hidden).astype(np.int32)
         own = _patches(picture)[here[:, 0], here[:, 1]].reshape(len(here), pieces.shape[1])
         seen = _patches(np.repeat(weight[..., None], 3, axis=2))[here[:, 0], here[:, 1]].reshape(own.shape)
-        apart = seen @ squares.T - 2 * (seen * own) @ pieces.T  # The patch's own square is the same for all pieces.
-        apart /= np.maximum(seen.sum(axis=1), 1)[:, None]
-        apart += _far(here[:, None], places[None], known.shape)
-        found[here[:, 0], here[:, 1]] = places[apart.argmin(axis=1)]
+        seen = seen / np.maximum(seen.sum(axis=1, keepdims=True), 1)
+        # What is the same for all pieces is left out.
+        wanted = [seen, -2 * seen * own, -2 * here * scale, np.ones((len(here), 1), np.float32)]
+        cost = np.concatenate(wanted, axis=1).astype(np.float32) @ table
+        found[here[:, 0], here[:, 1]] = places[cost.argmin(axis=1)]
 
-    pieces = _patches(picture)[places[:, 0], places[:, 1]].reshape(len(places), -1)
-    squares = pieces**2
     filled = known.copy()
     while not filled.all():
         layer = ~filled & (cv2.dilate(filled.view(np.uint8), np.ones((3, 3), np.uint8)) > 0)
