@@ -23,8 +23,8 @@ WORK_SIDE = 128
 KNOWN = 0.999
 #: Standard deviation of the noise in levels of 0 to 255. Constant: an estimate could carry something over.
 NOISE = 6.0
-#: Rows filled at once; bounds memory for large masks.
-BLOCK = 512
+#: Pixels filled at once, in whole rows; bounds memory for large masks.
+BLOCK = 500_000
 #: Fill where nothing outside can be seen.
 GREY = 128.0
 
@@ -98,8 +98,9 @@ def safe_fill(image: Image, sensitive: Mask, box: IntBox, rng: np.random.Generat
     pieces = exemplar(smooth, known, rng)
     left, top = columns.start, rows.start
     out = np.empty((y2 - y1, x2 - x1, 3), np.uint8)
-    for start in range(0, len(out), BLOCK):
-        stop = min(start + BLOCK, len(out))
+    step = max(BLOCK // (x2 - x1), 1)
+    for start in range(0, len(out), step):
+        stop = min(start + step, len(out))
         here = np.mgrid[y1 - top + start : y1 - top + stop, x1 - left : x2 - left].astype(np.int32)
         filled = _enlarged(smooth, here, outside.shape)
         texture = rng.normal(0.0, NOISE, filled.shape).astype(np.float32)
