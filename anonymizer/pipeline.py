@@ -41,8 +41,6 @@ __all__ = ["Anonymizer", "Settings"]
 
 #: Rounds in which failing instances and newly found ones are redacted before the picture is given up.
 REDACTION_ROUNDS = 3
-#: Score from which a face without a person around it is redrawn rather than redacted.
-SURE_FACE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +51,21 @@ class Settings:
         classes: Classes to treat.
         people: ``body`` redraws persons whole and then their faces; ``face`` leaves bodies as they are.
         seed: Makes results repeatable; None draws fresh noise each time, which is safer against inversion.
-        attempts: Redraws of an instance that fails verification, the first one included, before it is redacted.
+        attempts: Per class, redraws of an instance that fails verification, the first one included, before it is
+            redacted; one where the class is not named.
         guard_level: Guard of the first attempt; later ones are stricter.
         least_side: Per class, the shorter side in pixels below which an instance is redacted rather than redrawn.
+        least_score: Per class, the score below which a find is redacted rather than redrawn, unless it is a person
+            with a sure face or the best face of a person. A redraw of what is none puts one into the picture.
     """
 
     classes: tuple[str, ...]
     people: str
     seed: int | None
-    attempts: int
+    attempts: Mapping[str, int]
     guard_level: int
     least_side: Mapping[str, int]
+    least_score: Mapping[str, float]
 
 
 class _Assessed(NamedTuple):
@@ -133,9 +135,10 @@ class Anonymizer:
             "settings": {
                 "classes": list(settings.classes),
                 "people": settings.people,
-                "attempts": settings.attempts,
+                "attempts": dict(settings.attempts),
                 "guard_level": settings.guard_level,
                 "least_side": dict(settings.least_side),
+                "least_score": dict(settings.least_score),
             },
         }
 
@@ -223,43 +226,43 @@ class Anonymizer:
         side = min(instance.box[2:] - instance.box[:2])
         if instance.label == "text" or side < self.settings.least_side.get(instance.label, 0):
             return False
-        if instance.label != "face" or self.settings.people != "body" or instance.score >= SURE_FACE:
+        least = self.settings.least_score
+        if instance.source == "given" or instance.score >= least.get(instance.label, 0.0):
             return True
-        # An unsure face that belongs to nobody, or to a person with a better one, is often leaves or a wall: filled,
-        # it goes unnoticed; redrawn, it hangs there.
-        rivals = [i.score for i in found if i.label == "face" and i.parent == instance.parent]
-        return instance.parent is not None and instance.score >= max(rivals)
+        # What is unsure is often a sign, leaves or lettering: filled, it goes unnoticed; redrawn, it stands there.
+        if instance.label == "person":
+            return any(i.parent == instance.id and i.score >= least.get("face", 0.0) for i in found)
+        if instance.label == "face":
+            rivals = [i.score for i in found if i.label == "face" and i.parent == instance.parent]
+            return self.settings.people == "face" or (instance.parent is not None and instance.score >= max(rivals))
+        return False
 
     def _process(self, work: Work, timings: dict[str, float]) -> tuple[Image, Mask, tuple[Verdict, ...]]:
-        """Redraw with bounded retries, then redact what still fails, then give up."""
+        """Redraw; what fails is redrawn again as often as its class allows, then redacted; then give up."""
         pending = {i for i, action in work.actions.items() if action == "redrawn"}
-        assessed: _Assessed | None = None
-        for attempt in range(self.settings.attempts):
-            assessed = None  # The last attempt's picture is as large as the original: it goes before the next is made.
+        tries = max((self._tries(i) for i in work.instances), default=1)
+        for attempt in range(tries + REDACTION_ROUNDS):
             with timed(timings, "redraw"), stage("redraw"):
                 self._redraw(work, pending, attempt)
                 self._redact(work)
             assessed = self._assess(work, timings)
-            pending = _failing(assessed.verdicts) & {i for i, action in work.actions.items() if action == "redrawn"}
-            pending |= {i.id for i in work.instances if i.parent in pending and work.actions[i.id] == "redrawn"}
-            if not pending:
-                break
-        if assessed is None:
-            raise StageError("verify", "expected at least one attempt")
-        for _ in range(REDACTION_ROUNDS):
             failing, leaks = _failing(assessed.verdicts), assessed.leaks
             if not failing and not leaks:
                 return assessed.image, assessed.treated, assessed.verdicts
+            failed = [v for v in assessed.verdicts if not v.passed]
+            # The picture is as large as the original: it goes before the next is made.
+            verdicts = assessed.verdicts
             del assessed
-            with timed(timings, "redraw"), stage("redraw"):
-                self._give_up(work, failing, leaks)
-                self._redact(work)
-            assessed = self._assess(work, timings)
-        failed = [v for v in assessed.verdicts if not v.passed]
-        if failed or assessed.leaks:
-            names = ", ".join(sorted({f"{v.check} (instance {v.instance_id})" for v in failed})) or "second_pass"
-            raise VerificationFailed(f"still failing after every retry and redaction: {names}", assessed.verdicts)
-        return assessed.image, assessed.treated, assessed.verdicts
+            again = {i.id for i in work.instances if work.actions[i.id] == "redrawn" and attempt + 1 < self._tries(i)}
+            pending = failing & again
+            pending |= {i.id for i in work.instances if i.parent in pending and work.actions[i.id] == "redrawn"}
+            # What looks like a leak beside a redraw may go with it.
+            self._give_up(work, failing - pending, () if pending else leaks)
+        names = ", ".join(sorted({f"{v.check} (instance {v.instance_id})" for v in failed})) or "second_pass"
+        raise VerificationFailed(f"still failing after every retry and redaction: {names}", verdicts)
+
+    def _tries(self, instance: Instance) -> int:
+        return max(self.settings.attempts.get(instance.label, 1), 1)
 
     def _redraw(self, work: Work, pending: set[int], attempt: int) -> None:
         if not pending:
@@ -282,6 +285,7 @@ class Anonymizer:
     def _redact(self, work: Work) -> None:
         """Fill what is to be redacted from the surroundings as they are after the redraw.
 
+        Bodies are filled first and without pieces of what is redrawn: half a person beside a person is none.
         A redrawn person whose face is redacted keeps what was painted for the person there: a head without a face.
         What failed although it was redacted, by texture that happens to resemble the original's, gets new noise only.
         """
@@ -290,12 +294,17 @@ class Anonymizer:
         chosen = [i for i in work.ordered() if work.actions[i.id] == "redacted"]
         if not chosen:
             return
-        redrawn = [work.patches[i.id] for i in work.ordered() if work.actions[i.id] == "redrawn"]
-        persons = [work.patches[i.id] for i in work.instances if (i.label, work.actions[i.id]) == ("person", "redrawn")]
-        base, _ = compose(work.image, redrawn)
+        redrawn = [i for i in work.ordered() if work.actions[i.id] == "redrawn"]
+        persons = [work.patches[i.id] for i in redrawn if i.label == "person"]
+        base, _ = compose(work.image, [work.patches[i.id] for i in redrawn])
         size = base.shape[0], base.shape[1]
         plain = treated_mask([i for i in chosen if i.id in work.stuck], size) if work.stuck else None
-        filled = redact(base, treated_mask(chosen, size), work.rng(chosen[0].id), plain=plain)
+        bodies, small = ([i for i in chosen if (i.label in BODIES) is body] for body in (True, False))
+        filled, rng = base, work.rng(chosen[0].id)
+        for group, sensitive in ((bodies, [*redrawn, *small]), (small, [])):
+            if group:
+                mask, avoid = treated_mask(group, size), treated_mask(sensitive, size)
+                filled = redact(filled, mask, rng, sensitive=mask | avoid, plain=plain)
         for instance in chosen:
             patch = region_patch(filled, instance)
             # What the second pass found has no person: it is filled whatever lies there.

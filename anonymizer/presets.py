@@ -122,9 +122,10 @@ def _wire(
         classes=classes,
         people=people,
         seed=seed,
-        attempts=max(int(redraw["attempts"]), 1),
+        attempts=dict(redraw["attempts"]),
         guard_level=condition["guard_level"],
         least_side=dict(redraw["least_side"]),
+        least_score=dict(redraw["least_score"]),
     )
     return Anonymizer(
         detector=LikelyDetector(detector, detect.get("treat_from", {})),

@@ -75,6 +75,7 @@ def test_detector_grows_plates_and_reports_other_text_only_if_asked() -> None:
     assert plate.label == "license_plate"
     assert plate.box.tolist() == [195, 295, 305, 330]
     assert plate.mask.all()
+    assert plate.score == 0.5, "OCR is sure of the text, not of its being a plate"
     assert [i.label for i in TextDetector(reader, emit_text=True).detect(image)] == ["license_plate", "text"]
 
 

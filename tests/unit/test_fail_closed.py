@@ -99,7 +99,9 @@ class Stages:
             edges=Edges(),
             redrawer=Redrawer(Painter(), crops),
             verifier=Verifier(detector, Embedder(), Reader()),
-            settings=Settings(("person", "face", "license_plate"), "body", 3, 2, 1, {}),
+            settings=Settings(
+                ("person", "face", "license_plate"), "body", 3, {"person": 2, "face": 2, "license_plate": 2}, 1, {}, {}
+            ),
             description={"preset": "fake", "models": {}, "versions": {}},
         )
 

@@ -73,9 +73,10 @@ def build(find: Callable[[Image], Sequence[Instance]], painter: Painter | None =
         "classes": ("person", "face", "license_plate"),
         "people": "body",
         "seed": 3,
-        "attempts": 2,
+        "attempts": {"person": 2, "face": 2, "license_plate": 2},
         "guard_level": 1,
         "least_side": {"person": 10, "face": 6, "license_plate": 4},
+        "least_score": {"person": 0.3, "face": 0.6, "license_plate": 0.55},
     }
     detector = Detector(find)
     return Anonymizer(
@@ -165,6 +166,28 @@ def test_what_fails_although_it_was_redacted_gets_other_noise(monkeypatch: pytes
     assert len({seed for seed, _ in fills}) >= 2 and [plain is not None for _, plain in fills] == [False, True, True]
 
 
+def test_a_fill_of_a_person_takes_nothing_from_redrawn_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    avoided = []
+
+    def redact(image: Image, mask: np.ndarray, rng: np.random.Generator, **options: np.ndarray) -> Image:
+        avoided.append(options["sensitive"])
+        return original(image, mask, rng, **options)
+
+    original = pipeline.redact
+    monkeypatch.setattr(pipeline, "redact", redact)
+    other = replace(instance(3, "person", (60, 20, 90, 80)), score=0.2)
+    result = build(lambda _: [PERSON, FACE, other])(picture())
+    assert [t.action for t in result.treatments] == ["redrawn", "redrawn", "redacted"]
+    assert len(avoided) == 1 and np.array_equal(avoided[0], result.treated)
+
+
+def test_faces_are_redrawn_as_often_as_their_class_says() -> None:
+    image = picture()
+    attempts = {"person": 3, "face": 1}
+    result = build(lambda seen: [PERSON, FACE] if np.array_equal(seen, image) else [PERSON], attempts=attempts)(image)
+    assert [(t.action, t.attempts) for t in result.treatments] == [("redrawn", 1), ("redacted", 1)]
+
+
 def test_retries_use_a_stricter_guard_and_new_seeds() -> None:
     painter, image = Painter(), picture()
     build(lambda seen: [PERSON] if np.array_equal(seen, image) else [], painter)(image)
@@ -222,6 +245,20 @@ def test_of_a_persons_doubtful_faces_only_the_best_is_redrawn_and_sure_ones_are(
     assert [t.action for t in result.treatments] == ["redrawn", "redacted", "redrawn"]
 
 
+def test_doubtful_persons_without_a_face_and_doubtful_plates_are_redacted_at_once() -> None:
+    person, plate = replace(PERSON, score=0.25), replace(instance(3, "license_plate", (70, 40, 110, 54)), score=0.5)
+    result = build(lambda _: [person, plate])(picture())
+    assert [(t.action, t.attempts) for t in result.treatments] == [("redacted", 0), ("redacted", 0)]
+    result = build(lambda _: [person, FACE, replace(plate, score=0.6)])(picture())
+    assert [t.action for t in result.treatments] == ["redrawn", "redrawn", "redrawn"]
+
+
+def test_what_was_given_is_redrawn_whatever_its_score() -> None:
+    given = [replace(i, score=0.05, source="given") for i in (PERSON, instance(2, "license_plate", (70, 40, 110, 54)))]
+    result = build(lambda _: given)(picture(), given)
+    assert [t.action for t in result.treatments] == ["redrawn", "redrawn"]
+
+
 def test_joints_reach_the_redraw() -> None:
     class Standing:
         """Every person stands with shoulders below the face and the rest as usual."""
@@ -274,7 +311,7 @@ def test_the_seed_is_never_told() -> None:
     a, b = build(lambda _: [], seed=3), build(lambda _: [], seed=4)
     assert a.describe() == b.describe()
     assert a.settings_hash == b.settings_hash
-    assert a.settings_hash != build(lambda _: [], attempts=3).settings_hash
+    assert a.settings_hash != build(lambda _: [], attempts={"person": 3}).settings_hash
 
 
 def test_a_picture_without_instances_is_unchanged() -> None:
