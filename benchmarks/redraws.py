@@ -87,18 +87,22 @@ class Bench:
             tally.times.append(time.perf_counter() - start)
             tally.count["released"] += 1
             tally.count["pixels_changed_outside"] += int((result.image != image).any(axis=2)[~result.treated].sum())
-            plates = [t for t in truths if t.label == "license_plate"]
-            self._picture(f"{name}-{path.stem}", image, result, plates, tally)
+            self._picture(f"{name}-{path.stem}", image, result, truths, tally)
         return {"pack": name, **self._row(tally)}
 
     def _picture(
-        self, name: str, image: NDArray[np.uint8], result: Result, plates: Sequence[Truth], tally: Tally
+        self, name: str, image: NDArray[np.uint8], result: Result, truths: Sequence[Truth], tally: Tally
     ) -> None:
+        plates = [t for t in truths if t.label == "license_plate"]
+        persons = [t for t in truths if t.label == "person" and t.side >= PERSON]
         texts = {str(t.record["text"]).upper() for t in plates if t.record.get("text")}
         found = self._anonymizer._verifier.find(result.image)
         again = self._faces.detect(result.image)
         for instance, action in _treated(result):
             tally.count[f"{instance.label}_{action}"] += 1
+            if instance.label == "person" and _hit(instance, persons):
+                tally.count["person_annotated"] += 1
+                tally.count["person_annotated_redrawn"] += action == "redrawn"
             if instance.label == "face" and instance.landmarks is not None:
                 self._face(image, result, instance, action, again, tally)
             if action == "redrawn":
@@ -219,6 +223,9 @@ class Bench:
                 "rank1": float((cosines.argmax(axis=1) == np.arange(len(own))).mean()),
                 "rank1_chance": 1 / len(own),
             }
+        if count["person_annotated"]:
+            row["persons_annotated"] = count["person_annotated"]
+            row["persons_annotated_redrawn"] = count["person_annotated_redrawn"] / count["person_annotated"]
         if count["face_large"]:
             row |= {
                 "faces_from_32": count["face_large"],
