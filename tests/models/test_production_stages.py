@@ -263,7 +263,7 @@ vehicle = 1.0
 license_plate = 1.0
 [mine.redraw]
 steps = 1
-attempts = { person = 1, vehicle = 1, face = 1, license_plate = 1 }
+attempts = {{ person = 1, vehicle = 1, face = 1, license_plate = 1 }}
 """
 CROPS = """[mine.redraw.crops]
 person = { height = 64, width = 32, margin = 0.1 }
