@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from itertools import product
 
 import cv2
 import numpy as np
@@ -27,8 +28,11 @@ LETTERS = "".join(c for c in string.ascii_uppercase if c not in "IOQ")
 TWO_LINES = 1.4
 #: Rendering is done this many times larger than the plate in the picture, then reduced.
 OVERSAMPLING = 4
-#: Least fit of corners found to the plate's box, see ``_fit``; below it, the box itself is the better guess.
+#: Least fit of corners found to a look's box, see ``_fit``; below it, the box itself is the better guess.
 LEAST_FIT = 0.5
+#: Gaps that are closed when a plate's corners are looked for, as parts of its height: characters that meet its rim, and
+#: so little that what lies beside a large plate stays apart from it.
+CLOSED = (3, 12)
 #: Least difference in luminance between ink and background, in levels: fake text must look like text.
 LEAST_CONTRAST = 50.0
 
@@ -80,16 +84,17 @@ def plate_quad(image: Image, instance: Instance) -> Floats:
         instance: The plate.
     """
     box = integer_box(clip_box(instance.box, (image.shape[0], image.shape[1])))
-    width, height = box[2] - box[0], box[3] - box[1]
+    height = box[3] - box[1]
     pad = max(3, round(0.2 * height))
     frame = box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad
     grey = cv2.cvtColor(np.ascontiguousarray(take(image, frame)), cv2.COLOR_RGB2GRAY)
-    expected = np.array([pad, pad, pad + width, pad + height], np.float32)
+    # Every look at it may be the one that shows the plate; their union is what has to be treated.
+    expected = np.concatenate([instance.seen, instance.box[None]]) - np.array(frame[:2] * 2, np.float32)
     best, best_fit = None, LEAST_FIT
-    for mode in (cv2.THRESH_BINARY, cv2.THRESH_BINARY_INV):
+    for mode, part in product((cv2.THRESH_BINARY, cv2.THRESH_BINARY_INV), CLOSED):
         _, standing_out = cv2.threshold(grey, 0, 255, mode | cv2.THRESH_OTSU)
         # Characters are holes in the plate: close them along the line of text.
-        kernel = np.ones((max(3, height // 6) | 1, max(3, height // 3) | 1), np.uint8)
+        kernel = np.ones((max(3, height // (2 * part)) | 1, max(3, height // part) | 1), np.uint8)
         # Room around the crop, or closing would draw everything near its border out to it.
         room = kernel.shape[0]
         roomy = np.pad(standing_out, room)
@@ -244,11 +249,11 @@ def _plausible(corners: Floats) -> bool:
 
 
 def _fit(corners: Floats, contour: NDArray[np.int32], expected: Floats) -> float:
-    """Return how well corners (4, 2) fit in [0, 1]: their upright box to the one expected, and they to the contour."""
+    """Return how well corners (4, 2) fit in [0, 1]: their upright box to one expected, and they to the contour."""
     upright = np.concatenate([corners.min(axis=0), corners.max(axis=0) + 1]).astype(np.float32)
     inner, outer = cv2.contourArea(contour), cv2.contourArea(corners)
     filled = min(inner, outer) / max(inner, outer, 1.0)
-    return float(box_iou(upright[None], expected[None])[0, 0]) * filled
+    return float(box_iou(upright[None], expected).max()) * filled
 
 
 def _mask_quad(instance: Instance, box: IntBox) -> Floats:

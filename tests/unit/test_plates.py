@@ -62,6 +62,16 @@ def test_corners_are_found_in_order(quad):
     assert np.abs(plate_quad(image, plate) - np.array(quad)).max() < 6
 
 
+def test_corners_are_those_of_a_plate_that_one_look_shows_in_a_wider_box():
+    image = np.full((80, 160, 3), 40, np.uint8)
+    image[32:48, 50:110] = 220
+    image[30:50, 120:140] = 220  # a lamp: apart from the plate by less than wide gaps would close
+    views = np.array([[30, 10, 130, 70], [48, 31, 112, 50]], np.float32)
+    plate = Instance(1, "license_plate", views[0], np.ones((60, 100), bool), views=views)
+    quad = plate_quad(image, plate)
+    assert np.abs(quad - [[50, 32], [110, 32], [110, 48], [50, 48]]).max() <= 2
+
+
 def test_corners_fall_back_to_the_box_in_a_flat_picture():
     _, plate = street(FRONTAL)
     corners = plate_quad(np.full((240, 400, 3), 90, np.uint8), plate)
