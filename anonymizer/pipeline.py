@@ -249,16 +249,16 @@ class Anonymizer:
             failing, leaks = _failing(assessed.verdicts), assessed.leaks
             if not failing and not leaks:
                 return assessed.image, assessed.treated, assessed.verdicts
-            failed = [v for v in assessed.verdicts if not v.passed]
-            # The picture is as large as the original: it goes before the next is made.
             verdicts = assessed.verdicts
+            # Its picture is as large as the original: it goes before the next is made.
             del assessed
-            again = {i.id for i in work.instances if work.actions[i.id] == "redrawn" and attempt + 1 < self._tries(i)}
-            pending = failing & again
-            pending |= {i.id for i in work.instances if i.parent in pending and work.actions[i.id] == "redrawn"}
+            redrawn = [i for i in work.instances if work.actions[i.id] == "redrawn"]
+            pending = {i.id for i in redrawn if i.id in failing and attempt + 1 < self._tries(i)}
+            pending |= {i.id for i in redrawn if i.parent in pending}
             # What looks like a leak beside a redraw may go with it.
             self._give_up(work, failing - pending, () if pending else leaks)
-        names = ", ".join(sorted({f"{v.check} (instance {v.instance_id})" for v in failed})) or "second_pass"
+        failed = {f"{v.check} (instance {v.instance_id})" for v in verdicts if not v.passed}
+        names = ", ".join(sorted(failed)) or "second_pass"
         raise VerificationFailed(f"still failing after every retry and redaction: {names}", verdicts)
 
     def _tries(self, instance: Instance) -> int:
@@ -303,8 +303,8 @@ class Anonymizer:
         filled, rng = base, work.rng(chosen[0].id)
         for group, sensitive in ((bodies, [*redrawn, *small]), (small, [])):
             if group:
-                mask, avoid = treated_mask(group, size), treated_mask(sensitive, size)
-                filled = redact(filled, mask, rng, sensitive=mask | avoid, plain=plain)
+                avoid = treated_mask(sensitive, size)
+                filled = redact(filled, treated_mask(group, size), rng, sensitive=avoid, plain=plain)
         for instance in chosen:
             patch = region_patch(filled, instance)
             # What the second pass found has no person: it is filled whatever lies there.

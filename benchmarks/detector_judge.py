@@ -5,9 +5,9 @@
     judge/bin/python benchmarks/detector_judge.py CROPS package/models/centernet.json
 
 ``CROPS/before`` and ``CROPS/after`` hold pictures of the same names, one person each, as ``embedded.py --out`` writes
-them. The network (MobileNetV3, CenterNet; MIT) took no part in training or verification. It comes as a TensorFlow.js
-graph, and TensorFlow weighs half a gigabyte, so it lives in an environment of its own. Prints JSON: a count for each
-threshold; 0.2 is the default of the library that the network comes from.
+them. The network (MobileNetV3, CenterNet; package under MIT) took no part in training or verification. It comes as a
+TensorFlow.js graph, and TensorFlow weighs over a gigabyte, so it lives in an environment of its own. Prints JSON: a
+count for each threshold; 0.2 is the default of the library that the network comes from (`@vladmandic/human` 3.3.6).
 """
 
 from __future__ import annotations

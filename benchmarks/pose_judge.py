@@ -3,7 +3,7 @@
     python -m venv judge && judge/bin/pip install mediapipe==0.10.14
     judge/bin/python benchmarks/pose_judge.py CROPS
 
-``CROPS/before`` and ``CROPS/after`` hold pictures of the same names, one person each, as ``embedded.py --crops`` writes
+``CROPS/before`` and ``CROPS/after`` hold pictures of the same names, one person each, as ``embedded.py --out`` writes
 them. MediaPipe's BlazePose was trained on pictures of its own and takes no part in verification; the embedded pose
 network learned from its labels on training pictures. It needs an older protobuf than this project's dependencies, so it
 lives in an environment of its own. Prints JSON.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from anonymizer.detect.plates import LIKELY
+from anonymizer.errors import InputError
 from anonymizer.types import Detector, Image, Instance
 
 __all__ = ["LikelyDetector"]
@@ -21,9 +23,16 @@ class LikelyDetector:
         inner: Detector to run.
         scores: Per class, the score from which an instance is reported by itself; classes left out all are, and plates
             that OCR found.
+
+    Raises:
+        InputError: A score for plates beyond that of a plate which OCR read: a plate that a network also saw would then
+            be left out.
     """
 
     def __init__(self, inner: Detector, scores: Mapping[str, float]) -> None:
+        plates = scores.get("license_plate", 0.0)
+        if plates > LIKELY:
+            raise InputError(f"treat_from: expected at most {LIKELY} for license_plate, got {plates}")
         self._inner = inner
         self._scores = dict(scores)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from anonymizer.detect.likely import LikelyDetector
+from anonymizer.errors import InputError
 from anonymizer.types import Image, Instance
 
 BODY = Instance(1, "person", np.array([10, 10, 40, 90], np.float32), np.ones((80, 30), bool), 0.15, "fake")
@@ -41,3 +43,8 @@ def test_plates_that_were_read_stay_however_badly() -> None:
     plate = Instance(3, "license_plate", np.array([10, 10, 40, 20], np.float32), np.ones((10, 30), bool), 0.1, "yolo")
     assert kept(plate) == []
     assert kept(replace(plate, source="ocr")) == [3]
+
+
+def test_a_score_for_plates_that_would_leave_out_read_ones_is_refused() -> None:
+    with pytest.raises(InputError, match=r"treat_from: expected at most 0.5"):
+        LikelyDetector(Found(), {"license_plate": 0.6})
