@@ -176,8 +176,8 @@ def run(
     # Third parties print to stdout as they please; only the result belongs there.
     with offline(), redirect_stdout(sys.stderr), ExitStack() as kept:
         from anonymizer import presets
+        from anonymizer.annotations.reading import annotations_at
         from anonymizer.dataset.inputs import find_inputs
-        from anonymizer.dataset.reading import annotations_at
         from anonymizer.dataset.release import Release
         from anonymizer.engine import distributed, local
 

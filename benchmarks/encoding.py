@@ -15,10 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from anonymizer.annotations.reading import read_annotations
 from anonymizer.dataset.encode import encode_image
 from anonymizer.dataset.images import Decoded, decode_image, read_image
 from anonymizer.dataset.inputs import find_inputs
-from anonymizer.dataset.reading import read_annotations
 from anonymizer.geometry import full_mask
 from anonymizer.types import Image, Instance, Mask
 

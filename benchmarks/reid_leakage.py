@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from anonymizer import presets
-from anonymizer.dataset.coco import read_coco
+from anonymizer.annotations.coco import read_coco
 from anonymizer.dataset.formats import SUFFIXES
 from anonymizer.engine import local
 from anonymizer.evaluate import document as documents

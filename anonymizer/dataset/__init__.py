@@ -1,1 +1,1 @@
-"""Pictures and annotations in and out: finding, decoding, encoding without metadata, the run ledger and its report."""
+"""Pictures in and out: finding, decoding, encoding without metadata, the run ledger and its report."""

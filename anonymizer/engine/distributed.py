@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from anonymizer.dataset.annotations import Annotations
+from anonymizer.annotations.records import Annotations
 from anonymizer.dataset.release import Release
 from anonymizer.engine.picture import Outcome
 from anonymizer.engine.processes import MOST_DEATHS, START_S, Build, ProcessPool

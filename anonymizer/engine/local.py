@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from anonymizer.dataset.annotations import Annotations
+from anonymizer.annotations.records import Annotations
 from anonymizer.dataset.release import Release
 from anonymizer.engine.picture import AnonymizerLike, Outcome
 from anonymizer.engine.processes import Build, ProcessPool

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from anonymizer.annotations.export import side_path
 from anonymizer.dataset.atomic import remove_leftovers, write_atomic
 from anonymizer.dataset.inputs import Found, check_collisions
 from anonymizer.dataset.ledger import Ledger, to_json
-from anonymizer.dataset.released import side_path
 from anonymizer.errors import InputError
 
 __all__ = ["ANNOTATIONS", "DOCUMENTS", "SEAL", "OutputFolder", "is_output"]

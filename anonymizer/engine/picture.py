@@ -11,15 +11,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from anonymizer.dataset.annotations import Annotations, Page
+from anonymizer.annotations.export import released_record
+from anonymizer.annotations.records import Annotations, Page
+from anonymizer.annotations.scrubbing import identities
 from anonymizer.dataset.deep import DEEP_FORMATS
 from anonymizer.dataset.encode import encode_image, target_format
 from anonymizer.dataset.images import LOSSLESS, Decoded, decode_image
 from anonymizer.dataset.metadata import TAG_NAMES, chosen
 from anonymizer.dataset.names import name_hints
 from anonymizer.dataset.release import Release
-from anonymizer.dataset.released import released_record
-from anonymizer.dataset.scrub import identities
 from anonymizer.dataset.segments import unexpected
 from anonymizer.errors import AnonymizerError, InputError, ModelError, StageError, VerificationFailed
 from anonymizer.geometry import integer_box, paste_window

@@ -10,13 +10,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from anonymizer.dataset.annotations import Annotations
+from anonymizer.annotations.export import annotation_files, coco_out
+from anonymizer.annotations.reading import annotations_at
+from anonymizer.annotations.records import Annotations
 from anonymizer.dataset.images import read_bytes
 from anonymizer.dataset.inputs import Found, find_inputs
 from anonymizer.dataset.ledger import Ledger
-from anonymizer.dataset.reading import annotations_at
 from anonymizer.dataset.release import Release
-from anonymizer.dataset.released import annotation_files, coco_out
 from anonymizer.dataset.report import MAX_THUMBNAILS, quarantine_list, render_report
 from anonymizer.engine.output import ANNOTATIONS, OutputFolder
 from anonymizer.engine.picture import Outcome
@@ -92,7 +92,7 @@ def execute(
         executor: Anonymizes.
         source: What to anonymize; never modified.
         output: Where results go: a new folder, an empty one, or one of an earlier run.
-        annotations: Instances to use as given, see ``dataset.reading``; what is found besides is added.
+        annotations: Instances to use as given, see ``annotations.reading``; what is found besides is added.
         release: Format, metadata and names of what is released; as in the source if None.
         overwrite: Remove the results of earlier runs first.
         on_progress: Called after each picture.

@@ -17,10 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from anonymizer.annotations.export import side_path
 from anonymizer.dataset.atomic import write_atomic
 from anonymizer.dataset.ledger import Ledger, to_json
 from anonymizer.dataset.release import KEY_BYTES
-from anonymizer.dataset.released import side_path
 from anonymizer.dataset.storage import Store, check_name, locate
 from anonymizer.engine.output import ANNOTATIONS, DOCUMENTS, SEAL, OutputFolder
 from anonymizer.errors import InputError

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anonymizer.dataset.coco import read_coco
+from anonymizer.annotations.coco import read_coco
 from anonymizer.dataset.encode import encode_image
 from anonymizer.dataset.images import LOSSLESS, SUFFIXES, Decoded, decode_image, read_image
 from anonymizer.evaluate.records import Pair

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.dataset.rle import encode_rle
+from anonymizer.annotations.rle import encode_rle
 from anonymizer.errors import InputError
 from anonymizer.evaluate.records import Estimate
 from anonymizer.geometry import integer_box

@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from anonymizer.dataset.annotations import Annotations
-from anonymizer.dataset.reading import read_annotations
+from anonymizer.annotations.reading import read_annotations
+from anonymizer.annotations.records import Annotations
 from anonymizer.errors import InputError, ModelError
 from anonymizer.evaluate.attacks import ATTACKS
 from anonymizer.evaluate.baselines import BASELINES, baseline

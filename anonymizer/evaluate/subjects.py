@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anonymizer.dataset.annotations import Annotations
+from anonymizer.annotations.records import Annotations
 from anonymizer.errors import InputError
 from anonymizer.evaluate.records import Subject
 from anonymizer.geometry import box_iou, clip_box, integer_box

@@ -20,7 +20,7 @@ from PIL import Image
 import anonymizer
 import anonymizer.engine
 from anonymizer import cli, hub, presets, weights
-from anonymizer.dataset.coco import CocoAnnotations
+from anonymizer.annotations.coco import CocoAnnotations
 from anonymizer.dataset.release import Release
 from anonymizer.engine.summary import Progress, Summary
 from anonymizer.errors import InputError, ModelError, StageError

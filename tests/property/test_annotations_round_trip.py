@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonymizer.dataset.annotations import Page
+from anonymizer.annotations.reading import read_annotations
+from anonymizer.annotations.records import Page
+from anonymizer.annotations.scrubbing import IDENTIFYING
 from anonymizer.dataset.ledger import to_json
-from anonymizer.dataset.reading import read_annotations
-from anonymizer.dataset.scrub import IDENTIFYING
 from anonymizer.types import Treatment
 
 SIZE = (60, 80)

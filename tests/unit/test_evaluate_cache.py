@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from anonymizer.dataset.reading import read_annotations
+from anonymizer.annotations.reading import read_annotations
 from anonymizer.errors import InputError
 from anonymizer.evaluate.baselines import baseline
 from anonymizer.evaluate.cache import EmbeddingStore

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from anonymizer.dataset.reading import read_annotations
+from anonymizer.annotations.reading import read_annotations
 from anonymizer.errors import InputError
 from anonymizer.evaluate.material import PictureMaterial, scene_correlation
 from anonymizer.evaluate.pairing import find_pairs

@@ -10,7 +10,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from anonymizer.dataset.rle import encode_rle
+from anonymizer.annotations.rle import encode_rle
 from anonymizer.errors import InputError
 from anonymizer.evaluate.precision import Precision, resample
 from anonymizer.geometry import integer_box

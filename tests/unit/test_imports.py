@@ -26,6 +26,7 @@ RANKS = {
     "hub": 5,
     **dict.fromkeys(STAGES, 5),
     "requirements": 4,
+    "annotations": 6,
     "wiring": 6,
     "work": 6,
     "pipeline": 7,

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.dataset.annotations import Page, Record, added_record, label_of, mark, read_json
+from anonymizer.annotations.records import Page, Record, added_record, label_of, mark, read_json
+from anonymizer.annotations.rle import decode_rle
+from anonymizer.annotations.scrubbing import Scrubber, identities, without_keypoints
 from anonymizer.dataset.ledger import to_json
-from anonymizer.dataset.rle import decode_rle
-from anonymizer.dataset.scrub import Scrubber, identities, without_keypoints
 from anonymizer.errors import InputError
 from anonymizer.geometry import IntBox, clip_box, integer_box
 from anonymizer.types import CLASSES, Instance

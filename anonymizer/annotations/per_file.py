@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from anonymizer.dataset.annotations import Page, Record, label_of, read_annotation_bytes
-from anonymizer.dataset.coco import instance_from
-from anonymizer.dataset.scrub import Scrubber, identities
+from anonymizer.annotations.coco import instance_from
+from anonymizer.annotations.records import Page, Record, label_of, read_annotation_bytes
+from anonymizer.annotations.scrubbing import Scrubber, identities
 from anonymizer.errors import InputError
 from anonymizer.types import Instance
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from anonymizer.dataset.annotations import MAX_BYTES, Annotations, read_json
-from anonymizer.dataset.cityscapes import ENDINGS, Cityscapes
-from anonymizer.dataset.coco import CocoAnnotations, coco_from, read_coco
-from anonymizer.dataset.perfile import Codec, FileAnnotations, picture_key
+from anonymizer.annotations.cityscapes import ENDINGS, Cityscapes
+from anonymizer.annotations.coco import CocoAnnotations, coco_from, read_coco
+from anonymizer.annotations.per_file import Codec, FileAnnotations, picture_key
+from anonymizer.annotations.records import MAX_BYTES, Annotations, read_json
+from anonymizer.annotations.voc import Voc
+from anonymizer.annotations.yolo import NAME_FILES, Yolo, read_names, with_style
 from anonymizer.dataset.storage import Store, locate
-from anonymizer.dataset.voc import Voc
-from anonymizer.dataset.yolo import NAME_FILES, Yolo, read_names, with_style
 from anonymizer.errors import InputError
 
 __all__ = ["FORMATS", "annotations_at", "read_annotations"]

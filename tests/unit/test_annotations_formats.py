@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anonymizer.dataset.annotations import Annotations, Page
-from anonymizer.dataset.reading import read_annotations
+from anonymizer.annotations.reading import read_annotations
+from anonymizer.annotations.records import Annotations, Page
 from anonymizer.engine.audit import audit
 from anonymizer.engine.local import InProcess
 from anonymizer.engine.runner import execute

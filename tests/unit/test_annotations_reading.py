@@ -10,8 +10,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
 from anonymizer import cli
-from anonymizer.dataset import reading
-from anonymizer.dataset.reading import annotations_at
+from anonymizer.annotations import reading
+from anonymizer.annotations.reading import annotations_at
 from anonymizer.engine.local import run
 from anonymizer.errors import InputError
 

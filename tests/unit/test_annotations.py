@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from anonymizer.dataset.annotations import Page, added_record
-from anonymizer.dataset.coco import read_coco
-from anonymizer.dataset.released import coco_out, released_record, side_path
-from anonymizer.dataset.rle import decode_rle, encode_rle
+from anonymizer.annotations.coco import read_coco
+from anonymizer.annotations.export import coco_out, released_record, side_path
+from anonymizer.annotations.records import Page, added_record
+from anonymizer.annotations.rle import decode_rle, encode_rle
 from anonymizer.errors import InputError
 from anonymizer.geometry import full_mask
 from anonymizer.types import Instance, Result, Treatment, Verdict

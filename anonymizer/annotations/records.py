@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from anonymizer.dataset.rle import encode_rle
+from anonymizer.annotations.rle import encode_rle
 from anonymizer.errors import InputError
 from anonymizer.geometry import integer_box, outline_box
 from anonymizer.types import CLASSES, Instance, Treatment

@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
-from anonymizer.dataset.annotations import Page, Record, mark
-from anonymizer.dataset.perfile import Entry
-from anonymizer.dataset.scrub import IDENTIFYING, REMOVED, Scrubber
+from anonymizer.annotations.per_file import Entry
+from anonymizer.annotations.records import Page, Record, mark
+from anonymizer.annotations.scrubbing import IDENTIFYING, REMOVED, Scrubber
 from anonymizer.errors import InputError
 from anonymizer.geometry import integer_box, outline_box
 from anonymizer.types import Instance, Treatment

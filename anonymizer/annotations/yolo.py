@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from anonymizer.dataset.annotations import Page, Record, label_of, read_annotation_bytes
-from anonymizer.dataset.outline import outline
-from anonymizer.dataset.perfile import Entry
-from anonymizer.dataset.scrub import Scrubber
+from anonymizer.annotations.outline import outline
+from anonymizer.annotations.per_file import Entry
+from anonymizer.annotations.records import Page, Record, label_of, read_annotation_bytes
+from anonymizer.annotations.scrubbing import Scrubber
 from anonymizer.errors import InputError
 from anonymizer.geometry import outline_box
 from anonymizer.types import CLASSES, Instance

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from anonymizer.dataset.annotations import Page, Record, label_of, mark, parse_json
+from anonymizer.annotations.outline import outline
+from anonymizer.annotations.per_file import Entry
+from anonymizer.annotations.records import Page, Record, label_of, mark, parse_json
+from anonymizer.annotations.scrubbing import Scrubber
 from anonymizer.dataset.ledger import to_json
-from anonymizer.dataset.outline import outline
-from anonymizer.dataset.perfile import Entry
-from anonymizer.dataset.scrub import Scrubber
 from anonymizer.errors import InputError
 
 __all__ = ["ENDINGS", "Cityscapes"]

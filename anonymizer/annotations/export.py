@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anonymizer.dataset.annotations import Annotations, Page, added_record, label_of
+from anonymizer.annotations.records import Annotations, Page, added_record, label_of
+from anonymizer.annotations.scrubbing import Scrubber, without_keypoints
 from anonymizer.dataset.ledger import to_json
-from anonymizer.dataset.scrub import Scrubber, without_keypoints
 from anonymizer.errors import InputError
 from anonymizer.types import CLASSES
 
