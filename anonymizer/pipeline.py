@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from anonymizer.condition.guard import guard
 from anonymizer.condition.maps import conditions_of
-from anonymizer.detect.given import with_given
+from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.errors import InputError, StageError, VerificationFailed
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Redrawer, compose, region_patch, uncovered
@@ -27,6 +27,7 @@ from anonymizer.types import (
     Image,
     Instance,
     Mask,
+    PersonSegmenter,
     PoseEstimator,
     Result,
     Treatment,
@@ -85,6 +86,7 @@ class Anonymizer:
         depth: Estimates depth.
         edges: Finds edges.
         poses: Finds the joints of persons for prototypes; None: redraws know no poses.
+        segmenter: Draws persons who are given as boxes; None: those that the detector does not find are filled.
         redrawer: Paints instances.
         verifier: Checks the result.
         settings: What to do.
@@ -99,6 +101,7 @@ class Anonymizer:
         depth: DepthEstimator,
         edges: EdgeDetector,
         poses: PoseEstimator | None = None,
+        segmenter: PersonSegmenter | None = None,
         redrawer: Redrawer,
         verifier: Verifier,
         settings: Settings,
@@ -109,6 +112,7 @@ class Anonymizer:
         self._depth = depth
         self._edges = edges
         self._poses = poses
+        self._segmenter = segmenter
         self._redrawer = redrawer
         self._verifier = verifier
         self.settings = settings
@@ -165,7 +169,8 @@ class Anonymizer:
         with timed(timings, "detect"), stage("detect"):
             found = self._targets(self._detector.detect(image))
             if instances is not None:
-                found = self._targets(with_given(found, tuple(instances)))
+                given = self._crowds(image, found, instances)
+                found = self._targets(with_given(found, given, image, self._segmenter))
         with timed(timings, "condition"), stage("condition"):
             raw = conditions_of(image, found, self._depth, self._edges, self._poses)
         with timed(timings, "verify"), stage("verify"):
@@ -222,8 +227,19 @@ class Anonymizer:
         ids = {instance.id for instance in kept}
         return tuple(i if i.parent in ids else replace(i, parent=None) for i in kept)
 
+    def _crowds(self, image: Image, found: Sequence[Instance], given: Sequence[Instance]) -> tuple[Instance, ...]:
+        """Return given instances, crowd regions that are boxes cut down to where a person may be."""
+        if not any(is_crowd(i) and i.boxed for i in given):
+            return tuple(given)
+        persons = [i for i in found if i.label == "person"]
+        # The verifier's detector also reports what is too unsure to be anonymized elsewhere.
+        possible = [i for i in self._verifier.find(image) if i.label == "person"]
+        return tuple(without_members(i, persons, possible) if is_crowd(i) and i.boxed else i for i in given)
+
     def _redrawable(self, instance: Instance, found: Sequence[Instance]) -> bool:
         side = min(instance.box[2:] - instance.box[:2])
+        if instance.label == "person" and (instance.boxed or is_crowd(instance)):
+            return False
         if instance.label == "text" or side < self.settings.least_side.get(instance.label, 0):
             return False
         least = self.settings.least_score

@@ -19,6 +19,7 @@ from anonymizer.geometry import integer_box
 __all__ = [
     "BODIES",
     "CLASSES",
+    "FREE",
     "JOINTS",
     "Action",
     "Conditions",
@@ -28,6 +29,7 @@ __all__ = [
     "FaceEmbedder",
     "Instance",
     "OCRReader",
+    "PersonSegmenter",
     "Pose",
     "PoseEstimator",
     "Result",
@@ -50,6 +52,9 @@ JOINTS: tuple[str, ...] = (
         for side in ("left", "right")
     ),
 )
+
+#: Least proportion of a box that a person's outline leaves free: of 1,038 annotated persons none leaves less than 0.15.
+FREE = 0.05
 
 Action = Literal["redrawn", "redacted"]
 Image = NDArray[np.uint8]
@@ -87,7 +92,7 @@ class Instance:
         label: One of ``CLASSES``.
         box: float32 (4,) xyxy in pixels, inside the picture.
         mask: bool (h, w) in the frame of the integer box (floor of x1, y1; ceiling of x2, y2): all that may belong to
-            the object, and so is treated.
+            the object, and so is treated. Left out: the whole box, see ``boxed``.
         score: Confidence in [0, 1]; 1.0 for given annotations.
         source: Which detector found it, with its own word for the object if that says more than the class
             (``yolo:truck``), or ``given``.
@@ -100,13 +105,13 @@ class Instance:
             seen once.
 
     Raises:
-        InputError: A field of wrong shape, dtype or range.
+        InputError: A field of wrong shape, dtype or range, or a mask without a pixel.
     """
 
     id: int
     label: str
     box: Floats
-    mask: Mask
+    mask: Mask = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
     score: float = 1.0
     source: str = "given"
     parent: int | None = None
@@ -123,10 +128,17 @@ class Instance:
             raise InputError(f"instance {self.id}: box must be finite xyxy with x2 > x1 and y2 > y1, got {self.box}")
         x1, y1, x2, y2 = integer_box(box)
         mask = np.asarray(self.mask)
+        if mask.shape == (0, 0):
+            mask = np.ones((y2 - y1, x2 - x1), np.bool_)
         if mask.dtype != np.bool_ or mask.shape != (y2 - y1, x2 - x1):
             raise InputError(
                 f"instance {self.id}: mask must be bool {(y2 - y1, x2 - x1)} to fit its box, "
                 f"got {mask.dtype} {mask.shape}"
+            )
+        # What covers no pixel would count as done with nothing changed.
+        if not mask.any():
+            raise InputError(
+                f"instance {self.id}: the mask holds no pixel; leave it out if only the box is known, or the instance"
             )
         if not 0.0 <= self.score <= 1.0:
             raise InputError(f"instance {self.id}: score must lie in [0, 1], got {self.score}")
@@ -154,6 +166,11 @@ class Instance:
     def seen(self) -> Floats:
         """Boxes (N, 4) xyxy of the single views: each says where the object is, their union where it may be."""
         return self.box[None] if self.views is None else self.views
+
+    @property
+    def boxed(self) -> bool:
+        """Whether only a rectangle is known of the object: its outline fills the box to the corners."""
+        return float(self.outline.mean()) > 1.0 - FREE
 
     @property
     def outline(self) -> Mask:
@@ -296,6 +313,17 @@ class PoseEstimator(Protocol):
 
     def estimate(self, image: Image, persons: Sequence[Instance]) -> tuple[Pose, ...]:
         """Return the pose of each person in RGB uint8 (H, W, 3), in the same order."""
+        ...
+
+
+class PersonSegmenter(Protocol):
+    """Draws the outline of a person of whom only a box is known."""
+
+    def segment(self, image: Image, boxes: Floats) -> tuple[Mask | None, ...]:
+        """Return a mask per box (N, 4) xyxy inside RGB uint8 (H, W, 3).
+
+        Each is bool in the frame of the box's integer box, None where no person is seen in it.
+        """
         ...
 
 

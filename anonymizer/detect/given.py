@@ -1,4 +1,4 @@
-"""Annotations that came with a picture, completed by what a detector found."""
+"""Given annotations, completed by what a detector found: outlines for boxes, and whoever was not annotated."""
 
 from __future__ import annotations
 
@@ -8,21 +8,38 @@ from dataclasses import replace
 import numpy as np
 
 from anonymizer.detect.merge import associate
-from anonymizer.geometry import box_iou, outline_box
-from anonymizer.types import Instance
+from anonymizer.geometry import box_iou, clip_box, integer_box, outline_box
+from anonymizer.types import Floats, Image, Instance, PersonSegmenter
 
-__all__ = ["with_given"]
+__all__ = ["is_crowd", "with_given", "without_members"]
 
 #: A detection with at least this IoU with a given box of its class is that object.
 SAME_BOX = 0.5
 
 
-def with_given(found: Sequence[Instance], given: Sequence[Instance]) -> tuple[Instance, ...]:
-    """Use given instances as they are and add what was found beside them: annotations are rarely complete.
+def is_crowd(instance: Instance) -> bool:
+    """Return whether a given record stands for several people at once (``iscrowd`` of COCO)."""
+    record = instance.record or {}
+    return instance.label == "person" and bool(record.get("iscrowd"))
+
+
+def with_given(
+    found: Sequence[Instance],
+    given: Sequence[Instance],
+    image: Image | None = None,
+    segmenter: PersonSegmenter | None = None,
+) -> tuple[Instance, ...]:
+    """Return given instances, completed by what was found: annotations are rarely complete.
+
+    A given person of whom only a box is known takes the outline of the detection that it stands for, else the one that
+    the segmenter draws inside the box. Where there is neither the rectangle stays, which is filled and never redrawn.
+    Everything else that is given stays as it is.
 
     Args:
         found: From a detector; ids and parents refer to each other.
         given: From annotations; ids and parents refer to each other.
+        image: RGB uint8 (H, W, 3) for the segmenter.
+        segmenter: Draws persons inside boxes; None: only detections do.
 
     Returns:
         The given instances in their order, then the others in theirs, numbered from 1. Parents follow the new
@@ -34,26 +51,96 @@ def with_given(found: Sequence[Instance], given: Sequence[Instance]) -> tuple[In
         replace(i, id=n, parent=numbers.get(i.parent) if i.parent is not None else None)
         for n, i in enumerate(given, start=1)
     ]
-    ids: dict[int, int] = {}
-    added: list[Instance] = []
-    for instance in found:
-        match = _match(instance, out[: len(given)])
-        if match is None:
-            ids[instance.id] = len(given) + len(added) + 1
-            added.append(instance)
-            continue
-        ids[instance.id] = out[match].id
-        if out[match].landmarks is None and instance.landmarks is not None:
-            out[match] = replace(out[match], landmarks=instance.landmarks)
+    stands_for, best = _pairs(found, given)
+    for match, index in best.items():
+        out[match] = _completed(out[match], found[index])
+    ids = {found[index].id: out[match].id for index, match in stands_for.items()}
+    added = [i for index, i in enumerate(found) if index not in stands_for]
+    ids |= {i.id: n for n, i in enumerate(added, start=len(given) + 1)}
+    if image is not None and segmenter is not None:
+        out = _segmented(out, image, segmenter)
     out += [replace(i, id=ids[i.id], parent=ids.get(i.parent) if i.parent is not None else None) for i in added]
     return associate(tuple(out))
 
 
-def _match(instance: Instance, given: Sequence[Instance]) -> int | None:
-    """Return the index of the given instance of the same class with the highest IoU, at least ``SAME_BOX``."""
-    if not given:
-        return None
-    iou = box_iou(outline_box(instance), np.stack([g.box for g in given]))[0]
-    iou = np.where([g.label == instance.label for g in given], iou, 0.0)
-    best = int(np.argmax(iou))
-    return best if iou[best] >= SAME_BOX else None
+def without_members(crowd: Instance, found: Sequence[Instance], possible: Sequence[Instance]) -> Instance:
+    """Return a crowd region of which only a box is known, cut down to where a person may be.
+
+    Args:
+        crowd: The region.
+        found: Persons who are anonymized one by one.
+        possible: Everything that may be a person, however unsure, ``found`` or not.
+
+    Returns:
+        The region with what possible persons cover and found ones do not as its mask. The whole region where nothing
+        may be a person: what the annotation points at is not left.
+    """
+    mask, taken = np.zeros_like(crowd.mask), np.zeros_like(crowd.mask)
+    for persons, target in ((possible, mask), (found, taken)):
+        for person in persons:
+            here, there = _shared(crowd, person)
+            target[here] |= person.mask[there]
+    if not mask.any():
+        return crowd
+    rest = mask & ~taken & crowd.mask
+    # Everybody was found: one pixel of a person who is anonymized anyway stands for the record.
+    return replace(crowd, mask=rest if rest.any() else mask & crowd.mask, core=None)
+
+
+def _shared(a: Instance, b: Instance) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Return the slices of two masks, each in its own frame, that show the pixels which both boxes hold."""
+    ax1, ay1, ax2, ay2 = integer_box(a.box)
+    bx1, by1, bx2, by2 = integer_box(b.box)
+    x1, y1 = max(ax1, bx1), max(ay1, by1)
+    x2, y2 = max(min(ax2, bx2), x1), max(min(ay2, by2), y1)
+    return (
+        (slice(y1 - ay1, y2 - ay1), slice(x1 - ax1, x2 - ax1)),
+        (slice(y1 - by1, y2 - by1), slice(x1 - bx1, x2 - bx1)),
+    )
+
+
+def _pairs(found: Sequence[Instance], given: Sequence[Instance]) -> tuple[dict[int, int], dict[int, int]]:
+    """Return the given instance that each detection stands for, and the one detection that is each given instance.
+
+    Both by index. Of persons side by side each gets a detection of its own, the best pairs first; further detections
+    of a given person are no further persons.
+    """
+    if not given or not found:
+        return {}, {}
+    iou = box_iou(np.stack([outline_box(i) for i in found]), np.stack([g.box for g in given]))
+    same = np.array([[i.label == g.label and not is_crowd(g) for g in given] for i in found])
+    iou = np.where(same, iou, 0.0)
+    stands_for: dict[int, int] = {}
+    best: dict[int, int] = {}
+    for flat in np.argsort(-iou, axis=None, kind="stable"):
+        index, match = divmod(int(flat), len(given))
+        if iou[index, match] < SAME_BOX:
+            break
+        if index not in stands_for and match not in best:
+            stands_for[index], best[match] = match, index
+    for further in np.flatnonzero(iou.max(axis=1) >= SAME_BOX).tolist():
+        stands_for.setdefault(further, int(iou[further].argmax()))
+    return stands_for, best
+
+
+def _completed(given: Instance, found: Instance) -> Instance:
+    """Return a given instance with what the detection adds: landmarks, and the outline where only a box is known."""
+    if given.landmarks is None and found.landmarks is not None:
+        given = replace(given, landmarks=found.landmarks)
+    if given.label != "person" or not given.boxed or found.boxed:
+        return given
+    return replace(given, box=found.box, mask=found.mask, core=found.core, views=found.views)
+
+
+def _segmented(given: list[Instance], image: Image, segmenter: PersonSegmenter) -> list[Instance]:
+    """Return given instances, persons in boxes with the outline that the segmenter sees there."""
+    size = image.shape[0], image.shape[1]
+    bare = [n for n, i in enumerate(given) if i.label == "person" and i.boxed and not is_crowd(i)]
+    if not bare:
+        return given
+    boxes: Floats = np.stack([clip_box(given[n].box, size) for n in bare])
+    out = list(given)
+    for n, box, mask in zip(bare, boxes, segmenter.segment(image, boxes), strict=True):
+        if mask is not None and mask.any():
+            out[n] = replace(given[n], box=box, mask=mask, core=None)
+    return out

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from anonymizer.errors import InputError
 from anonymizer.geometry import box_iou, distance_inside, integer_box, outline_box, paste_window
-from anonymizer.types import Instance, Verdict
+from anonymizer.types import FREE, Instance, Verdict
 
 __all__ = [
     "LEAST_IOU",
     "class_kept",
     "edits",
     "face_distance",
+    "outlined_person",
     "pixels_replaced",
     "plate_text",
     "second_pass",
@@ -78,8 +79,8 @@ def pixels_replaced(
     core = distance_inside(mask, feather + 1) > feather if feather > 0 else mask
     if not core.any():
         core = mask
-    if not core.any():
-        return Verdict("pixels_replaced", True, None, None, instance_id, "mask is empty")
+    if not core.any():  # A check of nothing proves nothing.
+        return Verdict("pixels_replaced", False, None, None, instance_id, "mask is empty")
     same = np.abs(original.astype(np.int16) - result).max(axis=2)[core] <= SAME
     before, after = _high_pass(original)[core], _high_pass(result)[core]
     textured = np.abs(before) > TEXTURE
@@ -91,6 +92,16 @@ def pixels_replaced(
     )
     value, limit, detail = max(figures, key=lambda figure: figure[0] / figure[1])
     return Verdict("pixels_replaced", value <= limit, value, limit, instance_id, detail)
+
+
+def outlined_person(instance: Instance) -> Verdict:
+    """Check that a redrawn person has the outline of one: a rectangle filled to the corners is a box, not a person.
+
+    Returns:
+        Verdict ``outline``; its value is the share of the box that the outline leaves free.
+    """
+    free = 1.0 - float(instance.outline.mean())
+    return Verdict("outline", free >= FREE, free, FREE, instance.id, "share of the box outside of the person")
 
 
 def class_kept(instance: Instance, found: Sequence[Instance], least_iou: float | None = None) -> Verdict:

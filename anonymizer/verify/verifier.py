@@ -197,6 +197,8 @@ class Verifier:
         # Text is found by OCR, not by the detector: there is no class to find again.
         if action == "redrawn" and instance.label != "text":
             verdicts.append(checks.class_kept(instance, found, settings.least_iou.get(instance.label)))
+        if action == "redrawn" and instance.label == "person":
+            verdicts.append(checks.outlined_person(instance))
         if self.face_embedder is not None and instance.id in evidence.faces:
             verdicts.append(self._compare_face(self.face_embedder, evidence, result, instance, action, bare))
         if self.ocr is not None and instance.id in evidence.texts:

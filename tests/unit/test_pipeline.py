@@ -26,7 +26,11 @@ CROPS = {name: CropSetting(32, 32, 0.2) for name in ("person", "face", "license_
 
 def instance(n: int, label: str, box: tuple[int, int, int, int], parent: int | None = None) -> Instance:
     x1, y1, x2, y2 = box
-    return Instance(n, label, np.array(box, np.float32), np.ones((y2 - y1, x2 - x1), bool), 0.9, "fake", parent)
+    mask = np.ones((y2 - y1, x2 - x1), bool)
+    if label == "person":  # Beside the head there is room.
+        side = (x2 - x1) // 4
+        mask[: (y2 - y1) // 5, :side] = mask[: (y2 - y1) // 5, -side:] = False
+    return Instance(n, label, np.array(box, np.float32), mask, 0.9, "fake", parent)
 
 
 PERSON = instance(1, "person", (20, 20, 50, 80))
@@ -362,3 +366,20 @@ def test_a_face_does_not_hang_in_the_fill_of_a_person() -> None:
     assert floating(work) == []
     work.instances, work.actions = (PERSON, FACE, other), {1: "redacted", 2: "redrawn", 3: "redrawn"}
     assert floating(work) == []
+
+
+def test_a_rectangle_is_filled_never_redrawn() -> None:
+    given = (Instance(1, "person", PERSON.box),)
+    result = build(lambda _: [])(picture(), given)
+    assert [t.action for t in result.treatments] == ["redacted"]
+    assert [t.action for t in build(lambda _: [PERSON])(picture(), given).treatments] == ["redrawn"]
+
+
+def test_a_crowd_is_filled_and_who_is_found_in_it_is_redrawn() -> None:
+    crowd = Instance(1, "person", np.array([4, 4, 124, 92], np.float32), record={"id": 3, "iscrowd": 1})
+    result = build(lambda _: [PERSON])(picture(), (crowd,))
+    assert [(i.source, t.action) for i, t in zip(result.instances, result.treatments, strict=True)] == [
+        ("given", "redacted"),
+        ("fake", "redrawn"),
+    ]
+    assert not result.treated[90, 120]

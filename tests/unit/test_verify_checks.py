@@ -2,11 +2,11 @@ import cv2
 import numpy as np
 import pytest
 
-from anonymizer.detect.regions import unite
+from anonymizer.detect.regions import ellipse, unite
 from anonymizer.errors import InputError
 from anonymizer.types import Instance
 from anonymizer.verify import class_kept, face_distance, pixels_replaced, plate_text, second_pass
-from anonymizer.verify.checks import text_similarity
+from anonymizer.verify.checks import outlined_person, text_similarity
 
 
 def textured(seed: int) -> np.ndarray:
@@ -69,10 +69,10 @@ def test_only_the_feathered_rim_is_left_out():
     assert not pixels_replaced(textured(0), textured(0), ring, feather=9).passed
 
 
-def test_frames_must_agree_and_empty_masks_pass():
+def test_frames_must_agree_and_a_check_of_nothing_fails():
     with pytest.raises(InputError, match="equal frames"):
         pixels_replaced(textured(0), textured(0)[:50], MASK)
-    assert pixels_replaced(textured(0), textured(0), np.zeros_like(MASK)).passed
+    assert not pixels_replaced(textured(0), textured(1), np.zeros_like(MASK)).passed
 
 
 def at(label: str, *box: int, number: int = 1) -> Instance:
@@ -147,5 +147,10 @@ def test_second_pass_returns_what_is_not_treated():
     inside, outside, half = at("face", 0, 0, 20, 20), at("face", 0, 60, 20, 80), at("person", 0, 40, 20, 70)
     assert second_pass((inside, outside, half), treated) == [outside, half]
     assert second_pass((half,), treated, least_cover=0.3) == []
-    empty = Instance(9, "person", np.array([0, 60, 20, 80], np.float32), np.zeros((20, 20), bool))
-    assert second_pass((empty,), treated) == [empty]
+
+
+def test_a_redrawn_person_has_the_outline_of_one():
+    box = np.array([0, 0, 40, 80], np.float32)
+    rectangle, person = Instance(1, "person", box), Instance(2, "person", box, ellipse(box))
+    assert rectangle.boxed and not outlined_person(rectangle).passed
+    assert not person.boxed and outlined_person(person).passed
