@@ -41,15 +41,15 @@ FACE_MARGIN = (0.05, 0.08, 0.05, 0.05)
 PLATE_MARGIN = (0.04, 0.08, 0.04, 0.08)
 
 
-def letterbox(image: Image, size: int) -> tuple[Image, float, float, int, int]:
-    """Resize a picture to a long side of ``size`` and pad it to multiples of 32, centred.
+def letterbox(image: Image, size: int, square: bool = False) -> tuple[Image, float, float, int, int]:
+    """Resize a picture to a long side of ``size`` and pad it to multiples of 32, or to a square, centred.
 
     Returns:
         The padded picture uint8 (h, w, 3); its scale along x and y; the padding at the left and at the top, in its
         pixels.
 
     Source:
-        ``LetterBox`` with ``auto=True`` in ultralytics 8.4: minimal rectangle, grey 114, centred.
+        ``LetterBox`` in ultralytics 8.4: grey 114, centred; with ``auto=True`` the minimal rectangle, else a square.
     """
     import cv2
 
@@ -58,7 +58,7 @@ def letterbox(image: Image, size: int) -> tuple[Image, float, float, int, int]:
     new_w, new_h = max(round(width * scale), 1), max(round(height * scale), 1)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     resized = cv2.resize(image, (new_w, new_h), interpolation=method)
-    pad_w, pad_h = -new_w % STRIDE, -new_h % STRIDE
+    pad_w, pad_h = (size - new_w, size - new_h) if square else (-new_w % STRIDE, -new_h % STRIDE)
     left, top = pad_w // 2, pad_h // 2
     out = np.full((new_h + pad_h, new_w + pad_w, 3), PADDING, dtype=np.uint8)
     out[top : top + new_h, left : left + new_w] = resized
@@ -95,10 +95,13 @@ class YoloSegDetector:
         classes: Names of the network's classes in its order.
         labels: Class here by the network's name, for names that differ; names without one are not reported. None: the
             names are the classes.
+        plate_outlines: Plates carry the network's mask as their ``core``, e.g. to find their corners; the mask that is
+            anonymized stays the whole box.
         device: Where it runs, see ``sessions.open_session``.
 
     Raises:
-        InputError: A threshold for a class the network does not have, or no size or one below 32.
+        InputError: A threshold for a class the network does not have, no size or one below 32, or another size than
+            the one of a network with a fixed input.
         ModelError: The file is missing, unreadable or of another layout.
     """
 
@@ -110,6 +113,7 @@ class YoloSegDetector:
         iou: float = 0.5,
         classes: Sequence[str] = ("person", "face", "license_plate"),
         labels: Mapping[str, str] | None = None,
+        plate_outlines: bool = False,
         device: str = "cpu",
     ) -> None:
         self._labels = tuple(name if labels is None else labels.get(name, "") for name in classes)
@@ -126,11 +130,18 @@ class YoloSegDetector:
             raise ModelError(
                 f"detector: expected a YOLO-seg export with outputs of 3 and 4 axes, got {shapes} in {path}"
             )
-        self._input = self._session.get_inputs()[0].name
+        source = self._session.get_inputs()[0]
+        # Exported for one size, a network sees squares of it; others see the smallest rectangle.
+        side = source.shape[-1]
+        self._square = isinstance(side, int)
+        if self._square and tuple(sizes) != (side,):
+            raise InputError(f"sizes: expected ({side},), the fixed input of {path}, got {tuple(sizes)}")
+        self._input = source.name
         self._thresholds = dict(thresholds)
         self._sizes = tuple(sizes)
         self._iou = iou
         self._classes = tuple(classes)
+        self._plate_outlines = plate_outlines
 
     def detect(self, image: Image) -> tuple[Instance, ...]:
         """Return instances in RGB uint8 (H, W, 3), best first within each class.
@@ -177,7 +188,7 @@ class YoloSegDetector:
     def _look(self, image: Image, long_side: int) -> list[Instance]:
         """Return what the network finds in one view of the picture, all with id 1."""
         size = image.shape[0], image.shape[1]
-        boxed, scale_x, scale_y, left, top = letterbox(image, long_side)
+        boxed, scale_x, scale_y, left, top = letterbox(image, long_side, self._square)
         blob = np.ascontiguousarray(boxed.transpose(2, 0, 1)[None], dtype=np.float32) / 255  # (h, w, 3) -> (1, 3, h, w)
         raw, protos = self._session.run(None, {self._input: blob})
         count = len(self._classes)
@@ -234,7 +245,11 @@ class YoloSegDetector:
             low, high = np.zeros(4, np.float32), np.array([width, height, width, height], np.float32)
             box = np.clip(box, low, high)
             mask = _mask(box, coefficients, protos, frame)
-        return make_instance(label, box, size, score=score, source="yolo", mask=mask)
+        instance = make_instance(label, box, size, score=score, source="yolo", mask=mask)
+        if instance is None or label != "license_plate" or not self._plate_outlines:
+            return instance
+        core = _mask(instance.box, coefficients, protos, frame)
+        return replace(instance, core=core) if core.any() else instance
 
 
 def _mask(box: Floats, coefficients: Floats, protos: Floats, frame: tuple[float, float, int, int]) -> Mask:

@@ -16,7 +16,7 @@ from anonymizer.errors import InputError, ModelError
 CELLS = (40, 80)
 
 
-def network(path: Path, rows: list[list[float]], protos: np.ndarray) -> Path:
+def network(path: Path, rows: list[list[float]], protos: np.ndarray, sides: tuple[str | int, ...] = ("h", "w")) -> Path:
     """Write an ONNX file that gives these candidates and prototypes, whatever it is shown."""
     table = np.array(rows, np.float32).T[None]  # (N, 39) -> (1, 39, N)
     zero = numpy_helper.from_array(np.zeros(1, np.float32), "zero")
@@ -30,7 +30,7 @@ def network(path: Path, rows: list[list[float]], protos: np.ndarray) -> Path:
     graph = helper.make_graph(
         nodes,
         "fake",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, *sides])],
         [
             helper.make_tensor_value_info("output0", TensorProto.FLOAT, list(table.shape)),
             helper.make_tensor_value_info("output1", TensorProto.FLOAT, [1, *protos.shape]),
@@ -61,6 +61,32 @@ def test_letterbox_is_centred_and_a_multiple_of_32() -> None:
     assert (left, top) == (0, 5)
     assert scale_x == pytest.approx(160 / 300) and scale_y == pytest.approx(53 / 100)
     assert (out[:5] == 114).all() and (out[5:58] == 7).all() and (out[58:] == 114).all()
+
+
+def test_letterbox_is_a_square_for_a_network_of_one_size() -> None:
+    out, scale_x, scale_y, left, top = letterbox(np.full((300, 100, 3), 7, np.uint8), 160, square=True)
+    assert out.shape == (160, 160, 3)
+    assert (left, top) == (53, 0)
+    assert scale_x == pytest.approx(53 / 100) and scale_y == pytest.approx(160 / 300)
+    assert (out[:, :53] == 114).all() and (out[:, 53:106] == 7).all() and (out[:, 106:] == 114).all()
+
+
+def test_a_network_of_one_size_sees_a_square_and_plates_can_carry_its_mask(tmp_path: Path) -> None:
+    # The square has 80 rows of grey above; the mask is positive left of x = 160 there, 320 in the picture.
+    protos = np.zeros((32, 80, 80), np.float32)
+    protos[0], protos[0, :, :40] = -1, 1
+    table = [[160, 160, 40, 20, 0.9, 1.0, *[0.0] * 31]]
+    model = network(tmp_path / "net.onnx", table, protos, sides=(320, 320))
+    image, options = np.zeros((320, 640, 3), np.uint8), {"classes": ("plate",), "labels": {"plate": "license_plate"}}
+    (plain,) = YoloSegDetector(model, {"license_plate": 0.3}, sizes=(320,), **options).detect(image)
+    assert plain.core is None and plain.source == "yolo:plate"
+    assert (plain.box[:2] + plain.box[2:]).tolist() == [640, 320]
+    (plate,) = YoloSegDetector(model, {"license_plate": 0.3}, sizes=(320,), plate_outlines=True, **options).detect(image)
+    assert plate.core is not None and plate.mask.all()
+    half = plate.core.shape[1] // 2
+    assert plate.core[:, : half - 1].all() and not plate.core[:, half + 1 :].any()
+    with pytest.raises(InputError, match="fixed input"):
+        YoloSegDetector(model, {"license_plate": 0.3}, sizes=(320, 640), **options)
 
 
 def test_boxes_and_masks_return_to_the_picture(tmp_path: Path) -> None:

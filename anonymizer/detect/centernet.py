@@ -1,0 +1,112 @@
+"""Persons and vehicles by CenterNet with MobileNetV3, trained on COCO, in ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from anonymizer.detect.regions import make_instance, nms, number
+from anonymizer.detect.yolo import COCO, COCO_LABELS, letterbox
+from anonymizer.errors import InputError, ModelError
+from anonymizer.geometry import integer_box
+from anonymizer.sessions import open_session
+from anonymizer.types import Floats, Image, Instance, Mask, check_image
+
+__all__ = ["THRESHOLD", "CenterNetDetector"]
+
+#: Side of the network's input in pixels.
+SIDE = 512
+#: Lowest score at which persons count unless said otherwise; the figures in the model card are for it.
+THRESHOLD = 0.15
+#: Boxes of one class with at least this IoU are the same object: the network itself only drops neighbouring cells.
+IOU = 0.5
+#: What a class of COCO is here; a bicycle counts, since its rider is often found as a part of it.
+LABELS = {**COCO_LABELS, "bicycle": "vehicle"}
+
+
+class CenterNetDetector:
+    """Detects persons and, when asked, vehicles as boxes.
+
+    The network takes float32 (1, 512, 512, 3) RGB in [0, 255], letterboxed with grey 114, and gives the 100 best
+    detections of all 80 classes of COCO: float32 (1, 100, 6) x1, y1, x2, y2 in input pixels, score in [0, 1], class.
+
+    Args:
+        path: ONNX file with input ``image`` and output ``detections``.
+        thresholds: Lowest score by class, in [0, 1]: ``person``, ``vehicle`` (car, bus, truck, motorcycle, bicycle)
+            or both; classes not named here are not reported.
+        device: Where it runs, see ``sessions.open_session``.
+
+    Raises:
+        InputError: A threshold for a class that the network does not have.
+        ModelError: The file is missing, unreadable or of another layout.
+
+    Source:
+        Zhou et al., Objects as Points, arXiv 1904.07850.
+    """
+
+    def __init__(self, path: Path, thresholds: Mapping[str, float], device: str = "cpu") -> None:
+        known = sorted(set(LABELS.values()))
+        unknown = sorted(set(thresholds) - set(known))
+        if unknown:
+            raise InputError(f"thresholds: expected classes among {', '.join(known)}, got {', '.join(unknown)}")
+        self._session = open_session(path, "centernet", device)
+        names = [i.name for i in self._session.get_inputs()], [o.name for o in self._session.get_outputs()]
+        if names != (["image"], ["detections"]):
+            raise ModelError(
+                f"centernet: expected input 'image' and output 'detections' in {path}, got {names[0]} and {names[1]}; "
+                "fetch the weights again"
+            )
+        self._thresholds = dict(thresholds)
+
+    def detect(self, image: Image) -> tuple[Instance, ...]:
+        """Return instances in RGB uint8 (H, W, 3), best first within each class; masks are whole boxes.
+
+        Raises:
+            InputError: The picture has another shape or dtype.
+            ModelError: The network's output has another shape.
+        """
+        check_image(image)
+        boxed, scale_x, scale_y, left, top = letterbox(image, SIDE, square=True)
+        (rows,) = self._session.run(["detections"], {"image": boxed[None].astype(np.float32)})
+        if rows.ndim != 3 or rows.shape[2] != 6:
+            raise ModelError(f"centernet: expected detections of shape (1, N, 6), got {rows.shape}")
+        table = decode(rows[0], (scale_x, scale_y), (left, top))
+        size = image.shape[0], image.shape[1]
+        found = []
+        for label, threshold in self._thresholds.items():
+            mine = np.array([LABELS.get(COCO[int(row[5])]) == label and row[4] >= threshold for row in table], bool)
+            for row in table[mine][nms(table[mine, :4], table[mine, 4], IOU)]:
+                box, name = row[:4], COCO[int(row[5])]
+                source = "centernet" if name == label else f"centernet:{name}"
+                instance = make_instance(
+                    label, box, size, score=float(row[4]), source=source, mask=provisional_mask(box)
+                )
+                if instance is not None:
+                    found.append(instance)
+        return number(found)
+
+
+def decode(rows: Floats, scale: tuple[float, float], padding: tuple[int, int]) -> Floats:
+    """Return detections with boxes in picture pixels; broken ones are dropped.
+
+    Args:
+        rows: float32 (N, 6) x1, y1, x2, y2 in input pixels, score, class.
+        scale: Scale along x and y that took the picture to the network's input.
+        padding: Padding at the left and at the top, in input pixels.
+    """
+    shift, factor = np.array(padding * 2, np.float32), np.array(scale * 2, np.float32)
+    out: Floats = rows.astype(np.float32)
+    out[:, :4] = (out[:, :4] - shift) / factor
+    whole = np.isfinite(out).all(axis=1) & (out[:, 2] > out[:, 0]) & (out[:, 3] > out[:, 1])
+    return out[whole & (out[:, 5] >= 0) & (out[:, 5] < len(COCO))]
+
+
+def provisional_mask(box: Floats) -> Mask:
+    """Return the mask of an object of which only the box (4,) xyxy is known: all of it, so that nothing is released.
+
+    A network that draws outlines replaces it.
+    """
+    x1, y1, x2, y2 = integer_box(box)
+    return np.ones((y2 - y1, x2 - x1), dtype=np.bool_)
