@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.errors import InputError
-from anonymizer.geometry import integer_box
+from anonymizer.geometry import IntBox, integer_box
 
 __all__ = [
     "BODIES",
@@ -30,6 +30,7 @@ __all__ = [
     "Instance",
     "OCRReader",
     "PersonSegmenter",
+    "PersonView",
     "Pose",
     "PoseEstimator",
     "Result",
@@ -84,6 +85,31 @@ def _frozen(array: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PersonView:
+    """One person as BlazePose sees it in a square window around the person's box.
+
+    Args:
+        landmarks: float32 (33, 3) x, y, z in picture pixels, in the order of ``detect.blazepose.LANDMARKS``; z grows
+            away from the camera and is 0 between the hips. Left and right are the person's own. Those beyond the
+            picture are guesses.
+        visibility: float32 (33,) in [0, 1], how likely each is in the window and not hidden.
+        inside: float32 (33,) in [0, 1], how likely each is in the window at all (the network's "presence").
+        world: float32 (33, 3) in metres: x right, y down, z away from the camera, origin between the hips.
+        window: Integer xyxy of the window in the picture; it may reach beyond the picture.
+        mask: float32 (256, 256) in [0, 1], how likely each part of the window belongs to the person.
+        presence: How likely the window shows a person, in [0, 1].
+    """
+
+    landmarks: Floats
+    visibility: Floats
+    inside: Floats
+    world: Floats
+    window: IntBox
+    mask: Floats
+    presence: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Instance:
     """One sensitive object in a picture.
 
@@ -103,6 +129,9 @@ class Instance:
         core: bool (h, w), the part of the mask that most likely is the object; None where that is the mask.
         views: float32 (N, 4) xyxy in pixels, the boxes of the single views of which it was united; None where it was
             seen once.
+        evidence: Highest score by detector that saw the object, and by other signs of it (``face``, ``vehicle``), in
+            (0, 1]; None: its source with its score.
+        body: Pose, mask and presence of a person, as far as known.
 
     Raises:
         InputError: A field of wrong shape, dtype or range, or a mask without a pixel.
@@ -119,6 +148,8 @@ class Instance:
     record: Mapping[str, Any] | None = None
     core: Mask | None = None
     views: Floats | None = None
+    evidence: Mapping[str, float] | None = None
+    body: PersonView | None = None
 
     def __post_init__(self) -> None:
         if self.label not in CLASSES:
@@ -161,6 +192,13 @@ class Instance:
             if views.ndim != 2 or views.shape[1] != 4 or not len(views):
                 raise InputError(f"instance {self.id}: views must be (N, 4) with N at least 1, got {views.shape}")
             object.__setattr__(self, "views", _frozen(views))
+
+    @property
+    def signs(self) -> Mapping[str, float]:
+        """Evidence of the object: highest score in (0, 1] by detector or other sign."""
+        if self.evidence is not None:
+            return self.evidence
+        return {self.source.partition(":")[0]: self.score} if self.score > 0 else {}
 
     @property
     def seen(self) -> Floats:
@@ -319,11 +357,8 @@ class PoseEstimator(Protocol):
 class PersonSegmenter(Protocol):
     """Draws the outline of a person of whom only a box is known."""
 
-    def segment(self, image: Image, boxes: Floats) -> tuple[Mask | None, ...]:
-        """Return a mask per box (N, 4) xyxy inside RGB uint8 (H, W, 3).
-
-        Each is bool in the frame of the box's integer box, None where no person is seen in it.
-        """
+    def segment(self, image: Image, boxes: Floats) -> tuple[Instance | None, ...]:
+        """Return the person in each box (N, 4) xyxy inside RGB uint8 (H, W, 3), None where no person is seen."""
         ...
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -12,9 +11,9 @@ from numpy.typing import NDArray
 from anonymizer.errors import InputError, ModelError
 from anonymizer.geometry import IntBox, context_box, take
 from anonymizer.sessions import open_session
-from anonymizer.types import Floats, Image, check_image
+from anonymizer.types import Floats, Image, PersonView, check_image
 
-__all__ = ["LANDMARKS", "BlazePose", "PersonView"]
+__all__ = ["LANDMARKS", "BlazePose"]
 
 #: Side in pixels of the square in which the network sees a person, and the room around the person's box as a
 #: share of its longer side: the square's side is 1.25 times that, as in training.
@@ -34,30 +33,6 @@ LANDMARKS = (
 #: All points that the network gives.
 POINTS = 39
 OUTPUTS = ["landmarks", "world", "mask", "presence"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PersonView:
-    """One person as the network sees it in a square window around the person's box.
-
-    Args:
-        landmarks: float32 (33, 3) x, y, z in picture pixels, in the order of ``LANDMARKS``; z grows away from the
-            camera and is 0 between the hips. Left and right are the person's own. Those beyond the picture are guesses.
-        visibility: float32 (33,) in [0, 1], how likely each is in the window and not hidden.
-        inside: float32 (33,) in [0, 1], how likely each is in the window at all (the network's "presence").
-        world: float32 (33, 3) in metres: x right, y down, z away from the camera, origin between the hips.
-        window: Integer xyxy of the window in the picture; it may reach beyond the picture.
-        mask: float32 (h, w) in [0, 1] in the frame of the window, how likely a pixel belongs to the person.
-        presence: How likely the window shows a person, in [0, 1].
-    """
-
-    landmarks: Floats
-    visibility: Floats
-    inside: Floats
-    world: Floats
-    window: IntBox
-    mask: Floats
-    presence: float
 
 
 class BlazePose:
@@ -143,20 +118,19 @@ def decode(window: IntBox, landmarks: Floats, world: Floats, mask: Floats, prese
         mask: float32 (256, 256, 1) in [0, 1].
         presence: float32 (1,) in [0, 1].
     """
-    x1, y1, x2, y2 = window
+    x1, y1, x2, _ = window
     count = len(LANDMARKS)
     table = landmarks.reshape(POINTS, 5)[:count]
     # Depth has the scale of x.
     points = table[:, :3] * np.float32((x2 - x1) / SIDE) + np.array([x1, y1, 0], np.float32)
     # Logits beyond 30 are certain, and exp of far larger ones would overflow.
     likely = 1 / (1 + np.exp(-np.clip(table[:, 3:], -30, 30)))
-    wide = cv2.resize(mask[..., 0], (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
     return PersonView(
         landmarks=points.astype(np.float32),
         visibility=likely[:, 0].astype(np.float32),
         inside=likely[:, 1].astype(np.float32),
         world=world.reshape(POINTS, 3)[:count].astype(np.float32),
         window=window,
-        mask=np.clip(wide, 0, 1).astype(np.float32),
+        mask=np.clip(mask[..., 0], 0, 1).astype(np.float32),
         presence=float(np.clip(presence[0], 0, 1)),
     )

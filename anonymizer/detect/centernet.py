@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from anonymizer.detect.regions import make_instance, nms, number
+from anonymizer.detect.regions import ellipse, make_instance, nms, number
 from anonymizer.detect.yolo import COCO, COCO_LABELS, letterbox
 from anonymizer.errors import InputError, ModelError
-from anonymizer.geometry import integer_box
 from anonymizer.sessions import open_session
-from anonymizer.types import Floats, Image, Instance, Mask, check_image
+from anonymizer.types import Floats, Image, Instance, check_image
 
 __all__ = ["THRESHOLD", "CenterNetDetector"]
 
@@ -61,7 +60,7 @@ class CenterNetDetector:
         self._thresholds = dict(thresholds)
 
     def detect(self, image: Image) -> tuple[Instance, ...]:
-        """Return instances in RGB uint8 (H, W, 3), best first within each class; masks are whole boxes.
+        """Return instances in RGB uint8 (H, W, 3), best first within each class, masks ellipses (persons) or boxes.
 
         Raises:
             InputError: The picture has another shape or dtype.
@@ -80,9 +79,9 @@ class CenterNetDetector:
             for row in table[mine][nms(table[mine, :4], table[mine, 4], IOU)]:
                 box, name = row[:4], COCO[int(row[5])]
                 source = "centernet" if name == label else f"centernet:{name}"
-                instance = make_instance(
-                    label, box, size, score=float(row[4]), source=source, mask=provisional_mask(box)
-                )
+                # Of a vehicle the whole box counts; a person is drawn anew by a network for outlines.
+                mask = ellipse(box) if label == "person" else None
+                instance = make_instance(label, box, size, score=float(row[4]), source=source, mask=mask)
                 if instance is not None:
                     found.append(instance)
         return number(found)
@@ -101,12 +100,3 @@ def decode(rows: Floats, scale: tuple[float, float], padding: tuple[int, int]) -
     out[:, :4] = (out[:, :4] - shift) / factor
     whole = np.isfinite(out).all(axis=1) & (out[:, 2] > out[:, 0]) & (out[:, 3] > out[:, 1])
     return out[whole & (out[:, 5] >= 0) & (out[:, 5] < len(COCO))]
-
-
-def provisional_mask(box: Floats) -> Mask:
-    """Return the mask of an object of which only the box (4,) xyxy is known: all of it, so that nothing is released.
-
-    A network that draws outlines replaces it.
-    """
-    x1, y1, x2, y2 = integer_box(box)
-    return np.ones((y2 - y1, x2 - x1), dtype=np.bool_)

@@ -129,7 +129,7 @@ def _completed(given: Instance, found: Instance) -> Instance:
         given = replace(given, landmarks=found.landmarks)
     if given.label != "person" or not given.boxed or found.boxed:
         return given
-    return replace(given, box=found.box, mask=found.mask, core=found.core, views=found.views)
+    return replace(given, box=found.box, mask=found.mask, core=found.core, views=found.views, body=found.body)
 
 
 def _segmented(given: list[Instance], image: Image, segmenter: PersonSegmenter) -> list[Instance]:
@@ -140,7 +140,7 @@ def _segmented(given: list[Instance], image: Image, segmenter: PersonSegmenter) 
         return given
     boxes: Floats = np.stack([clip_box(given[n].box, size) for n in bare])
     out = list(given)
-    for n, box, mask in zip(bare, boxes, segmenter.segment(image, boxes), strict=True):
-        if mask is not None and mask.any():
-            out[n] = replace(given[n], box=box, mask=mask, core=None)
+    for n, person in zip(bare, segmenter.segment(image, boxes), strict=True):
+        if person is not None:
+            out[n] = _completed(given[n], person)
     return out

@@ -11,10 +11,26 @@ from numpy.typing import NDArray
 from anonymizer.geometry import box_iou, clip_box, integer_box, paste_window
 from anonymizer.types import Floats, Instance, Mask
 
-__all__ = ["MIN_SIDE", "coverage", "ellipse", "grow", "make_instance", "nms", "number", "overlap", "unite", "widen"]
+__all__ = [
+    "MIN_SIDE",
+    "coverage",
+    "ellipse",
+    "grow",
+    "is_sketch",
+    "make_instance",
+    "nms",
+    "number",
+    "overlap",
+    "unite",
+    "widen",
+]
 
 #: Boxes narrower or lower than this many pixels hold nothing that could be recognised or redrawn.
 MIN_SIDE = 2.0
+#: Sources of boxes without outlines: a detector, and boxes that were given.
+BOXES_ONLY = frozenset({"centernet", "box"})
+#: Proportion of a box's width left free at each side of a person's middle line.
+SLIM = 0.25
 
 
 def grow(box: Floats, left: float, top: float, right: float, bottom: float) -> Floats:
@@ -125,13 +141,25 @@ def coverage(inner: Instance, outer: Instance) -> float:
     return float((part & cover).sum()) / total
 
 
+def is_sketch(instance: Instance) -> bool:
+    """Return whether all that is known of an instance comes from detectors that give boxes without an outline."""
+    return bool(instance.signs) and set(instance.signs) <= BOXES_ONLY
+
+
 def unite(instances: Sequence[Instance]) -> Instance:
     """Make one instance of several views of one object: union of the masks in the union of the boxes.
 
     Recall beats precision: a pixel that any view calls part of the object is replaced. Everything else comes from the
-    view with the highest score, but landmarks and record from the best view that has them.
+    view with the highest score, but landmarks and record from the best view that has them, and evidence from all.
+    Beside a view with an outline, a box says where the middle of the object runs and no more.
     """
     ranked = sorted(instances, key=lambda instance: -instance.score)
+    if any(i.signs and not is_sketch(i) for i in ranked):
+        ranked = [replace(i, core=_middle(i)) if is_sketch(i) and i.core is None else i for i in ranked]
+    evidence: dict[str, float] = {}
+    for instance in ranked:
+        for name, score in instance.signs.items():
+            evidence[name] = max(score, evidence.get(name, 0.0))
     boxes = np.stack([instance.box for instance in ranked])
     box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
     x1, y1, x2, y2 = integer_box(box)
@@ -149,9 +177,20 @@ def unite(instances: Sequence[Instance]) -> Instance:
         mask=mask,
         core=core,
         views=np.concatenate([instance.seen for instance in ranked]),
+        evidence=evidence,
         landmarks=next((i.landmarks for i in ranked if i.landmarks is not None), None),
         record=next((i.record for i in ranked if i.record is not None), None),
     )
+
+
+def _middle(instance: Instance) -> Mask:
+    """Return the slim ellipse around the middle line of an instance's box, inside its mask: bool (h, w)."""
+    slim = grow(instance.box, -SLIM, 0.0, -SLIM, 0.0)
+    x1, y1, *_ = integer_box(instance.box)
+    left, top, right, bottom = integer_box(slim)
+    out = np.zeros_like(instance.mask)
+    out[top - y1 : bottom - y1, left - x1 : right - x1] = ellipse(slim)
+    return np.asarray(out & instance.mask)
 
 
 def widen(instance: Instance, *parts: Instance) -> Instance:

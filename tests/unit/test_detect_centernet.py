@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from anonymizer.detect.centernet import CenterNetDetector, decode, provisional_mask
+from anonymizer.detect.centernet import CenterNetDetector, decode
 from anonymizer.errors import InputError, ModelError
 
 PERSON, BICYCLE, CAR, BACKPACK = 0, 1, 2, 24
@@ -82,11 +82,6 @@ def test_decode_leaves_the_networks_output_as_it_is() -> None:
     rows = np.array([[10, 30, 20, 50, 0.5, 0]], np.float32)
     assert decode(rows, (0.5, 0.25), (4, 6))[0, :4].tolist() == [12, 96, 32, 176]
     assert rows[0, 0] == 10
-
-
-def test_a_provisional_mask_is_the_whole_box() -> None:
-    mask = provisional_mask(np.array([1.5, 2.0, 4.2, 5.0], np.float32))
-    assert mask.shape == (3, 4) and mask.all()
 
 
 def test_what_cannot_work_is_refused(tmp_path: Path) -> None:
