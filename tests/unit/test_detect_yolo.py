@@ -81,7 +81,9 @@ def test_a_network_of_one_size_sees_a_square_and_plates_can_carry_its_mask(tmp_p
     (plain,) = YoloSegDetector(model, {"license_plate": 0.3}, sizes=(320,), **options).detect(image)
     assert plain.core is None and plain.source == "yolo:plate"
     assert (plain.box[:2] + plain.box[2:]).tolist() == [640, 320]
-    (plate,) = YoloSegDetector(model, {"license_plate": 0.3}, sizes=(320,), plate_outlines=True, **options).detect(image)
+    (plate,) = YoloSegDetector(model, {"license_plate": 0.3}, sizes=(320,), plate_outlines=True, **options).detect(
+        image
+    )
     assert plate.core is not None and plate.mask.all()
     half = plate.core.shape[1] // 2
     assert plate.core[:, : half - 1].all() and not plate.core[:, half + 1 :].any()
