@@ -84,7 +84,8 @@ def test_a_plate_has_corners(street: np.ndarray) -> None:
     (found,) = detector.detect(image)
     outline = full_mask(outlined(found), image.shape[:2])
     assert np.count_nonzero(outline & there) > 0.7 * np.count_nonzero(outline | there)
-    assert not (there & ~full_mask(found, image.shape[:2])).any()
+    covered = full_mask(found, image.shape[:2]) & there
+    assert np.count_nonzero(covered) > 0.9 * np.count_nonzero(there)
 
 
 def test_a_face_has_its_irises_where_its_eyes_are() -> None:
