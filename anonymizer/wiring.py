@@ -28,9 +28,10 @@ def make_detector(table: Table, source: Source, reader: OCRReader, classes: Sequ
 
     Args:
         table: ``network`` (the embedded one, or with ``coco = true`` one of COCO's classes) with a threshold per
-            class, ``sizes``, ``faces`` with ``centerface``, ``tile`` and ``tile_from``; optional ``plates`` with
-            ``plate_sizes``, ``second_plates`` (a network of the embedded kind for plates alone), ``scrfd`` with
-            ``scrfd_score``, ``refine``.
+            class, ``sizes``, ``faces`` with ``centerface``, ``tile`` and ``tile_from``; optional ``persons``
+            (CenterNet) with ``person_box``, ``vehicle`` and ``quarters``, ``plates`` with ``plate_sizes``,
+            ``second_plates`` and ``packaged_plates`` (networks of the embedded kind for plates alone), ``scrfd`` with ``scrfd_score``,
+            ``refine`` with ``body``.
         source: Weights and device.
         reader: Finds text.
         classes: Classes to treat.
@@ -53,7 +54,27 @@ def make_detector(table: Table, source: Source, reader: OCRReader, classes: Sequ
     if "second_plates" in table:
         second = table["second_plates"]
         only = {"license_plate": second["license_plate"]}
-        found.append(YoloSegDetector(source.path(second["network"]), only, sizes=second["sizes"], device=device))
+        network = source.path(second["network"])
+        found.append(YoloSegDetector(network, only, sizes=second["sizes"], device=device, source="plate-detector"))
+    if "persons" in table:
+        from anonymizer.detect.centernet import CenterNetDetector
+
+        least = {"person": table["person_box"], "vehicle": table["vehicle"]}
+        found.append(CenterNetDetector(source.path(table["persons"]), least, device, quarters=table["quarters"]))
+    if "packaged_plates" in table:
+        plates = table["packaged_plates"]
+        only = {"license_plate": plates["license_plate"]}
+        found.append(
+            YoloSegDetector(
+                source.path(plates["network"]),
+                only,
+                sizes=plates["sizes"],
+                classes=("license_plate",),
+                plate_outlines=True,
+                device=device,
+                source="platedet",
+            )
+        )
     found.append(CenterFaceDetector(source.path(table["faces"]), threshold=table["centerface"]))
     if "scrfd" in table:
         from anonymizer.detect.scrfd import ScrfdDetector
@@ -62,24 +83,26 @@ def make_detector(table: Table, source: Source, reader: OCRReader, classes: Sequ
     if "plates" in table:
         from anonymizer.detect.plate_network import PlateNetwork
 
-        plates, threshold = source.path(table["plates"]), table["license_plate"]
-        found.append(PlateNetwork(plates, threshold, table["plate_sizes"], device=device))
+        boxes, threshold = source.path(table["plates"]), table["license_plate"]
+        found.append(PlateNetwork(boxes, threshold, table["plate_sizes"], device=device))
     found.append(TextDetector(reader, emit_text="text" in classes))
     sides = {"tile": table["tile"], "min_side": table["tile_from"]}
     large = {"large_tile": table["large_tile"], "large_from": table["large_from"]}
     tiled = [TiledDetector(part, **sides, **large) for part in found]
     union: Detector = UnionDetector(tiled, CLASSES)
     if "refine" in table:
-        union = _refined(union, source.path(table["refine"]), device)
+        pose = source.path(table["body"]) if "body" in table else None
+        union = _refined(union, source.path(table["refine"]), pose, device)
     return union
 
 
-def _refined(union: Detector, path: Path, device: str) -> Detector:
+def _refined(union: Detector, path: Path, pose: Path | None, device: str) -> Detector:
     """Return a detector with finer masks: by SAM 2 (a folder) or by the embedded outline network (ONNX)."""
     if path.suffix == ".onnx":
+        from anonymizer.detect.blazepose import BlazePose
         from anonymizer.detect.outlines import OutlineDetector
 
-        return OutlineDetector(union, path, device)
+        return OutlineDetector(union, path, device, None if pose is None else BlazePose(pose, device))
     from anonymizer.detect.sam import SamRefiner
 
     return SamRefiner(union, path, device)

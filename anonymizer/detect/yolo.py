@@ -98,6 +98,7 @@ class YoloSegDetector:
         plate_outlines: Plates carry the network's mask as their ``core``, e.g. to find their corners; the mask that is
             anonymized stays the whole box.
         device: Where it runs, see ``sessions.open_session``.
+        source: Name of the network in what it finds.
 
     Raises:
         InputError: A threshold for a class the network does not have, no size or one below 32, or another size than
@@ -115,6 +116,7 @@ class YoloSegDetector:
         labels: Mapping[str, str] | None = None,
         plate_outlines: bool = False,
         device: str = "cpu",
+        source: str = "yolo",
     ) -> None:
         self._labels = tuple(name if labels is None else labels.get(name, "") for name in classes)
         unknown = sorted(set(thresholds) - set(self._labels))
@@ -130,18 +132,19 @@ class YoloSegDetector:
             raise ModelError(
                 f"detector: expected a YOLO-seg export with outputs of 3 and 4 axes, got {shapes} in {path}"
             )
-        source = self._session.get_inputs()[0]
+        entry = self._session.get_inputs()[0]
         # Exported for one size, a network sees squares of it; others see the smallest rectangle.
-        side = source.shape[-1]
+        side = entry.shape[-1]
         self._square = isinstance(side, int)
         if self._square and tuple(sizes) != (side,):
             raise InputError(f"sizes: expected ({side},), the fixed input of {path}, got {tuple(sizes)}")
-        self._input = source.name
+        self._input = entry.name
         self._thresholds = dict(thresholds)
         self._sizes = tuple(sizes)
         self._iou = iou
         self._classes = tuple(classes)
         self._plate_outlines = plate_outlines
+        self._source = source
 
     def detect(self, image: Image) -> tuple[Instance, ...]:
         """Return instances in RGB uint8 (H, W, 3), best first within each class.
@@ -219,7 +222,7 @@ class YoloSegDetector:
                 )
                 if instance is not None:
                     name = self._classes[index]
-                    found.append(instance if name == label else replace(instance, source=f"yolo:{name}"))
+                    found.append(instance if name == label else replace(instance, source=f"{self._source}:{name}"))
         return found
 
     def _instance(
@@ -245,7 +248,7 @@ class YoloSegDetector:
             low, high = np.zeros(4, np.float32), np.array([width, height, width, height], np.float32)
             box = np.clip(box, low, high)
             mask = _mask(box, coefficients, protos, frame)
-        instance = make_instance(label, box, size, score=score, source="yolo", mask=mask)
+        instance = make_instance(label, box, size, score=score, source=self._source, mask=mask)
         if instance is None or label != "license_plate" or not self._plate_outlines:
             return instance
         core = _mask(instance.box, coefficients, protos, frame)

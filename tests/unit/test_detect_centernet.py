@@ -49,7 +49,7 @@ def test_boxes_return_to_the_picture_and_one_person_counts_once(tmp_path: Path) 
         (2, "person", "centernet", 0.2),
     ]
     assert found[0].box.tolist() == [200, 40, 300, 240]
-    assert found[0].mask.shape == (200, 100) and found[0].mask.all()
+    assert found[0].mask.shape == (200, 100) and 0.7 < found[0].mask.mean() < 0.85
 
 
 def test_classes_and_thresholds_are_those_asked_for(tmp_path: Path) -> None:
