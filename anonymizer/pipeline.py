@@ -243,7 +243,11 @@ class Anonymizer:
         if instance.label == "text" or side < self.settings.least_side.get(instance.label, 0):
             return False
         least = self.settings.least_score
-        if instance.source == "given" or instance.score >= least.get(instance.label, 0.0):
+        if instance.source == "given":
+            return True
+        if instance.label == "license_plate" and instance.evidence is not None:
+            return _known_plate(instance, least.get("license_plate", 0.0))
+        if instance.score >= least.get(instance.label, 0.0):
             return True
         # What is unsure is often a sign, leaves or lettering: filled, it goes unnoticed; redrawn, it stands there.
         if instance.label == "person":
@@ -353,6 +357,15 @@ class Anonymizer:
             if unchecked:
                 raise StageError("verify", f"expected verdicts on the picture and every instance, none on {unchecked}")
         return _Assessed(result, treated, verdicts, leaks)
+
+
+def _known_plate(instance: Instance, least: float) -> bool:
+    """Return whether a plate is known as one: by a vehicle, by two networks, or by a network with a high score.
+
+    Text that OCR alone read may be any lettering, on a bus as on a wall.
+    """
+    networks = [score for name, score in instance.signs.items() if name not in ("vehicle", "ocr")]
+    return bool(networks) and ("vehicle" in instance.signs or len(networks) > 1 or max(networks) >= least)
 
 
 def _failing(verdicts: Iterable[Verdict]) -> set[int]:

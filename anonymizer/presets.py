@@ -106,7 +106,7 @@ def _wire(
     device: str,
     batch_size: int | None,
 ) -> Anonymizer:
-    from anonymizer.detect.likely import LikelyDetector
+    from anonymizer.detect.score_filter import ScoreFilter
     from anonymizer.recognize.faces import DlibFaceEmbedder
     from anonymizer.recognize.ocr import RapidOcrReader
     from anonymizer.verify.verifier import Verifier, VerifySettings
@@ -128,7 +128,7 @@ def _wire(
         least_score=dict(redraw["least_score"]),
     )
     return Anonymizer(
-        detector=LikelyDetector(detector, detect.get("treat_from", {})),
+        detector=ScoreFilter(detector, detect.get("treat_from", {}), detect.get("box_from"), detect.get("plate_from")),
         depth=wiring.make_depth(condition, source),
         edges=wiring.make_edges(condition, source),
         poses=wiring.make_poses(condition, source),

@@ -30,8 +30,8 @@ def make_detector(table: Table, source: Source, reader: OCRReader, classes: Sequ
         table: ``network`` (the embedded one, or with ``coco = true`` one of COCO's classes) with a threshold per
             class, ``sizes``, ``faces`` with ``centerface``, ``tile`` and ``tile_from``; optional ``persons``
             (CenterNet) with ``person_box``, ``vehicle`` and ``quarters``, ``plates`` with ``plate_sizes``,
-            ``second_plates`` and ``packaged_plates`` (networks of the embedded kind for plates alone), ``scrfd`` with ``scrfd_score``,
-            ``refine`` with ``body``.
+            ``second_plates`` and ``packaged_plates`` (networks of the embedded kind for plates alone), ``scrfd`` with
+            ``scrfd_score``, ``refine`` with ``body``.
         source: Weights and device.
         reader: Finds text.
         classes: Classes to treat.

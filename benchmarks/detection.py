@@ -14,8 +14,8 @@ from packs import Truth, pictures, read, some
 
 from anonymizer import Anonymizer, Instance, weights
 from anonymizer.detect.faces import CenterFaceDetector
-from anonymizer.detect.likely import LikelyDetector
 from anonymizer.detect.regions import overlap
+from anonymizer.detect.score_filter import ScoreFilter
 from anonymizer.geometry import box_iou, outline_box
 from anonymizer.redraw.crops import treated_mask
 
@@ -42,7 +42,7 @@ def measure(anonymizer: Anonymizer, data: Path, limit: int) -> dict[str, Any]:
     """Return rows by pack for ground truth, rows for faces, and misses by size."""
     union = anonymizer._detector
     # Outlines are drawn anew after the union of all networks; boxes of the own one are found before.
-    own = LikelyDetector(anonymizer._verifier.detector._inner._detectors[0], union._scores)
+    own = ScoreFilter(anonymizer._verifier.detector._inner._detectors[0], union._scores)
     rows, seen = [], defaultdict(list)
     for pack, (label, least, target) in TARGETS.items():
         rows.append(_pack(union, own, data, pack, label, least, target, limit, seen))

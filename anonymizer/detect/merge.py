@@ -27,6 +27,10 @@ EXCLUSIVE = ("face", "license_plate", "text")
 HEAD = (0.25, 0.35, 0.25, 0.1)
 #: The same for the part of it that most likely is head rather than background.
 HAIR = (0.08, 0.28, 0.08, 0.03)
+#: Score from which a face that belongs to nobody gets a body, and how far that reaches beyond the face (left, top,
+#: right, bottom), as shares of the face's width and height: shoulders, and the trunk down to the hips.
+FACED = 0.6
+BODY = (1.1, 0.4, 1.1, 4.0)
 #: A person who lies to this share in another's mask, with less than this share of the other's score, is a part of the
 #: other. Somebody in front of somebody else is found with a score of their own.
 PART, PART_SCORE = 0.85, 0.5
@@ -73,9 +77,10 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
     where one holds 80 % of the other. What remains is the union of their masks: recall beats precision. A person who
     lies within a much better found one is a part of that one and dropped: every pixel of theirs is treated anyway; one
     who is nothing but the head of a much better found one is added to that one.
-    Persons whose face was found get the whole head around it, with hair and ears, which segmentation often misses,
-    and those who stand get room for their feet; gaps within and between persons are closed. A person
-    with several sure faces is several persons, and outlines of persons with different faces share nothing.
+    A sure face that belongs to nobody gets a body. Persons whose face was found get the whole head around it, with hair
+    and ears, which segmentation often misses, and those who stand get room for their feet; gaps within and between
+    persons are closed. A person with several sure faces is several persons, and outlines of persons with different
+    faces share nothing.
 
     Args:
         instances: From any detectors; ids and parents may repeat and are replaced.
@@ -95,6 +100,8 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
         kept.append(current)
     kept = _without_lone_heads([i for i in kept if not any(_is_part(i, other) for other in kept)])
     found = _numbered(kept)
+    bodies = _bodies(found, size)
+    found = _numbered([*found, *bodies]) if bodies else found
     people = split(found)
     found = _numbered(people) if len(people) > len(found) else found
     whole = tuple(with_feet(i, size) if i.label == "person" else i for i in _with_heads(found, size))
@@ -105,6 +112,16 @@ def _numbered(instances: Sequence[Instance]) -> tuple[Instance, ...]:
     """Return instances in order, numbered from 1, faces and plates with what they belong to."""
     ordered = sorted(instances, key=lambda i: (CLASSES.index(i.label), *(float(i.box[axis]) for axis in (1, 0, 3, 2))))
     return associate(tuple(replace(i, id=n, parent=None) for n, i in enumerate(ordered, start=1)))
+
+
+def _bodies(found: Sequence[Instance], size: tuple[int, int]) -> list[Instance]:
+    """Return a body for each sure face that belongs to nobody: a face never stays on an untouched trunk."""
+    out = []
+    for face in found:
+        if face.label == "face" and face.parent is None and face.score >= FACED:
+            box = clip_box(grow(face.box, *BODY), size)
+            out.append(Instance(1, "person", box, ellipse(box), face.score, "body"))
+    return out
 
 
 def _without_lone_heads(instances: Sequence[Instance]) -> list[Instance]:

@@ -27,8 +27,8 @@ __all__ = [
 
 #: Boxes narrower or lower than this many pixels hold nothing that could be recognised or redrawn.
 MIN_SIDE = 2.0
-#: Sources of boxes without outlines: a detector, and boxes that were given.
-BOXES_ONLY = frozenset({"centernet", "box"})
+#: Sources of boxes without outlines: a detector, boxes that were given, and bodies below faces.
+BOXES_ONLY = frozenset({"centernet", "box", "body"})
 #: Proportion of a box's width left free at each side of a person's middle line.
 SLIM = 0.25
 
@@ -169,7 +169,8 @@ def unite(instances: Sequence[Instance]) -> Instance:
         left, top, right, bottom = integer_box(instance.box)
         place = slice(top - y1, bottom - y1), slice(left - x1, right - x1)
         mask[place] |= instance.mask
-        if core is not None:
+        # A plate's outline is that of the network which draws one; the others give wider boxes.
+        if core is not None and (instance.core is not None or instance.label != "license_plate"):
             core[place] |= instance.outline
     return replace(
         ranked[0],

@@ -37,10 +37,10 @@ class Fake:
 
 def test_one_face_seen_twice_is_one_with_landmarks_and_both_masks() -> None:
     (face,) = merge(
-        [make("face", [10, 10, 30, 40], score=0.9), make("face", [8, 12, 30, 42], score=0.4, landmarks=True)], SIZE
+        [make("face", [10, 10, 30, 40], score=0.5), make("face", [8, 12, 30, 42], score=0.4, landmarks=True)], SIZE
     )
     assert face.box.tolist() == [8, 10, 30, 42]
-    assert face.score == pytest.approx(0.9)
+    assert face.score == pytest.approx(0.5)
     assert face.landmarks is not None
     assert face.mask.sum() == 20 * 30 + 22 * 30 - 20 * 28
 
@@ -190,3 +190,10 @@ def test_two_people_taken_for_one_are_two_with_a_face_each() -> None:
     assert [i.label for i in (one, two, left, right)] == ["person", "person", "face", "face"]
     parents = {one.id: one, two.id: two}
     assert 100 < outline_box(parents[left.parent])[2] < 190 and 100 < outline_box(parents[right.parent])[0] < 190
+
+
+def test_a_sure_face_that_belongs_to_nobody_gets_a_body() -> None:
+    body, face = merge([make("face", [100, 20, 120, 44], score=0.9)], SIZE)
+    assert body.label == "person" and face.parent == body.id
+    assert body.box[3] - body.box[1] > 4 * 24 and not body.boxed
+    assert [i.label for i in merge([make("face", [100, 20, 120, 44], score=0.5)], SIZE)] == ["face"]
