@@ -360,12 +360,14 @@ class Anonymizer:
 
 
 def _known_plate(instance: Instance, least: float) -> bool:
-    """Return whether a plate is known as one: by a vehicle, by two networks, or by a network with a high score.
+    """Return whether a plate is known as one: platedet saw it on a vehicle or beside another network, or one is sure.
 
-    Text that OCR alone read may be any lettering, on a bus as on a wall.
+    Text that OCR read, and what our own networks alone see, may be any lettering, on a bus as on a wall.
     """
-    networks = [score for name, score in instance.signs.items() if name not in ("vehicle", "ocr")]
-    return bool(networks) and ("vehicle" in instance.signs or len(networks) > 1 or max(networks) >= least)
+    networks = {name: score for name, score in instance.signs.items() if name not in ("vehicle", "ocr")}
+    if "platedet" in networks and (len(networks) > 1 or "vehicle" in instance.signs):
+        return True
+    return max(networks.values(), default=0.0) >= least
 
 
 def _failing(verdicts: Iterable[Verdict]) -> set[int]:

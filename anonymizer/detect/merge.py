@@ -9,7 +9,7 @@ import numpy as np
 
 from anonymizer.detect.feet import with_feet
 from anonymizer.detect.gaps import without_gaps
-from anonymizer.detect.neighbours import split, told_apart
+from anonymizer.detect.neighbours import split, tells, told_apart
 from anonymizer.detect.regions import MIN_SIDE, coverage, ellipse, grow, overlap, unite, widen
 from anonymizer.errors import InputError
 from anonymizer.geometry import box_iou, clip_box, integer_box, paste_window
@@ -31,6 +31,8 @@ HAIR = (0.08, 0.28, 0.08, 0.03)
 #: right, bottom), as shares of the face's width and height: shoulders, and the trunk down to the hips.
 FACED = 0.6
 BODY = (1.1, 0.4, 1.1, 4.0)
+#: Proportion of a person's mask in the masks of others from which there is no further person.
+COVERED = 0.6
 #: A person who lies to this share in another's mask, with less than this share of the other's score, is a part of the
 #: other. Somebody in front of somebody else is found with a score of their own.
 PART, PART_SCORE = 0.85, 0.5
@@ -102,8 +104,8 @@ def merge(instances: Sequence[Instance], size: tuple[int, int]) -> tuple[Instanc
     found = _numbered(kept)
     bodies = _bodies(found, size)
     found = _numbered([*found, *bodies]) if bodies else found
-    people = split(found)
-    found = _numbered(people) if len(people) > len(found) else found
+    people = _single(split(found))
+    found = _numbered(people) if len(people) != len(found) else found
     whole = tuple(with_feet(i, size) if i.label == "person" else i for i in _with_heads(found, size))
     return told_apart(without_gaps(whole, size))
 
@@ -112,6 +114,39 @@ def _numbered(instances: Sequence[Instance]) -> tuple[Instance, ...]:
     """Return instances in order, numbered from 1, faces and plates with what they belong to."""
     ordered = sorted(instances, key=lambda i: (CLASSES.index(i.label), *(float(i.box[axis]) for axis in (1, 0, 3, 2))))
     return associate(tuple(replace(i, id=n, parent=None) for n, i in enumerate(ordered, start=1)))
+
+
+def _single(found: Sequence[Instance]) -> list[Instance]:
+    """Return instances, persons without a face joined to persons with sure, close faces who are mostly the same pixels.
+
+    Their masks go to the person who covers most of them, so that what was anonymized stays so; outlines stay.
+    """
+    faced = {i.parent for i in found if i.label == "face"}
+    sure = {i.parent for i in found if tells(i)}
+    anchors = [i for i in found if i.label == "person" and i.id in sure]
+    joined: dict[int, list[Instance]] = {}
+    gone: set[int] = set()
+    for person in found:
+        if person.label == "person" and person.id not in faced:
+            near = [i for i in anchors if not _apart(i, person)]
+            if _covered(person, near) >= COVERED:
+                most = max(near, key=lambda i: coverage(person, i))
+                part = replace(person, core=np.zeros_like(person.mask), score=0.0, evidence={})
+                joined.setdefault(most.id, []).append(part)
+                gone.add(person.id)
+    return [widen(i, *joined[i.id]) if i.id in joined else i for i in found if i.id not in gone]
+
+
+def _covered(person: Instance, others: Sequence[Instance]) -> float:
+    """Return the proportion of a person's mask that lies in the masks of others taken together, in [0, 1]."""
+    x1, y1, x2, y2 = integer_box(person.box)
+    union = np.zeros_like(person.mask)
+    for other in others:
+        left, top, right, bottom = integer_box(other.box)
+        a, b, c, d = max(x1, left), max(y1, top), min(x2, right), min(y2, bottom)
+        if c > a and d > b:
+            union[b - y1 : d - y1, a - x1 : c - x1] |= other.mask[b - top : d - top, a - left : c - left]
+    return float((union & person.mask).sum()) / float(person.mask.sum())
 
 
 def _bodies(found: Sequence[Instance], size: tuple[int, int]) -> list[Instance]:

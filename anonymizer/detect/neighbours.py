@@ -16,7 +16,7 @@ import numpy as np
 from anonymizer.geometry import box_iou, integer_box, mask_box
 from anonymizer.types import Floats, Instance
 
-__all__ = ["split", "told_apart"]
+__all__ = ["split", "tells", "told_apart"]
 
 #: The body below a face: how far its middle line is, and how much a pixel counts as farther for each face's width to
 #: the side of it and each face's height below it, against 1 for half a face's size from the middle of a face.
@@ -38,7 +38,7 @@ def told_apart(found: tuple[Instance, ...]) -> tuple[Instance, ...]:
         found: Instances, faces with their persons as ``parent``.
     """
     faces: dict[int, Instance] = {}
-    for face in sorted((i for i in found if _tells(i)), key=lambda i: i.score):
+    for face in sorted((i for i in found if tells(i)), key=lambda i: i.score):
         faces[face.parent or 0] = face  # The best comes last.
     persons = [i for i in found if i.label == "person" and i.id in faces]
     if not persons:
@@ -61,7 +61,7 @@ def split(found: Sequence[Instance]) -> list[Instance]:
     """
     sure: dict[int | None, list[Instance]] = {}
     for face in found:
-        if _tells(face):
+        if tells(face):
             sure.setdefault(face.parent, []).append(face)
     out: list[Instance] = []
     for instance in found:
@@ -73,7 +73,7 @@ def split(found: Sequence[Instance]) -> list[Instance]:
     return out
 
 
-def _tells(face: Instance) -> bool:
+def tells(face: Instance) -> bool:
     """Return whether an instance is a face that tells its person apart from others."""
     height = float(face.box[3] - face.box[1])
     return face.label == "face" and face.parent is not None and face.score >= SURE and height >= CLOSE
