@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anonymizer.annotations.records import Annotations, Page, added_record, label_of
+from anonymizer.annotations.records import Annotations, Page, added_record
 from anonymizer.annotations.scrubbing import Scrubber, without_keypoints
 from anonymizer.dataset.ledger import to_json
 from anonymizer.errors import InputError
@@ -128,7 +128,8 @@ def coco_out(names: Iterable[str], state: Path, annotations: Annotations | None)
             highest[1] = max(highest[1], _number(record))
         highest[0] = max(highest[0], _number(side["image"]))
     by_name, categories = _categories(used, annotations)
-    head = {} if annotations is None else {key: annotations.head[key] for key in _HEAD if key in annotations.head}
+    head: dict[str, Any] = {"info": {}, "licenses": []}  # Readers such as pycocotools expect both.
+    head |= {} if annotations is None else {key: annotations.head[key] for key in _HEAD if key in annotations.head}
     opening = b"".join(json.dumps(key).encode() + b": " + to_json(value) + b",\n" for key, value in head.items())
     yield b"{\n" + opening + b'"categories": ' + to_json(categories) + b',\n"images": ['
     image_ids: list[Any] = []
@@ -169,7 +170,7 @@ def _categories(names: set[str], annotations: Annotations | None) -> tuple[dict[
     for record in records:
         by_name.setdefault(record["name"], record["id"])
     for record in records:
-        by_name.setdefault(label_of(record["name"]) or record["name"], record["id"])
+        by_name.setdefault((annotations and annotations.label(record["name"])) or record["name"], record["id"])
     for name in (*CLASSES, *sorted(names)):
         if name not in by_name:
             by_name[name] = max((record["id"] for record in records), default=0) + 1
