@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 
 from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.matching import Index, Placement, key_of
-from anonymizer.annotations.records import Given, Page, Record, Remark, added_record, mark, read_json
+from anonymizer.annotations.records import Given, Page, Record, Remark, added_record, free_id, mark, read_json
 from anonymizer.annotations.regions import instance_from
 from anonymizer.annotations.scrubbing import Scrubber, identities, without_keypoints
 from anonymizer.dataset.ledger import to_json
@@ -194,18 +194,19 @@ class CocoAnnotations:
         images, annotations = [], []
         categories = [dict(record) for record in self.categories.values()]
         by_label = {self.label(record["name"]) or record["name"]: record["id"] for record in reversed(categories)}
-        free_image = 1 + _highest(self.images)
+        free_image = free_id(self.images)
         free = 1 + max((_highest(records) for records in self.by_image.values()), default=0)
         for export in exports:
             image = export["image"]
             if "id" not in image:
-                image, free_image = {"id": free_image} | image, free_image + 1
+                image = {"id": free_image} | image
+                free_image = free_id([image])
             images.append(image)
             for record in export["annotations"]:
                 if "category" in record and "id" not in record:
                     label = record.pop("category")
                     if label not in by_label:
-                        by_label[label] = _highest(categories) + 1
+                        by_label[label] = free_id(categories)
                         categories.append({"id": by_label[label], "name": label})
                     ids = {"id": free, "image_id": image["id"], "category_id": by_label[label]}
                     record, free = ids | record, free + 1
