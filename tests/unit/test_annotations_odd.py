@@ -111,7 +111,7 @@ ODD: list[tuple[Callable[[Path, list[Box], Any], Path], list[Any]]] = [
             {"bbox": "1 2 3 4"},
             {"segmentation": [[1, 2, 3, 4]]},
             {"segmentation": [[]]},
-            {"segmentation": {"size": [9, 9], "counts": "x"}},
+            {"segmentation": {"size": [60, 80], "counts": "x"}},
             {"keypoints": [5, 5, 2], "num_keypoints": 1},
             {"bbox": [5, 5, 9, 9], "category_id": 99},
             {"bbox": [5, 5, 9, 9], "category_id": None},
