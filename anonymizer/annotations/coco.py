@@ -364,7 +364,7 @@ def _images(items: list[Any], remarks: list[Remark]) -> list[Record]:
 def _unique(images: list[Record], remarks: list[Remark]) -> tuple[Record, ...]:
     """Return image records without the ids that an earlier one has: they get new ones when they are released."""
     seen: set[Any] = set()
-    out = []
+    out: list[Record] = []
     for image in images:
         if "id" not in image or image["id"] in seen:
             remarks.append(
