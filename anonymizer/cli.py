@@ -133,6 +133,13 @@ def run(
         str | None,
         typer.Option(metavar="FILE|DIR|URL", help="Instances to use as given: COCO, YOLO, Pascal VOC or Cityscapes."),
     ] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="NAME=CLASS", help="Class of an annotated category, or none; repeatable."),
+    ] = None,
+    require_annotations: Annotated[
+        bool, typer.Option("--require-annotations", help="Hold back pictures that the annotations do not know.")
+    ] = False,
     people: Annotated[People, typer.Option(help="Redraw whole bodies, or faces only.")] = People.BODY,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed, for repeatable results; random if left out.")] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda|cuda:N", help="Where the models run.")] = "cpu",
@@ -176,6 +183,7 @@ def run(
     # Third parties print to stdout as they please; only the result belongs there.
     with offline(), redirect_stdout(sys.stderr), ExitStack() as kept:
         from anonymizer import presets
+        from anonymizer.annotations.categories import parse_map
         from anonymizer.annotations.reading import annotations_at
         from anonymizer.dataset.inputs import find_inputs
         from anonymizer.dataset.release import Release
@@ -186,7 +194,10 @@ def run(
             None if picture_format is None else picture_format.value, _listed(keep_metadata), rename is not None
         )
         find_inputs(source, output)
-        given = None if annotations is None else kept.enter_context(annotations_at(annotations))
+        if annotations is None and (mapping or require_annotations):
+            raise InputError("--map and --require-annotations say how annotations are used; add --annotations")
+        told = parse_map(mapping or ())
+        given = None if annotations is None else kept.enter_context(annotations_at(annotations, told))
         build = partial(
             presets.build,
             preset,
@@ -201,6 +212,7 @@ def run(
         settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
         with show_progress() as report:
             settings |= {"annotations": given, "release": release, "overwrite": overwrite, "on_progress": report}
+            settings["require_annotations"] = require_annotations
             if engine is Engine.RAY:
                 share = worker_gpus if worker_gpus is not None else float(device != "cpu")
                 summary = distributed.run(build, source, output, address=ray_address, gpus=share, **settings)
@@ -245,6 +257,10 @@ def evaluate(
     annotations: Annotated[
         Path | None, typer.Option(metavar="FILE", help="COCO of the originals, with identities where known.")
     ] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="NAME=CLASS", help="Class of an annotated category, or none; repeatable."),
+    ] = None,
     recognizer: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME|FILE", help="Who judges faces: dlib, auraface, an insightface pack, an ONNX file."),
@@ -272,6 +288,7 @@ def evaluate(
     from anonymizer.quiet import offline
 
     with offline(), redirect_stdout(sys.stderr):
+        from anonymizer.annotations.categories import parse_map
         from anonymizer.evaluate import document as documents
         from anonymizer.evaluate import report as reports
         from anonymizer.evaluate import runner
@@ -290,7 +307,14 @@ def evaluate(
         )
         with show_stages() as show:
             evaluation = runner.evaluate(
-                originals, anonymized, out, settings, annotations=annotations, again=again, on_progress=show
+                originals,
+                anonymized,
+                out,
+                settings,
+                annotations=annotations,
+                mapping=parse_map(mapping or ()),
+                again=again,
+                on_progress=show,
             )
         document = documents.build(evaluation, originals, anonymized)
         shown = evaluation.material.pairs if with_pictures else ()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anonymizer.annotations.records import Annotations, Page, added_record, label_of
+from anonymizer.annotations.records import Annotations, Page, added_record, free_id
 from anonymizer.annotations.scrubbing import Scrubber, without_keypoints
 from anonymizer.dataset.ledger import to_json
 from anonymizer.errors import InputError
@@ -120,19 +120,21 @@ def coco_out(names: Iterable[str], state: Path, annotations: Annotations | None)
     """
     ordered = sorted(names)
     used: set[str] = set()
-    highest = [0, 0]
+    highest, texts = [0, 0], False
     for name in ordered:
         side = _read_side(state, name)
         for record in _records(side):
             used.add(record[_CATEGORY])
             highest[1] = max(highest[1], _number(record))
         highest[0] = max(highest[0], _number(side["image"]))
+        texts |= isinstance(side["image"].get("id"), str)  # Tools sort ids, so they are all numbers or all texts.
     by_name, categories = _categories(used, annotations)
-    head = {} if annotations is None else {key: annotations.head[key] for key in _HEAD if key in annotations.head}
+    head: dict[str, Any] = {"info": {}, "licenses": []}  # Readers such as pycocotools expect both.
+    head |= {} if annotations is None else {key: annotations.head[key] for key in _HEAD if key in annotations.head}
     opening = b"".join(json.dumps(key).encode() + b": " + to_json(value) + b",\n" for key, value in head.items())
     yield b"{\n" + opening + b'"categories": ' + to_json(categories) + b',\n"images": ['
     image_ids: list[Any] = []
-    number = _Numbering(highest[0])
+    number = _Numbering(highest[0], texts)
     for index, name in enumerate(ordered):
         image = number(dict(_read_side(state, name)["image"]))
         image_ids.append(image["id"])
@@ -162,35 +164,39 @@ def _read_side(state: Path, name: str) -> dict[str, Any]:
     return dict(side)
 
 
-def _categories(names: set[str], annotations: Annotations | None) -> tuple[dict[str, int], list[dict[str, Any]]]:
+def _categories(names: set[str], annotations: Annotations | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return category ids by name and the category records: those given first, then ours, then others in use."""
     records = [] if annotations is None else [dict(record) for record in annotations.categories.values()]
-    by_name: dict[str, int] = {}
+    by_name: dict[str, Any] = {}
     for record in records:
         by_name.setdefault(record["name"], record["id"])
     for record in records:
-        by_name.setdefault(label_of(record["name"]) or record["name"], record["id"])
+        by_name.setdefault((annotations and annotations.label(record["name"])) or record["name"], record["id"])
     for name in (*CLASSES, *sorted(names)):
         if name not in by_name:
-            by_name[name] = max((record["id"] for record in records), default=0) + 1
+            by_name[name] = free_id(records)
             records.append({"id": by_name[name], "name": name})
     return by_name, records
 
 
 def _number(record: Mapping[str, Any]) -> int:
     value = record.get("id")
+    if isinstance(value, str) and value.isdecimal() and len(value) < 16:
+        return int(value)
     return value if isinstance(value, int) else 0
 
 
 class _Numbering:
     """Gives each record an id: the one it has if no earlier record has it, else the next free one."""
 
-    def __init__(self, highest: int) -> None:
+    def __init__(self, highest: int, texts: bool = False) -> None:
         self._free = highest + 1
+        self._texts = texts
         self._seen: set[Any] = set()
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
         if "id" not in record or record["id"] in self._seen:
-            record["id"], self._free = self._free, self._free + 1
+            record["id"] = str(self._free) if self._texts else self._free
+            self._free += 1
         self._seen.add(record["id"])
         return record

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from anonymizer.annotations.coco import instance_from
-from anonymizer.annotations.records import Page, Record, label_of, read_annotation_bytes
+from anonymizer.annotations.categories import Meanings
+from anonymizer.annotations.matching import Index, Placement, key_of
+from anonymizer.annotations.records import Given, Page, Record, Remark, read_annotation_bytes
+from anonymizer.annotations.regions import instance_from
 from anonymizer.annotations.scrubbing import Scrubber, identities
 from anonymizer.errors import InputError
 from anonymizer.types import Instance
 
-__all__ = ["Codec", "Entry", "FileAnnotations", "picture_key"]
+__all__ = ["Codec", "Entry", "FileAnnotations", "Read"]
 
 #: Largest annotation file of one picture, in bytes.
 MAX_BYTES = 64 * 1024**2
-# Folders that data sets keep pictures and annotations in, side by side.
-_SIDES = frozenset({"images", "img", "jpegimages", "leftimg8bit", "labels", "annotations", "gtfine", "gtcoarse"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,20 @@ class Entry:
 
     category: str
     record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Content of one annotation file.
+
+    Args:
+        entries: Its annotations. Their geometry need not be sound: it is checked, cut at the picture's border or left
+            out, with a remark, where an instance is made of it.
+        remarks: Records that could not even become an entry, and others that were mended.
+    """
+
+    entries: tuple[Entry, ...]
+    remarks: tuple[Remark, ...] = ()
 
 
 class Codec(Protocol):
@@ -52,11 +66,13 @@ class Codec(Protocol):
         """Return the relative name of the annotation file of a picture that is released under a name."""
         ...
 
-    def read(self, content: bytes, size: tuple[int, int] | None, what: str) -> tuple[Entry, ...]:
+    def read(self, content: bytes, size: tuple[int, int] | None, what: str) -> Read:
         """Return a file's annotations, in pixels where the picture's (height, width) is known.
 
+        One odd record costs at most itself: it is mended or left out, with a remark.
+
         Raises:
-            InputError: The file is malformed or does not fit a picture of this size.
+            InputError: The file as a whole is not of this format, or states another size.
         """
         ...
 
@@ -82,24 +98,28 @@ class FileAnnotations:
     Args:
         path: Where they were found.
         codec: Their format.
-        places: Each file by the key of the picture it belongs to, see :func:`picture_key`.
-        content: The one file of :meth:`only`, by key: its content, or why it cannot be read.
+        places: Each file by the name it gives its picture: its relative path without the format's ending.
+        meanings: What category names mean.
+        content: The one file of :meth:`only`, by the same name: its content, or why it cannot be read.
         copied: Where the files are copies, the local folder and the URL that messages name in its place.
+        placement: Name in ``places`` by picture, None before :meth:`placed`.
+        index: Names of ``places``, to be matched with pictures; made of them if None.
+        left_alone: Names of categories in the files that mean none of our classes; told by :meth:`placed`.
     """
 
     path: Path
     codec: Codec
     places: Mapping[str, Path]
+    meanings: Meanings = field(default_factory=Meanings)
     content: Mapping[str, bytes | str] = field(default_factory=dict)
     copied: tuple[str, str] = ("", "")
-    lasts: Mapping[str, str | None] = field(init=False, repr=False)
+    placement: Placement | None = None
+    left_alone: tuple[str, ...] = ()
+    index: Index | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        lasts: dict[str, str | None] = {}
-        for key in self.places:
-            last = key.rsplit("/", 1)[-1]
-            lasts[last] = None if last in lasts else key
-        object.__setattr__(self, "lasts", lasts)
+        if self.index is None:
+            object.__setattr__(self, "index", Index({name: name for name in self.places}))
 
     @property
     def format(self) -> str:
@@ -116,34 +136,51 @@ class FileAnnotations:
         """Category records by id, if the format has ids."""
         return self.codec.categories
 
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """None: every record is in the file of a picture."""
+        return ()
+
+    def label(self, category: str) -> str | None:
+        """Return the class that a category name means, None if it is left alone."""
+        return self.meanings.label(category)
+
     def image(self, name: str) -> Record | None:
         """Return an empty record if there is a file for a picture, else None."""
         return None if self._key(name) is None else {}
 
-    def check_names(self, names: Iterable[str]) -> None:
-        """Refuse files that belong to none of the pictures, or of which one fits several.
+    def placed(self, names: Iterable[str], released: Callable[[str], str] = str) -> FileAnnotations:
+        """Return these annotations with every picture of a run matched.
+
+        The files of these pictures are read once for the names of their categories.
 
         Raises:
-            InputError: As said.
+            InputError: They fit none of the pictures, or a category name may mean a class and is not known.
         """
-        taken: dict[str, str] = {}
-        for name in names:
-            key = self._key(name)
-            if key is None:
-                continue
-            other = taken.setdefault(key, name)
-            if other != name:
-                raise InputError(
-                    f"{self._shown(self.places[key])}: fits both {other} and {name}; put it in its picture's folders"
-                )
-        if not taken:
+        found = (self.index or Index({})).place(names)
+        if not found.keys and not found.held:
             raise InputError(
                 f"annotations {self._shown(self.path)}: none of its {len(self.places)} files belongs to a picture "
                 "given; each must be named as its picture"
             )
+        used: set[str] = set()
+        if not self.codec.categories:
+            for key in found.keys.values():
+                used |= self._categories(str(key))
+            self.meanings.check(used, f"annotations {self._shown(self.path)}")
+        else:
+            used |= {str(record["name"]) for record in self.codec.categories.values()}
+        return replace(self, placement=found, left_alone=self.meanings.left_alone(used))
 
-    def instances(self, name: str, size: tuple[int, int]) -> tuple[Instance, ...] | None:
-        """Return a picture's instances of the classes we know, ids from 1; None if it has no file.
+    def _categories(self, key: str) -> set[str]:
+        """Return the names of the categories in a file; none of one that cannot be read, as its picture will fail."""
+        try:
+            return {entry.category for entry in self.codec.read(self._read(key), None, self._what(key)).entries} - {""}
+        except InputError:
+            return set()
+
+    def instances(self, name: str, size: tuple[int, int]) -> Given | None:
+        """Return a picture's instances of the classes we know; None if it has no file.
 
         Raises:
             InputError: Its file is malformed or does not fit.
@@ -151,13 +188,18 @@ class FileAnnotations:
         key = self._key(name)
         if key is None:
             return None
+        read = self.codec.read(self._read(key), size, self._what(key))
         out: list[Instance] = []
-        for entry in self.codec.read(self._read(key), size, self._what(key)):
-            label = label_of(entry.category)
-            if label is not None:
-                what = f"{self._what(key)}: annotation {entry.record['id']}"
-                out.append(instance_from(len(out) + 1, label, entry.record, size, what))
-        return tuple(out)
+        remarks = list(read.remarks)
+        for entry in read.entries:
+            label = self.label(entry.category)
+            if label is None:
+                continue
+            instance, notes = instance_from(len(out) + 1, label, entry.record, size)
+            out += [instance] if instance is not None else []
+            where = f"{'line' if self.format == 'yolo' else 'annotation'} {entry.record['id']}"
+            remarks += [Remark(where, note) for note in notes]
+        return Given(tuple(out), tuple(remarks))
 
     def records(self, name: str) -> tuple[tuple[str, Record], ...]:
         """Return nothing: what is not treated stays in the picture's own file and is no COCO record."""
@@ -166,7 +208,7 @@ class FileAnnotations:
     def identities(self, name: str, texts: Iterable[str]) -> tuple[str, ...]:
         """Return the plates and names that a picture's annotations tell, and those of ``texts`` worth comparing."""
         key = self._key(name)
-        entries = () if key is None else self.codec.read(self._read(key), None, self._what(key))
+        entries = () if key is None else self.codec.read(self._read(key), None, self._what(key)).entries
         return identities([entry.record for entry in entries], texts)
 
     def digest(self, name: str) -> str | None:
@@ -175,7 +217,8 @@ class FileAnnotations:
         if key is None:
             return None
         content = self._content(key)
-        whole = hashlib.sha256(repr(sorted(self.categories.items())).encode())
+        told = sorted((name, label or "") for name, label in self.meanings.told.items())
+        whole = hashlib.sha256(repr([*sorted(self.categories.items()), *told]).encode())
         whole.update(content if isinstance(content, bytes) else content.encode())
         return whole.hexdigest()
 
@@ -183,9 +226,10 @@ class FileAnnotations:
         """Return the annotations cut down to one picture, with its file's content."""
         key = self._key(name)
         if key is None:
-            return replace(self, places={}, content={})
-        own = picture_key(name)
-        return replace(self, places={own: self.places[key]}, content={own: self._content(key)})
+            return replace(self, places={}, content={}, index=Index({}), placement=Placement())
+        own = {name: self.places[key]}
+        content = {name: self._content(key)}
+        return replace(self, places=own, content=content, index=Index({}), placement=Placement({name: name}))
 
     def export(self, page: Page) -> dict[str, Any]:
         """Return name and content of the picture's released file."""
@@ -193,17 +237,23 @@ class FileAnnotations:
         content = None if key is None else self._read(key)
         scrubber = Scrubber(self.identities(page.name, page.texts))
         text = self.codec.write(content, page, scrubber).decode("utf-8")
-        return {"path": self.codec.place(page.released), "text": text}
+        return {"path": self.codec.place(page.released), "text": text, "name": page.name, "released": page.released}
 
     def files(self, exports: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
-        """Yield every released annotation file."""
+        """Yield every released annotation file; of pictures that differ in the suffix alone, later ones keep it."""
         yield from self.codec.shared()
+        used: set[str] = set()
         for export in exports:
-            yield export["path"], export["text"].encode("utf-8")
+            path = export["path"]
+            if path.casefold() in used:
+                path = self.codec.place(export["released"] + PurePosixPath(export["released"]).suffix)
+            if path.casefold() in used:
+                raise InputError(f"{export['released']}: its annotation file {path} would replace another; rename it")
+            used.add(path.casefold())
+            yield path, export["text"].encode("utf-8")
 
     def _key(self, name: str) -> str | None:
-        key = picture_key(name)
-        return key if key in self.places else self.lasts.get(key.rsplit("/", 1)[-1])
+        return cast(str | None, key_of(self.index or Index({}), self.placement, name))
 
     def _content(self, key: str) -> bytes | str:
         if key in self.content:
@@ -225,15 +275,3 @@ class FileAnnotations:
     def _shown(self, text: object) -> str:
         local, url = self.copied
         return str(text).replace(local, url) if local else str(text)
-
-
-def picture_key(name: str, ending: str | None = None) -> str:
-    """Return what a picture and its annotation file have in common: folders that tell the data apart, and the stem.
-
-    Args:
-        name: Relative name of either, with forward slashes.
-        ending: End of an annotation file's name that is no part of the stem; None for pictures.
-    """
-    *folders, file = name.split("/")
-    stem = PurePosixPath(file).stem.removesuffix("_leftImg8bit") if ending is None else file.removesuffix(ending)
-    return "/".join([*(folder for folder in folders if folder.lower() not in _SIDES), stem])

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
+from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.cityscapes import ENDINGS, Cityscapes
 from anonymizer.annotations.coco import CocoAnnotations, coco_from, read_coco
-from anonymizer.annotations.per_file import Codec, FileAnnotations, picture_key
+from anonymizer.annotations.per_file import Codec, FileAnnotations
 from anonymizer.annotations.records import MAX_BYTES, Annotations, read_json
 from anonymizer.annotations.voc import Voc
-from anonymizer.annotations.yolo import NAME_FILES, Yolo, read_names, with_style
+from anonymizer.annotations.yolo import NAME_FILES, YoloAnnotations, has_names, read_names, with_style
 from anonymizer.dataset.storage import Store, locate
 from anonymizer.errors import InputError
 
@@ -29,7 +30,7 @@ _YAML = (".yaml", ".yml")
 
 
 @contextmanager
-def annotations_at(place: Path | str) -> Iterator[Annotations]:
+def annotations_at(place: Path | str, mapping: Mapping[str, str | None] | None = None) -> Iterator[Annotations]:
     """Read annotations as ``read_annotations`` does, from a path or from a URL that fsspec can read.
 
     What a URL holds, one file or everything below a folder, is copied into a temporary folder that lives as long as
@@ -40,7 +41,7 @@ def annotations_at(place: Path | str) -> Iterator[Annotations]:
     """
     found = locate(place)
     if isinstance(found, Path):
-        yield read_annotations(found)
+        yield read_annotations(found, mapping)
         return
     with TemporaryDirectory(prefix="anonymizer-annotations-") as temporary:
         try:
@@ -50,7 +51,7 @@ def annotations_at(place: Path | str) -> Iterator[Annotations]:
                 error
             )
         try:
-            given = read_annotations(local)
+            given = read_annotations(local, mapping)
         except InputError as error:
             raise InputError(str(error).replace(str(local), str(found))) from error
         if isinstance(given, FileAnnotations):
@@ -78,7 +79,7 @@ def _copied(store: Store, folder: Path) -> Path:
     return folder
 
 
-def read_annotations(path: Path) -> FileAnnotations | CocoAnnotations:
+def read_annotations(path: Path, mapping: Mapping[str, str | None] | None = None) -> FileAnnotations | CocoAnnotations:
     """Read annotations of any format we know.
 
     COCO is checked as a whole; of the formats with a file per picture only the names of files are gathered and, for
@@ -87,39 +88,44 @@ def read_annotations(path: Path) -> FileAnnotations | CocoAnnotations:
     Args:
         path: A COCO file; a YOLO data set's YAML file; one VOC or Cityscapes file; or a folder with files of one of
             these formats. A folder's own ``annotations.json`` is taken before anything else.
+        mapping: Class by category name, beside the common names; None leaves a category alone on purpose.
 
     Raises:
-        InputError: Nothing there, no format we know, several at once, or a malformed file.
+        InputError: Nothing there, no format we know, several at once, a malformed file, or a category name that may
+            mean a class and is not known.
     """
+    meanings = Meanings(mapping or {})
     if path.is_dir():
         if (path / "annotations.json").is_file():
-            return read_coco(path)
-        return _folder(path)
+            return read_coco(path, meanings)
+        return _folder(path, meanings)
     kind = path.suffix.lower()
     if kind in _YAML or path.name in NAME_FILES:
-        return _yolo(path, path.parent, _listing(path.parent))
+        return _yolo(path, path.parent, _listing(path.parent), meanings)
     if kind == ".xml":
-        return _files(path, Voc(), path.parent, [path], (".xml",))
+        return _files(path, Voc(), path.parent, [path], (".xml",), meanings)
     if kind == ".json":
-        return _json(path)
+        return _json(path, meanings)
     if path.exists():
         raise InputError(f"annotations {path}: expected {FORMATS}; got a file named *{kind}")
     raise InputError(f"annotations {path}: expected a file or folder, found nothing; check the path")
 
 
-def _json(path: Path) -> FileAnnotations | CocoAnnotations:
+def _json(path: Path, meanings: Meanings) -> FileAnnotations | CocoAnnotations:
     document = read_json(path)
     if isinstance(document, dict) and "objects" in document and "images" not in document:
-        return _files(path, Cityscapes(), path.parent, [path], ENDINGS)
-    return coco_from(document, path)
+        return _files(path, Cityscapes(meanings), path.parent, [path], ENDINGS, meanings)
+    return coco_from(document, path, meanings)
 
 
-def _folder(folder: Path) -> FileAnnotations | CocoAnnotations:
+def _folder(folder: Path, meanings: Meanings) -> FileAnnotations | CocoAnnotations:
     files = _listing(folder)
     polygons = [file for file in files if file.name.endswith(ENDINGS)]
     others = [file for file in files if file.suffix.lower() == ".json" and file not in set(polygons)]
     boxes = [file for file in files if file.suffix.lower() == ".xml"]
-    names = [file for file in files if file.name in NAME_FILES or file.suffix.lower() in _YAML]
+    names = _name_files(files)
+    if names or boxes or polygons:  # Tools lay notes of their own beside labels.
+        others = [file for file in others if _may_be_coco(file)]
     found = {"COCO": others, "Pascal VOC": boxes, "Cityscapes": polygons, "YOLO": names}
     kinds = [kind for kind, matching in found.items() if matching]
     if len(kinds) > 1:
@@ -127,18 +133,18 @@ def _folder(folder: Path) -> FileAnnotations | CocoAnnotations:
             f"annotations {folder}: holds files of {' and '.join(kinds)}; give the file or the folder of one format"
         )
     if boxes:
-        return _files(folder, Voc(), folder, boxes, (".xml", ".XML"))
+        return _files(folder, Voc(), folder, boxes, (".xml", ".XML"), meanings)
     if polygons:
-        return _files(folder, Cityscapes(), folder, polygons, ENDINGS)
+        return _files(folder, Cityscapes(meanings), folder, polygons, ENDINGS, meanings)
     if names:
         # Of several lists the one nearest to the top, YAML before plain ones, as it says more.
         nearest = min(names, key=lambda file: (len(file.parts), file.suffix.lower() not in _YAML, file.name))
         same = [file.name for file in names if (len(file.parts), file.suffix) == (len(nearest.parts), nearest.suffix)]
         if len(same) > 1:
             raise InputError(f"annotations {folder}: class names in {' and '.join(sorted(same))}; give the one file")
-        return _yolo(nearest, folder, files)
+        return _yolo(nearest, folder, files, meanings)
     if len(others) == 1:
-        return coco_from(read_json(others[0]), others[0])
+        return coco_from(read_json(others[0]), others[0], meanings)
     if others:
         listed = ", ".join(sorted(file.name for file in others)[:3])
         raise InputError(f"annotations {folder}: holds {len(others)} JSON files ({listed}); give the one that is meant")
@@ -147,24 +153,46 @@ def _folder(folder: Path) -> FileAnnotations | CocoAnnotations:
     raise InputError(f"annotations {folder}: expected {FORMATS}, found none{hint}")
 
 
-def _yolo(names: Path, folder: Path, files: Iterable[Path]) -> FileAnnotations:
-    lists = {"train.txt", "val.txt", "test.txt", *NAME_FILES}
-    labels = [file for file in files if file.suffix.lower() == ".txt" and file.name not in lists]
-    codec: Yolo = with_style(read_names(names), labels)
-    return _files(names, codec, folder, labels, (".txt", ".TXT"))
+def _name_files(files: list[Path]) -> list[Path]:
+    """Return the files with class names; of YAML files those with ``names``, or all where none has them."""
+    plain = [file for file in files if file.name in NAME_FILES]
+    every = [file for file in files if file.suffix.lower() in _YAML]
+    return plain + ([file for file in every if has_names(file)] or every)
 
 
-def _files(path: Path, codec: Codec, folder: Path, files: list[Path], endings: tuple[str, ...]) -> FileAnnotations:
+def _may_be_coco(file: Path) -> bool:
+    """Return whether a JSON file lists images, or cannot be read: its reader will say so by name."""
+    try:
+        document = read_json(file)
+    except InputError:
+        return True
+    return isinstance(document, dict) and "images" in document
+
+
+def _yolo(names: Path, folder: Path, files: list[Path], meanings: Meanings) -> FileAnnotations:
+    labels = [file for file in files if file.suffix.lower() == ".txt" and file.name not in NAME_FILES]
+    codec = with_style(read_names(names, meanings), labels)
+    return YoloAnnotations(names, codec, _places(folder, labels, (".txt", ".TXT"), names), meanings)
+
+
+def _files(
+    path: Path, codec: Codec, folder: Path, files: list[Path], endings: tuple[str, ...], meanings: Meanings
+) -> FileAnnotations:
+    return FileAnnotations(path, codec, _places(folder, files, endings, path), meanings)
+
+
+def _places(folder: Path, files: list[Path], endings: tuple[str, ...], path: Path) -> dict[str, Path]:
+    """Return files by the name they give their picture, relative to the folder."""
     places: dict[str, Path] = {}
     for file in files:
         ending = next((ending for ending in endings if file.name.endswith(ending)), file.suffix)
-        key = picture_key(file.relative_to(folder).as_posix(), ending)
-        if key in places:
-            raise InputError(f"annotations {folder}: {places[key]} and {file} belong to the same picture; remove one")
-        places[key] = file
+        name = file.relative_to(folder).as_posix().removesuffix(ending)
+        if name in places:
+            raise InputError(f"annotations {folder}: {places[name]} and {file} belong to the same picture; remove one")
+        places[name] = file
     if not places:
         raise InputError(f"annotations {path}: no annotation files beside it; expected {FORMATS}")
-    return FileAnnotations(path, codec, places)
+    return places
 
 
 def _listing(folder: Path) -> list[Path]:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from anonymizer.annotations.categories import label_of
+from anonymizer.annotations.matching import Placement
 from anonymizer.annotations.rle import encode_rle
 from anonymizer.errors import InputError
 from anonymizer.geometry import integer_box, outline_box
-from anonymizer.types import CLASSES, Instance, Treatment
+from anonymizer.types import Instance, Treatment
 
 __all__ = [
     "Annotations",
+    "Given",
     "Page",
     "Record",
+    "Remark",
     "added_record",
+    "free_id",
     "label_of",
     "mark",
     "parse_json",
@@ -27,28 +32,36 @@ __all__ = [
 
 #: Largest annotation file read, in bytes.
 MAX_BYTES = 4 * 1024**3
-# Names that data sets have for our classes.
-_ALIASES = {
-    "pedestrian": "person",
-    "people": "person",
-    "rider": "person",
-    "cyclist": "person",
-    "bicyclist": "person",
-    "motorcyclist": "person",
-    "persongroup": "person",
-    "ridergroup": "person",
-    "number_plate": "license_plate",
-    "licenseplate": "license_plate",
-    "numberplate": "license_plate",
-}
-
 Record = Mapping[str, Any]
 
 
-def label_of(category: str) -> str | None:
-    """Return the class that a category name means, or None: case, spaces, hyphens and British spelling do not count."""
-    name = category.strip().lower().replace(" ", "_").replace("-", "_").replace("licence", "license")
-    return name if name in CLASSES else _ALIASES.get(name)
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Note on a given record that was not taken as it stands.
+
+    Args:
+        where: The record by number, such as ``annotation 17`` or ``line 3``; nothing that it says.
+        what: What was odd and what became of it, such as ``box without area, left out``; no text of the record.
+    """
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """Instances that annotations give for one picture.
+
+    Args:
+        instances: Those of the classes we know, ids from 1.
+        remarks: Records that were left out or mended.
+    """
+
+    instances: tuple[Instance, ...]
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,19 +110,44 @@ class Annotations(Protocol):
         """Return the image record of a picture, None if the annotations do not know it."""
         ...
 
-    def check_names(self, names: Iterable[str]) -> None:
-        """Refuse annotations that fit none of the pictures, or of which one fits several.
+    @property
+    def placement(self) -> Placement | None:
+        """Which record belongs to which picture, None before :meth:`placed`."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """Records of the data set as a whole that were not taken as they stand."""
+        ...
+
+    @property
+    def left_alone(self) -> tuple[str, ...]:
+        """Names of given categories that mean none of our classes, ordered."""
+        ...
+
+    def label(self, category: str) -> str | None:
+        """Return the class that a category name means here, None if it is left alone."""
+        ...
+
+    def placed(self, names: Iterable[str], released: Callable[[str], str] = str) -> Annotations:
+        """Return these annotations with every picture of a run matched.
+
+        Without it each picture is matched as if it were the only one.
+
+        Args:
+            names: Relative names of all pictures.
+            released: Name under which a picture is released.
 
         Raises:
-            InputError: As said.
+            InputError: They fit none of the pictures, or a category name may mean a class and is not known.
         """
         ...
 
-    def instances(self, name: str, size: tuple[int, int]) -> tuple[Instance, ...] | None:
-        """Return a picture's instances of the classes we know, ids from 1; None if the picture is unknown.
+    def instances(self, name: str, size: tuple[int, int]) -> Given | None:
+        """Return a picture's instances of the classes we know; None if the picture is unknown.
 
         Raises:
-            InputError: An annotation is malformed or does not fit the picture of (height, width).
+            InputError: The annotations as a whole do not fit the picture of (height, width), or cannot be read.
         """
         ...
 
@@ -136,6 +174,17 @@ class Annotations(Protocol):
     def files(self, exports: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
         """Yield the released annotation files, relative name and content, in the format that was given."""
         ...
+
+
+def free_id(records: Iterable[Record]) -> int | str:
+    """Return an id that none of some records has: one above the highest number, a text where their ids are texts."""
+    texts, highest = False, 0
+    for record in records:
+        value = record.get("id")
+        texts |= isinstance(value, str)
+        number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 16 else value
+        highest = max(highest, number) if type(number) is int else highest
+    return str(highest + 1) if texts else highest + 1
 
 
 def mark(instance: Instance, treatment: Treatment) -> dict[str, Any]:

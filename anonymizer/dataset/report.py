@@ -92,7 +92,14 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def render_report(records: Iterable[Record], images: Path, description: Mapping[str, Any], *, seconds: float) -> bytes:
+def render_report(
+    records: Iterable[Record],
+    images: Path,
+    description: Mapping[str, Any],
+    *,
+    seconds: float,
+    annotations: Mapping[str, Any] | None = None,
+) -> bytes:
     """Return ``report.html``: counts, settings, checks, timings, pictures and what needs a human; UTF-8.
 
     Args:
@@ -100,6 +107,7 @@ def render_report(records: Iterable[Record], images: Path, description: Mapping[
         images: Folder of released pictures; nothing else is shown.
         description: Preset, models and versions.
         seconds: Wall clock time of the run.
+        annotations: What became of given annotations, see ``engine.summary``; None where none were given.
     """
     status: Counter[str] = Counter()
     actions: Counter[tuple[str, str]] = Counter()
@@ -108,11 +116,18 @@ def render_report(records: Iterable[Record], images: Path, description: Mapping[
     rows: list[dict[str, Any]] = []
     held: list[Record] = []
     shown: list[Record] = []
+    remarks: list[tuple[str, str]] = []
+    more_remarks = 0
     for record in records:
         status[record["status"]] += 1
         verdicts.add(record)
         if len(rows) < MAX_ROWS:
             rows.append(_row(record))
+        for remark in record.get("annotation_remarks", ()):
+            if len(remarks) < MAX_ROWS:
+                remarks.append((record["name"], remark))
+            else:
+                more_remarks += 1
         if record["status"] != "released":
             if len(held) < MAX_ROWS:
                 held.append({key: record[key] for key in ("name", "status", "reason")})
@@ -150,6 +165,10 @@ def render_report(records: Iterable[Record], images: Path, description: Mapping[
         ],
         more_thumbnails=released - len(shown),
         seconds=seconds,
+        annotations=annotations,
+        remarks=remarks,
+        more_remarks=more_remarks,
+        most=MAX_ROWS,
     )
     return html.encode()
 

@@ -12,7 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Progress", "Summary", "peak_rss_mb", "summarize"]
+from anonymizer.annotations.matching import Placement
+from anonymizer.annotations.records import Annotations
+
+__all__ = ["Progress", "Summary", "peak_rss_mb", "summarize", "told_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Summary:
         seconds: Wall clock time of this run.
         peak_rss_mb: Largest resident memory of any process of the run so far, in 10^6 bytes.
         paths: Where the results lie.
+        annotations: What became of the given annotations, see :func:`told_of`, with ``remarks``, the number of
+            records in inputs that were not taken as they stand; None where none were given.
     """
 
     released: int
@@ -56,6 +61,7 @@ class Summary:
     seconds: float
     peak_rss_mb: float
     paths: Mapping[str, str]
+    annotations: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """Return the summary as one line of JSON."""
@@ -63,15 +69,22 @@ class Summary:
 
 
 def summarize(
-    records: Iterable[Mapping[str, Any]], output: Path, *, skipped: int, ignored: int, seconds: float
+    records: Iterable[Mapping[str, Any]],
+    output: Path,
+    *,
+    skipped: int,
+    ignored: int,
+    seconds: float,
+    annotations: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Count the ledger records of a run's inputs."""
     status: Counter[str] = Counter()
-    flagged = 0
+    flagged = remarks = 0
     actions: dict[str, Counter[str]] = {"redrawn": Counter(), "redacted": Counter()}
     for record in records:
         status[record["status"]] += 1
         flagged += bool(record.get("name_hints"))
+        remarks += len(record.get("annotation_remarks", ()))
         for instance in record.get("instances", ()):
             actions[instance["action"]][instance["label"]] += 1
     paths = {
@@ -94,7 +107,26 @@ def summarize(
         seconds=round(seconds, 3),
         peak_rss_mb=peak_rss_mb(),
         paths={key: str(output / name) for key, name in paths.items()},
+        annotations=None if annotations is None else {**annotations, "remarks": remarks},
     )
+
+
+def told_of(annotations: Annotations) -> dict[str, Any]:
+    """Return what became of given annotations as a whole, as plain JSON data.
+
+    Returns:
+        ``with_record``, ``without_record`` and ``held``, numbers of pictures; ``fits_no_picture``, names of records;
+        ``left_alone``, names of categories; ``data_set_remarks``, odd records that belong to no picture.
+    """
+    placement = annotations.placement or Placement()
+    return {
+        "with_record": len(placement.keys),
+        "without_record": len(placement.bare),
+        "held": len(placement.held),
+        "fits_no_picture": list(placement.unplaced),
+        "left_alone": list(annotations.left_alone),
+        "data_set_remarks": [str(remark) for remark in annotations.remarks],
+    }
 
 
 def peak_rss_mb() -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from anonymizer.annotations.matching import Placement
 from anonymizer.annotations.reading import read_annotations
 from anonymizer.annotations.records import Annotations
 from anonymizer.errors import InputError, ModelError
@@ -118,6 +119,7 @@ def evaluate(
     settings: Settings,
     *,
     annotations: Path | None = None,
+    mapping: Mapping[str, str | None] | None = None,
     again: Path | None = None,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Evaluation:
@@ -129,6 +131,7 @@ def evaluate(
         out: Where the results will go, to refuse places inside the pictures' folders.
         settings: What to do.
         annotations: Annotations of the originals; None detects. Of COCO also landmarks, identities and texts are read.
+        mapping: Class by category name of the annotations, beside the common names; None leaves one alone.
         again: The same originals anonymized a second time, or None.
         on_progress: Called as the work goes on.
 
@@ -137,12 +140,14 @@ def evaluate(
         ModelError: Weights that were asked for are missing, or their licence was not accepted.
     """
     timings: dict[str, float] = {}
-    given = None if annotations is None else read_annotations(annotations)
+    given = None if annotations is None else read_annotations(annotations, mapping)
     pairing = find_pairs(originals, anonymized, out, again)
     if settings.limit is not None:
         pairing = replace(pairing, pairs=pairing.pairs[: settings.limit])
     if given is not None:
-        given.check_names(pair.name for pair in pairing.pairs)
+        given = given.placed(pair.name for pair in pairing.pairs)
+        for name, reason in (given.placement or Placement()).held.items():
+            raise InputError(f"{name}: {reason}")
     faces_at_hand, unavailable = choose(
         settings.recognizers, {} if pairing.run is None else pairing.run.models, settings.accept_noncommercial
     )

@@ -18,7 +18,7 @@ from anonymizer.errors import InputError
 from .fakes import FakeAnonymizer
 
 COCO = {
-    "images": [{"id": 1, "file_name": "a.png"}],
+    "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 30}],
     "annotations": [{"id": 5, "image_id": 1, "category_id": 1, "bbox": [4, 6, 10, 12]}],
     "categories": [{"id": 1, "name": "person"}],
 }
@@ -71,7 +71,7 @@ def test_a_damaged_file_is_named_by_its_url() -> None:
         annotations_at("memory://labels") as given,
         pytest.raises(InputError, match="memory://labels: none"),
     ):
-        given.check_names(["b.png"])
+        given.placed(["b.png"])
     for place in ("memory://coco", "memory://coco/all.json"):
         with annotations_at(place) as given, pytest.raises(InputError, match="memory:/coco/all.json: "):
             given.instances("a.png", (5, 5))
@@ -82,7 +82,8 @@ def test_the_copy_is_gone_when_the_run_is_over(tmp_path: Path, monkeypatch: pyte
     put("labels/a.xml", VOC)
     with annotations_at("memory://labels") as given:
         assert list(tmp_path.glob("anonymizer-annotations-*"))
-        assert len(given.instances("a.png", (30, 40)) or ()) == 1
+        one = given.instances("a.png", (30, 40))
+        assert one is not None and len(one.instances) == 1
     assert not list(tmp_path.iterdir())
 
 
