@@ -137,7 +137,11 @@ print(Anonymizer.from_preset("embedded", seed=1)(pixels).image.shape)
 
 
 def test_packages_that_write_into_the_home_folder_are_given_another(tmp_path: Path) -> None:
+    # ultralytics asks the kernel for a hardware address, through a socket that sends nothing.
     code = """
+import uuid
+uuid._generate_time_safe = uuid._UuidCreate = None
+uuid.getnode = lambda: 1
 from anonymizer.quiet import offline
 with offline():
     import matplotlib.pyplot
