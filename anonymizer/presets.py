@@ -68,7 +68,8 @@ def build(
         force: Run a preset that is meant for a GPU on a CPU all the same.
 
     Raises:
-        InputError: Unknown preset, class or option value, a choice that leaves nothing to anonymize, or no GPU for a preset that is meant for one.
+        InputError: Unknown preset, class or option value, a choice that leaves nothing to anonymize, or no GPU for a
+            preset that is meant for one.
         ModelError: Weights are missing, corrupt or not accepted, or the GPU is missing or too small.
     """
     name, table = _read(preset)

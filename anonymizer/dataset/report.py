@@ -82,7 +82,7 @@ def quarantine_list(records: Iterable[Record]) -> bytes:
     lines = [
         f"{record['status']}\t{printable(record['name'])}\t{printable(record['reason'])}\n"
         for record in records
-        if record["status"] != "released"
+        if record["status"] not in ("released", "withdrawn")
     ]
     return "".join(lines).encode()
 
@@ -92,7 +92,14 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def render_report(records: Iterable[Record], images: Path, description: Mapping[str, Any], *, seconds: float) -> bytes:
+def render_report(
+    records: Iterable[Record],
+    images: Path,
+    description: Mapping[str, Any],
+    *,
+    seconds: float,
+    passed_over: Mapping[str, int] | None = None,
+) -> bytes:
     """Return ``report.html``: counts, settings, checks, timings, pictures and what needs a human; UTF-8.
 
     Args:
@@ -100,6 +107,7 @@ def render_report(records: Iterable[Record], images: Path, description: Mapping[
         images: Folder of released pictures; nothing else is shown.
         description: Preset, models and versions.
         seconds: Wall clock time of the run.
+        passed_over: What of INPUT was passed over, by suffix or kind.
     """
     status: Counter[str] = Counter()
     actions: Counter[tuple[str, str]] = Counter()
@@ -108,13 +116,18 @@ def render_report(records: Iterable[Record], images: Path, description: Mapping[
     rows: list[dict[str, Any]] = []
     held: list[Record] = []
     shown: list[Record] = []
+    gone: list[str] = []
+    more_gone = 0
     for record in records:
         status[record["status"]] += 1
+        if record["status"] == "released" and not record.get("in_input", True):
+            more_gone += len(gone) == MAX_ROWS
+            gone += [record["name"]] if len(gone) < MAX_ROWS else []
         verdicts.add(record)
         if len(rows) < MAX_ROWS:
             rows.append(_row(record))
         if record["status"] != "released":
-            if len(held) < MAX_ROWS:
+            if record["status"] != "withdrawn" and len(held) < MAX_ROWS:
                 held.append({key: record[key] for key in ("name", "status", "reason")})
             continue
         if len(shown) < MAX_THUMBNAILS:
@@ -143,7 +156,10 @@ def render_report(records: Iterable[Record], images: Path, description: Mapping[
         rows=rows,
         more_rows=total - len(rows),
         held=held,
-        more_held=total - released - len(held),
+        more_held=total - released - status["withdrawn"] - len(held),
+        passed_over=passed_over or {},
+        gone=gone,
+        more_gone=more_gone,
         thumbnails=[
             (record["name"], base64.b64encode(thumbnail((images / record["released_name"]).read_bytes())).decode())
             for record in shown

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from anonymizer.annotations.records import Annotations
+from anonymizer.dataset.inputs import Source
 from anonymizer.dataset.release import Release
 from anonymizer.engine.picture import Outcome
 from anonymizer.engine.processes import MOST_DEATHS, START_S, Build, ProcessPool
@@ -46,7 +47,7 @@ ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 
 def run(
     build: Build,
-    source: Path | str,
+    source: Source,
     output: Path | str,
     *,
     workers: int = 1,
@@ -56,6 +57,7 @@ def run(
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
     overwrite: bool = False,
+    prune: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Anonymize pictures with Ray; the guarantees are those of the local engine.
@@ -71,6 +73,7 @@ def run(
         annotations: As there.
         release: As there.
         overwrite: As there.
+        prune: As there.
         on_progress: As there.
 
     Raises:
@@ -80,7 +83,14 @@ def run(
     """
     with RayPool(build, workers=workers, timeout_s=timeout_s, address=address, gpus=gpus) as pool:
         return execute(
-            pool, source, output, annotations=annotations, release=release, overwrite=overwrite, on_progress=on_progress
+            pool,
+            source,
+            output,
+            annotations=annotations,
+            release=release,
+            overwrite=overwrite,
+            prune=prune,
+            on_progress=on_progress,
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anonymizer.annotations.records import Annotations
+from anonymizer.dataset.inputs import Source
 from anonymizer.dataset.release import Release
 from anonymizer.engine.picture import AnonymizerLike, Outcome
 from anonymizer.engine.processes import Build, ProcessPool
@@ -22,12 +23,13 @@ __all__ = ["InProcess", "run", "run_processes"]
 
 def run(
     anonymizer: AnonymizerLike,
-    source: Path | str,
+    source: Source,
     output: Path | str,
     *,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
     overwrite: bool = False,
+    prune: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Anonymize pictures in this process; a picture on which the model hangs stops the run.
@@ -36,13 +38,20 @@ def run(
     """
     executor = InProcess(anonymizer)
     return execute(
-        executor, source, output, annotations=annotations, release=release, overwrite=overwrite, on_progress=on_progress
+        executor,
+        source,
+        output,
+        annotations=annotations,
+        release=release,
+        overwrite=overwrite,
+        prune=prune,
+        on_progress=on_progress,
     )
 
 
 def run_processes(
     build: Build,
-    source: Path | str,
+    source: Source,
     output: Path | str,
     *,
     workers: int = 1,
@@ -50,6 +59,7 @@ def run_processes(
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
     overwrite: bool = False,
+    prune: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Anonymize pictures in worker processes: one that hangs or dies costs its picture, not the run.
@@ -63,6 +73,7 @@ def run_processes(
         annotations: As there.
         release: As there.
         overwrite: As there.
+        prune: As there.
         on_progress: As there.
 
     Raises:
@@ -71,7 +82,14 @@ def run_processes(
     """
     with ProcessPool(build, workers=workers, timeout_s=timeout_s) as pool:
         return execute(
-            pool, source, output, annotations=annotations, release=release, overwrite=overwrite, on_progress=on_progress
+            pool,
+            source,
+            output,
+            annotations=annotations,
+            release=release,
+            overwrite=overwrite,
+            prune=prune,
+            on_progress=on_progress,
         )
 
 

@@ -14,7 +14,7 @@ from anonymizer.annotations.export import annotation_files, coco_out
 from anonymizer.annotations.reading import annotations_at
 from anonymizer.annotations.records import Annotations
 from anonymizer.dataset.images import read_bytes
-from anonymizer.dataset.inputs import Found, find_inputs
+from anonymizer.dataset.inputs import Found, Source, find_inputs
 from anonymizer.dataset.ledger import Ledger
 from anonymizer.dataset.release import Release
 from anonymizer.dataset.report import MAX_THUMBNAILS, quarantine_list, render_report
@@ -25,6 +25,9 @@ from anonymizer.engine.summary import Progress, Summary, summarize
 from anonymizer.errors import InputError
 
 __all__ = ["Executor", "Task", "execute"]
+
+#: Most names of pictures that a summary holds.
+FIRST = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +74,13 @@ class Executor(Protocol):
 
 def execute(
     executor: Executor,
-    source: Path | str,
+    source: Source,
     output: Path | str,
     *,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
     overwrite: bool = False,
+    prune: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Anonymize a file, a folder or a glob pattern into an OUTPUT folder; the same call again resumes.
@@ -95,6 +99,7 @@ def execute(
         annotations: Instances to use as given, see ``annotations.reading``; what is found besides is added.
         release: Format, metadata and names of what is released; as in the source if None.
         overwrite: Remove the results of earlier runs first.
+        prune: Withdraw pictures that INPUT no longer holds; otherwise they stay in OUTPUT and are named.
         on_progress: Called after each picture.
 
     Returns:
@@ -105,7 +110,8 @@ def execute(
         ModelError: The models cannot be used.
     """
     if isinstance(annotations, str | Path):
-        settings: dict[str, Any] = {"release": release, "overwrite": overwrite, "on_progress": on_progress}
+        settings: dict[str, Any] = {"release": release, "overwrite": overwrite, "prune": prune}
+        settings["on_progress"] = on_progress
         with annotations_at(annotations) as given:
             return execute(executor, source, output, annotations=given, **settings)
     started = time.monotonic()
@@ -125,6 +131,7 @@ def execute(
         folder.refuse_strays(recorded | {chosen.name(file.name) for file in inputs.files})
         with folder.writing():
             folder.remove_documents()
+        gone = _reconcile(ledger, folder, {file.name for file in inputs.files}, prune)
         recorder = _Recorder(executor, folder, ledger, annotations, chosen, len(inputs.files), on_progress)
         for task, outcome in executor.results(recorder.pending(inputs.files)):
             recorder.record(task, outcome)
@@ -134,11 +141,18 @@ def execute(
         records = (record for file in inputs.files if (record := ledger.get(file.name)) is not None)
         seconds = time.monotonic() - started
         summary = summarize(records, Path(), skipped=recorder.skipped, ignored=inputs.ignored, seconds=seconds)
-        summary = replace(summary, paths={key: folder.address(name) for key, name in summary.paths.items()})
+        summary = replace(
+            summary,
+            paths={key: folder.address(name) for key, name in summary.paths.items()},
+            passed_over=inputs.passed_over,
+            not_in_input=0 if prune else len(gone),
+            not_in_input_first=() if prune else tuple(gone[:FIRST]),
+            withdrawn=len(gone) if prune else 0,
+        )
         released = [record["name"] for record in ledger if record["status"] == "released"]
         description = {**executor.describe(), **_released_as(chosen)}
         with folder.shown(_first(ledger, MAX_THUMBNAILS)) as images:
-            report = render_report(ledger, images, description, seconds=seconds)
+            report = render_report(ledger, images, description, seconds=seconds, passed_over=inputs.passed_over)
         documents: list[tuple[str, Iterable[bytes]]] = [
             ("annotations.json", coco_out(released, folder.state, annotations)),
             ("quarantine.txt", [quarantine_list(ledger)]),
@@ -271,11 +285,47 @@ def _first(ledger: Ledger, count: int) -> Sequence[str]:
     return tuple(islice(released, count))
 
 
+def _reconcile(ledger: Ledger, folder: OutputFolder, names: set[str], prune: bool) -> list[str]:
+    """Mark in the ledger which pictures INPUT still holds, or withdraw those that it does not.
+
+    Args:
+        ledger: The ledger.
+        folder: OUTPUT.
+        names: Names of the pictures in INPUT.
+        prune: Whether to withdraw.
+
+    Returns:
+        Names of released pictures that are not in INPUT; with ``prune``, of every picture that was withdrawn.
+    """
+    gone = []
+    for record in ledger:  # Lines that are appended on the way are no part of what is read here.
+        name, status = record["name"], record["status"]
+        if name in names or status == "withdrawn":
+            changed = {key: value for key, value in record.items() if key != "in_input"}
+        elif prune:
+            gone.append(name)
+            # The line vouches for the file: while it says "released", a run that is killed here finds it again.
+            folder.remove_picture(name, record.get("released_name", name))
+            kept = ("name", "input_sha256", "annotations_sha256", "settings_hash", "provenance")
+            reason = f"no longer in INPUT; was {status}, withdrawn on request"
+            changed = {key: record[key] for key in kept if key in record}
+            changed |= {"output_sha256": None, "status": "withdrawn", "reason": reason}
+        else:
+            if status == "released":
+                gone.append(name)
+            changed = {**record, "in_input": False}
+        if changed != record:
+            with folder.writing():
+                ledger.append(changed)
+            folder.recorded()
+    return gone
+
+
 def _check_earlier(ledger: Ledger, settings_hash: str, output: str) -> set[str]:
     """Return the names released earlier; refuse to mix settings."""
     released, other = set(), 0
     for record in ledger:
-        other += record["settings_hash"] != settings_hash
+        other += record["settings_hash"] != settings_hash and record["status"] != "withdrawn"
         if record["status"] == "released":
             released.add(record["released_name"])
     if other:

@@ -118,6 +118,7 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
         "source": "in",
         "output": "out",
         "overwrite": True,
+        "prune": False,
         "workers": 2,
         "timeout_s": 60.0,
     }
