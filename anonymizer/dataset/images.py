@@ -11,12 +11,13 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from anonymizer.dataset.containers import Damaged, tiff_segments
 from anonymizer.dataset.deep import read_deep, reduce_deep
 from anonymizer.dataset.formats import (
     LOSSLESS,
@@ -28,7 +29,7 @@ from anonymizer.dataset.formats import (
     readable,
     strict_pillow,
 )
-from anonymizer.dataset.jpeg import read_tables
+from anonymizer.dataset.jpeg import WRITTEN, read_tables
 from anonymizer.dataset.metadata import read_tags
 from anonymizer.dataset.storage import Stored
 from anonymizer.errors import InputError
@@ -66,6 +67,10 @@ _DAMAGE = (
     zlib.error,
 )
 _ORIENTATION_TAG = 0x0112
+#: TIFF tags.
+_NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _SUB_DIRECTORIES, _SAMPLE_FORMAT = 254, 255, 330, 339
+#: Most pages of a TIFF file that are looked at: a picture of the largest size has 15 reduced versions, and masks.
+_MOST_PAGES = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,14 +82,15 @@ class Decoded:
         format: JPEG, PNG, WEBP, BMP, TIFF, AVIF or HEIF, by content.
         icc: ICC profile of the pixels, or None for sRGB.
         dpi: Horizontal and vertical dots per inch, or None.
-        quantization: JPEG quantization tables, 64 numbers each, or None.
-        subsampling: JPEG chroma subsampling: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0; None where unknown.
+        quantization: JPEG quantization tables by component, 64 numbers each, or None.
+        sampling: JPEG pixels per chroma sample, across and down, upright; None where none or unknown.
         notes: Conversions made, for people.
         sha256: Hex digest of the file's bytes.
         exif: Tags that may be kept when asked for, see ``dataset.metadata``.
         orientation: EXIF orientation that was applied, 1 to 8.
         deep: The samples behind ``pixels`` where they have 16 bits, uint16 (H, W, 3), upright; else None.
         source: The file's content where stored samples can be taken from it (JPEG), else empty.
+        grey: Whether the file is a JPEG of one component.
     """
 
     pixels: NDArray[np.uint8]
@@ -92,13 +98,14 @@ class Decoded:
     icc: bytes | None
     dpi: tuple[float, float] | None
     quantization: tuple[tuple[int, ...], ...] | None
-    subsampling: int | None
+    sampling: tuple[int, int] | None
     notes: tuple[str, ...]
     sha256: str
     exif: Mapping[int, str] = field(default_factory=dict)
     orientation: int = 1
     deep: NDArray[np.uint16] | None = None
     source: bytes = field(default=b"", repr=False)
+    grey: bool = False
 
     def __post_init__(self) -> None:
         check_image(self.pixels).flags.writeable = False
@@ -107,6 +114,11 @@ class Decoded:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def subsampling(self) -> int | None:
+        """Pillow's number of the subsampling: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0; None for any other."""
+        return None if self.sampling is None else WRITTEN.get(self.sampling)
 
 
 def read_bytes(path: Path | Stored, max_bytes: int = MAX_BYTES) -> bytes:
@@ -161,11 +173,13 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decode
     with strict_pillow():
         try:
             with open_picture(data, readable()) as image:
-                _check_header(image, name, max_pixels)
+                notes = _check_header(image, name, max_pixels)
                 deep = any(";16" in str(tile[3]) for tile in image.tile) or image.mode.startswith("I")
                 image.load()
-                return _decoded(image, name, data, deep)
+                return _decoded(image, name, data, deep, notes)
         except UnidentifiedImageError as error:
+            if _is_float(data):
+                raise _float_error(name) from error
             raise InputError(f"{name}: not a picture, expected {SUPPORTED}; convert or remove the file") from error
         except _DAMAGE as error:
             raise InputError(
@@ -201,25 +215,81 @@ def short(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-def _check_header(image: Image.Image, name: str, max_pixels: int) -> None:
+def _check_header(image: Image.Image, name: str, max_pixels: int) -> list[str]:
+    """Choose the picture of a file of several, and refuse what is too large; return notes for people."""
+    frames = int(getattr(image, "n_frames", 1))
+    notes = []
+    if image.format == "TIFF":
+        notes += _choose_page(image, name, frames)
+    elif frames > 1 and image.format != "MPO":
+        raise _many(name, frames)
     width, height = image.size
     if width * height > max_pixels:
         raise InputError(
             f"{name}: {width}x{height} is {width * height} pixels, expected at most {max_pixels}; cut it into parts"
         )
-    frames = int(getattr(image, "n_frames", 1))
-    if frames > 1 and image.format != "MPO":
-        raise InputError(
-            f"{name}: {frames} frames or pages, expected one, as the others would be lost; save each as its own file"
-        )
-
-
-def _decoded(image: Image.Image, name: str, data: bytes, deep: bool) -> Decoded:
-    notes: list[str] = []
     if image.format == "MPO":
         notes.append("further embedded pictures dropped")
+    return notes
+
+
+def _many(name: str, frames: int) -> InputError:
+    return InputError(
+        f"{name}: {frames} frames or pages, expected one, as the others would be lost; save each as its own file"
+    )
+
+
+def _choose_page(image: Image.Image, name: str, frames: int) -> list[str]:
+    """Go to the one page of a TIFF file that is neither a reduced version nor a mask of another."""
+    if frames > _MOST_PAGES:
+        raise _many(name, frames)
+    kinds = []
+    for page in range(frames):
+        image.seek(page)
+        tags: Any = image.tag_v2  # type: ignore[attr-defined]
+        kinds.append(_page_kind(tags.get(_NEW_SUBFILE_TYPE), tags.get(_OLD_SUBFILE_TYPE)))
+    full = [page for page, kind in enumerate(kinds) if kind == "full"]
+    # A single page is the picture, whatever it calls itself.
+    if frames > 1 and len(full) != 1:
+        raise _many(name, len(full) or frames)
+    image.seek(full[0] if full else 0)
+    reduced, masks = kinds.count("reduced"), kinds.count("mask")
+    notes = [f"{reduced} reduced versions of the picture dropped"] if reduced and frames > 1 else []
+    notes += [f"{masks} transparency masks dropped"] if masks and frames > 1 else []
+    if _SUB_DIRECTORIES in image.tag_v2:  # type: ignore[attr-defined]
+        notes.append("further pictures in subdirectories dropped")
+    return notes
+
+
+def _page_kind(new: object, old: object) -> str:
+    """Return what a page of a TIFF file is by its tags NewSubfileType (bits) or SubfileType (a number)."""
+    bits = new if isinstance(new, int) else 0
+    if bits & 1 or (new is None and old == 2):
+        return "reduced"
+    return "mask" if bits & 4 else "full"
+
+
+def _is_float(data: bytes) -> bool:
+    """Return whether a file is TIFF with floating-point samples."""
+    try:
+        parts = tiff_segments(data)
+    except Damaged:
+        return False
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    form = next((part.body for part in parts if part.name == f"tag {_SAMPLE_FORMAT}"), (0, 0))
+    return int.from_bytes(data[form[0] : form[0] + 2], order) == 3 and form[1] > form[0]
+
+
+def _float_error(name: str) -> InputError:
+    return InputError(
+        f"{name}: floating-point samples, expected whole numbers, as nothing says which value is black and which "
+        "white; scale them to 8 or 16 bits"
+    )
+
+
+def _decoded(image: Image.Image, name: str, data: bytes, deep: bool, notes: list[str]) -> Decoded:
     dpi, icc = _dpi(image.info.get("dpi")), _icc(image.info.get("icc_profile"))
-    quantization, subsampling = read_tables(image)
+    quantization, sampling = read_tables(image)
     # Only after loading: Pillow turns some TIFF files itself and then clears the tag.
     orientation, exif = _exif(image, notes)
     rgb, icc = _to_rgb(image, name, icc, notes)
@@ -231,8 +301,8 @@ def _decoded(image: Image.Image, name: str, data: bytes, deep: bool) -> Decoded:
         pixels, samples = upright(pixels, orientation), None if samples is None else upright(samples, orientation)
         notes.append("EXIF orientation applied")
     if orientation >= 5:
-        if subsampling == 1:
-            subsampling = 0  # 4:2:2 halves the width; on its side it would halve the height, which is not written.
+        if sampling is not None:
+            sampling = sampling[1], sampling[0]
         if quantization is not None:
             quantization = tuple(tuple(np.reshape(table, (8, 8)).T.ravel().tolist()) for table in quantization)
     kind = "JPEG" if image.format == "MPO" else str(image.format)
@@ -242,13 +312,14 @@ def _decoded(image: Image.Image, name: str, data: bytes, deep: bool) -> Decoded:
         icc=icc,
         dpi=dpi,
         quantization=quantization,
-        subsampling=subsampling,
+        sampling=sampling,
         notes=tuple(notes),
         sha256=hashlib.sha256(data).hexdigest(),
         exif=exif,
         orientation=orientation,
         deep=samples,
         source=data if quantization is not None else b"",
+        grey=kind == "JPEG" and image.mode == "L",
     )
 
 
@@ -281,6 +352,8 @@ def _to_rgb(image: Image.Image, name: str, icc: bytes | None, notes: list[str]) 
     if icc is not None and _space(icc) != b"RGB ":
         notes.append("ICC profile of another colour space dropped")
         icc = None
+    if image.mode == "F":
+        raise _float_error(name)
     if image.mode.startswith("I"):
         return _reduce(image, name), icc
     if image.has_transparency_data:

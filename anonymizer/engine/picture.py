@@ -303,6 +303,10 @@ def _encode(result: Result, decoded: Decoded, released: str, release: Release) -
         notes.append("16-bit reduced to 8-bit")
     if kind not in LOSSLESS and not (kind == decoded.format == "JPEG"):
         notes.append(f"written as {kind} with losses")
+    if kind == decoded.format == "JPEG":
+        before, after = ((p.quantization, p.sampling, p.grey) for p in (decoded, again))
+        if before != after:
+            notes.append("JPEG of an unusual kind: quantization tables, subsampling or channels are not the source's")
     if kind != decoded.format and release.format is None:
         notes.append(f"{decoded.format} content under the suffix {suffix}")
     return data, tuple(notes)
