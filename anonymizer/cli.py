@@ -146,7 +146,11 @@ def run(
         Format | None, typer.Option("--format", help="Format of released pictures; each source's own if left out.")
     ] = None,
     keep_metadata: Annotated[
-        str | None, typer.Option(metavar="A,B", help="EXIF to keep: datetime, camera; none if left out.")
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Metadata to keep: datetime, datetime-subsec, camera, focal-length, gps, heading, gpano; else none.",
+        ),
     ] = None,
     rename: Annotated[Rename | None, typer.Option(help="Release under keyed hashes instead of names.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes, each with its own models.")] = 1,

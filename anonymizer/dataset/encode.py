@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from anonymizer.dataset.deep import DEEP_FORMATS, encode_deep, merge_deep
 from anonymizer.dataset.formats import SUFFIXES, has_heif, strict_pillow
 from anonymizer.dataset.images import Decoded, short, upright
 from anonymizer.dataset.jpeg import encode_planes, source_planes, stored_planes
-from anonymizer.dataset.metadata import chosen, exif_bytes
+from anonymizer.dataset.metadata import Tags, chosen, exif_bytes
+from anonymizer.dataset.panorama import PNG_XMP, xmp_bytes
 from anonymizer.errors import InputError
 from anonymizer.types import Mask, check_image
 
@@ -59,7 +61,7 @@ def encode_image(
             return encode_deep(merge_deep(like.deep, pixels, treated), kind, icc=like.icc, dpi=like.dpi, tags=tags)
         options = _options(kind, like)
         if tags:
-            options["exif"] = exif_bytes(tags)
+            _add_metadata(options, kind, tags)
         if kind == "JPEG" and like.quantization is not None and like.sampling is not None:
             return _jpeg(pixels, like, treated, like.quantization, like.sampling, options)
         buffer = io.BytesIO()
@@ -91,6 +93,18 @@ def _options(kind: str, like: Decoded) -> dict[str, Any]:
     if kind == "HEIF" and not has_heif():
         raise InputError("HEIC cannot be written without pillow-heif; install anonymizer[heif] or use --format png")
     return options
+
+
+def _add_metadata(options: dict[str, Any], kind: str, tags: Tags) -> None:
+    """Tell Pillow's writer of a format to write these tags."""
+    exif, xmp = exif_bytes(tags), xmp_bytes(tags)
+    if exif:
+        options["exif"] = exif
+    if xmp and kind == "PNG":
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt(PNG_XMP, xmp.decode("ascii"))
+    elif xmp:
+        options["xmp"] = xmp
 
 
 def _jpeg(

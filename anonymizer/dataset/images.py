@@ -8,7 +8,6 @@ import math
 import stat
 import struct
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +29,8 @@ from anonymizer.dataset.formats import (
     strict_pillow,
 )
 from anonymizer.dataset.jpeg import WRITTEN, read_tables
-from anonymizer.dataset.metadata import read_tags
+from anonymizer.dataset.metadata import Tags, Value, read_tags
+from anonymizer.dataset.panorama import read_panorama
 from anonymizer.dataset.storage import Stored
 from anonymizer.errors import InputError
 from anonymizer.types import check_image
@@ -86,7 +86,7 @@ class Decoded:
         sampling: JPEG pixels per chroma sample, across and down, upright; None where none or unknown.
         notes: Conversions made, for people.
         sha256: Hex digest of the file's bytes.
-        exif: Tags that may be kept when asked for, see ``dataset.metadata``.
+        exif: Metadata that may be kept when asked for, see ``dataset.metadata``.
         orientation: EXIF orientation that was applied, 1 to 8.
         deep: The samples behind ``pixels`` where they have 16 bits, uint16 (H, W, 3), upright; else None.
         source: The file's content where stored samples can be taken from it (JPEG), else empty.
@@ -101,7 +101,7 @@ class Decoded:
     sampling: tuple[int, int] | None
     notes: tuple[str, ...]
     sha256: str
-    exif: Mapping[int, str] = field(default_factory=dict)
+    exif: Tags = field(default_factory=dict)
     orientation: int = 1
     deep: NDArray[np.uint16] | None = None
     source: bytes = field(default=b"", repr=False)
@@ -378,15 +378,20 @@ def _reduce(image: Image.Image, name: str) -> Image.Image:
     return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
 
 
-def _exif(image: Image.Image, notes: list[str]) -> tuple[int, dict[int, str]]:
-    """Return the orientation, 1 to 8, and the tags that may be kept."""
+def _exif(image: Image.Image, notes: list[str]) -> tuple[int, dict[int | str, Value]]:
+    """Return the orientation, 1 to 8, and the metadata that may be kept."""
+    panorama = read_panorama(image.info.get("xmp"))
     try:
         exif = image.getexif()
         value, tags = exif.get(_ORIENTATION_TAG, 1), read_tags(exif)
     except _DAMAGE:
         notes.append("EXIF unreadable, orientation taken as stored")
-        return 1, {}
-    return (value if isinstance(value, int) and 1 <= value <= 8 else 1), tags
+        return 1, {**panorama}
+    orientation = value if isinstance(value, int) and 1 <= value <= 8 else 1
+    if panorama and orientation > 1:
+        notes.append("properties of a panorama dropped, as they do not hold for the turned picture")
+        panorama = {}
+    return orientation, tags | panorama
 
 
 def _space(icc: bytes) -> bytes:

@@ -141,7 +141,7 @@ def _stored_chroma(data: bytes, size: tuple[int, int], sampling: Sampling) -> Pl
     out += _segment(0xC4, bytes([0x00]) + _ONE_CODE) + _segment(0xC4, bytes([0x10]) + _ONE_CODE)
     out += _segment(0xDA, bytes([1, extra, 0, 0, 0 if progressive else 63, 0])) + empty + b"\xff\xd9"
     with open_picture(out, ("JPEG",)) as image:
-        image.draft(None, (width // scale, height // scale))  # type: ignore[arg-type]
+        image.draft(None, (width // scale, height // scale))
         planes = np.asarray(image)
     if planes.shape != (-(-size[1] // down), -(-size[0] // across), 4):
         return None

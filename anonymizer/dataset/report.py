@@ -186,7 +186,13 @@ def _row(record: Record) -> dict[str, Any]:
         "status": record["status"],
         "done": done or ("nothing sensitive found" if record["status"] == "released" else ""),
         "checks": f"{sum(bool(v['passed']) for v in verdicts)} of {len(verdicts)}",
-        "notes": "; ".join([*record.get("notes", ()), *(f"name: {hint}" for hint in record.get("name_hints", ()))]),
+        "notes": "; ".join(
+            [
+                *record.get("notes", ()),
+                *(f"name: {hint}" for hint in record.get("name_hints", ())),
+                *([f"metadata kept: {', '.join(record['metadata_kept'])}"] if record.get("metadata_kept") else []),
+            ]
+        ),
     }
 
 

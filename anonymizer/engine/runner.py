@@ -305,7 +305,7 @@ def _reconcile(ledger: Ledger, folder: OutputFolder, names: set[str], prune: boo
         elif prune:
             gone.append(name)
             # The line vouches for the file: while it says "released", a run that is killed here finds it again.
-            folder.remove_picture(name, record.get("released_name", name))
+            folder.remove_picture(name, str(record.get("released_name", name)))
             kept = ("name", "input_sha256", "annotations_sha256", "settings_hash", "provenance")
             reason = f"no longer in INPUT; was {status}, withdrawn on request"
             changed = {key: record[key] for key in kept if key in record}
