@@ -8,15 +8,16 @@ import math
 import stat
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from anonymizer.dataset.containers import Damaged, tiff_segments
+from anonymizer.dataset.containers import Damaged, tiff_pages
 from anonymizer.dataset.deep import read_deep, reduce_deep
 from anonymizer.dataset.formats import (
     LOSSLESS,
@@ -68,9 +69,7 @@ _DAMAGE = (
 )
 _ORIENTATION_TAG = 0x0112
 #: TIFF tags.
-_NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _SUB_DIRECTORIES, _SAMPLE_FORMAT = 254, 255, 330, 339
-#: Most pages of a TIFF file that are looked at: a picture of the largest size has 15 reduced versions, and masks.
-_MOST_PAGES = 64
+_NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _PHOTOMETRIC, _SUB_DIRECTORIES, _SAMPLE_FORMAT = 254, 255, 262, 330, 339
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +172,7 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decode
     with strict_pillow():
         try:
             with open_picture(data, readable()) as image:
-                notes = _check_header(image, name, max_pixels)
+                notes = _check_header(image, data, name, max_pixels)
                 deep = any(";16" in str(tile[3]) for tile in image.tile) or image.mode.startswith("I")
                 image.load()
                 return _decoded(image, name, data, deep, notes)
@@ -215,13 +214,14 @@ def short(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-def _check_header(image: Image.Image, name: str, max_pixels: int) -> list[str]:
+def _check_header(image: Image.Image, data: bytes, name: str, max_pixels: int) -> list[str]:
     """Choose the picture of a file of several, and refuse what is too large; return notes for people."""
-    frames = int(getattr(image, "n_frames", 1))
     notes = []
-    if image.format == "TIFF":
-        notes += _choose_page(image, name, frames)
-    elif frames > 1 and image.format != "MPO":
+    # Not counted by Pillow, which stumbles over pages that it cannot decode.
+    pages = _pages(data) if image.format == "TIFF" else ()
+    if pages:
+        notes += _choose_page(image, pages, name)
+    elif (frames := int(getattr(image, "n_frames", 1))) > 1 and image.format != "MPO":
         raise _many(name, frames)
     width, height = image.size
     if width * height > max_pixels:
@@ -239,45 +239,47 @@ def _many(name: str, frames: int) -> InputError:
     )
 
 
-def _choose_page(image: Image.Image, name: str, frames: int) -> list[str]:
-    """Go to the one page of a TIFF file that is neither a reduced version nor a mask of another."""
-    if frames > _MOST_PAGES:
-        raise _many(name, frames)
-    kinds = []
-    for page in range(frames):
-        image.seek(page)
-        tags: Any = image.tag_v2  # type: ignore[attr-defined]
-        kinds.append(_page_kind(tags.get(_NEW_SUBFILE_TYPE), tags.get(_OLD_SUBFILE_TYPE)))
-    full = [page for page, kind in enumerate(kinds) if kind == "full"]
-    # A single page is the picture, whatever it calls itself.
-    if frames > 1 and len(full) != 1:
-        raise _many(name, len(full) or frames)
-    image.seek(full[0] if full else 0)
+def _choose_page(image: Image.Image, pages: Sequence[Mapping[int, int]], name: str) -> list[str]:
+    """Go to the one page of a TIFF file that is neither a reduced version nor a mask of another; return notes."""
+    if len(pages) < 2:
+        # A single page is the picture, whatever it calls itself.
+        return _sub_directories(pages)
+    kinds = [_page_kind(page) for page in pages]
+    full = [number for number, kind in enumerate(kinds) if kind == "full"]
+    if len(full) != 1:
+        raise _many(name, len(full) or len(pages))
+    if full[0]:
+        image.seek(full[0])
     reduced, masks = kinds.count("reduced"), kinds.count("mask")
-    notes = [f"{reduced} reduced versions of the picture dropped"] if reduced and frames > 1 else []
-    notes += [f"{masks} transparency masks dropped"] if masks and frames > 1 else []
-    if _SUB_DIRECTORIES in image.tag_v2:  # type: ignore[attr-defined]
-        notes.append("further pictures in subdirectories dropped")
-    return notes
+    notes = [f"{reduced} reduced versions of the picture dropped"] if reduced else []
+    notes += [f"{masks} transparency masks dropped"] if masks else []
+    return notes + _sub_directories(pages)
 
 
-def _page_kind(new: object, old: object) -> str:
+def _sub_directories(pages: Sequence[Mapping[int, int]]) -> list[str]:
+    found = any(_SUB_DIRECTORIES in page for page in pages)
+    return ["further pictures in subdirectories dropped"] if found else []
+
+
+def _pages(data: bytes) -> tuple[Mapping[int, int], ...]:
+    """Return the tags of each page of a TIFF file; of a damaged one none, as its decoder will say so."""
+    try:
+        return tiff_pages(data)
+    except Damaged:
+        return ()
+
+
+def _page_kind(page: Mapping[int, int]) -> str:
     """Return what a page of a TIFF file is by its tags NewSubfileType (bits) or SubfileType (a number)."""
-    bits = new if isinstance(new, int) else 0
-    if bits & 1 or (new is None and old == 2):
+    bits = page.get(_NEW_SUBFILE_TYPE, 0)
+    if bits & 1 or (_NEW_SUBFILE_TYPE not in page and page.get(_OLD_SUBFILE_TYPE) == 2):
         return "reduced"
-    return "mask" if bits & 4 else "full"
+    return "mask" if bits & 4 or page.get(_PHOTOMETRIC) == 4 else "full"
 
 
 def _is_float(data: bytes) -> bool:
     """Return whether a file is TIFF with floating-point samples."""
-    try:
-        parts = tiff_segments(data)
-    except Damaged:
-        return False
-    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
-    form = next((part.body for part in parts if part.name == f"tag {_SAMPLE_FORMAT}"), (0, 0))
-    return int.from_bytes(data[form[0] : form[0] + 2], order) == 3 and form[1] > form[0]
+    return any(page.get(_SAMPLE_FORMAT) == 3 for page in _pages(data))
 
 
 def _float_error(name: str) -> InputError:
@@ -380,13 +382,13 @@ def _reduce(image: Image.Image, name: str) -> Image.Image:
 
 def _exif(image: Image.Image, notes: list[str]) -> tuple[int, dict[int | str, Value]]:
     """Return the orientation, 1 to 8, and the metadata that may be kept."""
-    panorama = read_panorama(image.info.get("xmp"))
+    panorama: dict[int | str, Value] = dict(read_panorama(image.info.get("xmp")).items())
     try:
         exif = image.getexif()
         value, tags = exif.get(_ORIENTATION_TAG, 1), read_tags(exif)
     except _DAMAGE:
         notes.append("EXIF unreadable, orientation taken as stored")
-        return 1, {**panorama}
+        return 1, panorama
     orientation = value if isinstance(value, int) and 1 <= value <= 8 else 1
     if panorama and orientation > 1:
         notes.append("properties of a panorama dropped, as they do not hold for the turned picture")

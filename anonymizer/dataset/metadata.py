@@ -36,7 +36,7 @@ class _Tag:
 
 
 def _text(pattern: str) -> Callable[[object], str | None]:
-    form = re.compile(pattern)
+    form = re.compile(pattern, re.ASCII)
 
     def read(value: object) -> str | None:
         text = value.strip("\x00 ") if isinstance(value, str) else ""

@@ -18,7 +18,7 @@ _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 PNG_XMP = "XML:com.adobe.xmp"
 #: Longest XMP packet read, in bytes: more does not fit into a JPEG's segment.
 _LONGEST = 65_536
-_NUMBER = re.compile(r"[+-]?\d{1,6}(\.\d{1,20})?")
+_NUMBER = re.compile(r"[+-]?\d{1,6}(\.\d{1,20})?", re.ASCII)
 
 
 def _word(*words: str) -> Callable[[str], str | None]:

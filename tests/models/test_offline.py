@@ -145,7 +145,7 @@ uuid.getnode = lambda: 1
 from anonymizer.quiet import offline
 with offline():
     import matplotlib.pyplot
-    import ultralytics
+    import diffusers, transformers, ultralytics
     from insightface.model_zoo import scrfd
 """
     done = run_walled(tmp_path, sys.executable, "-c", code)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 
+from anonymizer.dataset.containers import Damaged, tiff_pages
 from anonymizer.dataset.encode import encode_image
 from anonymizer.dataset.images import decode_image
 from anonymizer.dataset.segments import unexpected
@@ -17,13 +20,13 @@ from anonymizer.errors import InputError
 FULL, REDUCED, MASK, REDUCED_MASK, PAGE = 0, 1, 4, 5, 2
 
 
-def tiff(kinds: Sequence[int], dtype: str = "uint8") -> bytes:
+def tiff(kinds: Sequence[int], dtype: str = "uint8", **form: Any) -> bytes:
     """Return a TIFF file of a page per kind; full ones are 32 wide, others smaller, each in a colour of its own."""
     buffer = io.BytesIO()
-    with tifffile.TiffWriter(buffer) as writer:
+    with tifffile.TiffWriter(buffer, **form) as writer:
         for number, kind in enumerate(kinds):
             side = 16 if kind & REDUCED else 32
-            pixels = np.full((side, side, 3), 10 * (number + 1), dtype)
+            pixels = np.full((side, side, 3), 10 * (number + 1) % 250, dtype)
             if kind & MASK:
                 writer.write(pixels[..., 0] > 0, photometric="mask", subfiletype=kind, metadata=None)
             else:
@@ -55,6 +58,30 @@ def test_the_one_full_page_is_the_picture(kinds: list[int], page: int, notes: tu
         data = encode_image(decoded.pixels, decoded, ".tif")
         assert unexpected(data, "TIFF", {}) == ()
         assert len(tifffile.TiffFile(io.BytesIO(data)).pages) == 1
+
+
+@pytest.mark.parametrize("form", [{"bigtiff": True}, {"byteorder": ">"}])
+def test_every_form_of_tiff_is_known(form: dict[str, Any]) -> None:
+    decoded = decode_image(tiff([FULL, REDUCED], **form), "a.tif")
+    assert "1 reduced versions of the picture dropped" in decoded.notes and decoded.size == (32, 32)
+    with pytest.raises(InputError, match="2 frames or pages"):
+        decode_image(tiff([FULL, FULL], **form), "a.tif")
+    with pytest.raises(InputError, match="floating-point"):
+        decode_image(tiff([FULL], "float32", **form), "a.tif")
+
+
+def test_damaged_directories_are_no_pages() -> None:
+    data = tiff([FULL, REDUCED])
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        broken = bytearray(data[: int(rng.integers(1, len(data)))] if rng.random() < 0.3 else data)
+        for _ in range(int(rng.integers(1, 6))):
+            broken[int(rng.integers(min(len(broken), 600)))] = int(rng.integers(256))
+        with suppress(Damaged):
+            assert all(isinstance(page, dict) for page in tiff_pages(bytes(broken)))
+    circle = data[:4] + (8).to_bytes(4, "little") + (0).to_bytes(2, "little") + (8).to_bytes(4, "little")
+    with pytest.raises(Damaged):
+        tiff_pages(circle)
 
 
 def test_sixteen_bits_of_a_later_page_are_its_own() -> None:
