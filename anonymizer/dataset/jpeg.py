@@ -140,9 +140,12 @@ def _stored_chroma(data: bytes, size: tuple[int, int], sampling: Sampling) -> Pl
     out += _segment(0xDB, bytes([3, *[1] * 64])) + _segment(0xDD, bytes(2))
     out += _segment(0xC4, bytes([0x00]) + _ONE_CODE) + _segment(0xC4, bytes([0x10]) + _ONE_CODE)
     out += _segment(0xDA, bytes([1, extra, 0, 0, 0 if progressive else 63, 0])) + empty + b"\xff\xd9"
-    with open_picture(out, ("JPEG",)) as image:
-        image.draft(None, (width // scale, height // scale))
-        planes = np.asarray(image)
+    try:
+        with open_picture(out, ("JPEG",)) as image:
+            image.draft(None, (width // scale, height // scale))
+            planes = np.asarray(image)
+    except (OSError, SyntaxError):  # A file of a form that the decoder takes but this one cannot be made of.
+        return None
     if planes.shape != (-(-size[1] // down), -(-size[0] // across), 4):
         return None
     return 255 - planes[..., 1], 255 - planes[..., 2]  # Pillow takes four components for inverted CMYK.

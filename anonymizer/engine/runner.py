@@ -131,7 +131,7 @@ def execute(
         folder.refuse_strays(recorded | {chosen.name(file.name) for file in inputs.files})
         with folder.writing():
             folder.remove_documents()
-        gone = _reconcile(ledger, folder, {file.name for file in inputs.files}, prune)
+        stay, withdrawn = _reconcile(ledger, folder, {f.name: chosen.name(f.name) for f in inputs.files}, prune)
         recorder = _Recorder(executor, folder, ledger, annotations, chosen, len(inputs.files), on_progress)
         for task, outcome in executor.results(recorder.pending(inputs.files)):
             recorder.record(task, outcome)
@@ -145,9 +145,9 @@ def execute(
             summary,
             paths={key: folder.address(name) for key, name in summary.paths.items()},
             passed_over=inputs.passed_over,
-            not_in_input=0 if prune else len(gone),
-            not_in_input_first=() if prune else tuple(gone[:FIRST]),
-            withdrawn=len(gone) if prune else 0,
+            not_in_input=len(stay),
+            not_in_input_first=tuple(stay[:FIRST]),
+            withdrawn=withdrawn,
         )
         released = [record["name"] for record in ledger if record["status"] == "released"]
         description = {**executor.describe(), **_released_as(chosen)}
@@ -285,40 +285,45 @@ def _first(ledger: Ledger, count: int) -> Sequence[str]:
     return tuple(islice(released, count))
 
 
-def _reconcile(ledger: Ledger, folder: OutputFolder, names: set[str], prune: bool) -> list[str]:
+def _reconcile(ledger: Ledger, folder: OutputFolder, targets: Mapping[str, str], prune: bool) -> tuple[list[str], int]:
     """Mark in the ledger which pictures INPUT still holds, or withdraw those that it does not.
 
     Args:
         ledger: The ledger.
         folder: OUTPUT.
-        names: Names of the pictures in INPUT.
+        targets: Names of the pictures in INPUT, and those that they are released under.
         prune: Whether to withdraw.
 
     Returns:
-        Names of released pictures that are not in INPUT; with ``prune``, of every picture that was withdrawn.
+        Names of released pictures that are not in INPUT and stay, and the number of pictures withdrawn.
     """
-    gone = []
+    stay: list[str] = []
+    withdrawn = 0
+    taken = set(targets.values())
     for record in ledger:  # Lines that are appended on the way are no part of what is read here.
         name, status = record["name"], record["status"]
-        if name in names or status == "withdrawn":
+        released = str(record.get("released_name", name))
+        # The picture goes before its line says so: of a run that was killed in between, the rest is done here. And one
+        # whose place another picture takes cannot stay.
+        held = folder.has_picture(released) and folder.has_side(name) and released not in taken
+        if name in targets or status == "withdrawn":
             changed = {key: value for key, value in record.items() if key != "in_input"}
-        elif prune:
-            gone.append(name)
-            # The line vouches for the file: while it says "released", a run that is killed here finds it again.
-            folder.remove_picture(name, str(record.get("released_name", name)))
+        elif prune or (status == "released" and not held):
+            withdrawn += 1
+            if status == "released":
+                folder.remove_picture(name, released)
             kept = ("name", "input_sha256", "annotations_sha256", "settings_hash", "provenance")
-            reason = f"no longer in INPUT; was {status}, withdrawn on request"
+            reason = f"no longer in INPUT; was {status}"
             changed = {key: record[key] for key in kept if key in record}
             changed |= {"output_sha256": None, "status": "withdrawn", "reason": reason}
         else:
-            if status == "released":
-                gone.append(name)
+            stay += [name] if status == "released" else []
             changed = {**record, "in_input": False}
         if changed != record:
             with folder.writing():
                 ledger.append(changed)
             folder.recorded()
-    return gone
+    return stay, withdrawn
 
 
 def _check_earlier(ledger: Ledger, settings_hash: str, output: str) -> set[str]:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from anonymizer.annotations.export import side_path
 from anonymizer.dataset.ledger import SCHEMA_VERSION, Ledger
+from anonymizer.dataset.release import Release
 from anonymizer.engine.audit import audit
 from anonymizer.engine.local import run
 from anonymizer.engine.summary import Summary
@@ -77,6 +79,28 @@ def test_prune_withdraws_picture_and_annotations(shrunk: Path) -> None:
     found = audit(output)
     assert found.clean and (found.pictures, found.withheld, found.withdrawn) == (1, 0, 2)
     assert again(shrunk, prune=True).withdrawn == 0
+
+
+@pytest.mark.parametrize("lost", ["picture", "both"])
+def test_a_withdrawal_that_was_cut_short_is_completed(shrunk: Path, lost: str) -> None:
+    (shrunk / "out/images/b.png").unlink()
+    if lost == "both":
+        side_path(shrunk / "out/.state", "b.png").unlink()
+    summary = again(shrunk)
+    assert (summary.not_in_input, summary.withdrawn) == (0, 1)
+    assert records(shrunk / "out")["b.png"]["status"] == "withdrawn"
+    assert audit(shrunk / "out").clean
+
+
+def test_a_picture_whose_place_another_takes_is_withdrawn(tmp_path: Path) -> None:
+    source = pictures(tmp_path / "in", "a.png", "b.png")
+    release = Release("jpeg")
+    run(FakeAnonymizer(), source, tmp_path / "out", release=release)
+    (source / "a.png").rename(source / "a.bmp")
+    summary = run(FakeAnonymizer(), source, tmp_path / "out", release=release)
+    assert (summary.released, summary.not_in_input, summary.withdrawn) == (2, 0, 1)
+    assert sorted(path.name for path in (tmp_path / "out/images").iterdir()) == ["a.jpg", "b.jpg"]
+    assert audit(tmp_path / "out").clean
 
 
 def test_a_withdrawn_picture_that_comes_back_is_made_anew(shrunk: Path) -> None:
