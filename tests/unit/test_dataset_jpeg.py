@@ -23,7 +23,8 @@ from .fakes import FakeAnonymizer
 from .planted import saved, scene
 from .test_dataset_encode import away_from, redrawn, treated_box
 
-CASES = Path("/work/shared/cases/fmt")
+#: Inputs from the field, kept beside the checkout.
+CASES = Path(__file__).resolve().parents[2].parent / "shared/cases/fmt"
 FACTORS = {"4:4:4": (1, 1), "4:2:2": (2, 1), "4:2:0": (2, 2), "4:4:0": (1, 2), "4:1:1": (4, 1)}
 TABLES = (tuple(range(3, 67)), tuple(range(5, 69)), tuple(range(7, 71)))
 
@@ -147,7 +148,7 @@ def test_what_is_not_kept_is_noted(tmp_path: Path, kind: str) -> None:
     assert "JPEG of an unusual kind" in (tmp_path / "out/ledger.jsonl").read_text()
 
 
-@pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not here")
+@pytest.mark.skipif(not CASES.is_dir(), reason="the cases from the field are not here")
 @pytest.mark.parametrize("name", ["sampling_s440.jpg", "saved_by_windows.jfif", "geotiff_overview.tif"])
 def test_cases_of_the_field_are_released_as_they_came(tmp_path: Path, name: str) -> None:
     data = (CASES / name).read_bytes()

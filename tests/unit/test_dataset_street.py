@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
 from anonymizer.dataset.encode import encode_image
+from anonymizer.dataset.formats import has_heif
 from anonymizer.dataset.images import decode_image
 from anonymizer.dataset.metadata import GROUPS, TAG_NAMES, chosen, exif_bytes, read_tags
 from anonymizer.dataset.panorama import PROPERTIES, read_panorama, xmp_bytes
@@ -141,6 +142,17 @@ def test_each_group_is_kept_by_itself_and_nothing_unless_asked(kind: str, group:
     again = decode_image(encode_image(decoded.pixels, decoded, suffix, keep=(group,)), "b")
     assert set(again.exif) == set(GROUPS[group]) & set(decoded.exif) != set()
     assert decode_image(encode_image(decoded.pixels, decoded, suffix), "c").exif == {}
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".avif", "AVIF"), (".heic", "HEIF")])
+def test_avif_and_heic_keep_what_is_exif(suffix: str, kind: str) -> None:
+    decoded = decode_image(file("JPEG"), "a")
+    if kind == "HEIF" and not has_heif():
+        pytest.skip("pillow-heif is missing")
+    data = encode_image(decoded.pixels, decoded, suffix, keep=STREET)
+    wanted = chosen(decoded.exif, STREET, kind)
+    assert unexpected(data, kind, wanted) == () and len(unexpected(data, kind, {})) > 0
+    assert decode_image(data, "b").exif == wanted and 2 in wanted
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
