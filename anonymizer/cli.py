@@ -295,7 +295,7 @@ def evaluate(
     """Attack released pictures: how well can who was in them be recognised?"""
     from anonymizer.quiet import offline
 
-    with offline(), redirect_stdout(sys.stderr):
+    with interruptible("run the same command again"), offline(), redirect_stdout(sys.stderr):
         from anonymizer.evaluate import document as documents
         from anonymizer.evaluate import report as reports
         from anonymizer.evaluate import runner
