@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anonymizer.errors import AnonymizerError, InputError, ModelError, StageError, VerificationFailed
+from anonymizer.quiet import disable_telemetry
 from anonymizer.types import Instance, Result, Treatment, Verdict
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+# Before anything else of this package can import a third party, whoever uses it: command line, API or a worker.
+disable_telemetry()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,8 @@
 """The command line: parsing and printing only.
 
 Exit codes: 0 every picture released, or done; 3 the run went through but some pictures were quarantined or failed;
-2 the command was wrong (unknown option, preset, class, model or path, unreadable annotations); 1 anything else.
+2 the command was wrong (unknown option, preset, class, model or path, unreadable annotations); 130 interrupted with
+Ctrl-C; 1 anything else.
 Results go to stdout, progress and errors to stderr.
 """
 
@@ -28,6 +29,7 @@ from anonymizer.console import (
     USAGE,
     WITHHELD,
     JsonFlag,
+    interruptible,
     print_summary,
     show_progress,
     show_stages,
@@ -122,7 +124,8 @@ def _options(
 @app.command()
 def run(
     source: Annotated[
-        str, typer.Argument(metavar="INPUT", help="Picture, folder (with subfolders) or glob; or its URL.")
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Picture, folder (with subfolders) or glob; or its URL; or several."),
     ],
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder or URL for the results, outside INPUT.")],
     preset: Annotated[str, typer.Option(help="Name of a preset, or a preset file (TOML).")] = "embedded",
@@ -150,7 +153,11 @@ def run(
         Format | None, typer.Option("--format", help="Format of released pictures; each source's own if left out.")
     ] = None,
     keep_metadata: Annotated[
-        str | None, typer.Option(metavar="A,B", help="EXIF to keep: datetime, camera; none if left out.")
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Metadata to keep: datetime, datetime-subsec, camera, focal-length, gps, heading, gpano; else none.",
+        ),
     ] = None,
     rename: Annotated[Rename | None, typer.Option(help="Release under keyed hashes instead of names.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes, each with its own models.")] = 1,
@@ -165,6 +172,9 @@ def run(
         float | None, typer.Option(min=0.0, metavar="SHARE", help="GPUs per Ray worker, e.g. 0.5; 1 for cuda.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo pictures that are already finished.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Withdraw pictures that INPUT no longer holds from OUTPUT.")
+    ] = False,
     accept_noncommercial: Annotated[
         bool, typer.Option("--accept-noncommercial", help="Allow weights that forbid commercial use.")
     ] = False,
@@ -181,7 +191,8 @@ def run(
     from anonymizer.quiet import offline
 
     # Third parties print to stdout as they please; only the result belongs there.
-    with offline(), redirect_stdout(sys.stderr), ExitStack() as kept:
+    remedy = "finished pictures are kept; run the same command again to go on"
+    with interruptible(remedy), offline(), redirect_stdout(sys.stderr), ExitStack() as kept:
         from anonymizer import presets
         from anonymizer.annotations.categories import parse_map
         from anonymizer.annotations.reading import annotations_at
@@ -193,7 +204,8 @@ def run(
         release = Release(
             None if picture_format is None else picture_format.value, _listed(keep_metadata), rename is not None
         )
-        find_inputs(source, output)
+        inputs = source[0] if len(source) == 1 else source
+        find_inputs(inputs, output)
         if annotations is None and (mapping or require_annotations):
             raise InputError("--map and --require-annotations say how annotations are used; add --annotations")
         told = parse_map(mapping or ())
@@ -211,13 +223,19 @@ def run(
         )
         settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
         with show_progress() as report:
-            settings |= {"annotations": given, "release": release, "overwrite": overwrite, "on_progress": report}
-            settings["require_annotations"] = require_annotations
+            settings |= {"annotations": given, "release": release, "overwrite": overwrite, "prune": prune}
+            settings |= {"require_annotations": require_annotations, "on_progress": report}
             if engine is Engine.RAY:
                 share = worker_gpus if worker_gpus is not None else float(device != "cpu")
-                summary = distributed.run(build, source, output, address=ray_address, gpus=share, **settings)
+                summary = distributed.run(build, inputs, output, address=ray_address, gpus=share, **settings)
             else:
-                summary = local.run_processes(build, source, output, **settings)
+                summary = local.run_processes(build, inputs, output, **settings)
+    if seed is not None and summary.skipped:
+        print(
+            f"note: {summary.skipped} pictures were done before and stay as they are, whatever --seed they were made "
+            "with; --overwrite makes all anew",
+            file=sys.stderr,
+        )
     code = WITHHELD if summary.quarantined or summary.failed else RELEASED
     if as_json:
         print(summary.to_json())
@@ -242,7 +260,12 @@ def verify_output(
     for finding in found.findings:
         print(ascii(f"{finding.kind}: {finding.name}: {finding.detail}")[1:-1])
     state = "as the run left it" if found.clean else f"NOT as the run left it, {len(found.findings)} findings"
-    print(f"{output}: {state}; {found.pictures} pictures released, {found.withheld} withheld")
+    for name in found.not_in_input:
+        print(
+            ascii(f"not in INPUT: images/{name}: the last run did not find its source; run --prune withdraws it")[1:-1]
+        )
+    withdrawn = f", {found.withdrawn} withdrawn" if found.withdrawn else ""
+    print(f"{output}: {state}; {found.pictures} pictures released, {found.withheld} withheld{withdrawn}")
     print(f"ledger head {found.head}")
     raise typer.Exit(code)
 
@@ -287,7 +310,7 @@ def evaluate(
     """Attack released pictures: how well can who was in them be recognised?"""
     from anonymizer.quiet import offline
 
-    with offline(), redirect_stdout(sys.stderr):
+    with interruptible("run the same command again"), offline(), redirect_stdout(sys.stderr):
         from anonymizer.annotations.categories import parse_map
         from anonymizer.evaluate import document as documents
         from anonymizer.evaluate import report as reports

@@ -14,15 +14,36 @@ if TYPE_CHECKING:
     from anonymizer.engine.summary import Progress as Step
     from anonymizer.engine.summary import Summary
 
-__all__ = ["FAILURE", "RELEASED", "USAGE", "WITHHELD", "JsonFlag", "print_summary", "show_progress", "show_stages"]
+__all__ = [
+    "FAILURE",
+    "INTERRUPTED",
+    "RELEASED",
+    "USAGE",
+    "WITHHELD",
+    "JsonFlag",
+    "interruptible",
+    "print_summary",
+    "show_progress",
+    "show_stages",
+]
 
-#: Exit codes.
-RELEASED, FAILURE, USAGE, WITHHELD = 0, 1, 2, 3
+#: Exit codes; that of an interrupt is what a shell gives for SIGINT, 128 + 2.
+RELEASED, FAILURE, USAGE, WITHHELD, INTERRUPTED = 0, 1, 2, 3, 130
 
 #: Names of one kind that the summary prints.
 NAMES = 8
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+
+
+@contextmanager
+def interruptible(remedy: str) -> Iterator[None]:
+    """End a command that is interrupted (Ctrl-C) with one line that says how to go on, and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {remedy}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @contextmanager
@@ -120,6 +141,7 @@ def print_summary(summary: Summary) -> None:
         ("Quarantined", str(summary.quarantined)),
         ("Failed", str(summary.failed)),
         ("Done before", str(summary.skipped)),
+        *_left_behind(summary),
         *([("Telling names", f"{summary.flagged_names}, see report; --rename hash")] if summary.flagged_names else []),
         *_annotation_rows(summary.annotations),
         ("Redrawn", counted(summary.redrawn)),
@@ -130,3 +152,18 @@ def print_summary(summary: Summary) -> None:
     ]
     for name, value in rows:
         print(f"{name + ':':<14}{value}")
+
+
+def _left_behind(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Yield rows on what INPUT holds and this run did not read, and on what OUTPUT holds and INPUT does not."""
+    from anonymizer.dataset.report import printable
+
+    if summary.passed_over:
+        told = ", ".join(f"{count} {printable(kind)}" for kind, count in summary.passed_over.items())
+        yield "Passed over", told
+    if summary.not_in_input:
+        first = ", ".join(map(printable, summary.not_in_input_first[:3]))
+        more = ", …" if summary.not_in_input > 3 else ""
+        yield "Not in INPUT", f"{summary.not_in_input} stay in OUTPUT ({first}{more}); --prune withdraws them"
+    if summary.withdrawn:
+        yield "Withdrawn", f"{summary.withdrawn}, no longer in INPUT"

@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 from anonymizer import presets, requirements, weights
-from anonymizer.quiet import offline
+from anonymizer.quiet import offline, telemetry_late
 
 __all__ = ["Check", "Level", "examine", "healthy", "to_json"]
 
@@ -34,7 +34,7 @@ class Check:
 
 def examine() -> tuple[Check, ...]:
     """Run every check, cheapest first."""
-    checks = [*_machine(), *_packages(), *_models()]
+    checks = [*_machine(), *_packages(), _telemetry(), *_models()]
     return (*checks, *_presets(checks), *_misses())
 
 
@@ -94,6 +94,13 @@ def _packages() -> list[Check]:
         except metadata.PackageNotFoundError:
             checks.append(Check("packages", name, "problem", f"missing; run: pip install '{line}'"))
     return checks
+
+
+def _telemetry() -> Check:
+    if telemetry_late():
+        detail = "ONNX Runtime's has begun: onnxruntime was imported before anonymizer; set ORT_DISABLE_TELEMETRY=1"
+        return Check("packages", "telemetry", "note", detail)
+    return Check("packages", "telemetry", "ok", "turned off for ONNX Runtime, Hugging Face and Ray")
 
 
 def _models() -> list[Check]:

@@ -68,7 +68,8 @@ def build(
         force: Run a preset that is meant for a GPU on a CPU all the same.
 
     Raises:
-        InputError: Unknown preset, class or option value, or no GPU for a preset that is meant for one.
+        InputError: Unknown preset, class or option value, a choice that leaves nothing to anonymize, or no GPU for a
+            preset that is meant for one.
         ModelError: Weights are missing, corrupt or not accepted, or the GPU is missing or too small.
     """
     name, table = _read(preset)
@@ -78,6 +79,11 @@ def build(
         raise InputError(f"classes: expected some of {', '.join(CLASSES)}, got {', '.join(unknown) or 'none'}")
     if people not in PEOPLE:
         raise InputError(f"people: expected body or face, got {people!r}")
+    if people == "face" and set(chosen) == {"person"}:
+        raise InputError(
+            "classes: person with people=face leaves nothing to anonymize, as bodies stay as they are; add face, or "
+            "choose people=body"
+        )
     if seed is not None and not 0 <= seed < 2**63:
         raise InputError(f"seed: expected a whole number from 0 to 2^63 - 1, got {seed}")
     if batch_size is not None and batch_size < 1:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-__all__ = ["offline"]
+__all__ = ["disable_telemetry", "offline", "telemetry_late"]
+
+#: Read when the packages are first imported. From release 1.32 on, ONNX Runtime otherwise writes a device id and an
+#: event store into the home folder and looks its collector up in the DNS.
+NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 #: Read by the packages when they are first imported, so they are set before.
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "DIFFUSERS_VERBOSITY": "error",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -21,19 +26,52 @@ ENVIRONMENT = {
     "YOLO_OFFLINE": "true",
     "YOLO_VERBOSE": "false",
 }
+#: Folders that packages make in the home folder on import: Matplotlib's (which insightface imports) and ultralytics'.
+FOLDERS = ("MPLCONFIGDIR", "YOLO_CONFIG_DIR")
 LOGGERS = ("diffusers", "transformers", "huggingface_hub", "ultralytics", "RapidOCR", "rapidocr", "matplotlib")
+
+#: Whether ONNX Runtime had been imported, with its telemetry on, before this package was.
+_late = False
+
+
+def disable_telemetry() -> None:
+    """Turn third parties' telemetry off, in this process and those it starts, for good.
+
+    A caller that imported ONNX Runtime before is warned: its telemetry has begun.
+    """
+    global _late
+    name = "ORT_DISABLE_TELEMETRY"
+    _late = "onnxruntime" in sys.modules and os.environ.get(name) != NO_TELEMETRY[name]
+    os.environ.update(NO_TELEMETRY)
+    if _late:
+        warnings.warn(
+            f"onnxruntime was imported before anonymizer, so that its telemetry is on; import anonymizer first, or set "
+            f"{name}=1 in the environment",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def telemetry_late() -> bool:
+    """Return whether ONNX Runtime's telemetry had begun before it could be turned off."""
+    return _late
 
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Within the block, no third party downloads, installs, reports home or chats on the terminal."""
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    """Within the block, no third party downloads, installs, reports home, chats, or writes into the home folder."""
+    missing = [name for name in FOLDERS if name not in os.environ]
+    before = {name: os.environ.get(name) for name in (*ENVIRONMENT, *missing)}
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     os.environ.update(ENVIRONMENT)
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with ExitStack() as folders, warnings.catch_warnings():
+            if missing:
+                # Processes started from here inherit the folder; it goes when the block is left.
+                folder = tempfile.TemporaryDirectory(prefix="anonymizer-", ignore_cleanup_errors=True)
+                os.environ |= dict.fromkeys(missing, folders.enter_context(folder))
             if not os.environ.get("ANONYMIZER_DEBUG"):
                 warnings.simplefilter("ignore")
             yield

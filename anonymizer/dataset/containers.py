@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Damaged", "Segment", "box_segments", "tiff_segments"]
+__all__ = ["Damaged", "Segment", "box_segments", "tiff_pages", "tiff_segments"]
 
 #: Bytes per value of each TIFF type.
 _TYPES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -83,6 +83,45 @@ def tiff_segments(data: bytes) -> tuple[Segment, ...]:
         if following and kind in ("", "sub"):
             pending.append((kind, following, page + 1))
     return tuple(out) + _gaps(data, out)
+
+
+def tiff_pages(data: bytes) -> tuple[dict[int, int], ...]:
+    """Return, for each page of a TIFF or BigTIFF file, the first value of every tag that holds whole numbers.
+
+    Raises:
+        Damaged: No such file, or a reference that leads out of it or in a circle.
+    """
+    order = {b"II": "little", b"MM": "big"}.get(data[:2])
+
+    def number(place: int, size: int) -> int:
+        if place + size > len(data):
+            raise Damaged
+        return int.from_bytes(data[place : place + size], "little" if order == "little" else "big")
+
+    version = number(2, 2)
+    if order is None or version not in (42, 43):
+        raise Damaged
+    # Bytes of an offset or a count of values, of the count of entries, and of an entry.
+    wide, many, entry = (4, 2, 12) if version == 42 else (8, 8, 20)
+    place = number(4, 4) if version == 42 else number(8, 8)
+    pages: list[dict[int, int]] = []
+    seen: set[int] = set()
+    while place:
+        count = number(place, many)
+        if place in seen or count > _MOST_ENTRIES or len(pages) > _MOST_ENTRIES:
+            raise Damaged
+        seen.add(place)
+        values: dict[int, int] = {}
+        start = place + many
+        for at in range(start, start + count * entry, entry):
+            size = {1: 1, 3: 2, 4: 4, 13: 4, 16: 8}.get(number(at + 2, 2))
+            total = number(at + 4, wide)
+            if size is not None and total:
+                inside = size * total <= wide
+                values[number(at, 2)] = number(at + 4 + wide if inside else number(at + 4 + wide, wide), size)
+        pages.append(values)
+        place = number(start + count * entry, wide)
+    return tuple(pages)
 
 
 def box_segments(data: bytes) -> tuple[Segment, ...]:

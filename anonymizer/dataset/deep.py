@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.dataset.metadata import exif_bytes
+from anonymizer.dataset.metadata import Tags, exif_bytes
+from anonymizer.dataset.panorama import PNG_XMP, xmp_bytes
 from anonymizer.errors import InputError
 
 __all__ = ["DEEP_FORMATS", "encode_deep", "merge_deep", "read_deep", "reduce_deep"]
@@ -64,7 +64,7 @@ def merge_deep(samples: Samples, pixels: NDArray[np.uint8], treated: NDArray[np.
 
 
 def encode_deep(
-    samples: Samples, kind: str, *, icc: bytes | None, dpi: tuple[float, float] | None, tags: Mapping[int, str]
+    samples: Samples, kind: str, *, icc: bytes | None, dpi: tuple[float, float] | None, tags: Tags
 ) -> bytes:
     """Encode 16-bit RGB with nothing but profile, resolution and the tags given.
 
@@ -73,13 +73,13 @@ def encode_deep(
         kind: One of ``DEEP_FORMATS``.
         icc: ICC profile or None.
         dpi: Horizontal and vertical dots per inch, or None.
-        tags: EXIF tags to write; for TIFF of its main directory only.
+        tags: Metadata to write; for TIFF text of its main directory only.
 
     Raises:
         InputError: The picture is too large for the format.
     """
     if kind == "PNG":
-        return _png(samples, icc, dpi, exif_bytes(tags) if tags else b"")
+        return _png(samples, icc, dpi, exif_bytes(tags), xmp_bytes(tags))
     import tifffile
 
     buffer = io.BytesIO()
@@ -98,7 +98,7 @@ def encode_deep(
     return buffer.getvalue()
 
 
-def _png(samples: Samples, icc: bytes | None, dpi: tuple[float, float] | None, exif: bytes) -> bytes:
+def _png(samples: Samples, icc: bytes | None, dpi: tuple[float, float] | None, exif: bytes, xmp: bytes) -> bytes:
     import cv2
 
     done, encoded = cv2.imencode(".png", samples[..., ::-1])
@@ -113,6 +113,8 @@ def _png(samples: Samples, icc: bytes | None, dpi: tuple[float, float] | None, e
         extra += _chunk(b"pHYs", b"".join(per_metre) + b"\x01")
     if exif:
         extra += _chunk(b"eXIf", exif.removeprefix(b"Exif\x00\x00"))
+    if xmp:
+        extra += _chunk(b"iTXt", PNG_XMP.encode("ascii") + bytes(5) + xmp)
     head = 8 + 25  # signature and IHDR; these chunks belong between it and the pixels
     return data[:head] + extra + data[head:]
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from anonymizer.dataset.deep import DEEP_FORMATS, encode_deep, merge_deep
 from anonymizer.dataset.formats import SUFFIXES, has_heif, strict_pillow
 from anonymizer.dataset.images import Decoded, short, upright
-from anonymizer.dataset.jpeg import source_planes, with_source_blocks
-from anonymizer.dataset.metadata import chosen, exif_bytes
+from anonymizer.dataset.jpeg import encode_planes, source_planes, stored_planes
+from anonymizer.dataset.metadata import Tags, chosen, exif_bytes
+from anonymizer.dataset.panorama import PNG_XMP, xmp_bytes
 from anonymizer.errors import InputError
 from anonymizer.types import Mask, check_image
 
@@ -37,9 +39,9 @@ def encode_image(
     """Encode a picture with nothing of the original file but its ICC profile, resolution and the metadata to keep.
 
     PNG, TIFF and WebP are lossless and BMP is plain; PNG and TIFF made from 16-bit samples keep all bits of untreated
-    pixels. A JPEG made from a JPEG keeps the quantization tables and subsampling, and, where ``treated`` is given,
-    nearly all blocks without a treated pixel (see ``dataset.jpeg``); other JPEGs, AVIF and HEIC are written at quality
-    95.
+    pixels. A JPEG made from a JPEG keeps quantization tables, subsampling and channels, and, where ``treated`` is
+    given, nearly all blocks without a treated pixel (see ``dataset.jpeg``); other JPEGs, AVIF and HEIC are written at
+    quality 95.
 
     Args:
         pixels: RGB uint8 (H, W, 3).
@@ -59,10 +61,12 @@ def encode_image(
             return encode_deep(merge_deep(like.deep, pixels, treated), kind, icc=like.icc, dpi=like.dpi, tags=tags)
         options = _options(kind, like)
         if tags:
-            options["exif"] = exif_bytes(tags)
+            _add_metadata(options, kind, tags)
+        if kind == "JPEG" and like.quantization is not None and like.sampling is not None:
+            return _jpeg(pixels, like, treated, like.quantization, like.sampling, options)
         buffer = io.BytesIO()
         # A picture made from an array carries no info, so Pillow has no metadata to pass on.
-        _picture(pixels, like, kind, treated).save(buffer, kind, **options)
+        Image.fromarray(pixels).save(buffer, kind, **options)
     except (OSError, ValueError, RuntimeError, struct.error) as error:
         height, width = pixels.shape[:2]
         raise InputError(
@@ -78,9 +82,7 @@ def _options(kind: str, like: Decoded) -> dict[str, Any]:
         options["icc_profile"] = like.icc
     if like.dpi is not None and kind not in _NO_RESOLUTION:
         options["dpi"] = like.dpi
-    if kind == "JPEG" and like.quantization is not None:
-        options |= {"qtables": [list(table) for table in like.quantization], "subsampling": like.subsampling or 0}
-    elif kind == "JPEG":
+    if kind == "JPEG" and (like.quantization is None or like.sampling is None):
         options |= {"quality": QUALITY, "subsampling": 0}
     elif kind == "WEBP":
         options |= {"lossless": True, "quality": 80}
@@ -93,13 +95,32 @@ def _options(kind: str, like: Decoded) -> dict[str, Any]:
     return options
 
 
-def _picture(pixels: NDArray[np.uint8], like: Decoded, kind: str, treated: Mask | None) -> Image.Image:
-    """Return what Pillow is to encode: for a JPEG from a JPEG, the stored samples wherever nothing was treated."""
-    if kind == "JPEG" and treated is not None and like.source:
+def _add_metadata(options: dict[str, Any], kind: str, tags: Tags) -> None:
+    """Tell Pillow's writer of a format to write these tags."""
+    exif, xmp = exif_bytes(tags), xmp_bytes(tags)
+    if exif:
+        options["exif"] = exif
+    if xmp and kind == "PNG":
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt(PNG_XMP, xmp.decode("ascii"))
+    elif xmp:
+        options["xmp"] = xmp
+
+
+def _jpeg(
+    pixels: NDArray[np.uint8],
+    like: Decoded,
+    treated: Mask | None,
+    tables: tuple[tuple[int, ...], ...],
+    sampling: tuple[int, int],
+    options: dict[str, Any],
+) -> bytes:
+    """Return a JPEG with tables, subsampling and channels of its source, and its samples where nothing was treated."""
+    planes = None
+    # Chroma that is coarser cannot be turned where the size is no multiple: its last sample stands for fewer pixels.
+    if treated is not None and (like.orientation == 1 or not any(side % max(sampling) for side in like.size)):
         with strict_pillow():
             planes = source_planes(like.source)
-        # Chroma that is half as large cannot be turned where the size is odd: its last sample stands for one pixel.
-        if planes is not None and (like.orientation == 1 or not any(side % 2 for side in like.size)):
-            luma, chroma = (upright(plane, like.orientation) for plane in planes)
-            return with_source_blocks(pixels, treated, (luma, chroma))
-    return Image.fromarray(pixels)
+    turned = None if planes is None else tuple(upright(plane, like.orientation) for plane in planes)
+    stored = stored_planes(pixels, sampling, grey=like.grey, treated=treated, source=turned)
+    return encode_planes(stored, tables, sampling, options)

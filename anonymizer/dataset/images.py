@@ -8,7 +8,7 @@ import math
 import stat
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from anonymizer.dataset.containers import Damaged, tiff_pages
 from anonymizer.dataset.deep import read_deep, reduce_deep
 from anonymizer.dataset.formats import (
     LOSSLESS,
@@ -28,8 +29,9 @@ from anonymizer.dataset.formats import (
     readable,
     strict_pillow,
 )
-from anonymizer.dataset.jpeg import read_tables
-from anonymizer.dataset.metadata import read_tags
+from anonymizer.dataset.jpeg import WRITTEN, read_tables
+from anonymizer.dataset.metadata import Tags, Value, read_tags
+from anonymizer.dataset.panorama import read_panorama
 from anonymizer.dataset.storage import Stored
 from anonymizer.errors import InputError
 from anonymizer.types import check_image
@@ -66,6 +68,8 @@ _DAMAGE = (
     zlib.error,
 )
 _ORIENTATION_TAG = 0x0112
+#: TIFF tags.
+_NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _PHOTOMETRIC, _SUB_DIRECTORIES, _SAMPLE_FORMAT = 254, 255, 262, 330, 339
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,14 +81,15 @@ class Decoded:
         format: JPEG, PNG, WEBP, BMP, TIFF, AVIF or HEIF, by content.
         icc: ICC profile of the pixels, or None for sRGB.
         dpi: Horizontal and vertical dots per inch, or None.
-        quantization: JPEG quantization tables, 64 numbers each, or None.
-        subsampling: JPEG chroma subsampling: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0; None where unknown.
+        quantization: JPEG quantization tables by component, 64 numbers each, or None.
+        sampling: JPEG pixels per chroma sample, across and down, upright; None where none or unknown.
         notes: Conversions made, for people.
         sha256: Hex digest of the file's bytes.
-        exif: Tags that may be kept when asked for, see ``dataset.metadata``.
+        exif: Metadata that may be kept when asked for, see ``dataset.metadata``.
         orientation: EXIF orientation that was applied, 1 to 8.
         deep: The samples behind ``pixels`` where they have 16 bits, uint16 (H, W, 3), upright; else None.
         source: The file's content where stored samples can be taken from it (JPEG), else empty.
+        grey: Whether the file is a JPEG of one component.
     """
 
     pixels: NDArray[np.uint8]
@@ -92,13 +97,14 @@ class Decoded:
     icc: bytes | None
     dpi: tuple[float, float] | None
     quantization: tuple[tuple[int, ...], ...] | None
-    subsampling: int | None
+    sampling: tuple[int, int] | None
     notes: tuple[str, ...]
     sha256: str
-    exif: Mapping[int, str] = field(default_factory=dict)
+    exif: Tags = field(default_factory=dict)
     orientation: int = 1
     deep: NDArray[np.uint16] | None = None
     source: bytes = field(default=b"", repr=False)
+    grey: bool = False
 
     def __post_init__(self) -> None:
         check_image(self.pixels).flags.writeable = False
@@ -107,6 +113,11 @@ class Decoded:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def subsampling(self) -> int | None:
+        """Pillow's number of the subsampling: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0; None for any other."""
+        return None if self.sampling is None else WRITTEN.get(self.sampling)
 
 
 def read_bytes(path: Path | Stored, max_bytes: int = MAX_BYTES) -> bytes:
@@ -161,11 +172,13 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decode
     with strict_pillow():
         try:
             with open_picture(data, readable()) as image:
-                _check_header(image, name, max_pixels)
+                notes = _check_header(image, data, name, max_pixels)
                 deep = any(";16" in str(tile[3]) for tile in image.tile) or image.mode.startswith("I")
                 image.load()
-                return _decoded(image, name, data, deep)
+                return _decoded(image, name, data, deep, notes)
         except UnidentifiedImageError as error:
+            if _is_float(data):
+                raise _float_error(name) from error
             raise InputError(f"{name}: not a picture, expected {SUPPORTED}; convert or remove the file") from error
         except _DAMAGE as error:
             raise InputError(
@@ -201,25 +214,84 @@ def short(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-def _check_header(image: Image.Image, name: str, max_pixels: int) -> None:
+def _check_header(image: Image.Image, data: bytes, name: str, max_pixels: int) -> list[str]:
+    """Choose the picture of a file of several, and refuse what is too large; return notes for people."""
+    notes = []
+    # Not counted by Pillow, which stumbles over pages that it cannot decode.
+    pages = _pages(data) if image.format == "TIFF" else ()
+    if pages:
+        notes += _choose_page(image, pages, name)
+    elif (frames := int(getattr(image, "n_frames", 1))) > 1 and image.format != "MPO":
+        raise _many(name, frames)
     width, height = image.size
     if width * height > max_pixels:
         raise InputError(
             f"{name}: {width}x{height} is {width * height} pixels, expected at most {max_pixels}; cut it into parts"
         )
-    frames = int(getattr(image, "n_frames", 1))
-    if frames > 1 and image.format != "MPO":
-        raise InputError(
-            f"{name}: {frames} frames or pages, expected one, as the others would be lost; save each as its own file"
-        )
-
-
-def _decoded(image: Image.Image, name: str, data: bytes, deep: bool) -> Decoded:
-    notes: list[str] = []
     if image.format == "MPO":
         notes.append("further embedded pictures dropped")
+    return notes
+
+
+def _many(name: str, frames: int) -> InputError:
+    return InputError(
+        f"{name}: {frames} frames or pages, expected one, as the others would be lost; save each as its own file"
+    )
+
+
+def _choose_page(image: Image.Image, pages: Sequence[Mapping[int, int]], name: str) -> list[str]:
+    """Go to the one page of a TIFF file that is neither a reduced version nor a mask of another; return notes."""
+    if len(pages) < 2:
+        # A single page is the picture, whatever it calls itself.
+        return _sub_directories(pages)
+    kinds = [_page_kind(page) for page in pages]
+    full = [number for number, kind in enumerate(kinds) if kind == "full"]
+    if len(full) != 1:
+        raise _many(name, len(full) or len(pages))
+    if full[0]:
+        image.seek(full[0])
+    reduced, masks = kinds.count("reduced"), kinds.count("mask")
+    notes = [f"{reduced} reduced versions of the picture dropped"] if reduced else []
+    notes += [f"{masks} transparency masks dropped"] if masks else []
+    return notes + _sub_directories(pages)
+
+
+def _sub_directories(pages: Sequence[Mapping[int, int]]) -> list[str]:
+    found = any(_SUB_DIRECTORIES in page for page in pages)
+    return ["further pictures in subdirectories dropped"] if found else []
+
+
+def _pages(data: bytes) -> tuple[Mapping[int, int], ...]:
+    """Return the tags of each page of a TIFF file; of a damaged one none, as its decoder will say so."""
+    try:
+        return tiff_pages(data)
+    except Damaged:
+        return ()
+
+
+def _page_kind(page: Mapping[int, int]) -> str:
+    """Return what a page of a TIFF file is by its tags NewSubfileType (bits) or SubfileType (a number)."""
+    bits = page.get(_NEW_SUBFILE_TYPE, 0)
+    if bits & 1 or (_NEW_SUBFILE_TYPE not in page and page.get(_OLD_SUBFILE_TYPE) == 2):
+        return "reduced"
+    return "mask" if bits & 4 or page.get(_PHOTOMETRIC) == 4 else "full"
+
+
+def _is_float(data: bytes) -> bool:
+    """Return whether a file is TIFF with floating-point samples."""
+    return any(page.get(_SAMPLE_FORMAT) == 3 for page in _pages(data))
+
+
+def _float_error(name: str) -> InputError:
+    return InputError(
+        f"{name}: floating-point samples, expected whole numbers, as nothing says which value is black and which "
+        "white; scale them to 8 or 16 bits"
+    )
+
+
+def _decoded(image: Image.Image, name: str, data: bytes, deep: bool, notes: list[str]) -> Decoded:
     dpi, icc = _dpi(image.info.get("dpi")), _icc(image.info.get("icc_profile"))
-    quantization, subsampling = read_tables(image)
+    quantization, sampling = read_tables(image)
     # Only after loading: Pillow turns some TIFF files itself and then clears the tag.
     orientation, exif = _exif(image, notes)
     rgb, icc = _to_rgb(image, name, icc, notes)
@@ -231,8 +303,8 @@ def _decoded(image: Image.Image, name: str, data: bytes, deep: bool) -> Decoded:
         pixels, samples = upright(pixels, orientation), None if samples is None else upright(samples, orientation)
         notes.append("EXIF orientation applied")
     if orientation >= 5:
-        if subsampling == 1:
-            subsampling = 0  # 4:2:2 halves the width; on its side it would halve the height, which is not written.
+        if sampling is not None:
+            sampling = sampling[1], sampling[0]
         if quantization is not None:
             quantization = tuple(tuple(np.reshape(table, (8, 8)).T.ravel().tolist()) for table in quantization)
     kind = "JPEG" if image.format == "MPO" else str(image.format)
@@ -242,13 +314,14 @@ def _decoded(image: Image.Image, name: str, data: bytes, deep: bool) -> Decoded:
         icc=icc,
         dpi=dpi,
         quantization=quantization,
-        subsampling=subsampling,
+        sampling=sampling,
         notes=tuple(notes),
         sha256=hashlib.sha256(data).hexdigest(),
         exif=exif,
         orientation=orientation,
         deep=samples,
         source=data if quantization is not None else b"",
+        grey=kind == "JPEG" and image.mode == "L",
     )
 
 
@@ -281,6 +354,8 @@ def _to_rgb(image: Image.Image, name: str, icc: bytes | None, notes: list[str]) 
     if icc is not None and _space(icc) != b"RGB ":
         notes.append("ICC profile of another colour space dropped")
         icc = None
+    if image.mode == "F":
+        raise _float_error(name)
     if image.mode.startswith("I"):
         return _reduce(image, name), icc
     if image.has_transparency_data:
@@ -305,15 +380,20 @@ def _reduce(image: Image.Image, name: str) -> Image.Image:
     return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
 
 
-def _exif(image: Image.Image, notes: list[str]) -> tuple[int, dict[int, str]]:
-    """Return the orientation, 1 to 8, and the tags that may be kept."""
+def _exif(image: Image.Image, notes: list[str]) -> tuple[int, dict[int | str, Value]]:
+    """Return the orientation, 1 to 8, and the metadata that may be kept."""
+    panorama: dict[int | str, Value] = dict(read_panorama(image.info.get("xmp")).items())
     try:
         exif = image.getexif()
         value, tags = exif.get(_ORIENTATION_TAG, 1), read_tags(exif)
     except _DAMAGE:
         notes.append("EXIF unreadable, orientation taken as stored")
-        return 1, {}
-    return (value if isinstance(value, int) and 1 <= value <= 8 else 1), tags
+        return 1, panorama
+    orientation = value if isinstance(value, int) and 1 <= value <= 8 else 1
+    if panorama and orientation > 1:
+        notes.append("properties of a panorama dropped, as they do not hold for the turned picture")
+        panorama = {}
+    return orientation, tags | panorama
 
 
 def _space(icc: bytes) -> bytes:

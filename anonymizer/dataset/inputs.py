@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar, overload
 
@@ -14,8 +15,21 @@ from anonymizer.dataset.images import SUFFIXES
 from anonymizer.dataset.storage import Store, Stored, check_name, is_url, locate
 from anonymizer.errors import InputError
 
-__all__ = ["Found", "Inputs", "check_collisions", "find_inputs"]
+__all__ = ["Found", "Inputs", "Source", "check_collisions", "find_inputs"]
 
+#: INPUT: a file, a folder or a pattern, here or in object storage; or several files and folders, here.
+Source = Path | str | Sequence[Path | str]
+#: Longest suffix that is told by itself, in characters: longer ones are parts of names.
+_SUFFIX = 12
+#: Most kinds of files told one by one; the rest is told as ``other files``.
+_KINDS = 20
+_HIDDEN, _HIDDEN_FOLDER, _LINKED, _BARE, _REST = (
+    "hidden files",
+    "hidden folders",
+    "linked folders",
+    "files without a suffix",
+    "other files",
+)
 
 #: A file, or an object in a store; who gives paths gets files.
 Place = TypeVar("Place", bound=Path | Stored, covariant=True)
@@ -31,10 +45,15 @@ class Found(Generic[Place]):
 
 @dataclass(frozen=True, slots=True)
 class Inputs(Generic[Place]):
-    """The pictures found, ordered by name, and how many other files were passed over."""
+    """The pictures found, ordered by name, and what was passed over: how many of each suffix or kind."""
 
     files: tuple[Found[Place], ...]
-    ignored: int = 0
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def ignored(self) -> int:
+        """Number of files and folders that were passed over."""
+        return sum(self.passed_over.values())
 
 
 @overload
@@ -42,27 +61,34 @@ def find_inputs(source: Path, output: Path) -> Inputs[Path]: ...
 
 
 @overload
-def find_inputs(source: Path | str, output: Path | str) -> Inputs[Path | Stored]: ...
+def find_inputs(source: Source, output: Path | str) -> Inputs[Path | Stored]: ...
 
 
-def find_inputs(source: Path | str, output: Path | str) -> Inputs[Path | Stored]:
+def find_inputs(source: Source, output: Path | str) -> Inputs[Path | Stored]:
     """Find the pictures that a file, a folder or a glob pattern names, here or in object storage.
 
     A folder is searched with its subfolders; hidden files and folders are skipped, links to folders are not followed.
-    A file named explicitly is always taken; from folders and patterns only files with a picture's suffix are.
+    A single file named explicitly is always taken; of folders, patterns and several files only those with a picture's
+    suffix are. Whatever is passed over is counted.
 
     Args:
-        source: A file, a folder, or a pattern with ``*``, ``?``, ``[`` or ``**``; a path or a URL.
+        source: A file, a folder, or a pattern with ``*``, ``?``, ``[`` or ``**``; a path or a URL. Or several files
+            and folders, as a shell makes of a pattern; paths only.
         output: Where results will go, a path or a URL; it need not exist.
 
     Returns:
-        At least one picture. Names are relative to the folder, or to the pattern's longest part without wildcards.
+        At least one picture. Names are relative to the folder, to the pattern's longest part without wildcards, or to
+        the folder that holds all of several.
 
     Raises:
         InputError: Nothing there, no pictures, an unreadable folder or store, an object whose name is no relative
             path, or input and output that overlap.
     """
     target = locate(output, writing=True)
+    if not isinstance(source, Path | str):
+        if len(source) != 1:
+            return _outside(_several(source, target), target, output)
+        source = source[0]
     origin = locate(source)
     if isinstance(origin, Store):
         return _objects(origin, target)
@@ -82,6 +108,11 @@ def find_inputs(source: Path | str, output: Path | str) -> Inputs[Path | Stored]
         found = _pattern(source, target)
     else:
         raise InputError(f"INPUT {source}: expected a file, a folder or a pattern, found nothing; check the path")
+    return _outside(found, target, output)
+
+
+def _outside(found: Inputs[Path], target: Path | Store, output: Path | str) -> Inputs[Path]:
+    """Return what was found, or refuse pictures that lie in OUTPUT."""
     if isinstance(target, Path):
         inside = target.resolve()
         for file in found.files:
@@ -132,12 +163,19 @@ def _objects(source: Store, output: Path | Store) -> Inputs[Stored]:
         raise InputError(f"INPUT {error}; check the URL, the connection and the credentials") from error
     if not sizes:
         raise InputError(f"INPUT {url}: expected an object, a folder or a pattern, found nothing; check the URL")
-    shown = {name: size for name, size in sizes.items() if not _hidden_object(name)}
-    pictures = {name: size for name, size in shown.items() if Path(name).suffix.lower() in SUFFIXES}
+    pictures: dict[str, int] = {}
+    passed: Counter[str] = Counter()
+    for name, size in sizes.items():
+        if _hidden_object(name):
+            passed[_HIDDEN] += 1
+        elif Path(name).suffix.lower() in SUFFIXES:
+            pictures[name] = size
+        else:
+            passed[_kind(name)] += 1
     _check_tree(pictures)
     _refuse_overlap(source, output, pictures, deep=deep)
     files = [Found(Stored(source, name, size), name) for name, size in pictures.items()]
-    return _checked(files, len(shown) - len(files), url)
+    return _checked(files, passed, url)
 
 
 def _hidden_object(name: str) -> bool:
@@ -167,21 +205,64 @@ def _refuse_overlap(source: Store, output: Path | Store, names: Iterable[str], *
             )
 
 
-def _folder(folder: Path) -> Inputs[Path]:
-    files: list[Found[Path]] = []
-    ignored = 0
+def _kind(name: str) -> str:
+    """Return the suffix by which a file that was passed over is told."""
+    suffix = Path(name).suffix.lower()
+    return suffix if 0 < len(suffix) <= _SUFFIX else _REST if suffix else _BARE
+
+
+def _walk(folder: Path, base: Path, files: list[Found[Path]], passed: Counter[str]) -> None:
+    """Add the pictures below a folder, named relative to a base, and count what is passed over."""
     for place, folders, names in os.walk(folder, onerror=_unreadable):
-        ignored += sum(not _hidden(name) and Path(place, name).is_symlink() for name in folders)
+        for name in folders:
+            if _hidden(name):
+                passed[_HIDDEN_FOLDER] += 1
+            elif Path(place, name).is_symlink():
+                passed[_LINKED] += 1
         folders[:] = sorted(name for name in folders if not _hidden(name))
         for name in names:
-            path = Path(place, name)
-            if _hidden(name):
-                continue
-            if path.suffix.lower() in SUFFIXES:
-                files.append(Found(path, path.relative_to(folder).as_posix()))
-            else:
-                ignored += 1
-    return _checked(files, ignored, str(folder))
+            _add(Path(place, name), base, files, passed)
+
+
+def _add(path: Path, base: Path, files: list[Found[Path]], passed: Counter[str]) -> None:
+    if _hidden(path.name):
+        passed[_HIDDEN] += 1
+    elif path.suffix.lower() in SUFFIXES:
+        files.append(Found(path, path.relative_to(base).as_posix()))
+    else:
+        passed[_kind(path.name)] += 1
+
+
+def _folder(folder: Path) -> Inputs[Path]:
+    files: list[Found[Path]] = []
+    passed: Counter[str] = Counter()
+    _walk(folder, folder, files, passed)
+    return _checked(files, passed, str(folder))
+
+
+def _several(sources: Sequence[Path | str], output: Path | Store) -> Inputs[Path]:
+    """Return the pictures of several files and folders; those that are no pictures by their suffix are counted."""
+    paths = []
+    for source in sources:
+        if is_url(source):
+            raise InputError(f"INPUT {source}: expected one URL or several paths; give a URL or a pattern by itself")
+        # Made absolute, but with links as they are: a file is named as it was given.
+        path = Path(os.path.abspath(source))  # noqa: PTH100  Path.absolute leaves ".." in names.
+        if not path.exists() and not path.is_symlink():
+            raise InputError(f"INPUT {source}: expected a file or a folder, found nothing; check the path")
+        paths.append(path)
+    if not paths:
+        raise InputError("INPUT: expected a file, a folder or a pattern, got none")
+    base = Path(os.path.commonpath([path.parent for path in paths]))
+    files: list[Found[Path]] = []
+    passed: Counter[str] = Counter()
+    for path in dict.fromkeys(paths):
+        if path.is_dir():
+            _refuse_inside(output, path)
+            _walk(path, base, files, passed)
+        else:
+            _add(path, base, files, passed)
+    return _checked(files, passed, f"{sources[0]} and {len(sources) - 1} more")
 
 
 def _pattern(pattern: str, output: Path | Store) -> Inputs[Path]:
@@ -191,26 +272,29 @@ def _pattern(pattern: str, output: Path | Store) -> Inputs[Path]:
     if "**" in parts:
         _refuse_inside(output, base)
     files: list[Found[Path]] = []
-    ignored = 0
+    passed: Counter[str] = Counter()
     for match in glob.glob(pattern, recursive=True):  # noqa: PTH207  pathlib cannot match an absolute pattern.
         path = Path(match)
-        name = path.relative_to(base).as_posix()
-        if path.is_dir() or any(_hidden(part) for part in name.split("/")):
+        if path.is_dir():
             continue
-        if path.suffix.lower() in SUFFIXES:
-            files.append(Found(path, name))
+        if any(_hidden(part) for part in path.relative_to(base).parts):
+            passed[_HIDDEN] += 1
         else:
-            ignored += 1
-    return _checked(files, ignored, pattern)
+            _add(path, base, files, passed)
+    return _checked(files, passed, pattern)
 
 
-def _checked(files: list[Found[Place]], ignored: int, what: str) -> Inputs[Place]:
+def _checked(files: list[Found[Place]], passed: Counter[str], what: str) -> Inputs[Place]:
+    told = dict(passed.most_common(_KINDS))
+    rest = passed.total() - sum(told.values())
+    if rest:
+        told[_REST] = told.get(_REST, 0) + rest
     if not files:
+        among = ", ".join(f"{count} {kind}" for kind, count in told.items()) or "no files"
         raise InputError(
-            f"INPUT {what}: no pictures among {ignored} files, expected at least one of {', '.join(SUFFIXES)}; "
-            "check the path"
+            f"INPUT {what}: no pictures among {among}, expected at least one of {', '.join(SUFFIXES)}; check the path"
         )
-    return Inputs(tuple(sorted(set(files), key=lambda file: file.name)), ignored)
+    return Inputs(tuple(sorted(set(files), key=lambda file: file.name)), told)
 
 
 def _hidden(name: str) -> bool:

@@ -20,15 +20,18 @@ import numpy as np
 from anonymizer.dataset.atomic import write_atomic
 from anonymizer.errors import InputError
 
-__all__ = ["FINAL", "START", "Ledger", "Record", "Status", "read_lines", "to_json"]
+__all__ = ["FINAL", "SCHEMA_VERSION", "START", "Ledger", "Record", "Status", "read_lines", "refuse_newer", "to_json"]
 
-Status = Literal["released", "quarantined", "failed"]
+Status = Literal["released", "quarantined", "failed", "withdrawn"]
 Record = dict[str, Any]
 
 #: States that the same picture and settings would reach again. A failure may have been a passing one, so it is retried.
 FINAL: tuple[Status, ...] = ("released", "quarantined")
 #: What the first line names as the line before it.
 START = "0" * 64
+#: Version of the records, in each as ``schema_version``; grows with every change that a reader must know of. Records of
+#: release 0.1 have none and count as 1; 2 added the status ``withdrawn`` and the mark ``in_input``.
+SCHEMA_VERSION = 2
 _NEEDED = frozenset({"name", "status", "input_sha256", "settings_hash"})
 
 
@@ -53,7 +56,7 @@ class Ledger:
         """Open or begin ``OUTPUT/ledger.jsonl``; a line that a killed run left unfinished is cut off.
 
         Raises:
-            InputError: A whole line is damaged, or the chain of lines is broken.
+            InputError: A whole line is damaged or of a newer schema, or the chain of lines is broken.
         """
         path = output / "ledger.jsonl"
         ledger = cls(path)
@@ -66,6 +69,7 @@ class Ledger:
                     raise InputError(
                         f"{path}, line {number}: damaged, expected a JSON record; run again with overwrite"
                     )
+                refuse_newer(record, f"{path}, line {number}", SCHEMA_VERSION)
                 if record.get("previous") != ledger._head:
                     raise InputError(
                         f"{path}, line {number}: does not follow the line before it, lines were changed, removed or "
@@ -149,6 +153,25 @@ class Ledger:
         self._places, self._head, self._lines = places, head, len(places)
 
 
+def refuse_newer(record: Mapping[str, Any], where: str, newest: int) -> None:
+    """Refuse what a later release wrote, as its meaning is not known here.
+
+    Args:
+        record: A record or a document; without ``schema_version`` it is of the first schema.
+        where: What to call it.
+        newest: The newest schema that is known.
+
+    Raises:
+        InputError: It is of a newer schema, or its version is no number.
+    """
+    version = record.get("schema_version", 1)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1 or version > newest:
+        raise InputError(
+            f"{where}: schema version {str(version)[:20]!a}, expected at most {newest}; use the release of anonymizer "
+            "that wrote it, or a later one"
+        )
+
+
 def read_lines(file: BinaryIO) -> Iterator[tuple[int, bytes, Record | None]]:
     """Yield place, bytes and record of every whole line; the record is None where it is damaged.
 
@@ -168,7 +191,7 @@ def to_json(value: object) -> bytes:
 
 
 def _line(record: Mapping[str, Any], head: str) -> bytes:
-    return to_json({"previous": head, **record}) + b"\n"
+    return to_json({"previous": head, "schema_version": SCHEMA_VERSION, **record}) + b"\n"
 
 
 def _digest(line: bytes) -> str:
@@ -197,6 +220,8 @@ def _at(file: BinaryIO, place: int) -> Record:
     file.seek(place)
     record: Record = json.loads(file.readline())
     record.pop("previous", None)
+    # A line that is written again has the newest schema: what an older one lacks has the meaning it had.
+    record.pop("schema_version", None)
     return record
 
 

@@ -82,7 +82,7 @@ def quarantine_list(records: Iterable[Record]) -> bytes:
     lines = [
         f"{record['status']}\t{printable(record['name'])}\t{printable(record['reason'])}\n"
         for record in records
-        if record["status"] != "released"
+        if record["status"] not in ("released", "withdrawn")
     ]
     return "".join(lines).encode()
 
@@ -99,6 +99,7 @@ def render_report(
     *,
     seconds: float,
     annotations: Mapping[str, Any] | None = None,
+    passed_over: Mapping[str, int] | None = None,
 ) -> bytes:
     """Return ``report.html``: counts, settings, checks, timings, pictures and what needs a human; UTF-8.
 
@@ -108,6 +109,7 @@ def render_report(
         description: Preset, models and versions.
         seconds: Wall clock time of the run.
         annotations: What became of given annotations, see ``engine.summary``; None where none were given.
+        passed_over: What of INPUT was passed over, by suffix or kind.
     """
     status: Counter[str] = Counter()
     actions: Counter[tuple[str, str]] = Counter()
@@ -118,8 +120,13 @@ def render_report(
     shown: list[Record] = []
     remarks: list[tuple[str, str]] = []
     more_remarks = 0
+    gone: list[str] = []
+    more_gone = 0
     for record in records:
         status[record["status"]] += 1
+        if record["status"] == "released" and not record.get("in_input", True):
+            more_gone += len(gone) == MAX_ROWS
+            gone += [record["name"]] if len(gone) < MAX_ROWS else []
         verdicts.add(record)
         if len(rows) < MAX_ROWS:
             rows.append(_row(record))
@@ -129,7 +136,7 @@ def render_report(
             else:
                 more_remarks += 1
         if record["status"] != "released":
-            if len(held) < MAX_ROWS:
+            if record["status"] != "withdrawn" and len(held) < MAX_ROWS:
                 held.append({key: record[key] for key in ("name", "status", "reason")})
             continue
         if len(shown) < MAX_THUMBNAILS:
@@ -158,7 +165,10 @@ def render_report(
         rows=rows,
         more_rows=total - len(rows),
         held=held,
-        more_held=total - released - len(held),
+        more_held=total - released - status["withdrawn"] - len(held),
+        passed_over=passed_over or {},
+        gone=gone,
+        more_gone=more_gone,
         thumbnails=[
             (record["name"], base64.b64encode(thumbnail((images / record["released_name"]).read_bytes())).decode())
             for record in shown
@@ -189,7 +199,13 @@ def _row(record: Record) -> dict[str, Any]:
         "status": record["status"],
         "done": done or ("nothing sensitive found" if record["status"] == "released" else ""),
         "checks": f"{sum(bool(v['passed']) for v in verdicts)} of {len(verdicts)}",
-        "notes": "; ".join([*record.get("notes", ()), *(f"name: {hint}" for hint in record.get("name_hints", ()))]),
+        "notes": "; ".join(
+            [
+                *record.get("notes", ()),
+                *(f"name: {hint}" for hint in record.get("name_hints", ())),
+                *([f"metadata kept: {', '.join(record['metadata_kept'])}"] if record.get("metadata_kept") else []),
+            ]
+        ),
     }
 
 

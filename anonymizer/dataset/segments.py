@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from anonymizer.dataset.containers import Damaged, Segment, box_segments, tiff_segments
-from anonymizer.dataset.metadata import exif_bytes
+from anonymizer.dataset.metadata import Tags, exif_bytes
+from anonymizer.dataset.panorama import PNG_XMP, xmp_bytes
 
 __all__ = ["Segment", "segments", "unexpected"]
 
 _EXIF_MARK = b"Exif\x00\x00"
+_EXIF_NAMES = ("APP1 Exif", "eXIf", "EXIF", "item Exif")
+_XMP_NAMES = ("APP1 http://ns.adobe.com/xap/1.0/", "iTXt", "XMP ")
+#: What an iTXt chunk of XMP begins with: keyword, not compressed, no language.
+_XMP_HEAD = PNG_XMP.encode("ascii") + bytes(5)
 # What a plain file of each format is made of. EXIF blocks are judged by their content.
 _BOXES = (
     r"ftyp|meta|mdat|padding|meta/(hdlr|pitm|iloc|iinf|iprp|iref|idat|dinf)|dinf/dref|iprp/ip(co|ma)"
@@ -50,32 +55,51 @@ def segments(data: bytes) -> tuple[Segment, ...]:
     return tuple(out)
 
 
-def unexpected(data: bytes, kind: str, tags: Mapping[int, str]) -> tuple[str, ...]:
-    """Return the parts of a file that belong neither to its pixels nor to what was to be kept; none is as it should be.
+def unexpected(data: bytes, kind: str, tags: Tags) -> tuple[str, ...]:
+    """Return what in a file is not as it should be: parts that belong neither to its pixels nor to what was to be kept.
 
     Args:
         data: Content of a file we wrote.
         kind: The format it was written in.
-        tags: EXIF tags that were to be kept: an EXIF block must hold exactly these.
+        tags: Metadata that was to be kept: one EXIF block and one XMP packet must hold exactly these.
+
+    Returns:
+        Names of parts, and ``missing …`` for metadata that is not there once; empty if all is as it should be.
     """
     plain = re.compile(_PLAIN[kind])
-    block = exif_bytes(tags).removeprefix(_EXIF_MARK) if tags else None
-    items = {"iinf/infe Exif", "iref/cdsc"} if tags and kind in ("AVIF", "HEIF") else set()
-    kept = {f"tag {number}" for number in tags} if kind == "TIFF" else items
+    wanted = _wanted(kind, tags)
+    items = {"iinf/infe Exif", "iref/cdsc"} if wanted and kind in ("AVIF", "HEIF") else set()
     out = []
     for segment in segments(data):
         name = segment.name
         if name == "APP0 JFIF" and segment.end - segment.start != 18:
             name = "JFIF thumbnail"
-        if name in ("APP1 Exif", "eXIf", "EXIF", "item Exif") and block is not None:
-            content = data[slice(*segment.body)]
-            # Items begin with the offset of the block; some writers put the mark of JPEG before it.
-            content = content[4:] if name.startswith("item") else content
-            if content.removeprefix(_EXIF_MARK) == block:
-                continue
-        if not plain.fullmatch(name) and name not in kept:
+        what = "EXIF" if name in _EXIF_NAMES else "XMP" if name in _XMP_NAMES else name
+        # Each is taken once: a second block, of whatever content, is a stray.
+        if what in wanted and _content(data, segment) == wanted[what]:
+            del wanted[what]
+        elif not plain.fullmatch(name) and name not in items:
             out.append(name)
-    return tuple(out)
+    return (*out, *(f"missing {what}" for what in wanted))
+
+
+def _wanted(kind: str, tags: Tags) -> dict[str, bytes]:
+    """Return the content of each part that was to be kept."""
+    if kind == "TIFF":
+        return {f"tag {number}": str(text).encode("ascii") for number, text in tags.items()}
+    wanted = {"EXIF": exif_bytes(tags).removeprefix(_EXIF_MARK), "XMP": xmp_bytes(tags)}
+    return {what: content for what, content in wanted.items() if content}
+
+
+def _content(data: bytes, segment: Segment) -> bytes:
+    """Return the content of a part that holds metadata, without what its container puts before it."""
+    content = data[slice(*segment.body)]
+    if segment.name == "iTXt":
+        return content.removeprefix(_XMP_HEAD)
+    if segment.name.startswith("tag "):
+        return content.removesuffix(b"\x00")
+    # Items begin with the offset of the block; some writers put the mark of JPEG before it.
+    return (content[4:] if segment.name.startswith("item") else content).removeprefix(_EXIF_MARK)
 
 
 def _walk(data: bytes) -> Iterator[Segment]:

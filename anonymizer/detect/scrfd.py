@@ -9,6 +9,7 @@ import numpy as np
 from anonymizer.detect.faces import MARGIN
 from anonymizer.detect.regions import ellipse, grow, make_instance, number
 from anonymizer.errors import ModelError
+from anonymizer.quiet import offline
 from anonymizer.sessions import open_session
 from anonymizer.types import Image, Instance, check_image
 
@@ -34,7 +35,8 @@ class ScrfdDetector:
     """
 
     def __init__(self, path: Path, threshold: float = 0.4, device: str = "cpu") -> None:
-        from insightface.model_zoo.scrfd import SCRFD
+        with offline():  # It imports Matplotlib, which writes into the home folder.
+            from insightface.model_zoo.scrfd import SCRFD
 
         session = open_session(path, "scrfd", device)
         self._network = SCRFD(model_file=str(path), session=session)

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from anonymizer.dataset.ledger import START, Record, read_lines
+from anonymizer.dataset.ledger import SCHEMA_VERSION, START, Record, read_lines, refuse_newer
 from anonymizer.dataset.storage import Store, locate
 from anonymizer.engine.output import ANNOTATIONS, DOCUMENTS, LABELS, SEAL, is_output
 from anonymizer.errors import InputError
@@ -53,12 +53,16 @@ class Audit:
         withheld: Pictures that were quarantined or failed.
         head: Hex sha256 of the ledger's last line; keep it elsewhere to recognise this very state again.
         findings: What is wrong; empty if the folder is as the run left it.
+        not_in_input: Names of released pictures that the last run no longer found in INPUT.
+        withdrawn: Pictures that a run withdrew.
     """
 
     pictures: int
     withheld: int
     head: str
     findings: tuple[Finding, ...]
+    not_in_input: tuple[str, ...] = ()
+    withdrawn: int = 0
 
     @property
     def clean(self) -> bool:
@@ -101,7 +105,7 @@ def audit(output: Path | str) -> Audit:
         output: The folder's path or URL.
 
     Raises:
-        InputError: It is no OUTPUT folder, or cannot be read.
+        InputError: It is no OUTPUT folder, cannot be read, or was written by a later release.
     """
     place = locate(output)
     tree: Tree = _Folder(place) if isinstance(place, Path) else _Objects(place)
@@ -179,7 +183,11 @@ def _audit(tree: Tree) -> Audit:
         findings += _check_file(tree, f"images/{name}", record["output_sha256"])
     findings += _extra(tree, released, sealed)
     findings += _check_annotations(tree, released)
-    return Audit(len(released), len(newest) - len(released), head, tuple(findings))
+    withdrawn = sum(record["status"] == "withdrawn" for record in newest.values())
+    gone = tuple(name for name, record in released.items() if not record["in_input"])
+    return Audit(
+        len(released), len(newest) - len(released) - withdrawn, head, tuple(findings), tuple(sorted(gone)), withdrawn
+    )
 
 
 def _read_ledger(tree: Tree, findings: list[Finding]) -> tuple[dict[str, Record], str, int]:
@@ -195,6 +203,7 @@ def _read_ledger(tree: Tree, findings: list[Finding]) -> tuple[dict[str, Record]
             if record is None:
                 findings.append(Finding("ledger", LEDGER, f"line {lines} is no record"))
             else:
+                refuse_newer(record, f"{LEDGER}, line {lines}", SCHEMA_VERSION)
                 if record.get("previous") != head:
                     detail = f"line {lines} does not follow the line before it: changed, removed, added or moved"
                     findings.append(Finding("ledger", LEDGER, detail))
@@ -217,6 +226,7 @@ def _digest_of(record: Record, findings: list[Finding]) -> Record:
         "output_sha256": record.get("output_sha256"),
         "size": record.get("size"),
         "instances": len(instances),
+        "in_input": record.get("in_input", True),
     }
 
 

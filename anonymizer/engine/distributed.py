@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from anonymizer.annotations.records import Annotations
+from anonymizer.dataset.inputs import Source
 from anonymizer.dataset.release import Release
 from anonymizer.engine.picture import Outcome
 from anonymizer.engine.processes import MOST_DEATHS, START_S, Build, ProcessPool
@@ -46,7 +47,7 @@ ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 
 def run(
     build: Build,
-    source: Path | str,
+    source: Source,
     output: Path | str,
     *,
     workers: int = 1,
@@ -57,6 +58,7 @@ def run(
     release: Release | None = None,
     require_annotations: bool = False,
     overwrite: bool = False,
+    prune: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Anonymize pictures with Ray; the guarantees are those of the local engine.
@@ -73,6 +75,7 @@ def run(
         release: As there.
         require_annotations: As there.
         overwrite: As there.
+        prune: As there.
         on_progress: As there.
 
     Raises:
@@ -89,6 +92,7 @@ def run(
             release=release,
             require_annotations=require_annotations,
             overwrite=overwrite,
+            prune=prune,
             on_progress=on_progress,
         )
 

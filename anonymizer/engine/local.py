@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anonymizer.annotations.records import Annotations
+from anonymizer.dataset.inputs import Source
 from anonymizer.dataset.release import Release
 from anonymizer.engine.picture import AnonymizerLike, Outcome
 from anonymizer.engine.processes import Build, ProcessPool
@@ -22,13 +23,14 @@ __all__ = ["InProcess", "run", "run_processes"]
 
 def run(
     anonymizer: AnonymizerLike,
-    source: Path | str,
+    source: Source,
     output: Path | str,
     *,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
     require_annotations: bool = False,
     overwrite: bool = False,
+    prune: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Anonymize pictures in this process; a picture on which the model hangs stops the run.
@@ -43,13 +45,14 @@ def run(
         release=release,
         require_annotations=require_annotations,
         overwrite=overwrite,
+        prune=prune,
         on_progress=on_progress,
     )
 
 
 def run_processes(
     build: Build,
-    source: Path | str,
+    source: Source,
     output: Path | str,
     *,
     workers: int = 1,
@@ -58,6 +61,7 @@ def run_processes(
     release: Release | None = None,
     require_annotations: bool = False,
     overwrite: bool = False,
+    prune: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Anonymize pictures in worker processes: one that hangs or dies costs its picture, not the run.
@@ -72,6 +76,7 @@ def run_processes(
         release: As there.
         require_annotations: As there.
         overwrite: As there.
+        prune: As there.
         on_progress: As there.
 
     Raises:
@@ -87,6 +92,7 @@ def run_processes(
             release=release,
             require_annotations=require_annotations,
             overwrite=overwrite,
+            prune=prune,
             on_progress=on_progress,
         )
 

@@ -17,7 +17,7 @@ from anonymizer.annotations.scrubbing import identities
 from anonymizer.dataset.deep import DEEP_FORMATS
 from anonymizer.dataset.encode import encode_image, target_format
 from anonymizer.dataset.images import LOSSLESS, Decoded, decode_image
-from anonymizer.dataset.metadata import TAG_NAMES, chosen
+from anonymizer.dataset.metadata import TAG_NAMES, Tags, chosen, without_place
 from anonymizer.dataset.names import name_hints
 from anonymizer.dataset.release import Release
 from anonymizer.dataset.segments import unexpected
@@ -289,6 +289,12 @@ def _encode(result: Result, decoded: Decoded, released: str, release: Release) -
     """Return the file's content, proven by decoding it and by reading its every segment, and notes."""
     suffix = PurePosixPath(released).suffix
     kind = target_format(decoded, suffix)
+    lost = without_place(decoded.exif, release.keep_metadata, kind)
+    if lost:
+        raise InputError(
+            f"{released}: {kind} has no place for the metadata to keep ({', '.join(lost)}); release it with --format "
+            "jpeg or png, or leave them out of --keep-metadata"
+        )
     data = encode_image(result.image, decoded, suffix, treated=result.treated, keep=release.keep_metadata)
     stray = unexpected(data, kind, _tags(decoded, released, release))
     if stray:
@@ -309,6 +315,10 @@ def _encode(result: Result, decoded: Decoded, released: str, release: Release) -
         notes.append("16-bit reduced to 8-bit")
     if kind not in LOSSLESS and not (kind == decoded.format == "JPEG"):
         notes.append(f"written as {kind} with losses")
+    if kind == decoded.format == "JPEG":
+        before, after = ((p.quantization, p.sampling, p.grey) for p in (decoded, again))
+        if before != after:
+            notes.append("JPEG of an unusual kind: quantization tables, subsampling or channels are not the source's")
     if kind != decoded.format and release.format is None:
         notes.append(f"{decoded.format} content under the suffix {suffix}")
     return data, tuple(notes)
@@ -331,7 +341,7 @@ def _check_lossy(again: Image, result: Result, original: Image, kind: str) -> No
             raise StageError("write", f"the encoded {kind} does not hold the verified pixels", instance.id)
 
 
-def _tags(decoded: Decoded, released: str, release: Release) -> dict[int, str]:
+def _tags(decoded: Decoded, released: str, release: Release) -> Tags:
     """Return the metadata that is kept in the released file."""
     kind = target_format(decoded, PurePosixPath(released).suffix)
     return chosen(decoded.exif, release.keep_metadata, kind)

@@ -16,9 +16,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any
@@ -267,7 +269,8 @@ class ProcessPool:
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(theirs, self._build), daemon=True)
-        process.start()
+        with _uninterrupted():
+            process.start()
         theirs.close()
         worker = _Worker(process, ours, queue.SimpleQueue(), time.monotonic())
         # A thread of its own: a worker that hangs with its pipe full must not block the one who watches it.
@@ -284,6 +287,18 @@ class ProcessPool:
         for worker in self._workers:
             _kill(worker)
         self._workers = []
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Have a process that is started here know no Ctrl-C from its first moment on; ours waits until then."""
+    # Its own start unblocks the signal, so it comes first.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _room(worker: _Worker, again: _Job | None = None) -> bool:

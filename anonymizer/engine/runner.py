@@ -16,7 +16,7 @@ from anonymizer.annotations.matching import Placement
 from anonymizer.annotations.reading import annotations_at
 from anonymizer.annotations.records import Annotations
 from anonymizer.dataset.images import read_bytes
-from anonymizer.dataset.inputs import Found, find_inputs
+from anonymizer.dataset.inputs import Found, Source, find_inputs
 from anonymizer.dataset.ledger import Ledger
 from anonymizer.dataset.release import Release
 from anonymizer.dataset.report import MAX_THUMBNAILS, quarantine_list, render_report
@@ -27,6 +27,9 @@ from anonymizer.engine.summary import Progress, Summary, summarize, told_of
 from anonymizer.errors import InputError
 
 __all__ = ["Executor", "Task", "execute"]
+
+#: Most names of pictures that a summary holds.
+FIRST = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,13 +76,14 @@ class Executor(Protocol):
 
 def execute(
     executor: Executor,
-    source: Path | str,
+    source: Source,
     output: Path | str,
     *,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
     require_annotations: bool = False,
     overwrite: bool = False,
+    prune: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Anonymize a file, a folder or a glob pattern into an OUTPUT folder; the same call again resumes.
@@ -99,6 +103,7 @@ def execute(
         release: Format, metadata and names of what is released; as in the source if None.
         require_annotations: Hold back pictures of which the annotations know nothing.
         overwrite: Remove the results of earlier runs first.
+        prune: Withdraw pictures that INPUT no longer holds; otherwise they stay in OUTPUT and are named.
         on_progress: Called after each picture.
 
     Returns:
@@ -109,8 +114,8 @@ def execute(
         ModelError: The models cannot be used.
     """
     if isinstance(annotations, str | Path):
-        settings: dict[str, Any] = {"release": release, "overwrite": overwrite, "on_progress": on_progress}
-        settings["require_annotations"] = require_annotations
+        settings: dict[str, Any] = {"release": release, "overwrite": overwrite, "prune": prune}
+        settings |= {"require_annotations": require_annotations, "on_progress": on_progress}
         with annotations_at(annotations) as given:
             return execute(executor, source, output, annotations=given, **settings)
     started = time.monotonic()
@@ -134,6 +139,7 @@ def execute(
         folder.refuse_strays(recorded | {chosen.name(file.name) for file in inputs.files})
         with folder.writing():
             folder.remove_documents()
+        stay, withdrawn = _reconcile(ledger, folder, {f.name: chosen.name(f.name) for f in inputs.files}, prune)
         recorder = _Recorder(executor, folder, ledger, annotations, held, chosen, len(inputs.files), on_progress)
         for task, outcome in executor.results(recorder.pending(inputs.files)):
             recorder.record(task, outcome)
@@ -145,11 +151,19 @@ def execute(
         told = None if annotations is None else told_of(annotations)
         counts: dict[str, Any] = {"skipped": recorder.skipped, "ignored": inputs.ignored, "annotations": told}
         summary = summarize(records, Path(), seconds=seconds, **counts)
-        summary = replace(summary, paths={key: folder.address(name) for key, name in summary.paths.items()})
+        summary = replace(
+            summary,
+            paths={key: folder.address(name) for key, name in summary.paths.items()},
+            passed_over=inputs.passed_over,
+            not_in_input=len(stay),
+            not_in_input_first=tuple(stay[:FIRST]),
+            withdrawn=withdrawn,
+        )
         released = [record["name"] for record in ledger if record["status"] == "released"]
         description = {**executor.describe(), **_released_as(chosen)}
+        shown: dict[str, Any] = {"annotations": told, "passed_over": inputs.passed_over}
         with folder.shown(_first(ledger, MAX_THUMBNAILS)) as images:
-            report = render_report(ledger, images, description, seconds=seconds, annotations=told)
+            report = render_report(ledger, images, description, seconds=seconds, **shown)
         documents: list[tuple[str, Iterable[bytes]]] = [
             ("annotations.json", coco_out(released, folder.state, annotations)),
             ("quarantine.txt", [quarantine_list(ledger)]),
@@ -301,11 +315,52 @@ def _first(ledger: Ledger, count: int) -> Sequence[str]:
     return tuple(islice(released, count))
 
 
+def _reconcile(ledger: Ledger, folder: OutputFolder, targets: Mapping[str, str], prune: bool) -> tuple[list[str], int]:
+    """Mark in the ledger which pictures INPUT still holds, or withdraw those that it does not.
+
+    Args:
+        ledger: The ledger.
+        folder: OUTPUT.
+        targets: Names of the pictures in INPUT, and those that they are released under.
+        prune: Whether to withdraw.
+
+    Returns:
+        Names of released pictures that are not in INPUT and stay, and the number of pictures withdrawn.
+    """
+    stay: list[str] = []
+    withdrawn = 0
+    taken = set(targets.values())
+    for record in ledger:  # Lines that are appended on the way are no part of what is read here.
+        name, status = record["name"], record["status"]
+        released = str(record.get("released_name", name))
+        # The picture goes before its line says so: of a run that was killed in between, the rest is done here. And one
+        # whose place another picture takes cannot stay.
+        held = folder.has_picture(released) and folder.has_side(name) and released not in taken
+        if name in targets or status == "withdrawn":
+            changed = {key: value for key, value in record.items() if key != "in_input"}
+        elif prune or (status == "released" and not held):
+            withdrawn += 1
+            if status == "released":
+                folder.remove_picture(name, released)
+            kept = ("name", "input_sha256", "annotations_sha256", "settings_hash", "provenance")
+            reason = f"no longer in INPUT; was {status}"
+            changed = {key: record[key] for key in kept if key in record}
+            changed |= {"output_sha256": None, "status": "withdrawn", "reason": reason}
+        else:
+            stay += [name] if status == "released" else []
+            changed = {**record, "in_input": False}
+        if changed != record:
+            with folder.writing():
+                ledger.append(changed)
+            folder.recorded()
+    return stay, withdrawn
+
+
 def _check_earlier(ledger: Ledger, settings_hash: str, output: str) -> set[str]:
     """Return the names released earlier; refuse to mix settings."""
     released, other = set(), 0
     for record in ledger:
-        other += record["settings_hash"] != settings_hash
+        other += record["settings_hash"] != settings_hash and record["status"] != "withdrawn"
         if record["status"] == "released":
             released.add(record["released_name"])
     if other:

@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Summary:
         quarantined: Pictures whose verification failed.
         failed: Pictures that could not be processed.
         skipped: How many of all these were finished before.
-        ignored: Files that are no pictures by their suffix.
+        ignored: Files and folders that were passed over.
         flagged_names: Released pictures whose names may tell who or where, see the ledger's ``name_hints``.
         redrawn: Instances redrawn in released pictures, by class.
         redacted: Instances redacted in released pictures, by class.
@@ -48,6 +48,10 @@ class Summary:
         paths: Where the results lie.
         annotations: What became of the given annotations, see :func:`told_of`, with ``remarks``, the number of
             records in inputs that were not taken as they stand; None where none were given.
+        passed_over: What was passed over, by suffix or kind.
+        not_in_input: Released pictures in OUTPUT that INPUT no longer holds.
+        not_in_input_first: Names of the first of them.
+        withdrawn: Pictures of OUTPUT that INPUT no longer holds and that this run withdrew (``prune``).
     """
 
     released: int
@@ -62,6 +66,10 @@ class Summary:
     peak_rss_mb: float
     paths: Mapping[str, str]
     annotations: Mapping[str, Any] | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    not_in_input: int = 0
+    not_in_input_first: tuple[str, ...] = ()
+    withdrawn: int = 0
 
     def to_json(self) -> str:
         """Return the summary as one line of JSON."""

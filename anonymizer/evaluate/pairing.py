@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from anonymizer.dataset.inputs import Found, find_inputs
+from anonymizer.dataset.ledger import SCHEMA_VERSION, refuse_newer
 from anonymizer.errors import InputError
 from anonymizer.evaluate.records import Pair
 
@@ -99,7 +100,7 @@ def read_run(ledger: Path) -> Run:
     """Read what matters of a run's ledger; the file is left as it is.
 
     Raises:
-        InputError: It cannot be read, or a whole line is damaged.
+        InputError: It cannot be read, or a whole line is damaged or of a newer schema.
     """
     statuses: dict[str, str] = {}
     released: dict[str, str] = {}
@@ -112,6 +113,7 @@ def read_run(ledger: Path) -> Run:
                     break  # a killed run left it unfinished
                 try:
                     record = json.loads(line)
+                    refuse_newer(record, f"{ledger}, line {number}", SCHEMA_VERSION)
                     statuses[record["name"]] = str(record["status"])
                     released[record["name"]] = str(record.get("released_name") or record["name"])
                     provenance = record.get("provenance", {})

@@ -121,6 +121,7 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
         "output": "out",
         "require_annotations": True,
         "overwrite": True,
+        "prune": False,
         "workers": 2,
         "timeout_s": 60.0,
     }
@@ -333,6 +334,38 @@ def test_wrong_paths_exit_2_with_one_line(tmp_path: Path, case: str) -> None:
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ")
     assert not output.exists() and not (source / "out").exists()
+
+
+def test_files_that_a_shell_expanded_are_taken_together(tmp_path: Path, calls: Calls) -> None:
+    names = [str(picture(tmp_path / "in" / name)) for name in ("a.png", "b.png", "c.png")]
+    assert cli.main(["run", *names, str(tmp_path / "out"), "--prune"]) == 0
+    assert (calls.ran["source"], calls.ran["output"]) == (names, str(tmp_path / "out"))
+    assert calls.ran["prune"] is True
+
+
+@pytest.mark.parametrize(("options", "told"), [(["--seed", "3"], True), ([], False)])
+def test_a_seed_that_does_not_apply_to_what_is_done_is_told(
+    tmp_path: Path, calls: Calls, capsys: pytest.CaptureFixture[str], options: list[str], told: bool
+) -> None:
+    picture(tmp_path / "in/a.png")
+    assert cli.main(["run", str(tmp_path / "in"), str(tmp_path / "out"), *options]) == 0
+    assert ("whatever --seed" in capsys.readouterr().err) is told
+
+
+def test_what_was_passed_over_or_left_the_input_is_told(
+    tmp_path: Path, calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(tmp_path / "in/a.png")
+    calls.summary = summary(
+        passed_over={".mp4": 3, ".j\x1b": 1}, not_in_input=4, not_in_input_first=("a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    )
+    assert cli.main(["run", str(tmp_path / "in"), str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Passed over:  3 .mp4, 1 .j\\x1b" in lines
+    assert "Not in INPUT: 4 stay in OUTPUT (a.jpg, b.jpg, c.jpg, …); --prune withdraws them" in lines
+    calls.summary = summary(withdrawn=2)
+    assert cli.main(["run", str(tmp_path / "in"), str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["withdrawn"] == 2
 
 
 def test_the_readme_names_every_command_and_option() -> None:

@@ -150,3 +150,8 @@ class HangingStep(FakeAnonymizer):
             return real(*arguments, **options)
 
         setattr(picture, step, hang)
+
+
+def slow_build(preset: str, **settings: Any) -> FakeAnonymizer:
+    """Stand in for ``presets.build`` in a worker."""
+    return FakeAnonymizer(delay_s=0.5)

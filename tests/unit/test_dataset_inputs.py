@@ -23,7 +23,8 @@ def test_a_folder_is_searched_in_a_stable_order_without_hidden_and_other_files(t
     touch(folder, "b.PNG", "a/2.jpg", "a/1.tiff", "c.txt", "d.json", ".hidden.jpg", ".git/x.jpg", "a/e.webp", "e.bmp")
     found = find_inputs(folder, tmp_path / "out")
     assert [file.name for file in found.files] == ["a/1.tiff", "a/2.jpg", "a/e.webp", "b.PNG", "e.bmp"]
-    assert found.ignored == 2
+    assert found.passed_over == {".txt": 1, ".json": 1, "hidden files": 1, "hidden folders": 1}
+    assert found.ignored == 4
     assert found.files[0].path == folder / "a/1.tiff"
 
 
@@ -96,7 +97,52 @@ def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "in/loop").symlink_to(tmp_path / "in")
     found = find_inputs(tmp_path / "in", tmp_path / "out")
     assert [file.name for file in found.files] == ["1.jpg"]
-    assert found.ignored == 1
+    assert found.passed_over == {"linked folders": 1}
+
+
+def test_every_spelling_of_jpeg_is_a_picture(tmp_path: Path) -> None:
+    touch(tmp_path, "in/1.jfif", "in/2.JPE", "in/3.mpo", "in/4.Jpg", "in/5.jpeg")
+    assert names(tmp_path / "in", tmp_path / "out") == ["1.jfif", "2.JPE", "3.mpo", "4.Jpg", "5.jpeg"]
+
+
+def test_what_is_passed_over_is_told_by_suffix(tmp_path: Path) -> None:
+    touch(tmp_path, "in/1.jpg", "in/a.mp4", "in/b.MP4", "in/readme", "in/c." + "x" * 40, "in/s/d.json")
+    found = find_inputs(tmp_path / "in", tmp_path / "out")
+    assert found.passed_over == {".mp4": 2, ".json": 1, "files without a suffix": 1, "other files": 1}
+
+
+def test_many_suffixes_are_told_together(tmp_path: Path) -> None:
+    touch(tmp_path, "in/1.jpg", *(f"in/a.{number:03}" for number in range(50)), "in/b.000")
+    told = find_inputs(tmp_path / "in", tmp_path / "out").passed_over
+    assert (len(told), told[".000"], told["other files"]) == (21, 2, 30)
+
+
+def test_several_files_and_folders_are_named_below_what_holds_all(tmp_path: Path) -> None:
+    touch(tmp_path, "in/1.jpg", "in/2.png", "in/notes.txt", "in/sub/3.jpg", "in/sub/.git/4.jpg")
+    every = sorted(str(path) for path in (tmp_path / "in").iterdir())
+    found = find_inputs([*every, every[0]], tmp_path / "out")
+    assert [file.name for file in found.files] == ["1.jpg", "2.png", "sub/3.jpg"]
+    assert found.passed_over == {".txt": 1, "hidden folders": 1}
+    assert [file.name for file in find_inputs([f"{tmp_path}/in/1.jpg"], tmp_path / "out").files] == ["1.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "output", "words"),
+    [
+        (["in/1.jpg", "in/*.gif"], "out", "found nothing"),
+        (["in/1.jpg", "memory://x"], "out", "one URL or several paths"),
+        (["in/1.jpg", "in"], "in/out", "inside INPUT"),
+        (["in/1.jpg", "out/1.jpg"], "out", "inside OUTPUT"),
+        ([], "out", "got none"),
+    ],
+)
+def test_several_inputs_that_cannot_be_used_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str], output: str, words: str
+) -> None:
+    touch(tmp_path, "in/1.jpg", "out/1.jpg")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=words):
+        find_inputs(sources, output)
 
 
 def test_names_that_differ_in_case_or_unicode_form_collide() -> None:

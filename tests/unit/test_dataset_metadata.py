@@ -165,8 +165,8 @@ def test_other_metadata_settings_do_not_resume(tmp_path: Path) -> None:
     released(tmp_path)
     with pytest.raises(InputError, match="other settings"):
         released(tmp_path, Release(keep_metadata=("camera",)))
-    with pytest.raises(InputError, match="'gps' cannot be kept; expected some of datetime, camera"):
-        Release(keep_metadata=("gps",))
+    with pytest.raises(InputError, match="'owner' cannot be kept; expected some of datetime, "):
+        Release(keep_metadata=("owner",))
 
 
 def test_a_file_that_holds_more_than_it_should_is_not_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,10 +183,11 @@ def test_a_file_that_holds_more_than_it_should_is_not_released(tmp_path: Path, m
     assert not list((tmp_path / "out/images").iterdir())
 
 
+NUMBERS = sorted(key for key in TAG_NAMES if isinstance(key, int) and key > 0x100)
 TEXT = st.text(max_size=40) | st.sampled_from(["2024:01:02 03:04:05", "+02:00", "Canon EOS R5", "x" * 200, "a\nb"])
 
 
-@given(st.dictionaries(st.sampled_from(sorted(TAG_NAMES)), TEXT), st.sets(st.sampled_from(sorted(GROUPS))))
+@given(st.dictionaries(st.sampled_from(NUMBERS), TEXT), st.sets(st.sampled_from(sorted(GROUPS))))
 @settings(max_examples=80, deadline=None)
 def test_kept_tags_come_back_and_odd_texts_never_do(values: dict[int, str], groups: set[str]) -> None:
     block = Image.Exif()
@@ -201,7 +202,7 @@ def test_kept_tags_come_back_and_odd_texts_never_do(values: dict[int, str], grou
         return
     tags = chosen(read_tags(read), groups, "JPEG")
     for text in tags.values():
-        assert text.isprintable() and text.isascii() and len(text) <= 64
+        assert isinstance(text, str) and text.isprintable() and text.isascii() and len(text) <= 64
     again = Image.Exif()
     again.load(exif_bytes(tags))
     assert read_tags(again) == tags

@@ -570,3 +570,17 @@ def test_ray_reads_and_writes_no_store_elsewhere(memory: str) -> None:
     records = lines(contents(f"{memory}/out")["ledger.jsonl"])
     assert sorted(record["name"] for record in records) == sorted(NAMES)
     assert audit(f"{memory}/out").clean
+
+
+def test_what_left_the_input_is_named_and_withdrawn_in_a_store_too(bucket: str) -> None:
+    run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    Store(f"{bucket}/in").remove("sub/04.png")
+    summary = run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    assert (summary.not_in_input_first, summary.withdrawn) == (("sub/04.png",), 0)
+    assert audit(f"{bucket}/out").not_in_input == ("sub/04.png",)
+    summary = run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out", prune=True)
+    assert (summary.not_in_input, summary.withdrawn) == (0, 1)
+    assert set(pictures(f"{bucket}/out")) == set(NAMES) - {"sub/04.png"}
+    assert len([name for name in contents(f"{bucket}/out") if name.startswith(".state/annotations/")]) == 4
+    found = audit(f"{bucket}/out")
+    assert found.clean and (found.pictures, found.withdrawn) == (4, 1)

@@ -23,6 +23,8 @@ def test_embedded_comes_first() -> None:
         ({"classes": ["person", "dog"]}, "got dog"),
         ({"classes": []}, "got none"),
         ({"people": "legs"}, "expected body or face"),
+        ({"classes": ["person"], "people": "face"}, "leaves nothing to anonymize"),
+        ({"classes": ["person", "person"], "people": "face"}, "leaves nothing to anonymize"),
         ({"seed": -1}, "seed"),
         ({"batch_size": 0}, "batch size"),
     ],
