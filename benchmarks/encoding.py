@@ -73,9 +73,9 @@ def main() -> None:
         rows = []
         for file in find_inputs(folder, folder.parent / "no-output").files[: args.limit]:
             decoded = read_image(file.path)
-            instances = annotations.instances(file.name, decoded.size)
-            if decoded.format == "JPEG" and instances:
-                rows.append(measure(decoded, region(instances, decoded.size), rng))
+            given = annotations.instances(file.name, decoded.size)
+            if decoded.format == "JPEG" and given is not None and given.instances:
+                rows.append(measure(decoded, region(given.instances, decoded.size), rng))
         figures = np.array(rows)  # (pictures, 4, 2)
         for index, label in enumerate(("RGB, outside", "RGB, away", "samples, outside", "samples, away")):
             errors, equal = figures[:, index].T

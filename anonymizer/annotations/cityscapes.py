@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from anonymizer.annotations.outline import outline
-from anonymizer.annotations.per_file import Entry
+from anonymizer.annotations.per_file import Entry, Read
 from anonymizer.annotations.records import Page, Record, label_of, mark, parse_json
 from anonymizer.annotations.scrubbing import Scrubber
 from anonymizer.dataset.ledger import to_json
@@ -44,7 +44,7 @@ class Cityscapes:
         path = PurePosixPath(released)
         return str(path.with_name(path.stem.removesuffix("_leftImg8bit") + ENDINGS[0]))
 
-    def read(self, content: bytes, size: tuple[int, int] | None, what: str) -> tuple[Entry, ...]:
+    def read(self, content: bytes, size: tuple[int, int] | None, what: str) -> Read:
         """Return the objects of a file but for deleted ones; ``id`` is the object's place among all, from 1.
 
         Polygons are cut at the picture's border, which those of Cityscapes often cross.
@@ -70,7 +70,7 @@ class Cityscapes:
                 out.append(Entry(label, record))
             else:
                 out.append(Entry("", record))  # No category of ours: nothing is looked up but its texts.
-        return tuple(out)
+        return Read(tuple(out))
 
     def write(self, content: bytes | None, page: Page, scrubber: Scrubber) -> bytes:
         """Return the given file with what was done, and an object for each added instance that has a label."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.annotations.records import Page, Record, added_record, label_of, mark, read_json
+from anonymizer.annotations.records import Given, Page, Record, added_record, label_of, mark, read_json
 from anonymizer.annotations.rle import decode_rle
 from anonymizer.annotations.scrubbing import Scrubber, identities, without_keypoints
 from anonymizer.dataset.ledger import to_json
@@ -81,7 +81,7 @@ class CocoAnnotations:
                 "file_name must be the path relative to INPUT, or the file's own name"
             )
 
-    def instances(self, name: str, size: tuple[int, int]) -> tuple[Instance, ...] | None:
+    def instances(self, name: str, size: tuple[int, int]) -> Given | None:
         """Return the annotated instances of the classes we know, ids from 1.
 
         A box without segmentation stands for the whole box, of a face for the ellipse in it. Where a segmentation
@@ -111,7 +111,7 @@ class CocoAnnotations:
             label = label_of(self.categories[record["category_id"]]["name"])
             if label is not None:
                 out.append(instance_from(len(out) + 1, label, record, size, self._what(record)))
-        return tuple(out)
+        return Given(tuple(out))
 
     def records(self, name: str) -> tuple[tuple[str, Record], ...]:
         """Return (category name, record) of each of a picture's annotations, as given."""

@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from anonymizer.annotations.coco import instance_from
-from anonymizer.annotations.records import Page, Record, label_of, read_annotation_bytes
+from anonymizer.annotations.records import Given, Page, Record, Remark, label_of, read_annotation_bytes
 from anonymizer.annotations.scrubbing import Scrubber, identities
 from anonymizer.errors import InputError
 from anonymizer.types import Instance
 
-__all__ = ["Codec", "Entry", "FileAnnotations", "picture_key"]
+__all__ = ["Codec", "Entry", "FileAnnotations", "Read", "picture_key"]
 
 #: Largest annotation file of one picture, in bytes.
 MAX_BYTES = 64 * 1024**2
@@ -35,6 +35,20 @@ class Entry:
     record: Record
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Content of one annotation file.
+
+    Args:
+        entries: Its annotations. Their geometry need not be sound: it is checked, cut at the picture's border or left
+            out, with a remark, where an instance is made of it.
+        remarks: Records that could not even become an entry, and others that were mended.
+    """
+
+    entries: tuple[Entry, ...]
+    remarks: tuple[Remark, ...] = ()
+
+
 class Codec(Protocol):
     """A format of annotation files."""
 
@@ -52,11 +66,13 @@ class Codec(Protocol):
         """Return the relative name of the annotation file of a picture that is released under a name."""
         ...
 
-    def read(self, content: bytes, size: tuple[int, int] | None, what: str) -> tuple[Entry, ...]:
+    def read(self, content: bytes, size: tuple[int, int] | None, what: str) -> Read:
         """Return a file's annotations, in pixels where the picture's (height, width) is known.
 
+        One odd record costs at most itself: it is mended or left out, with a remark.
+
         Raises:
-            InputError: The file is malformed or does not fit a picture of this size.
+            InputError: The file as a whole is not of this format, or states another size.
         """
         ...
 
@@ -142,8 +158,8 @@ class FileAnnotations:
                 "given; each must be named as its picture"
             )
 
-    def instances(self, name: str, size: tuple[int, int]) -> tuple[Instance, ...] | None:
-        """Return a picture's instances of the classes we know, ids from 1; None if it has no file.
+    def instances(self, name: str, size: tuple[int, int]) -> Given | None:
+        """Return a picture's instances of the classes we know; None if it has no file.
 
         Raises:
             InputError: Its file is malformed or does not fit.
@@ -152,12 +168,13 @@ class FileAnnotations:
         if key is None:
             return None
         out: list[Instance] = []
-        for entry in self.codec.read(self._read(key), size, self._what(key)):
+        read = self.codec.read(self._read(key), size, self._what(key))
+        for entry in read.entries:
             label = label_of(entry.category)
             if label is not None:
                 what = f"{self._what(key)}: annotation {entry.record['id']}"
                 out.append(instance_from(len(out) + 1, label, entry.record, size, what))
-        return tuple(out)
+        return Given(tuple(out), read.remarks)
 
     def records(self, name: str) -> tuple[tuple[str, Record], ...]:
         """Return nothing: what is not treated stays in the picture's own file and is no COCO record."""
@@ -166,7 +183,7 @@ class FileAnnotations:
     def identities(self, name: str, texts: Iterable[str]) -> tuple[str, ...]:
         """Return the plates and names that a picture's annotations tell, and those of ``texts`` worth comparing."""
         key = self._key(name)
-        entries = () if key is None else self.codec.read(self._read(key), None, self._what(key))
+        entries = () if key is None else self.codec.read(self._read(key), None, self._what(key)).entries
         return identities([entry.record for entry in entries], texts)
 
     def digest(self, name: str) -> str | None:

@@ -15,8 +15,10 @@ from anonymizer.types import CLASSES, Instance, Treatment
 
 __all__ = [
     "Annotations",
+    "Given",
     "Page",
     "Record",
+    "Remark",
     "added_record",
     "label_of",
     "mark",
@@ -49,6 +51,35 @@ def label_of(category: str) -> str | None:
     """Return the class that a category name means, or None: case, spaces, hyphens and British spelling do not count."""
     name = category.strip().lower().replace(" ", "_").replace("-", "_").replace("licence", "license")
     return name if name in CLASSES else _ALIASES.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Note on a given record that was not taken as it stands.
+
+    Args:
+        where: The record by number, such as ``annotation 17`` or ``line 3``; nothing that it says.
+        what: What was odd and what became of it, such as ``box without area, left out``; no text of the record.
+    """
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """Instances that annotations give for one picture.
+
+    Args:
+        instances: Those of the classes we know, ids from 1.
+        remarks: Records that were left out or mended.
+    """
+
+    instances: tuple[Instance, ...]
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,11 +136,11 @@ class Annotations(Protocol):
         """
         ...
 
-    def instances(self, name: str, size: tuple[int, int]) -> tuple[Instance, ...] | None:
-        """Return a picture's instances of the classes we know, ids from 1; None if the picture is unknown.
+    def instances(self, name: str, size: tuple[int, int]) -> Given | None:
+        """Return a picture's instances of the classes we know; None if the picture is unknown.
 
         Raises:
-            InputError: An annotation is malformed or does not fit the picture of (height, width).
+            InputError: The annotations as a whole do not fit the picture of (height, width), or cannot be read.
         """
         ...
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
-from anonymizer.annotations.per_file import Entry
+from anonymizer.annotations.per_file import Entry, Read
 from anonymizer.annotations.records import Page, Record, mark
 from anonymizer.annotations.scrubbing import IDENTIFYING, REMOVED, Scrubber
 from anonymizer.errors import InputError
@@ -44,7 +44,7 @@ class Voc:
         """Return ``<name>.xml``."""
         return str(PurePosixPath(released).with_suffix(".xml"))
 
-    def read(self, content: bytes, size: tuple[int, int] | None, what: str) -> tuple[Entry, ...]:
+    def read(self, content: bytes, size: tuple[int, int] | None, what: str) -> Read:
         """Return the objects of a file; ``id`` is the object's place among them.
 
         Raises:
@@ -53,7 +53,7 @@ class Voc:
         root = _parse(content, what)
         if size is not None:
             _check_size(root, size, what)
-        return tuple(_entry(number, item, what) for number, item in enumerate(root.findall("object"), start=1))
+        return Read(tuple(_entry(number, item, what) for number, item in enumerate(root.findall("object"), start=1)))
 
     def write(self, content: bytes | None, page: Page, scrubber: Scrubber) -> bytes:
         """Return the given file with what was done, and an object for each added instance."""

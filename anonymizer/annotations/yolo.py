@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from anonymizer.annotations.outline import outline
-from anonymizer.annotations.per_file import Entry
+from anonymizer.annotations.per_file import Entry, Read
 from anonymizer.annotations.records import Page, Record, label_of, read_annotation_bytes
 from anonymizer.annotations.scrubbing import Scrubber
 from anonymizer.errors import InputError
@@ -61,7 +61,7 @@ class Yolo:
         """Return ``labels/<name>.txt``."""
         return f"labels/{PurePosixPath(released).with_suffix('.txt')}"
 
-    def read(self, content: bytes, size: tuple[int, int] | None, what: str) -> tuple[Entry, ...]:
+    def read(self, content: bytes, size: tuple[int, int] | None, what: str) -> Read:
         """Return the objects of a label file; ``id`` is the line's number.
 
         Raises:
@@ -69,7 +69,7 @@ class Yolo:
         """
         # Without a size the places are of no interest, but must not vanish in rounding.
         height, width = size or (10_000, 10_000)
-        return tuple(self._entry(number, line, (height, width), what) for number, line in _lines(content, what))
+        return Read(tuple(self._entry(number, line, (height, width), what) for number, line in _lines(content, what)))
 
     def write(self, content: bytes | None, page: Page, scrubber: Scrubber) -> bytes:
         """Return the given lines and one for each added object."""

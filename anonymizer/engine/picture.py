@@ -118,7 +118,7 @@ class Picture:
         if decoded is not None:
             with self._step("anonymize"):
                 given = None if self._annotations is None else self._annotations.instances(name, decoded.size)
-                return decoded.pixels, given, name
+                return decoded.pixels, None if given is None else given.instances, name
         return None
 
     def take(self, answer: Result | AnonymizerError, seconds: float) -> None:

@@ -35,9 +35,9 @@ class RunRegions:
         """Return bool (H, W), or None if the run does not know the picture."""
         # A run asked for another format writes other suffixes than its originals have.
         for name in (pair.name, PurePosixPath(pair.name).with_suffix(pair.anonymized.suffix).as_posix()):
-            instances = self._annotations.instances(name, size)
-            if instances is not None:
-                return treated_mask(instances, size)
+            given = self._annotations.instances(name, size)
+            if given is not None:
+                return treated_mask(given.instances, size)
         return None
 
 

@@ -102,7 +102,7 @@ class SubjectSource:
             found = () if self._detector is None else self._detector.detect(image)
         else:
             # A crowd region is nobody in particular.
-            found = tuple(i for i in given if not (i.record or {}).get("iscrowd"))
+            found = tuple(i for i in given.instances if not (i.record or {}).get("iscrowd"))
         found = tuple(instance for instance in found if instance.label in CLASSES)
         record: Mapping[str, Any] = {}
         if self._annotations is not None and given is not None:

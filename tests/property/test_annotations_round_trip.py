@@ -38,8 +38,9 @@ def round_trip(files: dict[str, str], treat: list[bool], given_file: str | None 
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         annotations = read_annotations(Path(folder, given_file) if given_file else Path(folder))
-        instances = annotations.instances("1.png", SIZE)
-        assert instances is not None
+        found = annotations.instances("1.png", SIZE)
+        assert found is not None
+        instances = found.instances
         pairs = zip(instances, (treat * len(instances))[: len(instances)], strict=True)
         treated = tuple((i, Treatment(i.id, "redrawn", 1)) for i, wanted in pairs if wanted)
         side = json.loads(to_json(annotations.only("1.png").export(Page("1.png", "1.png", SIZE, treated))))

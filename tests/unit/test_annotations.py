@@ -71,6 +71,12 @@ def test_damaged_run_lengths_never_pass_silently(counts: Any) -> None:
     assert decoded is None or decoded[1].size <= 20
 
 
+def given_in(path: Path, name: str = "a/1.png") -> tuple[Instance, ...]:
+    given = read_coco(path).instances(name, SIZE)
+    assert given is not None
+    return given.instances
+
+
 def test_boxes_polygons_and_run_lengths_become_masks(tmp_path: Path) -> None:
     square = np.zeros(SIZE, np.uint8)
     square[10:40, 10:30] = 1
@@ -85,8 +91,7 @@ def test_boxes_polygons_and_run_lengths_become_masks(tmp_path: Path) -> None:
     ]
     for form in forms:
         path = written(tmp_path, with_record(bbox=[10, 10, 20, 30], segmentation=form))
-        found = read_coco(path).instances("a/1.png", SIZE)
-        assert found is not None
+        found = given_in(path)
         assert found[0].label == "person"
         assert np.array_equal(full_mask(found[0], SIZE), square.astype(bool))
         assert found[0].source == "given"
@@ -94,16 +99,14 @@ def test_boxes_polygons_and_run_lengths_become_masks(tmp_path: Path) -> None:
 
 def test_a_face_with_only_a_box_is_an_ellipse(tmp_path: Path) -> None:
     path = written(tmp_path, with_record(bbox=[10, 10, 20, 30]) | {"categories": [{"id": 7, "name": "face"}]})
-    found = read_coco(path).instances("a/1.png", SIZE)
-    assert found is not None
+    found = given_in(path)
     assert not found[0].mask[0, 0]
     assert found[0].mask.mean() == pytest.approx(np.pi / 4, abs=0.03)
 
 
 def test_a_segmentation_beyond_its_box_is_not_cut(tmp_path: Path) -> None:
     path = written(tmp_path, with_record(bbox=[20, 20, 4, 4], segmentation=[[10, 10, 30, 10, 30, 40, 10, 40]]))
-    found = read_coco(path).instances("a/1.png", SIZE)
-    assert found is not None
+    found = given_in(path)
     assert full_mask(found[0], SIZE)[10:40, 10:30].all()
 
 
@@ -174,10 +177,10 @@ def test_names_match_by_path_then_by_their_last_part_and_never_twice(tmp_path: P
 
 
 def test_released_annotations_keep_what_was_given_but_what_identifies(tmp_path: Path) -> None:
-    annotations = read_coco(written(tmp_path, document()))
+    path = written(tmp_path, document())
+    annotations = read_coco(path)
     image = np.zeros((*SIZE, 3), np.uint8)
-    found = annotations.instances("a/1.png", SIZE)
-    assert found is not None
+    found = given_in(path)
     result = Result(image, found, (Treatment(1, "redacted", 3),), (Verdict("x", True),), np.ones(SIZE, bool))
     side = side_path(tmp_path, "a/1.png")
     side.parent.mkdir()
@@ -212,7 +215,7 @@ def test_what_was_treated_beside_the_object_comes_back(tmp_path: Path) -> None:
     }
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps(document))
-    (again,) = read_coco(path).instances("a.png", (60, 80)) or ()
+    (again,) = given_in(path, "a.png")
     assert (again.box == person.box).all()
     assert (again.mask == mask).all() and (again.outline == core).all()
 
@@ -230,5 +233,5 @@ def test_an_unknown_field_of_the_same_name_is_no_region(tmp_path: Path) -> None:
     }
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps(document))
-    (person,) = read_coco(path).instances("a.png", (60, 80)) or ()
+    (person,) = given_in(path, "a.png")
     assert person.core is None and person.mask.all()

@@ -105,9 +105,9 @@ FORMATS: dict[str, Callable[[Path], Path]] = {"coco": coco, "voc": voc, "citysca
 
 
 def found(annotations: Annotations, name: str = NAME) -> tuple[Instance, ...]:
-    instances = annotations.instances(name, SIZE)
-    assert instances is not None
-    return instances
+    given = annotations.instances(name, SIZE)
+    assert given is not None
+    return given.instances
 
 
 def added(number: int, label: str = "person", box: tuple[int, int, int, int] = (60, 20, 70, 40)) -> Instance:

@@ -82,7 +82,8 @@ def test_the_copy_is_gone_when_the_run_is_over(tmp_path: Path, monkeypatch: pyte
     put("labels/a.xml", VOC)
     with annotations_at("memory://labels") as given:
         assert list(tmp_path.glob("anonymizer-annotations-*"))
-        assert len(given.instances("a.png", (30, 40)) or ()) == 1
+        one = given.instances("a.png", (30, 40))
+        assert one is not None and len(one.instances) == 1
     assert not list(tmp_path.iterdir())
 
 
