@@ -142,6 +142,10 @@ def run(
     picture_format: Annotated[
         Format | None, typer.Option("--format", help="Format of released pictures; each source's own if left out.")
     ] = None,
+    keep_fields: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Annotation fields to keep beside those on the list: weather,images.scene."),
+    ] = None,
     keep_metadata: Annotated[
         str | None, typer.Option(metavar="A,B", help="EXIF to keep: datetime, camera; none if left out.")
     ] = None,
@@ -183,7 +187,10 @@ def run(
 
         # A mistake in the command shows at once, not after the models have been loaded.
         release = Release(
-            None if picture_format is None else picture_format.value, _listed(keep_metadata), rename is not None
+            None if picture_format is None else picture_format.value,
+            _listed(keep_metadata),
+            rename is not None,
+            keep_fields=_listed(keep_fields),
         )
         find_inputs(source, output)
         given = None if annotations is None else kept.enter_context(annotations_at(annotations))

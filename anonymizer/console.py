@@ -101,6 +101,7 @@ def print_summary(summary: Summary) -> None:
         ("Failed", str(summary.failed)),
         ("Done before", str(summary.skipped)),
         *([("Telling names", f"{summary.flagged_names}, see report; --rename hash")] if summary.flagged_names else []),
+        *([("Left out", _fields(summary.fields_removed))] if summary.fields_removed else []),
         ("Redrawn", counted(summary.redrawn)),
         ("Redacted", counted(summary.redacted)),
         ("Time", f"{summary.seconds:.1f} s{per_picture}"),
@@ -109,3 +110,10 @@ def print_summary(summary: Summary) -> None:
     ]
     for name, value in rows:
         print(f"{name + ':':<14}{value}")
+
+
+def _fields(removed: Mapping[str, int]) -> str:
+    """Return the most frequent annotation fields that were left out, on one line."""
+    most = sorted(removed, key=lambda name: (-removed[name], name))
+    more = f" and {len(most) - 8} more" if len(most) > 8 else ""
+    return f"{', '.join(f'{name} ({removed[name]})' for name in most[:8])}{more}, see report; --keep-fields"

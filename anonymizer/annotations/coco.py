@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,10 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.annotations.records import Given, Page, Record, added_record, label_of, mark, read_json
+from anonymizer.annotations.fields import ANNOTATION, CATEGORY, COCO_HEAD, IMAGE, Each
+from anonymizer.annotations.records import Given, Head, Page, Record, added_record, label_of, mark, read_json
 from anonymizer.annotations.rle import decode_rle
-from anonymizer.annotations.scrubbing import Scrubber, identities, without_keypoints
+from anonymizer.annotations.scrubbing import Scrubber, identities, name_parts, without_keypoints
 from anonymizer.dataset.ledger import to_json
+from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.geometry import IntBox, clip_box, integer_box
 from anonymizer.types import CLASSES, Instance
@@ -27,6 +29,7 @@ __all__ = ["CocoAnnotations", "coco_from", "instance_from", "read_coco"]
 VEHICLES = ("car", "motorcycle", "bus", "truck", "van")
 #: Pixels by which a box or polygon may leave the picture, as rounded annotations do; it is cut off there.
 TOLERANCE = 2.0
+_FIELDS = {**COCO_HEAD, "images": IMAGE, "annotations": Each(ANNOTATION), "categories": Each(CATEGORY)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,9 +122,18 @@ class CocoAnnotations:
         records = () if image is None else self.by_image.get(image["id"], ())
         return tuple((str(self.categories[record["category_id"]]["name"]), record) for record in records)
 
-    def identities(self, name: str, texts: Iterable[str]) -> tuple[str, ...]:
+    def identities(self, name: str, texts: Iterable[str], keep: Sequence[str] = ()) -> tuple[str, ...]:
         """Return the plates and names that a picture's annotations tell, and those of ``texts`` worth comparing."""
-        return identities([self.image(name) or {}, *(record for _, record in self.records(name))], texts)
+        records = [record for _, record in self.records(name)]
+        told = {"images": self.image(name) or {}, "annotations": records, "categories": list(self.categories.values())}
+        return identities([told], texts, fields=_FIELDS, keep=keep)
+
+    def known(self, texts: Iterable[str] = (), keep: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the plates and names that the whole file tells, and those of ``texts`` worth comparing."""
+        images = list(self.images.values())
+        records = [record for several in self.by_image.values() for record in several]
+        told = {"images": images, "annotations": records, "categories": list(self.categories.values())}
+        return identities([{**self.head, **told}], texts, fields=_FIELDS, keep=keep)
 
     def digest(self, name: str) -> str | None:
         """Return a sha256 of all that is known about a picture, None if nothing is."""
@@ -143,36 +155,43 @@ class CocoAnnotations:
     def export(self, page: Page) -> dict[str, Any]:
         """Return what the released annotation file will say about a picture.
 
-        Given records keep their fields, geometry included; what was done to each stands under ``anonymizer``.
+        Given records keep what ``fields`` lists, geometry included; what was done to each stands under ``anonymizer``.
         """
-        given = self.image(page.name)
-        own = [record for _, record in self.records(page.name)]
-        scrubber = Scrubber(self.identities(page.name, page.texts))
+        texts = (*page.texts, *name_parts(page.name, page.released))
+        scrubber = Scrubber(self.identities(page.name, texts, page.keep), page.keep)
         height, width = page.size
+        given = self.image(page.name)
         new = {"width": width, "height": height} if given is None else {}
-        image = scrubber.value(given or {}, treated=True) | {"file_name": page.released} | new
+        plain = {key: value for key, value in (given or {}).items() if key != "file_name"}
+        image = scrubber.record(plain, IMAGE, "images") | {"file_name": page.released} | new
         treated = {pair[0].record["id"]: pair for pair in page.treated if pair[0].record is not None}
         out = []
-        for record in own:
-            if record["id"] not in treated:
-                out.append(scrubber.value(record, treated=False))
-                continue
-            instance, treatment = treated[record["id"]]
-            pose_kept = instance.label == "person" and treatment.action == "redrawn"
-            public = without_keypoints(scrubber.value(record, treated=True), pose_kept=pose_kept)
-            removed = [key for key in record if key not in public or public[key] != record[key]]
-            out.append(public | {"anonymizer": mark(instance, treatment) | ({"removed": removed} if removed else {})})
+        for _, record in self.records(page.name):
+            # What an earlier run noted holds for an object that was not treated again.
+            public = scrubber.record(record, ANNOTATION, "annotations")
+            if record["id"] in treated:
+                instance, treatment = treated[record["id"]]
+                pose_kept = instance.label == "person" and treatment.action == "redrawn"
+                shown = without_keypoints(public, pose_kept=pose_kept)
+                for key in public.keys() - shown.keys():
+                    scrubber.left_out(f"annotations.{key}")
+                public = shown | {"anonymizer": mark(instance, treatment)}
+            out.append(public)
         for instance, treatment in page.treated:
             if instance.record is None:
                 marked = {"category": instance.label, "anonymizer": mark(instance, treatment)}
                 out.append(added_record(instance, page.size) | marked)
-        return {"image": image, "annotations": out}
+        return {"image": image, "annotations": out, "removed": scrubber.removed}
 
-    def files(self, exports: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
-        """Yield the released annotation file, under the name of the given one."""
+    def files(self, exports: Iterable[dict[str, Any]], release: Release) -> Iterator[tuple[str, bytes]]:
+        """Yield the released annotation file: under the name of the given one, or a plain one if names are hidden."""
         images, annotations = [], []
-        categories = [dict(record) for record in self.categories.values()]
-        by_label = {label_of(record["name"]) or record["name"]: record["id"] for record in reversed(categories)}
+        head = self.public_head(release)
+        categories = head.categories
+        by_label = {
+            label_of(record["name"]) or record["name"]: record["id"]
+            for record in reversed(list(self.categories.values()))
+        }
         free_image = 1 + max((i["id"] for i in self.images.values() if isinstance(i["id"], int)), default=0)
         free = 1 + max((record["id"] for records in self.by_image.values() for record in records), default=0)
         for export in exports:
@@ -188,16 +207,20 @@ class CocoAnnotations:
                         categories.append({"id": by_label[label], "name": label})
                     ids = {"id": free, "image_id": image["id"], "category_id": by_label[label]}
                     record, free = ids | record, free + 1
-                annotations.append(record)
-        document = {**self._public_head(), "images": images, "annotations": annotations, "categories": categories}
-        yield self.path.name, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
+                # A text is no id to release: it may be the picture's name.
+                annotations.append(record | {"image_id": image["id"]})
+        document = {**head.fields, "images": images, "annotations": annotations, "categories": categories}
+        name = "coco.json" if release.rename else self.path.name
+        yield name, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
 
-    def _public_head(self) -> dict[str, Any]:
-        """Return the document's other fields; ``info`` and ``licenses`` tell of the data set, not of what it shows."""
-        plain: dict[str, Any] = json.loads(to_json(self.head))
-        scrubber = Scrubber(())
-        kept = ("info", "licenses")
-        return {k: v if k in kept else scrubber.value(v, treated=True) for k, v in plain.items()}
+    def public_head(self, release: Release) -> Head:
+        """Return the document's other fields and its categories; ``info`` and ``licenses``, which tools expect, too."""
+        hidden = [part for name in self.images if release.rename for part in name_parts(name, "")]
+        scrubber = Scrubber(self.known(hidden, release.keep_fields), release.keep_fields)
+        head: dict[str, Any] = {"info": {}, "licenses": []}
+        head |= scrubber.record(json.loads(to_json(self.head)), COCO_HEAD)
+        categories = [scrubber.record(record, CATEGORY, "categories") for record in self.categories.values()]
+        return Head(head, categories, scrubber.removed)
 
     def _what(self, record: Record) -> str:
         return f"{self.path}: annotation {record['id']}"

@@ -40,7 +40,7 @@ __all__ = [
 #: Longest description and longest name that stay, in characters: room for a paragraph and for a term.
 _LONG, _SHORT = 1000, 60
 # A number as formats without types write it; nothing has more digits.
-_NUMERAL = re.compile(r"\s*[+-]?\d{1,12}(?:\.\d{0,20})?(?:[eE][+-]?\d{1,3})?\s*", re.ASCII)
+_NUMERAL = re.compile(r"\s*[+-]?(?:\d{1,12}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][+-]?\d{1,3})?\s*", re.ASCII)
 _VERSION = re.compile(r"[vV]?\d{1,4}(?:\.\d{1,4}){0,3}", re.ASCII)
 _DATE = re.compile(
     r"\d{4}[-/]\d{1,2}[-/]\d{1,2}(?:[ T]\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?(?:Z|[+-]\d{2}:?\d{2})?)?", re.ASCII

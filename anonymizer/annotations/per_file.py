@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from anonymizer.annotations.coco import instance_from
-from anonymizer.annotations.records import Given, Page, Record, Remark, label_of, read_annotation_bytes
-from anonymizer.annotations.scrubbing import Scrubber, identities
+from anonymizer.annotations.fields import CATEGORY
+from anonymizer.annotations.records import Given, Head, Page, Record, Remark, label_of, read_annotation_bytes
+from anonymizer.annotations.scrubbing import Scrubber, identities, name_parts
+from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.types import Instance
 
@@ -86,7 +88,20 @@ class Codec(Protocol):
         """
         ...
 
-    def shared(self) -> Iterator[tuple[str, bytes]]:
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Fields that stay in a file, see ``fields``."""
+        ...
+
+    def told(self, content: bytes, what: str) -> Record:
+        """Return all that a file says as plain data, to look for plates and names in it.
+
+        Raises:
+            InputError: As for :meth:`read`.
+        """
+        ...
+
+    def shared(self, scrubber: Scrubber) -> Iterator[tuple[str, bytes]]:
         """Yield files that belong to all pictures together."""
         ...
 
@@ -180,11 +195,11 @@ class FileAnnotations:
         """Return nothing: what is not treated stays in the picture's own file and is no COCO record."""
         return ()
 
-    def identities(self, name: str, texts: Iterable[str]) -> tuple[str, ...]:
-        """Return the plates and names that a picture's annotations tell, and those of ``texts`` worth comparing."""
+    def identities(self, name: str, texts: Iterable[str], keep: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the plates and names that a picture's file tells, and those of ``texts`` worth comparing."""
         key = self._key(name)
-        entries = () if key is None else self.codec.read(self._read(key), None, self._what(key)).entries
-        return identities([entry.record for entry in entries], texts)
+        told = {} if key is None else self.codec.told(self._read(key), self._what(key))
+        return identities([told], texts, fields=self.codec.fields, keep=keep)
 
     def digest(self, name: str) -> str | None:
         """Return a sha256 of a picture's file and the categories, None if it has no file."""
@@ -208,15 +223,24 @@ class FileAnnotations:
         """Return name and content of the picture's released file."""
         key = self._key(page.name)
         content = None if key is None else self._read(key)
-        scrubber = Scrubber(self.identities(page.name, page.texts))
+        texts = (*page.texts, *name_parts(page.name, page.released))
+        scrubber = Scrubber(self.identities(page.name, texts, page.keep), page.keep)
         text = self.codec.write(content, page, scrubber).decode("utf-8")
-        return {"path": self.codec.place(page.released), "text": text}
+        return {"path": self.codec.place(page.released), "text": text, "removed": scrubber.removed}
 
-    def files(self, exports: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    def files(self, exports: Iterable[dict[str, Any]], release: Release) -> Iterator[tuple[str, bytes]]:
         """Yield every released annotation file."""
-        yield from self.codec.shared()
+        yield from self.codec.shared(Scrubber((), release.keep_fields))
         for export in exports:
             yield export["path"], export["text"].encode("utf-8")
+
+    def public_head(self, release: Release) -> Head:
+        """Return the categories; of the fields of the whole data set none is a COCO field."""
+        scrubber = Scrubber((), release.keep_fields)
+        for _ in self.codec.shared(scrubber):
+            pass  # What it leaves out is counted.
+        categories = [scrubber.record(record, CATEGORY, "categories") for record in self.categories.values()]
+        return Head({}, categories, scrubber.removed)
 
     def _key(self, name: str) -> str | None:
         key = picture_key(name)

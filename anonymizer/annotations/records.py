@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from anonymizer.annotations.rle import encode_rle
+from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.geometry import integer_box, outline_box
 from anonymizer.types import CLASSES, Instance, Treatment
@@ -16,6 +17,7 @@ from anonymizer.types import CLASSES, Instance, Treatment
 __all__ = [
     "Annotations",
     "Given",
+    "Head",
     "Page",
     "Record",
     "Remark",
@@ -92,6 +94,7 @@ class Page:
         size: Its (height, width).
         treated: Every treated instance with what was done to it; given ones carry their ``record``.
         texts: What was read on plates of the original. Identifying: for comparison only.
+        keep: Fields that stay although no list names them, see ``scrubbing.Scrubber``.
     """
 
     name: str
@@ -99,6 +102,22 @@ class Page:
     size: tuple[int, int]
     treated: tuple[tuple[Instance, Treatment], ...]
     texts: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What released annotations say of the data set as a whole.
+
+    Args:
+        fields: ``info``, ``licenses`` and the like, as in COCO.
+        categories: Category records.
+        removed: How often each field was left out, by name.
+    """
+
+    fields: dict[str, Any]
+    categories: list[dict[str, Any]]
+    removed: dict[str, int]
 
 
 class Annotations(Protocol):
@@ -148,8 +167,11 @@ class Annotations(Protocol):
         """Return (category name, record) of each of a picture's annotations; ``id`` tells them apart."""
         ...
 
-    def identities(self, name: str, texts: Iterable[str]) -> tuple[str, ...]:
-        """Return the plates and names that a picture's annotations tell, and those of ``texts`` worth comparing."""
+    def identities(self, name: str, texts: Iterable[str], keep: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the plates and names that a picture's annotations tell, and those of ``texts`` worth comparing.
+
+        What stands in fields that are kept on purpose is no secret.
+        """
         ...
 
     def digest(self, name: str) -> str | None:
@@ -161,11 +183,18 @@ class Annotations(Protocol):
         ...
 
     def export(self, page: Page) -> dict[str, Any]:
-        """Return what the released annotations will say about a picture, as plain JSON data."""
+        """Return what the released annotations will say about a picture, as plain JSON data.
+
+        ``removed`` counts the fields that were left out, by name.
+        """
         ...
 
-    def files(self, exports: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    def files(self, exports: Iterable[dict[str, Any]], release: Release) -> Iterator[tuple[str, bytes]]:
         """Yield the released annotation files, relative name and content, in the format that was given."""
+        ...
+
+    def public_head(self, release: Release) -> Head:
+        """Return what the released annotations say of the data set as a whole."""
         ...
 
 

@@ -22,56 +22,14 @@ REMOVED = "[removed]"
 UNNAMED = "(name withheld)"
 #: Words in names of fields whose texts are plates, or names of persons and places.
 _TELLING = frozenset(
-    [
-        "address",
-        "artist",
-        "author",
-        "callsign",
-        "caption",
-        "celebrity",
-        "city",
-        "contributor",
-        "creator",
-        "driver",
-        "email",
-        "flickrid",
-        "gps",
-        "identity",
-        "licence",
-        "license",
-        "location",
-        "lp",
-        "name",
-        "names",
-        "nick",
-        "nickname",
-        "ocr",
-        "owner",
-        "passenger",
-        "person",
-        "phone",
-        "photographer",
-        "pid",
-        "place",
-        "plate",
-        "plates",
-        "registration",
-        "serial",
-        "signature",
-        "street",
-        "subject",
-        "surname",
-        "text",
-        "title",
-        "transcription",
-        "user",
-        "username",
-        "utf8",
-        "vehicle",
-        "vin",
-        "who",
-    ]
-)
+    {
+        "address", "artist", "author", "callsign", "caption", "celebrity", "city", "contributor", "creator",
+        "driver", "email", "flickrid", "gps", "identity", "licence", "license", "location", "lp", "name",
+        "names", "nick", "nickname", "ocr", "owner", "passenger", "person", "phone", "photographer", "pid",
+        "place", "plate", "plates", "registration", "serial", "signature", "street", "subject", "surname",
+        "text", "title", "transcription", "user", "username", "utf8", "vehicle", "vin",
+    }
+)  # fmt: skip
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 #: Fields that hold the picture's own name, which is a secret only where it is not released: see ``name_parts``.
 _FILE_NAMES = frozenset({"file_name", "filename"})
@@ -102,9 +60,15 @@ def identities(
     Returns:
         Distinct texts with at least four letters and digits: shorter ones occur everywhere by chance.
     """
+    records = tuple(records)
     found = [text for record in records for text in _texts(record, fields, (), keep, telling=False)] + list(read)
+    classes = {name for record in records for name in _names(record, fields)}
     return tuple(
-        dict.fromkeys(text for text in found if len(normalized(text)) >= LEAST_TEXT and label_of(text) is None)
+        dict.fromkeys(
+            text
+            for text in found
+            if len(normalized(text)) >= LEAST_TEXT and label_of(text) is None and text not in classes
+        )
     )
 
 
@@ -371,3 +335,15 @@ def _texts(
             about = telling or _speaks(str(name) if pair else str(key))
             own = field.get(key) if isinstance(field, Mapping) else None
             yield from _texts(item, own, inner, keep, telling=about)
+
+
+def _names(value: object, field: Field | None) -> Iterator[str]:
+    """Yield what stands in fields of which the format needs the text: names of classes."""
+    if isinstance(value, str) and isinstance(field, Text) and field.needed:
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _names(item, field.field if isinstance(field, Each) else field)
+    elif isinstance(value, Mapping) and isinstance(field, Mapping):
+        for key, item in value.items():
+            yield from _names(item, field.get(key))

@@ -8,9 +8,10 @@ from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
+from anonymizer.annotations.fields import VOC
 from anonymizer.annotations.per_file import Entry, Read
 from anonymizer.annotations.records import Page, Record, mark
-from anonymizer.annotations.scrubbing import IDENTIFYING, REMOVED, Scrubber
+from anonymizer.annotations.scrubbing import Scrubber, told_by_xml
 from anonymizer.errors import InputError
 from anonymizer.geometry import integer_box, outline_box
 from anonymizer.types import Instance, Treatment
@@ -18,16 +19,13 @@ from anonymizer.types import Instance, Treatment
 __all__ = ["Voc"]
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
-#: Elements whose ``name`` is that of a category or field, not of a person.
-_KINDS = frozenset({"object", "part", "attribute"})
 _DEEPEST = 50
 
 
 class Voc:
     """Pascal VOC: boxes in pixels counted from 1, the last one included.
 
-    Everything in a file stays but the texts that identify: names and folders of the original, its place in the web,
-    and texts that repeat a plate or a name. What was done to an object stands in its element ``anonymizer``.
+    The elements that ``fields.VOC`` lists stay. What was done to an object stands in its element ``anonymizer``.
     """
 
     @property
@@ -59,10 +57,9 @@ class Voc:
         """Return the given file with what was done, and an object for each added instance."""
         root = ElementTree.Element("annotation") if content is None else _parse(content, page.name)
         treated = {i.record["id"]: (i, t) for i, t in page.treated if i.record is not None}
-        _scrub(root, scrubber, treated=True)
+        scrubber.element(root, VOC)
         for number, item in enumerate(root.findall("object"), start=1):
             if number in treated:
-                _scrub(item, scrubber, treated=True)
                 _mark(item, *treated[number])
         released = PurePosixPath(page.released)
         _set(root, "folder", released.parent.name)
@@ -80,7 +77,16 @@ class Voc:
         ElementTree.indent(root)
         return ElementTree.tostring(root, encoding="unicode").encode() + b"\n"
 
-    def shared(self) -> Iterator[tuple[str, bytes]]:
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Elements that stay."""
+        return VOC
+
+    def told(self, content: bytes, what: str) -> Record:
+        """Return the whole file as plain data."""
+        return told_by_xml(_parse(content, what))
+
+    def shared(self, scrubber: Scrubber) -> Iterator[tuple[str, bytes]]:
         """Yield nothing."""
         return iter(())
 
@@ -126,60 +132,13 @@ def _entry(number: int, item: ElementTree.Element, what: str) -> Entry:
         raise InputError(f"{where}: expected a name; add its category")
     x1, y1, x2, y2 = (_number(item.findtext(f"bndbox/{edge}", ""), where) for edge in _EDGES)
     # Pixels are counted from 1 and the last one belongs to the box. Tools that count from 0 are covered as well.
-    record: dict[str, Any] = {"id": number, "bbox": [x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1], "fields": _fields(item)}
+    record: dict[str, Any] = {"id": number, "bbox": [x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1]}
     return Entry(name, record)
 
 
-def _fields(item: ElementTree.Element) -> list[dict[str, str]]:
-    """Return the texts of identifying fields, for comparison."""
-    out = [{"text": child.text.strip()} for child in _children(item) if _identifies(child) and child.text]
-    for child in item.iter("attribute"):
-        if (child.findtext("name") or "").strip().lower() in IDENTIFYING:
-            out.append({"text": (child.findtext("value") or "").strip()})
-    return out
-
-
-def _children(item: ElementTree.Element) -> Iterator[ElementTree.Element]:
-    """Yield every element below one, but for the names of categories and attributes."""
-    for child in item:
-        if child.tag != "name":
-            yield child
-        yield from _children(child)
-
-
-def _identifies(element: ElementTree.Element) -> bool:
-    return element.tag.lower() in IDENTIFYING or "url" in element.tag.lower()
-
-
-def _scrub(root: ElementTree.Element, scrubber: Scrubber, *, treated: bool) -> None:
-    """Take identifying elements and texts out of a file's own fields or of an object; objects inside are left alone."""
-    for child in list(root):
-        if child.tag == "object":
-            _scrub_texts(child, scrubber)
-        elif treated and _identifies(child) and not (child.tag == "name" and root.tag in _KINDS):
-            root.remove(child)
-        elif child.tag == "attribute" and (child.findtext("name") or "").strip().lower() in IDENTIFYING:
-            _set(child, "value", REMOVED)
-        else:
-            _scrub(child, scrubber, treated=treated)
-    _scrub_own(root, scrubber)
-
-
-def _scrub_texts(root: ElementTree.Element, scrubber: Scrubber) -> None:
-    for element in root.iter():
-        _scrub_own(element, scrubber)
-
-
-def _scrub_own(element: ElementTree.Element, scrubber: Scrubber) -> None:
-    if element.text and element.text.strip():
-        element.text = scrubber.text(element.text)
-    if element.tail and element.tail.strip():
-        element.tail = scrubber.text(element.tail)
-    for key, value in element.attrib.items():
-        element.set(key, scrubber.text(value))
-
-
 def _mark(item: ElementTree.Element, instance: Instance, treatment: Treatment) -> None:
+    for earlier in item.findall("anonymizer"):
+        item.remove(earlier)
     note = ElementTree.SubElement(item, "anonymizer")
     for key, value in mark(instance, treatment).items():
         _set(note, key, str(value))

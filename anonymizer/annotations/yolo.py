@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from anonymizer.annotations.fields import NAME, YOLO, numeral
 from anonymizer.annotations.outline import outline
 from anonymizer.annotations.per_file import Entry, Read
 from anonymizer.annotations.records import Page, Record, label_of, read_annotation_bytes
@@ -22,6 +24,13 @@ __all__ = ["NAME_FILES", "Yolo", "read_names", "with_style"]
 NAME_FILES = ("classes.txt", "obj.names")
 #: Shares may leave [0, 1] by this much, as rounded ones do; the pixel tolerance of all boxes applies besides.
 _SLACK = 0.01
+#: Parts of the data set that a YAML file points to.
+_SPLITS = ("train", "val", "test")
+# Folders and lists that are named for what they hold.
+_PLAIN_PART = re.compile(
+    r"\.\.?|(?:images?|imgs?|labels?|data|datasets?|(?:train|val|valid|validation|test|dev|trainval)[-_]?\d{0,4})(?:\.txt)?",
+    re.ASCII | re.IGNORECASE,
+)
 _MAX_YAML = 1024**2
 _DEEPEST = 20
 _MOST_TOKENS = 50_000
@@ -31,9 +40,9 @@ _MOST_TOKENS = 50_000
 class Yolo:
     """YOLO labels, boxes (5 numbers a line), segments (7 and more, odd) or poses.
 
-    Given lines stay as they are, digit by digit; only the keypoints of bodies that were not kept are set to 0.
-    The format has no place for marks: which line was redrawn or redacted stands in ``annotations.json`` (``line``),
-    and lines that were added follow the given ones.
+    Given lines of numbers stay as they are, digit by digit; only the keypoints of bodies that were not kept are set
+    to 0. The format has no place for marks: which line was redrawn or redacted stands in ``annotations.json``
+    (``line``), and lines that were added follow the given ones.
 
     Args:
         names: Class names as given, by index.
@@ -77,6 +86,9 @@ class Yolo:
         out = []
         text = "" if content is None else content.decode("utf-8-sig")
         for number, line in enumerate(text.splitlines(), start=1):
+            if not all(numeral(part) for part in line.split()):
+                scrubber.left_out("lines")
+                line = ""  # The numbers of the others stay.
             pair = treated.get(number)
             if self.keypoints is not None and pair is not None:
                 instance, treatment = pair
@@ -86,12 +98,23 @@ class Yolo:
         out += [self._added(i, page.size) for i, _ in page.treated if i.record is None]
         return "".join(f"{line}\n" for line in out).encode()
 
-    def shared(self) -> Iterator[tuple[str, bytes]]:
-        """Yield ``data.yaml`` with every class name; its paths that lead elsewhere are cut to their last part."""
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """None: a label file holds numbers alone."""
+        return {}
+
+    def told(self, content: bytes, what: str) -> Record:
+        """Return nothing: there are no texts."""
+        return {}
+
+    def shared(self, scrubber: Scrubber) -> Iterator[tuple[str, bytes]]:
+        """Yield ``data.yaml`` with every class name; paths keep those parts that name a split."""
         import yaml
 
-        names = self._all_names()
-        data = {key: _relative(value) if key in ("train", "val", "test") else value for key, value in self.data.items()}
+        names = [scrubber.record({"name": name}, {"name": NAME}, "names")["name"] for name in self._all_names()]
+        given = {key: value for key, value in self.data.items() if key not in ("path", "names", *_SPLITS)}
+        data = scrubber.record(given, YOLO)
+        data |= {key: _split(self.data[key], key, scrubber) for key in _SPLITS if self.data.get(key) is not None}
         data |= {"path": ".", "names": dict(enumerate(names))}
         if "nc" in data:
             data["nc"] = len(names)
@@ -238,5 +261,12 @@ def _decode(content: bytes, what: str) -> str:
         raise InputError(f"{what}: expected text in UTF-8; export it again") from error
 
 
-def _relative(value: object) -> object:
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+def _split(value: object, key: str, scrubber: Scrubber) -> str | list[str]:
+    """Return where a split's pictures lie, without folders whose names say more than that."""
+    if isinstance(value, list):
+        return [place for item in value for place in [_split(item, key, scrubber)] if isinstance(place, str)]
+    parts = PurePosixPath(value.replace("\\", "/")).parts if isinstance(value, str) else ()
+    kept = [part for part in parts if _PLAIN_PART.fullmatch(part)]
+    if len(kept) < len(parts) or not parts:
+        scrubber.left_out(f"{key}.folders")
+    return "/".join(kept) or "images"

@@ -34,26 +34,39 @@ class Release:
         keep_metadata: Groups of metadata to keep, see ``dataset.metadata``.
         rename: Whether released files get hashed names.
         key: The secret for that; see :meth:`with_key`.
+        keep_fields: Fields of given annotations that stay although no list names them: a name (``weather``), or the
+            end of a dotted path (``images.weather``).
 
     Raises:
-        InputError: An unknown format or group.
+        InputError: An unknown format or group, or no field's name.
     """
 
     format: str | None = None
     keep_metadata: tuple[str, ...] = ()
     rename: bool = False
     key: bytes = field(default=b"", repr=False)
+    keep_fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in NAMES:
             raise InputError(f"format {self.format!r} is unknown; expected {', '.join(NAMES)}")
         object.__setattr__(self, "keep_metadata", check_groups(self.keep_metadata))
+        for name in self.keep_fields:
+            if not all(part and part == part.strip() for part in name.split(".")):
+                raise InputError(
+                    f"keep_fields {name!r}: expected a field's name or a dotted path, such as weather or images.weather"
+                )
+        object.__setattr__(self, "keep_fields", tuple(sorted(set(self.keep_fields))))
 
     def settings(self) -> dict[str, Any]:
         """Return what was chosen, without the key, as plain JSON data."""
         renamed = {"rename": "hash"} if self.rename else {}
-        chosen = {"format": self.format} if self.format is not None else {}
-        return chosen | ({"keep_metadata": list(self.keep_metadata)} if self.keep_metadata else {}) | renamed
+        chosen: dict[str, Any] = {"format": self.format} if self.format is not None else {}
+        if self.keep_metadata:
+            chosen["keep_metadata"] = list(self.keep_metadata)
+        if self.keep_fields:
+            chosen["keep_fields"] = list(self.keep_fields)
+        return chosen | renamed
 
     def settings_hash(self, anonymizer: str) -> str:
         """Return the digest of the anonymizer's settings and these; the anonymizer's own where nothing was chosen."""

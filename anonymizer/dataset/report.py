@@ -92,7 +92,14 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def render_report(records: Iterable[Record], images: Path, description: Mapping[str, Any], *, seconds: float) -> bytes:
+def render_report(
+    records: Iterable[Record],
+    images: Path,
+    description: Mapping[str, Any],
+    *,
+    seconds: float,
+    fields_removed: Mapping[str, int] | None = None,
+) -> bytes:
     """Return ``report.html``: counts, settings, checks, timings, pictures and what needs a human; UTF-8.
 
     Args:
@@ -100,7 +107,9 @@ def render_report(records: Iterable[Record], images: Path, description: Mapping[
         images: Folder of released pictures; nothing else is shown.
         description: Preset, models and versions.
         seconds: Wall clock time of the run.
+        fields_removed: How often each field of given annotations that belongs to no single picture was left out.
     """
+    fields = Counter(fields_removed or {})
     status: Counter[str] = Counter()
     actions: Counter[tuple[str, str]] = Counter()
     timings: dict[str, array[float]] = defaultdict(lambda: array("d"))
@@ -119,6 +128,7 @@ def render_report(records: Iterable[Record], images: Path, description: Mapping[
             continue
         if len(shown) < MAX_THUMBNAILS:
             shown.append(record)
+        fields.update(record.get("fields_removed", {}))
         actions.update((instance["label"], instance["action"]) for instance in record["instances"])
         for stage, taken in record.get("timings_s", {}).items():
             timings[stage].append(taken)
@@ -137,6 +147,7 @@ def render_report(records: Iterable[Record], images: Path, description: Mapping[
         actions=[
             (label, actions[label, "redrawn"], actions[label, "redacted"]) for label in sorted({k[0] for k in actions})
         ],
+        fields=sorted(fields.items()),
         settings=_flat(description),
         checks=verdicts.summary(),
         timings=[(stage, statistics.median(values)) for stage, values in timings.items()],

@@ -133,18 +133,20 @@ def execute(
             ledger.compact(folder.staging)
         records = (record for file in inputs.files if (record := ledger.get(file.name)) is not None)
         seconds = time.monotonic() - started
-        summary = summarize(records, Path(), skipped=recorder.skipped, ignored=inputs.ignored, seconds=seconds)
+        removed = {} if annotations is None else annotations.public_head(chosen).removed
+        counts = {"skipped": recorder.skipped, "ignored": inputs.ignored}
+        summary = summarize(records, Path(), **counts, seconds=seconds, fields_removed=removed)
         summary = replace(summary, paths={key: folder.address(name) for key, name in summary.paths.items()})
         released = [record["name"] for record in ledger if record["status"] == "released"]
         description = {**executor.describe(), **_released_as(chosen)}
         with folder.shown(_first(ledger, MAX_THUMBNAILS)) as images:
-            report = render_report(ledger, images, description, seconds=seconds)
+            report = render_report(ledger, images, description, seconds=seconds, fields_removed=removed)
         documents: list[tuple[str, Iterable[bytes]]] = [
-            ("annotations.json", coco_out(released, folder.state, annotations)),
+            ("annotations.json", coco_out(released, folder.state, annotations, chosen)),
             ("quarantine.txt", [quarantine_list(ledger)]),
             ("report.html", [report]),
         ]
-        files = () if annotations is None else annotation_files(released, folder.state, annotations)
+        files = () if annotations is None else annotation_files(released, folder.state, annotations, chosen)
         own_format = ((f"{ANNOTATIONS}/{name}", [data]) for name, data in files)
         folder.finish(chain(documents, own_format), ledger)
     return summary

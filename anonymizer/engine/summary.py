@@ -38,6 +38,7 @@ class Summary:
         skipped: How many of all these were finished before.
         ignored: Files that are no pictures by their suffix.
         flagged_names: Released pictures whose names may tell who or where, see the ledger's ``name_hints``.
+        fields_removed: Fields of given annotations that were left out, by name: how often, in released pictures.
         redrawn: Instances redrawn in released pictures, by class.
         redacted: Instances redacted in released pictures, by class.
         seconds: Wall clock time of this run.
@@ -51,6 +52,7 @@ class Summary:
     skipped: int
     ignored: int
     flagged_names: int
+    fields_removed: Mapping[str, int]
     redrawn: Mapping[str, int]
     redacted: Mapping[str, int]
     seconds: float
@@ -63,15 +65,23 @@ class Summary:
 
 
 def summarize(
-    records: Iterable[Mapping[str, Any]], output: Path, *, skipped: int, ignored: int, seconds: float
+    records: Iterable[Mapping[str, Any]],
+    output: Path,
+    *,
+    skipped: int,
+    ignored: int,
+    seconds: float,
+    fields_removed: Mapping[str, int] | None = None,
 ) -> Summary:
-    """Count the ledger records of a run's inputs."""
+    """Count the ledger records of a run's inputs; ``fields_removed`` adds fields that belong to no single picture."""
+    fields = Counter(fields_removed or {})
     status: Counter[str] = Counter()
     flagged = 0
     actions: dict[str, Counter[str]] = {"redrawn": Counter(), "redacted": Counter()}
     for record in records:
         status[record["status"]] += 1
         flagged += bool(record.get("name_hints"))
+        fields.update(record.get("fields_removed", {}))
         for instance in record.get("instances", ()):
             actions[instance["action"]][instance["label"]] += 1
     paths = {
@@ -89,6 +99,7 @@ def summarize(
         skipped=skipped,
         ignored=ignored,
         flagged_names=flagged,
+        fields_removed=dict(sorted(fields.items())),
         redrawn=dict(sorted(actions["redrawn"].items())),
         redacted=dict(sorted(actions["redacted"].items())),
         seconds=round(seconds, 3),
