@@ -20,21 +20,23 @@ __all__ = [
     "CATEGORY",
     "CITYSCAPES",
     "COCO_HEAD",
+    "CVAT_HEAD",
+    "CVAT_IMAGE",
     "IMAGE",
+    "LABELME",
     "MARK",
     "NAME",
+    "OPEN_IMAGES",
+    "VIA_PICTURE",
     "VOC",
     "YOLO",
     "Attributes",
     "Each",
     "Field",
     "Text",
-    "count",
     "flag",
     "number",
     "numeral",
-    "one_of",
-    "points",
 ]
 
 #: Longest description and longest name that stay, in characters: room for a paragraph and for a term.
@@ -154,6 +156,13 @@ def _either(*checks: Check) -> Check:
     return lambda value: any(check(value) for check in checks)
 
 
+#: What this package notes about an instance.
+MARK: Mapping[str, Check] = {
+    "action": one_of("redrawn", "redacted"),
+    "attempts": numeral,
+    "source": _matches(_SOURCE),
+    "score": numeral,
+}
 #: A term: the name of a category and the like.
 NAME = Text(_SHORT, needed=True)
 _DEGREE = _either(flag, _level, one_of("none", "partial", "partially", "partly", "full", "fully", "mostly", "heavy"))
@@ -178,15 +187,10 @@ ATTRIBUTES: Mapping[str, Check] = {
                       "fog", "foggy", "undefined", "unknown"),
     **dict.fromkeys(("timeofday", "time_of_day"), one_of("day", "daytime", "night", "dawn/dusk", "dawn", "dusk",
                                                          "undefined", "unknown")),
+    # In formats without fields of ours, attributes say what was done.
+    **{f"anonymizer_{name}": check for name, check in MARK.items()},
 }  # fmt: skip
 
-#: What this package notes about an instance.
-MARK: Mapping[str, Field] = {
-    "action": one_of("redrawn", "redacted"),
-    "attempts": numeral,
-    "source": _matches(_SOURCE),
-    "score": numeral,
-}
 _VIDEO: Mapping[str, Field] = dict.fromkeys(("id", "width", "height", "length", "fps"), number)
 #: Fields of a COCO document beside its images, annotations and categories.
 COCO_HEAD: Mapping[str, Field] = {
@@ -276,4 +280,75 @@ YOLO: Mapping[str, Field] = {
     "channels": count,
     "kpt_shape": _numbers,
     "flip_idx": _numbers,
+}
+# Texts of numbers: points as CVAT writes them, and run lengths.
+_POINTS = re.compile(r"[\d.,;eE+\- ]*", re.ASCII)
+_COLOUR = re.compile(r"#[0-9a-fA-F]{3,8}", re.ASCII)
+_ORIGIN = one_of("manual", "auto", "semi-auto", "file", "consensus")
+_CVAT_SHAPE: Mapping[str, Field] = {
+    "@label": NAME,
+    "@source": _ORIGIN,
+    **{f"@{name}": flag for name in ("occluded", "outside", "keyframe")},
+    **{f"@{name}": numeral for name in (
+        "xtl", "ytl", "xbr", "ybr", "cx", "cy", "rx", "ry", "left", "top", "width", "height", "rotation", "z_order",
+        "group_id", *(f"{axis}{side}{corner}" for axis in "xy" for side in ("tl", "bl", "tr", "br") for corner in "12"),
+    )},
+    **{f"@{name}": _matches(_POINTS) for name in ("points", "rle")},
+    "attribute": Attributes(),
+}  # fmt: skip
+#: Elements of an image in "CVAT for images"; its name becomes the released one.
+CVAT_IMAGE: Mapping[str, Field] = {
+    **{f"@{name}": numeral for name in ("id", "width", "height")},
+    "@subset": one_of("train", "training", "val", "validation", "test", "testing", "default"),
+    **dict.fromkeys(("box", "polygon", "polyline", "points", "ellipse", "mask", "cuboid"), _CVAT_SHAPE),
+    "skeleton": {**_CVAT_SHAPE, "points": _CVAT_SHAPE},
+    "tag": {"@label": NAME, "@source": _ORIGIN, "attribute": Attributes()},
+}
+_CVAT_LABELS: Mapping[str, Field] = {
+    "labels": {"label": {"name": NAME, "color": _matches(_COLOUR), "type": one_of(
+        "any", "rectangle", "polygon", "polyline", "points", "ellipse", "cuboid", "mask", "skeleton", "tag"
+    )}}
+}  # fmt: skip
+#: Elements of such a file beside its images.
+CVAT_HEAD: Mapping[str, Field] = {
+    "version": _matches(_VERSION),
+    "meta": {**dict.fromkeys(("task", "job", "project"), _CVAT_LABELS), **_CVAT_LABELS},
+}
+#: Fields of a LabelMe file; the picture's place is written anew, the picture itself is left out.
+LABELME: Mapping[str, Field] = {
+    "version": _matches(_VERSION),
+    "flags": Attributes(),
+    "imageHeight": count,
+    "imageWidth": count,
+    "shapes": Each(
+        {
+            "label": NAME,
+            "points": points,
+            "shape_type": one_of(
+                "polygon", "rectangle", "circle", "line", "linestrip", "point", "points", "mask", "oriented_rectangle"
+            ),
+            "group_id": count,
+            "flags": Attributes(),
+            "anonymizer": MARK,
+        }
+    ),
+}
+_VIA_SHAPE: Mapping[str, Field] = {
+    "name": one_of("rect", "circle", "ellipse", "polygon", "polyline", "point"),
+    **dict.fromkeys(("x", "y", "width", "height", "cx", "cy", "r", "rx", "ry", "theta"), number),
+    **dict.fromkeys(("all_points_x", "all_points_y"), _numbers),
+}
+#: Fields of a picture in VIA 2; its name becomes the released one.
+VIA_PICTURE: Mapping[str, Field] = {
+    "regions": Each({"shape_attributes": _VIA_SHAPE, "region_attributes": Attributes()}),
+    "file_attributes": Attributes(),
+}
+#: Columns of Open Images; ``ImageID`` becomes the released name.
+OPEN_IMAGES: Mapping[str, Field] = {
+    "Source": one_of("", "xclick", "activemil", "freeform", "verification", "crowdsource-verification", "machine"),
+    "LabelName": NAME,
+    **dict.fromkeys(("Confidence", "XMin", "XMax", "YMin", "YMax"), numeral),
+    **dict.fromkeys(("IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside"), numeral),
+    **{f"XClick{number}{axis}": numeral for number in range(1, 5) for axis in "XY"},
+    **{f"Anonymizer{name.capitalize()}": check for name, check in MARK.items()},
 }

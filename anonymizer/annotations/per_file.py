@@ -237,10 +237,14 @@ class FileAnnotations:
     def public_head(self, release: Release) -> Head:
         """Return the categories; of the fields of the whole data set none is a COCO field."""
         scrubber = Scrubber((), release.keep_fields)
-        for _ in self.codec.shared(scrubber):
-            pass  # What it leaves out is counted.
+        self._head_files(scrubber)
         categories = [scrubber.record(record, CATEGORY, "categories") for record in self.categories.values()]
         return Head({}, categories, scrubber.removed)
+
+    def _head_files(self, scrubber: Scrubber) -> None:
+        """Count what is left out of the files that belong to all pictures together."""
+        for _ in self.codec.shared(scrubber):
+            pass
 
     def _key(self, name: str) -> str | None:
         key = picture_key(name)

@@ -11,8 +11,12 @@ from tempfile import TemporaryDirectory
 
 from anonymizer.annotations.cityscapes import ENDINGS, Cityscapes
 from anonymizer.annotations.coco import CocoAnnotations, coco_from, read_coco
+from anonymizer.annotations.cvat import cvat_from, is_cvat
+from anonymizer.annotations.labelme import LabelMe, is_labelme
+from anonymizer.annotations.open_images import is_open_images, open_images_from
 from anonymizer.annotations.per_file import Codec, FileAnnotations, picture_key
-from anonymizer.annotations.records import MAX_BYTES, Annotations, read_json
+from anonymizer.annotations.records import MAX_BYTES, Annotations, read_annotation_bytes, read_json
+from anonymizer.annotations.via import is_via, via_from
 from anonymizer.annotations.voc import Voc
 from anonymizer.annotations.yolo import NAME_FILES, Yolo, read_names, with_style
 from anonymizer.dataset.storage import Store, locate
@@ -22,10 +26,14 @@ __all__ = ["FORMATS", "annotations_at", "read_annotations"]
 
 #: What is understood, for messages.
 FORMATS = (
-    "COCO (one .json), YOLO (.txt labels beside data.yaml or classes.txt), Pascal VOC (.xml) or Cityscapes "
-    "(*_polygons.json)"
+    "COCO (one .json), YOLO (.txt labels beside data.yaml or classes.txt), Pascal VOC (.xml), Cityscapes "
+    "(*_polygons.json), LabelMe (.json), CVAT for images (one .xml), VIA (one .json) or Open Images (one .csv)"
 )
 _YAML = (".yaml", ".yml")
+#: Bytes at the start of a file that tell its format.
+_GLANCE = 4096
+#: Largest CVAT file, in bytes: as elements in memory it takes several times as much.
+MAX_XML_BYTES = 1024**3
 
 
 @contextmanager
@@ -98,10 +106,12 @@ def read_annotations(path: Path) -> FileAnnotations | CocoAnnotations:
     kind = path.suffix.lower()
     if kind in _YAML or path.name in NAME_FILES:
         return _yolo(path, path.parent, _listing(path.parent))
-    if kind == ".xml":
-        return _files(path, Voc(), path.parent, [path], (".xml",))
+    if kind == ".xml" and path.is_file():
+        return _xml(path)
     if kind == ".json":
         return _json(path)
+    if kind == ".csv" and path.is_file():
+        return _csv(path)
     if path.exists():
         raise InputError(f"annotations {path}: expected {FORMATS}; got a file named *{kind}")
     raise InputError(f"annotations {path}: expected a file or folder, found nothing; check the path")
@@ -111,7 +121,24 @@ def _json(path: Path) -> FileAnnotations | CocoAnnotations:
     document = read_json(path)
     if isinstance(document, dict) and "objects" in document and "images" not in document:
         return _files(path, Cityscapes(), path.parent, [path], ENDINGS)
+    if is_labelme(document):
+        return _files(path, LabelMe(), path.parent, [path], (".json", ".JSON"))
+    if is_via(document):
+        return via_from(document, path)
     return coco_from(document, path)
+
+
+def _xml(path: Path) -> FileAnnotations:
+    if is_cvat(_start(path)):
+        return cvat_from(read_annotation_bytes(path, MAX_XML_BYTES), path)
+    return _files(path, Voc(), path.parent, [path], (".xml", ".XML"))
+
+
+def _csv(path: Path) -> FileAnnotations:
+    content = read_annotation_bytes(path)
+    if not is_open_images(content):
+        raise InputError(f"annotations {path}: expected {FORMATS}; got a CSV file without the columns of Open Images")
+    return open_images_from(content, path)
 
 
 def _folder(folder: Path) -> FileAnnotations | CocoAnnotations:
@@ -120,12 +147,35 @@ def _folder(folder: Path) -> FileAnnotations | CocoAnnotations:
     others = [file for file in files if file.suffix.lower() == ".json" and file not in set(polygons)]
     boxes = [file for file in files if file.suffix.lower() == ".xml"]
     names = [file for file in files if file.name in NAME_FILES or file.suffix.lower() in _YAML]
-    found = {"COCO": others, "Pascal VOC": boxes, "Cityscapes": polygons, "YOLO": names}
+    tables = [file for file in files if file.suffix.lower() == ".csv" and is_open_images(_start(file))]
+    shared = [file for file in boxes if is_cvat(_start(file))]
+    shapes = [file for file in others if _is_labelme(file)]
+    boxes = [file for file in boxes if file not in set(shared)]
+    others = [file for file in others if file not in set(shapes)]
+    found = {
+        "COCO": others,
+        "Pascal VOC": boxes,
+        "Cityscapes": polygons,
+        "YOLO": names,
+        "LabelMe": shapes,
+        "CVAT": shared,
+        "Open Images": tables,
+    }
     kinds = [kind for kind, matching in found.items() if matching]
     if len(kinds) > 1:
         raise InputError(
             f"annotations {folder}: holds files of {' and '.join(kinds)}; give the file or the folder of one format"
         )
+    for kind, several in (("CVAT", shared), ("Open Images", tables)):
+        if len(several) > 1:
+            listed = ", ".join(sorted(file.name for file in several)[:3])
+            raise InputError(f"annotations {folder}: holds {len(several)} files of {kind} ({listed}); give one")
+    if shared:
+        return _xml(shared[0])
+    if tables:
+        return _csv(tables[0])
+    if shapes:
+        return _files(folder, LabelMe(), folder, shapes, (".json", ".JSON"))
     if boxes:
         return _files(folder, Voc(), folder, boxes, (".xml", ".XML"))
     if polygons:
@@ -138,13 +188,34 @@ def _folder(folder: Path) -> FileAnnotations | CocoAnnotations:
             raise InputError(f"annotations {folder}: class names in {' and '.join(sorted(same))}; give the one file")
         return _yolo(nearest, folder, files)
     if len(others) == 1:
-        return coco_from(read_json(others[0]), others[0])
+        return _json(others[0])
     if others:
         listed = ", ".join(sorted(file.name for file in others)[:3])
         raise InputError(f"annotations {folder}: holds {len(others)} JSON files ({listed}); give the one that is meant")
     texts = sum(file.suffix.lower() == ".txt" for file in files)
     hint = f"; {texts} .txt files, but neither data.yaml nor classes.txt with the class names" if texts else ""
     raise InputError(f"annotations {folder}: expected {FORMATS}, found none{hint}")
+
+
+def _is_labelme(file: Path) -> bool:
+    """Return whether a JSON file is one of LabelMe; a damaged one is, and costs its picture only."""
+    start = _start(file)
+    if b'"shapes"' in start and b'"flags"' in start:
+        return True
+    if b'"shapes"' not in start and b'"imageData"' not in start and b'"imagePath"' not in start:
+        return False
+    try:
+        return is_labelme(read_json(file))
+    except InputError:
+        return True
+
+
+def _start(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_GLANCE)
+    except OSError as error:
+        raise InputError(f"annotations {file}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _yolo(names: Path, folder: Path, files: Iterable[Path]) -> FileAnnotations:

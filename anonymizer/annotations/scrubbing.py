@@ -14,7 +14,7 @@ from anonymizer.annotations.fields import ATTRIBUTES, Attributes, Each, Field, T
 from anonymizer.annotations.records import label_of
 from anonymizer.dataset.names import LEAST_TEXT, normalized, repeats, text_hints
 
-__all__ = ["REMOVED", "Scrubber", "identities", "name_parts", "told_by_xml", "without_keypoints"]
+__all__ = ["REMOVED", "Scrubber", "attribute_name", "identities", "name_parts", "told_by_xml", "without_keypoints"]
 
 #: What stands where a text was that tells who or where, and that the format cannot do without.
 REMOVED = "[removed]"
@@ -200,7 +200,7 @@ class Scrubber:
         return _GONE
 
     def _attributes(self, value: Mapping[str, Any], path: str) -> dict[str, Any]:
-        checks = {key: ATTRIBUTES.get(_attribute_name(key)) for key in value}
+        checks = {key: ATTRIBUTES.get(attribute_name(key)) for key in value}
         return self.record(value, checks, path)
 
     def _attribute_pairs(self, value: list[Any], path: str) -> list[Any]:
@@ -208,9 +208,7 @@ class Scrubber:
         for item in value:
             pair = isinstance(item, Mapping) and set(_PAIR) <= item.keys() and isinstance(item["name"], str)
             name = item["name"] if pair else UNNAMED
-            kept = (
-                self._value(item["value"], ATTRIBUTES.get(_attribute_name(name)), f"{path}.{name}") if pair else _GONE
-            )
+            kept = self._value(item["value"], ATTRIBUTES.get(attribute_name(name)), f"{path}.{name}") if pair else _GONE
             if kept is not _GONE:
                 out.append({"name": name, "value": kept})
             elif not pair:
@@ -218,10 +216,22 @@ class Scrubber:
         return out
 
     def _attribute_element(self, element: ElementTree.Element, path: str) -> bool:
-        """Return whether an element ``<attribute><name/><value/></attribute>`` may stay; others of its parts go."""
-        name, value = ((element.findtext(tag) or "").strip() for tag in _PAIR)
+        """Return whether an element ``<attribute><name/><value/></attribute>`` may stay; others of its parts go.
+
+        Also of the form ``<attribute name="">value</attribute>``.
+        """
         outer = path.rpartition(".")[0] or path
-        if self._value(value, ATTRIBUTES.get(_attribute_name(name)), f"{outer}.{name}") is _GONE:
+        if "name" in element.attrib:
+            name, value = element.attrib["name"].strip(), (element.text or "").strip()
+            kept = self._value(value, ATTRIBUTES.get(attribute_name(name)), f"{outer}.{name}")
+            if kept is _GONE:
+                return False
+            element.clear()
+            element.set("name", name)
+            element.text = str(kept)
+            return True
+        name, value = ((element.findtext(tag) or "").strip() for tag in _PAIR)
+        if self._value(value, ATTRIBUTES.get(attribute_name(name)), f"{outer}.{name}") is _GONE:
             return False
         for child in list(element):
             if child.tag not in _PAIR or len(child):
@@ -300,7 +310,8 @@ def _any_kept(value: object, path: str, keep: Sequence[str]) -> bool:
     return any(_matches(f"{path}.{key}", keep) or _any_kept(item, f"{path}.{key}", keep) for key, item in value.items())
 
 
-def _attribute_name(name: str) -> str:
+def attribute_name(name: str) -> str:
+    """Return an attribute's name as ``fields.ATTRIBUTES`` has it: in lower case, with ``_``."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 

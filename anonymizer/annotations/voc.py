@@ -16,7 +16,7 @@ from anonymizer.errors import InputError
 from anonymizer.geometry import integer_box, outline_box
 from anonymizer.types import Instance, Treatment
 
-__all__ = ["Voc"]
+__all__ = ["Voc", "parse_xml"]
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _DEEPEST = 50
@@ -91,7 +91,18 @@ class Voc:
         return iter(())
 
 
-def _parse(content: bytes, what: str) -> ElementTree.Element:
+def parse_xml(content: bytes, what: str, tag: str, expected: str) -> ElementTree.Element:
+    """Return the root of XML that is neither an attack nor of another format.
+
+    Args:
+        content: The file.
+        what: What to call it in messages.
+        tag: The root's tag.
+        expected: Name of the format, for messages.
+
+    Raises:
+        InputError: Anything else.
+    """
     from defusedxml import ElementTree as Safe
     from defusedxml.common import DefusedXmlException
 
@@ -100,12 +111,16 @@ def _parse(content: bytes, what: str) -> ElementTree.Element:
     except DefusedXmlException as error:
         raise InputError(f"{what}: XML with a document type or entities, as attacks have; remove them") from error
     except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
-        raise InputError(f"{what}: expected Pascal VOC as XML, got {str(error)[:100]}; export it again") from error
-    if root.tag != "annotation":
-        raise InputError(f"{what}: expected the element annotation of Pascal VOC, got {root.tag[:60]!r}")
+        raise InputError(f"{what}: expected {expected} as XML, got {str(error)[:100]}; export it again") from error
+    if root.tag != tag:
+        raise InputError(f"{what}: expected the element {tag} of {expected}, got {root.tag[:60]!r}")
     if _depth(root) > _DEEPEST:
-        raise InputError(f"{what}: elements nested more than {_DEEPEST} deep, expected Pascal VOC; export it again")
+        raise InputError(f"{what}: elements nested more than {_DEEPEST} deep, expected {expected}; export it again")
     return root
+
+
+def _parse(content: bytes, what: str) -> ElementTree.Element:
+    return parse_xml(content, what, "annotation", "Pascal VOC")
 
 
 def _depth(root: ElementTree.Element) -> int:
