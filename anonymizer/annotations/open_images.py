@@ -26,17 +26,14 @@ __all__ = ["OpenImages", "is_open_images", "open_images_from"]
 
 #: Columns without which a file is none of Open Images.
 NEEDED = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
-#: Names of the classes that hold persons and plates, by their identifiers; others are looked up by the identifier.
+#: Classes by identifier: person, man, woman, boy, girl, human body; human face and head; vehicle registration plate.
 _CLASSES: Mapping[str, str] = {
-    "/m/01g317": "Person",
-    "/m/04yx4": "Man",
-    "/m/03bt1vf": "Woman",
-    "/m/01bl7v": "Boy",
-    "/m/05r655": "Girl",
-    "/m/02p0tk3": "Human body",
-    "/m/0dzct": "Human face",
-    "/m/04hgtk": "Human head",
-    "/m/01jfm_": "Vehicle registration plate",
+    **dict.fromkeys(
+        ("/m/01g317", "/m/04yx4", "/m/03bt1vf", "/m/01bl7v", "/m/05r655", "/m/02p0tk3"),
+        "person",
+    ),
+    **dict.fromkeys(("/m/0dzct", "/m/04hgtk"), "face"),
+    "/m/01jfm_": "license_plate",
 }
 #: Identifiers of the classes that are added.
 _ADDED: Mapping[str, str] = {"person": "/m/01g317", "face": "/m/0dzct", "license_plate": "/m/01jfm_"}

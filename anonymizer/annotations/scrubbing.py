@@ -36,6 +36,8 @@ _FILE_NAMES = frozenset({"file_name", "filename"})
 # Names of fields as programs write them; anything else may be data that became a key.
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z_.:-]{0,39}\d{0,2}", re.ASCII)
 _URL = re.compile(r"\b(?:https?|ftp|s3|gs|file)://|\bwww\.", re.IGNORECASE)
+# "CC BY 4.0" has the form of a plate.
+_LICENCE = re.compile(r"\bCC[ -]BY(?:-[A-Z]{2})*[ -]\d\.\d\b")
 #: What stands for no value.
 _GONE = object()
 _PAIR = ("name", "value")
@@ -104,7 +106,7 @@ class Scrubber:
 
     def tells(self, text: str) -> bool:
         """Return whether a text repeats a plate or a name, or looks like a plate or an address."""
-        return bool(repeats(text, self._known) or _URL.search(text) or text_hints(text))
+        return bool(repeats(text, self._known) or _URL.search(text) or text_hints(_LICENCE.sub("", text)))
 
     def record(self, record: Mapping[str, Any], fields: Mapping[str, Any], path: str = "") -> dict[str, Any]:
         """Return a record with those of its fields that are listed and hold what they should.

@@ -105,6 +105,77 @@ def yolo(folder: Path, rng: random.Random, names: list[str]) -> Path:
     return folder
 
 
+def labelme(folder: Path, rng: random.Random, names: list[str]) -> Path:
+    square = [[4, 4], [20, 4], [20, 20]]
+    shapes = [
+        {
+            "label": label,
+            "points": square,
+            "shape_type": kind,
+            "flags": {MARKER: True},
+            "description": MARKER,
+            "mask": MARKER,
+        }
+        for label in ("person", "car")
+        for kind in ("polygon", "mask", "linestrip")
+    ]
+    document = {"version": MARKER, "flags": {}, "shapes": shapes, "imagePath": f"{STEM}.png", "imageData": MARKER}
+    put(folder / f"{STEM}.json", json.dumps(plant(document, rng, names)))
+    return folder
+
+
+def cvat(folder: Path, rng: random.Random, names: list[str]) -> Path:
+    shapes = "".join(
+        f'<box label="{label}" xtl="4" ytl="4" xbr="20" ybr="20" source="{MARKER}" points="{MARKER}">{MARKER}'
+        f'<attribute name="{MARKER}">1</attribute><attribute name="pose">{MARKER}</attribute></box>'
+        f'<mask label="{label}" rle="{MARKER}" left="0" top="0" width="2" height="2"/>'
+        f'<skeleton label="{label}"><points label="nose" points="1,1" x="{MARKER}"/></skeleton>'
+        f'<tag label="x" y="{MARKER}"/>'
+        for label in ("person", "car")
+    )
+    root = ElementTree.fromstring(
+        f"<annotations><version>{MARKER}</version><meta><task><name>{MARKER}</name><labels><label><name>car</name>"
+        f"<attributes><attribute><name>{MARKER}</name></attribute></attributes></label></labels></task></meta>"
+        f'<image id="0" name="{STEM}.png" subset="{MARKER}">{MARKER}{shapes}</image></annotations>'
+    )
+    for element in list(root.iter()):
+        for name in names:
+            if rng.random() < 0.5 and name not in element.attrib:
+                element.set(name, rng.choice(FORMS))
+            if rng.random() < 0.3:
+                ElementTree.SubElement(element, name, {name: MARKER}).text = MARKER
+    return put(folder / "annotations.xml", ElementTree.tostring(root, encoding="unicode"))
+
+
+def via(folder: Path, rng: random.Random, names: list[str]) -> Path:
+    regions = [
+        {
+            "shape_attributes": {"name": "rect", "x": 4, "y": 4, "width": 9, "height": 9, "z": MARKER},
+            "region_attributes": {"class": label, MARKER: "1", "pose": MARKER},
+        }
+        for label in ("person", "car")
+    ]
+    regions.append({"shape_attributes": {"name": MARKER}, "region_attributes": {"class": "person"}})
+    picture = {"filename": f"{STEM}.png", "size": 3, "regions": regions, "file_attributes": {"caption": MARKER}}
+    attribute = {"type": MARKER, "description": MARKER, "options": {"person": MARKER}}
+    document = {
+        "_via_settings": {"project": {"name": MARKER}},
+        "_via_img_metadata": {"k": plant(picture, rng, names)},
+        "_via_attributes": {"region": {"class": attribute, MARKER: attribute}, "file": {}},
+    }
+    return put(folder / "via.json", json.dumps(document))
+
+
+def open_images(folder: Path, rng: random.Random, names: list[str]) -> Path:
+    columns = ["ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax", "Source", "IsOccluded", *names]
+    rows = [
+        ",".join([STEM, label, "0.1", "0.5", "0.1", "0.5", MARKER, MARKER, *(rng.choice(FORMS) for _ in names)])
+        for label in ("/m/01g317", "/m/0k4j")
+    ]
+    odd = ",".join([STEM, "/m/01g317", MARKER, "0.5", "0.1", "0.5", "", "", *names])
+    return put(folder / "boxes.csv", "\n".join([",".join(columns), *rows, odd]))
+
+
 def put(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -116,6 +187,10 @@ FORMATS: dict[str, Callable[[Path, random.Random, list[str]], Path]] = {
     "cityscapes": cityscapes,
     "voc": voc,
     "yolo": yolo,
+    "labelme": labelme,
+    "cvat": cvat,
+    "via": via,
+    "open_images": open_images,
 }
 
 
