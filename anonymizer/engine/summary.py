@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,12 @@ class Summary:
         skipped: How many of all these were finished before.
         ignored: Files that are no pictures by their suffix.
         flagged_names: Released pictures whose names may tell who or where, see the ledger's ``name_hints``.
-        fields_removed: Fields of given annotations that were left out, by name: how often, in released pictures.
         redrawn: Instances redrawn in released pictures, by class.
         redacted: Instances redacted in released pictures, by class.
         seconds: Wall clock time of this run.
         peak_rss_mb: Largest resident memory of any process of the run so far, in 10^6 bytes.
         paths: Where the results lie.
+        fields_removed: Fields of given annotations that were left out, by name: how often, in released pictures.
     """
 
     released: int
@@ -52,12 +52,12 @@ class Summary:
     skipped: int
     ignored: int
     flagged_names: int
-    fields_removed: Mapping[str, int]
     redrawn: Mapping[str, int]
     redacted: Mapping[str, int]
     seconds: float
     peak_rss_mb: float
     paths: Mapping[str, str]
+    fields_removed: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the summary as one line of JSON."""
