@@ -133,6 +133,13 @@ def run(
         str | None,
         typer.Option(metavar="FILE|DIR|URL", help="Instances to use as given: COCO, YOLO, Pascal VOC or Cityscapes."),
     ] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="NAME=CLASS", help="Class of an annotated category, or none; repeatable."),
+    ] = None,
+    require_annotations: Annotated[
+        bool, typer.Option("--require-annotations", help="Hold back pictures that the annotations do not know.")
+    ] = False,
     people: Annotated[People, typer.Option(help="Redraw whole bodies, or faces only.")] = People.BODY,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed, for repeatable results; random if left out.")] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda|cuda:N", help="Where the models run.")] = "cpu",
@@ -180,6 +187,7 @@ def run(
     # Third parties print to stdout as they please; only the result belongs there.
     with offline(), redirect_stdout(sys.stderr), ExitStack() as kept:
         from anonymizer import presets
+        from anonymizer.annotations.categories import parse_map
         from anonymizer.annotations.reading import annotations_at
         from anonymizer.dataset.inputs import find_inputs
         from anonymizer.dataset.release import Release
@@ -193,7 +201,10 @@ def run(
             keep_fields=_listed(keep_fields),
         )
         find_inputs(source, output)
-        given = None if annotations is None else kept.enter_context(annotations_at(annotations))
+        if annotations is None and (mapping or require_annotations):
+            raise InputError("--map and --require-annotations say how annotations are used; add --annotations")
+        told = parse_map(mapping or ())
+        given = None if annotations is None else kept.enter_context(annotations_at(annotations, told))
         build = partial(
             presets.build,
             preset,
@@ -208,6 +219,7 @@ def run(
         settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
         with show_progress() as report:
             settings |= {"annotations": given, "release": release, "overwrite": overwrite, "on_progress": report}
+            settings["require_annotations"] = require_annotations
             if engine is Engine.RAY:
                 share = worker_gpus if worker_gpus is not None else float(device != "cpu")
                 summary = distributed.run(build, source, output, address=ray_address, gpus=share, **settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,6 +18,9 @@ __all__ = ["FAILURE", "RELEASED", "USAGE", "WITHHELD", "JsonFlag", "print_summar
 
 #: Exit codes.
 RELEASED, FAILURE, USAGE, WITHHELD = 0, 1, 2, 3
+
+#: Names of one kind that the summary prints.
+NAMES = 8
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 
@@ -87,6 +90,23 @@ def _outcome(step: Step, reason: str = "") -> str:
     return printable(f"{step.name}: {step.status}{before}" + (f": {reason}" if reason else ""))
 
 
+def _annotation_rows(told: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return what became of given annotations: counts, and the first names of what was not used."""
+    from anonymizer.dataset.report import printable
+
+    if told is None:
+        return []
+    rows = [("Annotated", f"{told['with_record']} pictures, {told['without_record']} without annotations")]
+    for title, key in (("Fit nothing", "fits_no_picture"), ("Left alone", "left_alone"), ("Odd", "data_set_remarks")):
+        names = told[key]
+        if names:
+            more = f" and {len(names) - NAMES} more, see report" if len(names) > NAMES else ""
+            rows.append((title, f"{len(names)}: " + ", ".join(printable(name) for name in names[:NAMES]) + more))
+    if told["remarks"]:
+        rows.append(("Remarks", f"{told['remarks']} records mended or left out, see report"))
+    return rows
+
+
 def print_summary(summary: Summary) -> None:
     """Print what became of the pictures and where everything lies."""
 
@@ -102,6 +122,7 @@ def print_summary(summary: Summary) -> None:
         ("Done before", str(summary.skipped)),
         *([("Telling names", f"{summary.flagged_names}, see report; --rename hash")] if summary.flagged_names else []),
         *([("Left out", _fields(summary.fields_removed))] if summary.fields_removed else []),
+        *_annotation_rows(summary.annotations),
         ("Redrawn", counted(summary.redrawn)),
         ("Redacted", counted(summary.redacted)),
         ("Time", f"{summary.seconds:.1f} s{per_picture}"),

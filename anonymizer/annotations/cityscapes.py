@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import CITYSCAPES
 from anonymizer.annotations.outline import outline
 from anonymizer.annotations.per_file import Entry, Read
-from anonymizer.annotations.records import Page, Record, label_of, mark, parse_json
+from anonymizer.annotations.records import Page, Record, Remark, mark, parse_json
 from anonymizer.annotations.scrubbing import Scrubber
 from anonymizer.dataset.ledger import to_json
 from anonymizer.errors import InputError
@@ -30,7 +30,13 @@ class Cityscapes:
     What was done to an object stands under ``anonymizer``.
 
     Faces and texts that were added stand in ``annotations.json`` alone, unless a file uses such a label itself.
+
+    Args:
+        meanings: What labels mean; common names if None.
     """
+
+    def __init__(self, meanings: Meanings | None = None) -> None:
+        self._meanings = meanings or Meanings()
 
     @property
     def format(self) -> str:
@@ -50,30 +56,28 @@ class Cityscapes:
     def read(self, content: bytes, size: tuple[int, int] | None, what: str) -> Read:
         """Return the objects of a file but for deleted ones; ``id`` is the object's place among all, from 1.
 
-        Polygons are cut at the picture's border, which those of Cityscapes often cross.
-
         Raises:
-            InputError: No Cityscapes file, of a picture of another size, or with a malformed polygon.
+            InputError: No Cityscapes file, or of a picture of another size.
         """
         document = _document(content, what)
-        stated = document.get("imgHeight"), document.get("imgWidth")
-        if size is not None and stated != size:
+        sides = [document.get(side) for side in ("imgHeight", "imgWidth")]
+        if size is not None and all(side is not None for side in sides) and tuple(sides) != size:
             raise InputError(
-                f"{what}: stated as {stated[1]}x{stated[0]}, the picture is {size[1]}x{size[0]} upright; annotate the "
+                f"{what}: stated as {sides[1]}x{sides[0]}, the picture is {size[1]}x{size[0]} upright; annotate the "
                 "picture as it is shown"
             )
-        out = []
+        entries: list[Entry] = []
+        remarks: list[Remark] = []
         for number, item in enumerate(document["objects"], start=1):
             label = item.get("label") if isinstance(item, dict) else None
             if not isinstance(label, str):
-                raise InputError(f"{what}: object {number}: expected an object with a label")
-            record = dict(item) | {"id": number}
-            if label_of(label) is not None and not item.get("deleted"):
-                record |= _geometry(item.get("polygon"), size, f"{what}: object {number}")
-                out.append(Entry(label, record))
+                remarks.append(Remark(f"annotation {number}", "without a label, left alone"))
+            record = (dict(item) if isinstance(item, dict) else {}) | {"id": number}
+            if isinstance(label, str) and not record.get("deleted"):
+                entries.append(Entry(label, record | _geometry(record.get("polygon"))))
             else:
-                out.append(Entry("", record))  # No category of ours: nothing is looked up but its texts.
-        return Read(tuple(out))
+                entries.append(Entry("", record))  # No category: nothing is looked up but its texts.
+        return Read(tuple(entries), tuple(remarks))
 
     def write(self, content: bytes | None, page: Page, scrubber: Scrubber) -> bytes:
         """Return the given file with what was done, and an object for each added instance that has a label."""
@@ -85,7 +89,8 @@ class Cityscapes:
         for number, item in enumerate(document["objects"], start=1):
             kept = scrubber.record({"objects": [item]}, CITYSCAPES)["objects"]
             objects += [o | {"anonymizer": mark(*treated[number])} for o in kept] if number in treated else kept
-        used = {label_of(item["label"]): item["label"] for item in objects if "label" in item}
+        labels = [item.get("label") for item in objects]
+        used = {self._meanings.label(label): label for label in labels if isinstance(label, str)}
         for instance, treatment in page.treated:
             label = _LABELS.get(instance.label) or used.get(instance.label)
             if instance.record is None and label is not None:
@@ -103,10 +108,6 @@ class Cityscapes:
         """Return the whole file."""
         return _document(content, what)
 
-    def shared(self, scrubber: Scrubber) -> Iterator[tuple[str, bytes]]:
-        """Yield nothing."""
-        return iter(())
-
 
 def _document(content: bytes, what: str) -> dict[str, Any]:
     document = parse_json(content, Path(what.removeprefix("annotations ")))
@@ -115,21 +116,10 @@ def _document(content: bytes, what: str) -> dict[str, Any]:
     return document
 
 
-def _geometry(polygon: object, size: tuple[int, int] | None, what: str) -> dict[str, Any]:
-    points = polygon if isinstance(polygon, list) else []
-    if len(points) < 3 or not all(_is_point(point) for point in points):
-        raise InputError(f"{what}: a polygon needs at least 3 points [x, y] of finite numbers")
-    height, width = (math.inf, math.inf) if size is None else size
-    flat = [value for x, y in points for value in (min(max(x, 0), width), min(max(y, 0), height))]
-    x1, y1, x2, y2 = min(flat[0::2]), min(flat[1::2]), max(flat[0::2]), max(flat[1::2])
-    if x2 <= x1 or y2 <= y1:
-        raise InputError(f"{what}: the polygon covers nothing of the picture; correct it")
-    return {"segmentation": [flat], "bbox": [x1, y1, x2 - x1, y2 - y1]}
-
-
-def _is_point(point: object) -> bool:
-    return (
-        isinstance(point, list)
-        and len(point) == 2
-        and all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e7 for v in point)
-    )
+def _geometry(polygon: object) -> dict[str, Any]:
+    """Return a polygon as in COCO; one that is no list of pairs stays as it is, to be refused there."""
+    if polygon is None or polygon == []:
+        return {}
+    if isinstance(polygon, list) and all(isinstance(point, list) and len(point) == 2 for point in polygon):
+        return {"segmentation": [[value for point in polygon for value in point]]}
+    return {"segmentation": [polygon]}

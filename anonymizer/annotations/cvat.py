@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
+from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import CVAT_HEAD, CVAT_IMAGE, NAME, Each
 from anonymizer.annotations.outline import outline
 from anonymizer.annotations.per_file import Entry, Read
-from anonymizer.annotations.records import Page, Record, Remark, label_of, mark
+from anonymizer.annotations.records import Page, Record, Remark, mark
 from anonymizer.annotations.scrubbing import Scrubber, told_by_xml
 from anonymizer.annotations.shapes import ellipse, finite, mask_record, polygon, rectangle
 from anonymizer.annotations.shared_file import SharedFile, shared_file
@@ -44,9 +45,11 @@ class Cvat:
 
     Args:
         head: The file without its images.
+        meanings: What labels mean.
     """
 
     head: bytes
+    meanings: Meanings
 
     @property
     def format(self) -> str:
@@ -87,12 +90,12 @@ class Cvat:
         entries, remarks = [], []
         for number, shape in enumerate(image, start=1):
             label = shape.get("label", "")
-            if shape.tag == "tag" or (label_of(label) is None and shape.tag not in _AREAS):
+            if shape.tag == "tag" or (self.meanings.label(label) is None and shape.tag not in _AREAS):
                 continue
             where = f"shape {number} ({shape.tag})" if shape.tag in (*_AREAS, *_OTHERS) else f"shape {number}"
             geometry = _geometry(shape, size)
             if isinstance(geometry, str):
-                if label_of(label) is not None:
+                if self.meanings.label(label) is not None:
                     remarks.append(Remark(where, geometry))
                 continue
             entries.append(Entry(label, _told_shape(shape) | geometry | {"id": number}))
@@ -116,7 +119,7 @@ class Cvat:
         scrubber.element(image, CVAT_IMAGE, "image")
         used: dict[str | None, str] = {}
         for shape in image:
-            used.setdefault(label_of(shape.get("label", "")), shape.get("label", ""))
+            used.setdefault(self.meanings.label(shape.get("label", "")), shape.get("label", ""))
         for number, shape in enumerate(shapes, start=1):
             if number in treated:
                 _mark(shape, *treated[number])
@@ -150,17 +153,13 @@ class Cvat:
             + b"\n"
         )
 
-    def shared(self, scrubber: Scrubber) -> Iterator[tuple[str, bytes]]:
-        """Yield nothing: all is in the one file."""
-        return iter(())
-
 
 def is_cvat(start: bytes) -> bool:
     """Return whether XML starts as that of CVAT does."""
     return _ROOT.search(start) is not None
 
 
-def cvat_from(content: bytes, path: Path) -> SharedFile:
+def cvat_from(content: bytes, path: Path, meanings: Meanings) -> SharedFile:
     """Take a CVAT file apart.
 
     Raises:
@@ -182,7 +181,8 @@ def cvat_from(content: bytes, path: Path) -> SharedFile:
         parts.append((name, ElementTree.tostring(image, encoding="unicode").encode()))
         root.remove(image)
     head = copy.copy(root)
-    return shared_file(path, Cvat(ElementTree.tostring(head, encoding="unicode").encode()), parts)
+    codec = Cvat(ElementTree.tostring(head, encoding="unicode").encode(), meanings)
+    return shared_file(path, codec, parts, meanings)
 
 
 def _told_shape(shape: ElementTree.Element) -> dict[str, Any]:

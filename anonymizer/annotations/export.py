@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def released_record(page: Page, annotations: Annotations | None) -> dict[str, An
             record.pop("anonymizer", None)
             if number not in categories:  # Its place in a file of its own, not an id among all.
                 lines = annotations is not None and annotations.format == "yolo"
-                record["line" if lines else "place"] = record.pop("id")
+                record["line" if lines else "place"] = record.pop("id", number)
         record |= added_record(instance, page.size) | {"iscrowd": record.get("iscrowd", 0)}
         record |= {
             _CATEGORY: category,
@@ -145,8 +145,10 @@ def coco_out(
             highest[1] = max(highest[1], _number(record))
         highest[0] = max(highest[0], _number(side["image"]))
     public = Head({}, [], {}) if annotations is None else annotations.public_head(release or Release())
-    names_given = {} if annotations is None else {key: item["name"] for key, item in annotations.categories.items()}
-    by_name, categories = _categories(used, names_given, public.categories)
+    given = () if annotations is None else annotations.categories.values()
+    named = {own["id"]: str(record["name"]) for record, own in zip(given, public.categories, strict=True)}
+    label = label_of if annotations is None else annotations.label
+    by_name, categories = _categories(used, named, public.categories, label)
     info = public.fields.get("info", {}) | {"anonymizer_schema": SCHEMA}
     head = {"info": info, "licenses": public.fields.get("licenses", [])}
     opening = b"".join(json.dumps(key).encode() + b": " + to_json(value) + b",\n" for key, value in head.items())
@@ -185,7 +187,7 @@ def _read_side(state: Path, name: str) -> dict[str, Any]:
 
 
 def _categories(
-    names: set[str], given: Mapping[int, str], public: Iterable[Mapping[str, Any]]
+    names: set[str], given: Mapping[int, str], public: Iterable[Mapping[str, Any]], label: Callable[[str], str | None]
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """Return category ids by name and the category records: those given first, then ours, then others in use.
 
@@ -193,13 +195,14 @@ def _categories(
         names: Category names in use.
         given: Names as given, by id.
         public: The records of those, as they are released.
+        label: Class that a category name means.
     """
     records = [dict(record) for record in public]
     by_name: dict[str, int] = {}
     for number, name in given.items():
         by_name.setdefault(name, number)
     for number, name in given.items():
-        by_name.setdefault(label_of(name) or name, number)
+        by_name.setdefault(label(name) or name, number)
     for name in (*CLASSES, *sorted(names)):
         if name not in by_name:
             by_name[name] = max((record["id"] for record in records), default=0) + 1

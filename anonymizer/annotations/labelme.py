@@ -7,7 +7,8 @@ import binascii
 import json
 import math
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,10 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import LABELME
 from anonymizer.annotations.outline import outline
 from anonymizer.annotations.per_file import Entry, Read
-from anonymizer.annotations.records import Page, Record, Remark, label_of, mark, parse_json
+from anonymizer.annotations.records import Page, Record, Remark, mark, parse_json
 from anonymizer.annotations.scrubbing import Scrubber
 from anonymizer.annotations.shapes import ellipse, finite, mask_record, polygon, rectangle
 from anonymizer.dataset.ledger import to_json
@@ -33,11 +35,17 @@ _THIN = ("point", "points", "line", "linestrip")
 _LONGEST_SIDE = 2**17
 
 
+@dataclass(frozen=True, slots=True)
 class LabelMe:
     """LabelMe: polygons, rectangles, circles and masks. What was done to a shape stands under ``anonymizer``.
 
     The embedded picture (``imageData``) is the original and never stays; ``imagePath`` leads to the released one.
+
+    Args:
+        meanings: What labels mean.
     """
+
+    meanings: Meanings = field(default_factory=Meanings)
 
     @property
     def format(self) -> str:
@@ -80,7 +88,7 @@ class LabelMe:
                 continue
             geometry = _geometry(shape, size)
             if isinstance(geometry, str):
-                if label_of(label) is not None:
+                if self.meanings.label(label) is not None:
                     remarks.append(Remark(where, geometry))
                 continue
             texts = {key: value for key, value in shape.items() if key not in ("points", "mask")}
@@ -110,7 +118,7 @@ class LabelMe:
                 note = {"anonymizer": mark(*treated[number])} if number in treated else {}
                 shapes.append(kept | again | note)
                 if isinstance(kept.get("label"), str):
-                    used.setdefault(label_of(kept["label"]), kept["label"])
+                    used.setdefault(self.meanings.label(kept["label"]), kept["label"])
         for instance, treatment in page.treated:
             if instance.record is None:
                 points = [[round(x, 1), round(y, 1)] for x, y in outline(instance).tolist()]
@@ -127,10 +135,6 @@ class LabelMe:
             "imageWidth": page.size[1],
         }
         return json.dumps(json.loads(to_json(whole)), indent=1).encode() + b"\n"
-
-    def shared(self, scrubber: Scrubber) -> Iterator[tuple[str, bytes]]:
-        """Yield nothing."""
-        return iter(())
 
 
 def is_labelme(document: object) -> bool:

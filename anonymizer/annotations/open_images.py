@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import OPEN_IMAGES
 from anonymizer.annotations.per_file import Entry, Read
-from anonymizer.annotations.records import Page, Record, Remark, label_of, mark
+from anonymizer.annotations.records import Page, Record, Remark, mark
 from anonymizer.annotations.scrubbing import Scrubber
 from anonymizer.annotations.shapes import finite, rectangle
 from anonymizer.annotations.shared_file import SharedFile, shared_file
@@ -50,9 +51,11 @@ class OpenImages:
 
     Args:
         columns: Names of the columns as given.
+        meanings: What names of classes mean.
     """
 
     columns: tuple[str, ...]
+    meanings: Meanings
 
     @property
     def format(self) -> str:
@@ -91,7 +94,7 @@ class OpenImages:
             x1, x2, y1, y2 = (finite(row.get(edge, "")) for edge in NEEDED[2:])
             odd = not all(-_SLACK <= value <= 1 + _SLACK for value in (x1, x2, y1, y2))  # NaN compares as false.
             if odd or x2 <= x1 or y2 <= y1:
-                if label_of(name) is not None:
+                if self.meanings.label(name) is not None:
                     why = "coordinates are no shares of the picture from 0 to 1" if odd else "a box without area"
                     remarks.append(Remark(f"box {number}", f"{why}, left out"))
                 continue
@@ -135,10 +138,6 @@ class OpenImages:
                 scrubber.left_out(f"columns.{column}")
         return (self._text([], header=True) + "".join(parts)).encode()
 
-    def shared(self, scrubber: Scrubber) -> Iterator[tuple[str, bytes]]:
-        """Yield nothing: all is in the one file."""
-        return iter(())
-
     def _rows(self, content: bytes, what: str) -> Iterator[dict[str, str]]:
         for values in _read(content.decode("utf-8"), what):
             yield dict(zip(self.columns, values, strict=False))
@@ -173,7 +172,7 @@ def is_open_images(content: bytes) -> bool:
     return set(NEEDED) <= {name.strip() for name in header.split(",")}
 
 
-def open_images_from(content: bytes, path: Path) -> SharedFile:
+def open_images_from(content: bytes, path: Path, meanings: Meanings) -> SharedFile:
     """Take a CSV file apart, by ``ImageID``.
 
     Raises:
@@ -200,7 +199,8 @@ def open_images_from(content: bytes, path: Path) -> SharedFile:
         name = name if PurePosixPath(name).suffix.lower() in SUFFIXES else f"{name}.jpg"
         part = parts.setdefault(name, io.StringIO())
         csv.writer(part, lineterminator="\n").writerow(row)
-    return shared_file(path, OpenImages(columns), ((name, part.getvalue().encode()) for name, part in parts.items()))
+    texts = ((name, part.getvalue().encode()) for name, part in parts.items())
+    return shared_file(path, OpenImages(columns, meanings), texts, meanings)
 
 
 def _read(text: str, what: str) -> Iterator[list[str]]:

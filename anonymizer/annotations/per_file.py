@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from anonymizer.annotations.coco import instance_from
+from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import CATEGORY
-from anonymizer.annotations.records import Given, Head, Page, Record, Remark, label_of, read_annotation_bytes
+from anonymizer.annotations.matching import Index, Placement, key_of
+from anonymizer.annotations.records import Given, Head, Page, Record, Remark, read_annotation_bytes
+from anonymizer.annotations.regions import instance_from
 from anonymizer.annotations.scrubbing import Scrubber, identities, name_parts
 from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.types import Instance
 
-__all__ = ["Codec", "Entry", "FileAnnotations", "Read", "picture_key"]
+__all__ = ["Codec", "Entry", "FileAnnotations", "Read"]
 
 #: Largest annotation file of one picture, in bytes.
 MAX_BYTES = 64 * 1024**2
-# Folders that data sets keep pictures and annotations in, side by side.
-_SIDES = frozenset({"images", "img", "jpegimages", "leftimg8bit", "labels", "annotations", "gtfine", "gtcoarse"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +101,6 @@ class Codec(Protocol):
         """
         ...
 
-    def shared(self, scrubber: Scrubber) -> Iterator[tuple[str, bytes]]:
-        """Yield files that belong to all pictures together."""
-        ...
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FileAnnotations:
@@ -113,24 +109,26 @@ class FileAnnotations:
     Args:
         path: Where they were found.
         codec: Their format.
-        places: Each file by the key of the picture it belongs to, see :func:`picture_key`.
-        content: The one file of :meth:`only`, by key: its content, or why it cannot be read.
+        places: Each file by the name it gives its picture: its relative path without the format's ending.
+        meanings: What category names mean.
+        content: The one file of :meth:`only`, by the same name: its content, or why it cannot be read.
         copied: Where the files are copies, the local folder and the URL that messages name in its place.
+        placement: Name in ``places`` by picture, None before :meth:`placed`.
+        left_alone: Names of categories in the files that mean none of our classes; told by :meth:`placed`.
     """
 
     path: Path
     codec: Codec
     places: Mapping[str, Path]
+    meanings: Meanings = field(default_factory=Meanings)
     content: Mapping[str, bytes | str] = field(default_factory=dict)
     copied: tuple[str, str] = ("", "")
-    lasts: Mapping[str, str | None] = field(init=False, repr=False)
+    placement: Placement | None = None
+    left_alone: tuple[str, ...] = ()
+    index: Index = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        lasts: dict[str, str | None] = {}
-        for key in self.places:
-            last = key.rsplit("/", 1)[-1]
-            lasts[last] = None if last in lasts else key
-        object.__setattr__(self, "lasts", lasts)
+        object.__setattr__(self, "index", Index({name: name for name in self.places}))
 
     @property
     def format(self) -> str:
@@ -147,31 +145,48 @@ class FileAnnotations:
         """Category records by id, if the format has ids."""
         return self.codec.categories
 
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """None: every record is in the file of a picture."""
+        return ()
+
+    def label(self, category: str) -> str | None:
+        """Return the class that a category name means, None if it is left alone."""
+        return self.meanings.label(category)
+
     def image(self, name: str) -> Record | None:
         """Return an empty record if there is a file for a picture, else None."""
         return None if self._key(name) is None else {}
 
-    def check_names(self, names: Iterable[str]) -> None:
-        """Refuse files that belong to none of the pictures, or of which one fits several.
+    def placed(self, names: Iterable[str], released: Callable[[str], str] = str) -> FileAnnotations:
+        """Return these annotations with every picture of a run matched.
+
+        The files of these pictures are read once for the names of their categories.
 
         Raises:
-            InputError: As said.
+            InputError: They fit none of the pictures, or a category name may mean a class and is not known.
         """
-        taken: dict[str, str] = {}
-        for name in names:
-            key = self._key(name)
-            if key is None:
-                continue
-            other = taken.setdefault(key, name)
-            if other != name:
-                raise InputError(
-                    f"{self._shown(self.places[key])}: fits both {other} and {name}; put it in its picture's folders"
-                )
-        if not taken:
+        found = self.index.place(names)
+        if not found.keys and not found.held:
             raise InputError(
                 f"annotations {self._shown(self.path)}: none of its {len(self.places)} files belongs to a picture "
                 "given; each must be named as its picture"
             )
+        used: set[str] = set()
+        if not self.codec.categories:
+            for key in found.keys.values():
+                used |= self._categories(str(key))
+            self.meanings.check(used, f"annotations {self._shown(self.path)}")
+        else:
+            used |= {str(record["name"]) for record in self.codec.categories.values()}
+        return replace(self, placement=found, left_alone=self.meanings.left_alone(used))
+
+    def _categories(self, key: str) -> set[str]:
+        """Return the names of the categories in a file; none of one that cannot be read, as its picture will fail."""
+        try:
+            return {entry.category for entry in self.codec.read(self._read(key), None, self._what(key)).entries} - {""}
+        except InputError:
+            return set()
 
     def instances(self, name: str, size: tuple[int, int]) -> Given | None:
         """Return a picture's instances of the classes we know; None if it has no file.
@@ -182,14 +197,18 @@ class FileAnnotations:
         key = self._key(name)
         if key is None:
             return None
-        out: list[Instance] = []
         read = self.codec.read(self._read(key), size, self._what(key))
+        out: list[Instance] = []
+        remarks = list(read.remarks)
         for entry in read.entries:
-            label = label_of(entry.category)
-            if label is not None:
-                what = f"{self._what(key)}: annotation {entry.record['id']}"
-                out.append(instance_from(len(out) + 1, label, entry.record, size, what))
-        return Given(tuple(out), read.remarks)
+            label = self.label(entry.category)
+            if label is None:
+                continue
+            instance, notes = instance_from(len(out) + 1, label, entry.record, size)
+            out += [instance] if instance is not None else []
+            where = f"{'line' if self.format == 'yolo' else 'annotation'} {entry.record['id']}"
+            remarks += [Remark(where, note) for note in notes]
+        return Given(tuple(out), tuple(remarks))
 
     def records(self, name: str) -> tuple[tuple[str, Record], ...]:
         """Return nothing: what is not treated stays in the picture's own file and is no COCO record."""
@@ -207,7 +226,8 @@ class FileAnnotations:
         if key is None:
             return None
         content = self._content(key)
-        whole = hashlib.sha256(repr(sorted(self.categories.items())).encode())
+        told = sorted((name, label or "") for name, label in self.meanings.told.items())
+        whole = hashlib.sha256(repr([*sorted(self.categories.items()), *told]).encode())
         whole.update(content if isinstance(content, bytes) else content.encode())
         return whole.hexdigest()
 
@@ -215,9 +235,9 @@ class FileAnnotations:
         """Return the annotations cut down to one picture, with its file's content."""
         key = self._key(name)
         if key is None:
-            return replace(self, places={}, content={})
-        own = picture_key(name)
-        return replace(self, places={own: self.places[key]}, content={own: self._content(key)})
+            return replace(self, places={}, content={}, placement=Placement())
+        own = {name: self.places[key]}
+        return replace(self, places=own, content={name: self._content(key)}, placement=Placement({name: name}))
 
     def export(self, page: Page) -> dict[str, Any]:
         """Return name and content of the picture's released file."""
@@ -226,29 +246,33 @@ class FileAnnotations:
         texts = (*page.texts, *name_parts(page.name, page.released))
         scrubber = Scrubber(self.identities(page.name, texts, page.keep), page.keep)
         text = self.codec.write(content, page, scrubber).decode("utf-8")
-        return {"path": self.codec.place(page.released), "text": text, "removed": scrubber.removed}
+        names = {"path": self.codec.place(page.released), "name": page.name, "released": page.released}
+        return names | {"text": text, "removed": scrubber.removed}
 
     def files(self, exports: Iterable[dict[str, Any]], release: Release) -> Iterator[tuple[str, bytes]]:
-        """Yield every released annotation file."""
-        yield from self.codec.shared(Scrubber((), release.keep_fields))
+        """Yield every released annotation file; of pictures that differ in the suffix alone, later ones keep it."""
+        used: set[str] = set()
         for export in exports:
-            yield export["path"], export["text"].encode("utf-8")
+            path = export["path"]
+            if path.casefold() in used:
+                path = self.codec.place(export["released"] + PurePosixPath(export["released"]).suffix)
+            if path.casefold() in used:
+                raise InputError(f"{export['released']}: its annotation file {path} would replace another; rename it")
+            used.add(path.casefold())
+            yield path, export["text"].encode("utf-8")
 
     def public_head(self, release: Release) -> Head:
         """Return the categories; of the fields of the whole data set none is a COCO field."""
         scrubber = Scrubber((), release.keep_fields)
-        self._head_files(scrubber)
+        self._count_shared(scrubber)
         categories = [scrubber.record(record, CATEGORY, "categories") for record in self.categories.values()]
         return Head({}, categories, scrubber.removed)
 
-    def _head_files(self, scrubber: Scrubber) -> None:
-        """Count what is left out of the files that belong to all pictures together."""
-        for _ in self.codec.shared(scrubber):
-            pass
+    def _count_shared(self, scrubber: Scrubber) -> None:
+        """Count what is left out of what belongs to all pictures together: nothing, where there is no such file."""
 
     def _key(self, name: str) -> str | None:
-        key = picture_key(name)
-        return key if key in self.places else self.lasts.get(key.rsplit("/", 1)[-1])
+        return cast(str | None, key_of(self.index, self.placement, name))
 
     def _content(self, key: str) -> bytes | str:
         if key in self.content:
@@ -270,15 +294,3 @@ class FileAnnotations:
     def _shown(self, text: object) -> str:
         local, url = self.copied
         return str(text).replace(local, url) if local else str(text)
-
-
-def picture_key(name: str, ending: str | None = None) -> str:
-    """Return what a picture and its annotation file have in common: folders that tell the data apart, and the stem.
-
-    Args:
-        name: Relative name of either, with forward slashes.
-        ending: End of an annotation file's name that is no part of the stem; None for pictures.
-    """
-    *folders, file = name.split("/")
-    stem = PurePosixPath(file).stem.removesuffix("_leftImg8bit") if ending is None else file.removesuffix(ending)
-    return "/".join([*(folder for folder in folders if folder.lower() not in _SIDES), stem])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from anonymizer.annotations.categories import label_of
+from anonymizer.annotations.matching import Placement
 from anonymizer.annotations.rle import encode_rle
 from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.geometry import integer_box, outline_box
-from anonymizer.types import CLASSES, Instance, Treatment
+from anonymizer.types import Instance, Treatment
 
 __all__ = [
     "Annotations",
@@ -31,28 +33,7 @@ __all__ = [
 
 #: Largest annotation file read, in bytes.
 MAX_BYTES = 4 * 1024**3
-# Names that data sets have for our classes.
-_ALIASES = {
-    "pedestrian": "person",
-    "people": "person",
-    "rider": "person",
-    "cyclist": "person",
-    "bicyclist": "person",
-    "motorcyclist": "person",
-    "persongroup": "person",
-    "ridergroup": "person",
-    "number_plate": "license_plate",
-    "licenseplate": "license_plate",
-    "numberplate": "license_plate",
-}
-
 Record = Mapping[str, Any]
-
-
-def label_of(category: str) -> str | None:
-    """Return the class that a category name means, or None: case, spaces, hyphens and British spelling do not count."""
-    name = category.strip().lower().replace(" ", "_").replace("-", "_").replace("licence", "license")
-    return name if name in CLASSES else _ALIASES.get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +92,7 @@ class Head:
 
     Args:
         fields: ``info``, ``licenses`` and the like, as in COCO.
-        categories: Category records.
+        categories: Category records in the order of those given, with numbers as ids.
         removed: How often each field was left out, by name.
     """
 
@@ -125,7 +106,7 @@ class Annotations(Protocol):
 
     @property
     def format(self) -> str:
-        """``coco``, ``yolo``, ``voc`` or ``cityscapes``."""
+        """``coco``, ``yolo``, ``voc``, ``cityscapes``, ``labelme``, ``cvat``, ``via`` or ``open_images``."""
         ...
 
     @property
@@ -147,11 +128,36 @@ class Annotations(Protocol):
         """Return the image record of a picture, None if the annotations do not know it."""
         ...
 
-    def check_names(self, names: Iterable[str]) -> None:
-        """Refuse annotations that fit none of the pictures, or of which one fits several.
+    @property
+    def placement(self) -> Placement | None:
+        """Which record belongs to which picture, None before :meth:`placed`."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """Records of the data set as a whole that were not taken as they stand."""
+        ...
+
+    @property
+    def left_alone(self) -> tuple[str, ...]:
+        """Names of given categories that mean none of our classes, ordered."""
+        ...
+
+    def label(self, category: str) -> str | None:
+        """Return the class that a category name means here, None if it is left alone."""
+        ...
+
+    def placed(self, names: Iterable[str], released: Callable[[str], str] = str) -> Annotations:
+        """Return these annotations with every picture of a run matched.
+
+        Without it each picture is matched as if it were the only one.
+
+        Args:
+            names: Relative names of all pictures.
+            released: Name under which a picture is released.
 
         Raises:
-            InputError: As said.
+            InputError: They fit none of the pictures, or a category name may mean a class and is not known.
         """
         ...
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from anonymizer.annotations.per_file import Codec, FileAnnotations, picture_key
+from anonymizer.annotations.categories import Meanings
+from anonymizer.annotations.per_file import Codec, FileAnnotations
 from anonymizer.annotations.scrubbing import Scrubber
 from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
@@ -45,8 +46,7 @@ class SharedFile(FileAnnotations):
         parts = (export["text"] for export in exports)
         yield codec.file_name(self.path.name, release), codec.joined(parts, Scrubber((), release.keep_fields))
 
-    def _head_files(self, scrubber: Scrubber) -> None:
-        """Count what is left out of the fields that belong to no single picture."""
+    def _count_shared(self, scrubber: Scrubber) -> None:
         self._shared_codec().joined((), scrubber)
 
     def _shared_codec(self) -> SharedCodec:
@@ -55,24 +55,24 @@ class SharedFile(FileAnnotations):
         return shared
 
 
-def shared_file(path: Path, codec: SharedCodec, parts: Iterable[tuple[str, bytes]]) -> SharedFile:
+def shared_file(path: Path, codec: SharedCodec, parts: Iterable[tuple[str, bytes]], meanings: Meanings) -> SharedFile:
     """Return the annotations of a file that was taken apart.
 
     Args:
         path: The file.
         codec: Its format.
         parts: Name of each picture as the file has it, and its part.
+        meanings: What category names mean.
 
     Raises:
-        InputError: Two parts for one picture, or none at all.
+        InputError: Two parts of one name, or none at all.
     """
     content: dict[str, bytes | str] = {}
     for number, (name, part) in enumerate(parts, start=1):
-        key = picture_key(name.replace("\\", "/").removeprefix("./"))
-        if key in content:
+        if name in content:
             raise InputError(f"annotations {path}: picture {number} ({name[:80]!r}) stands twice; merge the two")
-        content[key] = part
+        content[name] = part
     if not content:
         raise InputError(f"annotations {path}: expected pictures, found none; export the file again")
     places: Mapping[str, Path] = dict.fromkeys(content, path)
-    return SharedFile(path, codec, places, content)
+    return SharedFile(path, codec, places, meanings, content)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import ATTRIBUTES, NAME, VIA_PICTURE, Each
 from anonymizer.annotations.outline import outline
 from anonymizer.annotations.per_file import Entry, Read
-from anonymizer.annotations.records import Page, Record, Remark, label_of, mark, parse_json
+from anonymizer.annotations.records import Page, Record, Remark, mark, parse_json
 from anonymizer.annotations.scrubbing import Scrubber, attribute_name
 from anonymizer.annotations.shapes import ellipse, finite, polygon, rectangle
 from anonymizer.annotations.shared_file import SharedFile, shared_file
@@ -58,10 +59,12 @@ class Via:
     Args:
         category: The region attribute that names the class.
         attributes: What the project says of its attributes; None in a plain file.
+        meanings: What names of classes mean.
     """
 
     category: str
     attributes: Mapping[str, Any] | None
+    meanings: Meanings
 
     @property
     def format(self) -> str:
@@ -97,7 +100,7 @@ class Via:
             name = self._class(region)
             geometry = _geometry(region)
             if isinstance(geometry, str):
-                if name and label_of(name) is not None:
+                if name and self.meanings.label(name) is not None:
                     remarks.append(Remark(f"region {number}", geometry))
                 continue
             attributes = {key: value for key, value in region["region_attributes"].items() if key != self.category}
@@ -133,7 +136,7 @@ class Via:
                 if name:
                     named = scrubber.record({self.category: name}, {self.category: NAME}, "region_attributes")
                     attributes = named | attributes
-                    used.setdefault(label_of(name), name)
+                    used.setdefault(self.meanings.label(name), name)
                 attributes |= _marks(*treated[number]) if number in treated else {}
                 regions.append(kept | {"region_attributes": attributes})
         for instance, treatment in page.treated:
@@ -174,10 +177,6 @@ class Via:
         }
         return json.dumps(document, indent=1).encode() + b"\n"
 
-    def shared(self, scrubber: Scrubber) -> Iterator[tuple[str, bytes]]:
-        """Yield nothing: all is in the one file."""
-        return iter(())
-
     def _class(self, region: Mapping[str, Any]) -> str:
         return _value(_object(region, "region_attributes").get(self.category))
 
@@ -197,7 +196,7 @@ def is_via(document: object) -> bool:
     return all(isinstance(item, dict) and {"filename", "regions"} <= item.keys() for item in document.values())
 
 
-def via_from(document: Any, path: Path) -> SharedFile:
+def via_from(document: Any, path: Path, meanings: Meanings) -> SharedFile:
     """Take a file of VIA apart.
 
     Raises:
@@ -216,7 +215,7 @@ def via_from(document: Any, path: Path) -> SharedFile:
         content = json.dumps(picture).encode()
         for region in _regions(content, f"annotations {path}: picture {number}"):
             attributes = _object(region, "region_attributes")
-            found.update(key for key, value in attributes.items() if label_of(_value(value)) is not None)
+            found.update(key for key, value in attributes.items() if meanings.label(_value(value)) is not None)
         parts.append((name, content))
     if not found:
         raise InputError(
@@ -224,7 +223,7 @@ def via_from(document: Any, path: Path) -> SharedFile:
             "options of the one that means the class"
         )
     described = _object(document, _ATTRIBUTES) if project else None
-    return shared_file(path, Via(found.most_common(1)[0][0], described), parts)
+    return shared_file(path, Via(found.most_common(1)[0][0], described, meanings), parts, meanings)
 
 
 def _picture(content: bytes, what: str) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
 from anonymizer.annotations.fields import VOC
 from anonymizer.annotations.per_file import Entry, Read
-from anonymizer.annotations.records import Page, Record, mark
+from anonymizer.annotations.records import Page, Record, Remark, mark
 from anonymizer.annotations.scrubbing import Scrubber, told_by_xml
 from anonymizer.errors import InputError
 from anonymizer.geometry import integer_box, outline_box
@@ -20,6 +22,12 @@ __all__ = ["Voc", "parse_xml"]
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _DEEPEST = 50
+# Encodings of texts; Python knows others that are compressions or take long.
+_DECLARED = re.compile(
+    rb"""\s*<\?xml[^>]*?encoding=["'](utf-?8|us-ascii|iso-8859-\d+|latin-?1|windows-125\d|cp\d+|gbk?|gb2312|gb18030|big5|"""
+    rb"""shift[_-]jis|euc-(?:jp|kr)|koi8-[ru])["']""",
+    re.IGNORECASE,
+)
 
 
 class Voc:
@@ -46,12 +54,19 @@ class Voc:
         """Return the objects of a file; ``id`` is the object's place among them.
 
         Raises:
-            InputError: No VOC file, of a picture of another size, or with a malformed box.
+            InputError: No VOC file, or of a picture of another size.
         """
         root = _parse(content, what)
         if size is not None:
             _check_size(root, size, what)
-        return Read(tuple(_entry(number, item, what) for number, item in enumerate(root.findall("object"), start=1)))
+        entries: list[Entry] = []
+        remarks: list[Remark] = []
+        for number, item in enumerate(root.findall("object"), start=1):
+            name = (item.findtext("name") or "").strip()
+            notes = [] if name else ["without a name, left alone"]
+            entries.append(Entry(name, {"id": number} | _geometry(item, notes)))
+            remarks += [Remark(f"annotation {number}", note) for note in notes]
+        return Read(tuple(entries), tuple(remarks))
 
     def write(self, content: bytes | None, page: Page, scrubber: Scrubber) -> bytes:
         """Return the given file with what was done, and an object for each added instance."""
@@ -86,10 +101,6 @@ class Voc:
         """Return the whole file as plain data."""
         return told_by_xml(_parse(content, what))
 
-    def shared(self, scrubber: Scrubber) -> Iterator[tuple[str, bytes]]:
-        """Yield nothing."""
-        return iter(())
-
 
 def parse_xml(content: bytes, what: str, tag: str, expected: str) -> ElementTree.Element:
     """Return the root of XML that is neither an attack nor of another format.
@@ -107,7 +118,7 @@ def parse_xml(content: bytes, what: str, tag: str, expected: str) -> ElementTree
     from defusedxml.common import DefusedXmlException
 
     try:
-        root: ElementTree.Element = Safe.fromstring(content, forbid_dtd=True)
+        root: ElementTree.Element = Safe.fromstring(_decode(content), forbid_dtd=True)
     except DefusedXmlException as error:
         raise InputError(f"{what}: XML with a document type or entities, as attacks have; remove them") from error
     except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
@@ -123,6 +134,22 @@ def _parse(content: bytes, what: str) -> ElementTree.Element:
     return parse_xml(content, what, "annotation", "Pascal VOC")
 
 
+def _decode(content: bytes) -> str:
+    """Return XML as text: by its byte order mark, else as declared, else as UTF-8, else as Latin-1."""
+    marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    marked = [name for mark, name in marks.items() if content.startswith(mark)]
+    declared = _DECLARED.match(content[:200].replace(b"\0", b""))
+    named = [] if declared is None else [declared[1].decode("ascii")]
+    # UTF-16 without a mark shows by the zero beside its first character.
+    wide = ["utf-16-be" if content[:1] == b"\0" else "utf-16-le"] if b"\0" in content[:2] else []
+    for name in [*marked, *wide, *named, "utf-8"]:
+        try:
+            return content.decode(name)
+        except (UnicodeError, LookupError):
+            continue
+    return content.decode("latin-1")
+
+
 def _depth(root: ElementTree.Element) -> int:
     depth, level = 0, [root]
     while level and depth <= _DEEPEST:
@@ -131,7 +158,7 @@ def _depth(root: ElementTree.Element) -> int:
 
 
 def _check_size(root: ElementTree.Element, size: tuple[int, int], what: str) -> None:
-    stated = tuple(_number(root.findtext(f"size/{name}", "0"), what) for name in ("height", "width"))
+    stated = tuple(_number(root.findtext(f"size/{name}")) for name in ("height", "width"))
     # Some tools write zeros where they do not know.
     if all(stated) and stated != size:
         raise InputError(
@@ -140,15 +167,38 @@ def _check_size(root: ElementTree.Element, size: tuple[int, int], what: str) -> 
         )
 
 
-def _entry(number: int, item: ElementTree.Element, what: str) -> Entry:
-    where = f"{what}: object {number}"
-    name = (item.findtext("name") or "").strip()
-    if not name:
-        raise InputError(f"{where}: expected a name; add its category")
-    x1, y1, x2, y2 = (_number(item.findtext(f"bndbox/{edge}", ""), where) for edge in _EDGES)
-    # Pixels are counted from 1 and the last one belongs to the box. Tools that count from 0 are covered as well.
-    record: dict[str, Any] = {"id": number, "bbox": [x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1]}
-    return Entry(name, record)
+def _geometry(item: ElementTree.Element, notes: list[str]) -> dict[str, Any]:
+    """Return an object's geometry as in COCO: of its box, else of its rotated box or polygon."""
+    found = [_number(item.findtext(f"bndbox/{edge}")) for edge in _EDGES]
+    edges = [edge for edge in found if edge is not None]
+    if len(edges) == len(_EDGES):
+        x1, x2 = sorted(edges[0::2])
+        y1, y2 = sorted(edges[1::2])
+        if edges != [x1, y1, x2, y2]:
+            notes.append("box with swapped corners, put right")
+        # Pixels are counted from 1 and the last one belongs to the box. Tools that count from 0 are covered as well.
+        return {"bbox": [x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1]}
+    rotated = item.find("robndbox")
+    if rotated is not None:
+        x, y, w, h, angle = (_number(rotated.findtext(tag)) or 0.0 for tag in ("cx", "cy", "w", "h", "angle"))
+        c, s = math.cos(angle), math.sin(angle)
+        corners = [(i * w / 2, j * h / 2) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+        return {"segmentation": [[v for a, b in corners for v in (x + a * c - b * s, y + a * s + b * c)]]}
+    polygon = item.find("polygon")
+    if polygon is not None:
+        return {"segmentation": [_points(polygon)]}
+    return {} if item.find("bndbox") is None else {"bbox": found}
+
+
+def _points(polygon: ElementTree.Element) -> list[float]:
+    """Return a polygon's x and y in turns: of elements x1, y1, x2, ... or of points with x and y."""
+    points = [child for child in polygon if child.find("x") is not None]
+    if points:
+        texts = [child.findtext(axis) for child in points for axis in ("x", "y")]
+    else:
+        count = sum(child.tag.startswith("x") for child in polygon)
+        texts = [polygon.findtext(f"{axis}{number}") for number in range(1, count + 1) for axis in ("x", "y")]
+    return [math.nan if (value := _number(text)) is None else value for text in texts]
 
 
 def _mark(item: ElementTree.Element, instance: Instance, treatment: Treatment) -> None:
@@ -180,11 +230,10 @@ def _set(parent: ElementTree.Element | None, tag: str, text: str) -> None:
     child.text = text
 
 
-def _number(text: str, what: str) -> float:
+def _number(text: str | None) -> float | None:
+    """Return a finite number, None if the text is none."""
     try:
-        value = float(text)
+        value = float(text or "")
     except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"{what}: expected a number, got {text[:40]!r}")
-    return value
+        return None
+    return value if math.isfinite(value) else None

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import codecs
 import math
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
-from anonymizer.annotations.fields import NAME, YOLO, numeral
+from anonymizer.annotations.categories import Meanings
+from anonymizer.annotations.fields import NAME, YOLO
+from anonymizer.annotations.matching import Placement
 from anonymizer.annotations.outline import outline
-from anonymizer.annotations.per_file import Entry, Read
-from anonymizer.annotations.records import Page, Record, label_of, read_annotation_bytes
+from anonymizer.annotations.per_file import Entry, FileAnnotations, Read
+from anonymizer.annotations.records import Page, Record, Remark, read_annotation_bytes
 from anonymizer.annotations.scrubbing import Scrubber
+from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.geometry import outline_box
 from anonymizer.types import CLASSES, Instance
 
-__all__ = ["NAME_FILES", "Yolo", "read_names", "with_style"]
+__all__ = ["NAME_FILES", "Yolo", "YoloAnnotations", "has_names", "is_label_file", "read_names", "with_style"]
 
 #: Plain lists of class names, one a line.
 NAME_FILES = ("classes.txt", "obj.names")
-#: Shares may leave [0, 1] by this much, as rounded ones do; the pixel tolerance of all boxes applies besides.
-_SLACK = 0.01
-#: Parts of the data set that a YAML file points to.
+#: Largest share of a picture's side that is taken for one: what is farther out is in pixels or broken.
+_FARTHEST = 2.0
+#: Folder with all released pictures, as seen from ``annotations``.
+_ALL = "../images"
 _SPLITS = ("train", "val", "test")
-# Folders and lists that are named for what they hold.
-_PLAIN_PART = re.compile(
-    r"\.\.?|(?:images?|imgs?|labels?|data|datasets?|(?:train|val|valid|validation|test|dev|trainval)[-_]?\d{0,4})(?:\.txt)?",
-    re.ASCII | re.IGNORECASE,
-)
+# Fields that lead away from the released set: folders of the source, and scripts that would fetch the originals.
+_ELSEWHERE = frozenset({"path", "download", "masks_dir", "yaml_file", *_SPLITS})
+#: Files asked whether they hold boxes or outlines; a data set has one style, strays must not decide.
+_MOST_VOTES = 100
+#: Largest text file that is looked at to tell whether it holds labels, in bytes.
+_MAX_TEXT = 64 * 1024**2
 _MAX_YAML = 1024**2
 _DEEPEST = 20
 _MOST_TOKENS = 50_000
@@ -38,23 +44,27 @@ _MOST_TOKENS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Yolo:
-    """YOLO labels, boxes (5 numbers a line), segments (7 and more, odd) or poses.
+    """YOLO labels: boxes (5 numbers a line), segments (7 and more, odd) or poses; a confidence may follow.
 
-    Given lines of numbers stay as they are, digit by digit; only the keypoints of bodies that were not kept are set
-    to 0. The format has no place for marks: which line was redrawn or redacted stands in ``annotations.json``
-    (``line``), and lines that were added follow the given ones.
+    Given lines that can be read stay as they are, digit by digit, as far as training tools take them: a confidence is
+    left out, places beyond the picture are cut, boxes among outlines become outlines of four corners, and keypoints of
+    bodies that were not kept are set to 0.
+    The format has no place for marks: which line was redrawn or redacted stands in ``annotations.json`` (``line``),
+    and lines that were added follow the given ones.
 
     Args:
         names: Class names as given, by index.
         data: The YAML document they came from, empty for a plain list.
         keypoints: Keypoints per object and numbers per keypoint (2 or 3), None if there are none.
-        segments: Whether objects are outlined; added ones follow suit.
+        segments: Whether most objects are outlined; added ones follow suit where their file has no others.
+        meanings: What class names mean.
     """
 
     names: tuple[str, ...]
     data: Mapping[str, Any]
     keypoints: tuple[int, int] | None = None
     segments: bool = False
+    meanings: Meanings = field(default_factory=Meanings)
 
     @property
     def format(self) -> str:
@@ -74,28 +84,41 @@ class Yolo:
         """Return the objects of a label file; ``id`` is the line's number.
 
         Raises:
-            InputError: A line is malformed, or names a class that is not listed.
+            InputError: It is no text.
         """
         # Without a size the places are of no interest, but must not vanish in rounding.
         height, width = size or (10_000, 10_000)
-        return Read(tuple(self._entry(number, line, (height, width), what) for number, line in _lines(content, what)))
+        entries: list[Entry] = []
+        remarks: list[Remark] = []
+        for number, line in _lines(content, what):
+            parsed = self._parse(line)
+            if isinstance(parsed, str):
+                remarks.append(Remark(f"line {number}", f"{parsed}, left out"))
+            else:
+                entries.append(self._entry(number, *parsed, (height, width)))
+        return Read(tuple(entries), tuple(remarks))
 
     def write(self, content: bytes | None, page: Page, scrubber: Scrubber) -> bytes:
-        """Return the given lines and one for each added object."""
+        """Return the given lines and one for each added object; lines that cannot be read are left out."""
         treated = {i.record["id"]: (i, t) for i, t in page.treated if i.record is not None}
+        lines = [] if content is None else list(_lines(content, page.name))
+        given = [(number, line, parsed) for number, line in lines if not isinstance(parsed := self._parse(line), str)]
+        outlined = any(is_outline for _, _, (_, _, is_outline) in given)
         out = []
-        text = "" if content is None else content.decode("utf-8-sig")
-        for number, line in enumerate(text.splitlines(), start=1):
-            if not all(numeral(part) for part in line.split()):
-                scrubber.left_out("lines")
-                line = ""  # The numbers of the others stay.
+        for number, line, (index, values, is_outline) in given:
+            words = line.split()[: 1 + len(values)]
             pair = treated.get(number)
             if self.keypoints is not None and pair is not None:
                 instance, treatment = pair
                 if instance.label != "person" or treatment.action != "redrawn":
-                    line = " ".join([*line.split()[:5], *("0" for _ in line.split()[5:])])
-            out.append(line)
-        out += [self._added(i, page.size) for i, _ in page.treated if i.record is None]
+                    words[5:] = ["0"] * len(words[5:])
+            places = values if is_outline else values[:4]
+            if not all(0 <= value <= 1 for value in places) or is_outline != outlined:
+                corners = _corners(values, is_outline)
+                words = _words(index, corners, outlined) + words[5 if not is_outline else len(words) :]
+            out.append(" ".join(words) if words != line.split() else line)
+        added = outlined if given else self.segments
+        out += [self._added(i, page.size, added) for i, _ in page.treated if i.record is None]
         return "".join(f"{line}\n" for line in out).encode()
 
     @property
@@ -107,58 +130,77 @@ class Yolo:
         """Return nothing: there are no texts."""
         return {}
 
-    def shared(self, scrubber: Scrubber) -> Iterator[tuple[str, bytes]]:
-        """Yield ``data.yaml`` with every class name; paths keep those parts that name a split."""
+    def document(self, folders: Mapping[str, str], scrubber: Scrubber) -> bytes:
+        """Return ``data.yaml`` for pictures in ``images`` beside the folder it lies in.
+
+        Args:
+            folders: Released folder by folder among the inputs, of every released picture and of all folders above.
+            scrubber: Leaves out what no list names, and counts it.
+        """
         import yaml
 
-        names = [scrubber.record({"name": name}, {"name": NAME}, "names")["name"] for name in self._all_names()]
-        given = {key: value for key, value in self.data.items() if key not in ("path", "names", *_SPLITS)}
+        names = [scrubber.record({"names": name}, {"names": NAME})["names"] for name in self._all_names()]
+        given = {key: value for key, value in self.data.items() if key not in ("names", *_ELSEWHERE)}
         data = scrubber.record(given, YOLO)
-        data |= {key: _split(self.data[key], key, scrubber) for key in _SPLITS if self.data.get(key) is not None}
-        data |= {"path": ".", "names": dict(enumerate(names))}
+        splits = {key: _released(self.data.get(key), folders) for key in _SPLITS}
+        data |= {key: found[0] if len(found) == 1 else found for key, found in splits.items() if found}
+        for key in ("train", "val"):  # Both must be there and lead to pictures.
+            data.setdefault(key, _ALL)
+        data["names"] = dict(enumerate(names))
         if "nc" in data:
             data["nc"] = len(names)
-        yield "data.yaml", yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode()
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode()
 
     def _all_names(self) -> tuple[str, ...]:
-        known = {label_of(name) for name in self.names}
+        known = {self.meanings.label(name) for name in self.names}
         return (*self.names, *(label for label in CLASSES if label not in known))
 
-    def _entry(self, number: int, line: str, size: tuple[int, int], what: str) -> Entry:
-        height, width = size
-        where = f"{what}, line {number}"
-        parts = line.split()
+    def _parse(self, line: str) -> tuple[int, list[float], bool] | str:
+        """Return class, numbers without a confidence and whether they are an outline; else what is wrong."""
         try:
-            index, values = int(parts[0]), [float(part) for part in parts[1:]]
-        except ValueError as error:
-            raise InputError(f"{where}: expected a class number and shares from 0 to 1, got {line[:60]!r}") from error
+            numbers = [float(part) for part in line.split()]
+        except ValueError:
+            return "not numbers alone"
+        if not all(math.isfinite(number) for number in numbers):
+            return "numbers that are not finite"
+        if not numbers[0].is_integer():
+            return "class that is no whole number"
+        index, values = int(numbers[0]), numbers[1:]
         if not 0 <= index < len(self.names):
-            raise InputError(f"{where}: class {index} is not among the {len(self.names)} names listed; add it there")
+            return f"class that is not among the {len(self.names)} names"
         posed = 0 if self.keypoints is None else self.keypoints[0] * self.keypoints[1]
-        outlined = not posed and len(values) >= 6 and len(values) % 2 == 0
-        if not (outlined or len(values) == 4 + posed):
-            raise InputError(f"{where}: {len(values)} numbers after the class, expected 4, or 6 and more in pairs")
+        if len(values) in (4 + posed, 5 + posed):
+            values, outlined = values[: 4 + posed], False
+        elif not posed and len(values) >= 6:
+            values, outlined = values[: len(values) // 2 * 2], True
+        else:
+            return f"{len(values)} numbers after the class, expected 4, or 6 and more in pairs"
         places = values if outlined else values[:4]
-        if not all(math.isfinite(value) and -_SLACK <= value <= 1 + _SLACK for value in places):
-            raise InputError(f"{where}: coordinates must be shares of the picture from 0 to 1, got {line[:60]!r}")
+        if max(map(abs, places)) > _FARTHEST:
+            return "places that are no shares of the picture from 0 to 1"
+        if not outlined and min(values[2:4]) <= 0:
+            return "box without area"
+        return index, values, outlined
+
+    def _entry(self, number: int, index: int, values: list[float], outlined: bool, size: tuple[int, int]) -> Entry:
+        height, width = size
         record: dict[str, Any] = {"id": number}
         if outlined:
             xs = [round(x * width, 2) for x in values[0::2]]
             ys = [round(y * height, 2) for y in values[1::2]]
             record["segmentation"] = [[v for pair in zip(xs, ys, strict=True) for v in pair]]
-            x1, y1, x2, y2 = min(xs), min(ys), max(xs), max(ys)
         else:
             x, y, w, h = values[0] * width, values[1] * height, values[2] * width, values[3] * height
             # Shares have few digits; a hundredth of a pixel keeps what was a whole number one.
             x1, y1, x2, y2 = (round(edge, 2) for edge in (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
-        record["bbox"] = [x1, y1, x2 - x1, y2 - y1]
+            record["bbox"] = [x1, y1, x2 - x1, y2 - y1]
         return Entry(self.names[index], record)
 
-    def _added(self, instance: Instance, size: tuple[int, int]) -> str:
+    def _added(self, instance: Instance, size: tuple[int, int], outlined: bool) -> str:
         height, width = size
-        index = next(n for n, name in enumerate(self._all_names()) if label_of(name) == instance.label)
+        index = next(n for n, name in enumerate(self._all_names()) if self.meanings.label(name) == instance.label)
         x1, y1, x2, y2 = (float(value) for value in outline_box(instance))
-        if self.segments and self.keypoints is None:
+        if outlined and self.keypoints is None:
             shares = [share for x, y in outline(instance) for share in (x / width, y / height)]
         else:
             shares = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
@@ -166,44 +208,158 @@ class Yolo:
         return " ".join([str(index), *(f"{min(max(share, 0.0), 1.0):.6f}" for share in shares), *posed])
 
 
-def read_names(file: Path) -> Yolo:
+@dataclass(frozen=True, slots=True, eq=False)
+class YoloAnnotations(FileAnnotations):
+    """YOLO labels, released so that training tools load them.
+
+    These look for a picture's labels at its own path with ``labels`` in place of the last ``images``, and the suffix
+    ``.txt``; there a second copy of each label file is written. Pictures that would share one are held back.
+    """
+
+    def placed(self, names: Iterable[str], released: Callable[[str], str] = str) -> YoloAnnotations:
+        """Return these annotations with every picture of a run matched; texts that are no labels fit no picture.
+
+        Raises:
+            InputError: They fit none of the pictures.
+        """
+        every = tuple(names)
+        found = FileAnnotations.placed(self, every, released)
+        placement = found.placement or Placement()
+        unplaced = tuple(name for name in placement.unplaced if is_label_file(self.places[name]))
+        sharing: dict[str, list[str]] = defaultdict(list)
+        for name in every:
+            sharing[self.codec.place(released(name)).casefold()].append(name)
+        held = dict(placement.held)
+        for pictures in sharing.values():
+            for name in pictures if len(pictures) > 1 else ():
+                other = next(other for other in pictures if other != name)
+                held.setdefault(name, f"shares its label file with {other}; rename one of them, or add --rename hash")
+        keys = {name: key for name, key in placement.keys.items() if name not in held}
+        bare = tuple(name for name in placement.bare if name not in held)
+        placement = Placement(keys, held, bare, unplaced)
+        return replace(self, placement=placement, left_alone=found.left_alone)
+
+    def _count_shared(self, scrubber: Scrubber) -> None:
+        cast(Yolo, self.codec).document({}, scrubber)
+
+    def files(self, exports: Iterable[dict[str, Any]], release: Release) -> Iterator[tuple[str, bytes]]:
+        """Yield every label file twice, and ``data.yaml``; names are relative to ``annotations``."""
+        folders: dict[str, str] = {"": ""}
+
+        def noted() -> Iterator[dict[str, Any]]:
+            for export in exports:
+                given, released = (PurePosixPath(export[key]).parent.parts for key in ("name", "released"))
+                for depth in range(1, len(released) + 1):
+                    folders["/".join(given[:depth])] = "/".join(released[:depth])
+                yield export
+
+        for path, content in FileAnnotations.files(self, noted(), release):
+            yield path, content
+            picture = f"/images/{path.removeprefix('labels/')}"
+            yield "..{}/labels/{}".format(*picture.rsplit("/images/", 1)), content
+        yield "data.yaml", cast(Yolo, self.codec).document(folders, Scrubber((), release.keep_fields))
+
+
+def read_names(file: Path, meanings: Meanings | None = None) -> Yolo:
     """Read class names from a data set's YAML file or from a plain list.
 
     Raises:
-        InputError: Unreadable, no names, or none of a class we know.
+        InputError: Unreadable, no names, none of a class we know, or one that may mean a class and is not known.
     """
+    meanings = meanings or Meanings()
     content = read_annotation_bytes(file, _MAX_YAML)
     data: dict[str, Any] = {}
     keypoints = None
     if file.suffix.lower() in (".yaml", ".yml"):
-        data = _yaml(content, file)
-        names = _names(data.get("names"), file)
+        data, names = _yaml(content, file)
         keypoints = _keypoint_shape(data.get("kpt_shape"), file)
     else:
         names = tuple(line.strip() for line in _decode(content, str(file)).splitlines() if line.strip())
-    if not any(label_of(name) for name in names):
+    meanings.check(names, f"annotations {file}", all_known=True)
+    if not any(meanings.label(name) for name in names):
         listed = ", ".join(names)[:200] or "none"
-        raise InputError(f"annotations {file}: class names {listed}, expected one of {', '.join(CLASSES)}")
-    return Yolo(names, data, keypoints)
+        raise InputError(
+            f"annotations {file}: class names {listed}, expected one of {', '.join(CLASSES)}; "
+            "say what they mean with --map NAME=CLASS"
+        )
+    return Yolo(names, data, keypoints, meanings=meanings)
+
+
+def has_names(file: Path) -> bool:
+    """Return whether a YAML file has class names, or cannot be read as YAML: its reader will say so by name."""
+    try:
+        return "names" in _document(read_annotation_bytes(file, _MAX_YAML), file)
+    except InputError:
+        return True
+
+
+def is_label_file(file: Path) -> bool:
+    """Return whether every line of a text is numbers alone; so is that of an empty one."""
+    try:
+        lines = [line for _, line in _lines(read_annotation_bytes(file, _MAX_TEXT), str(file))]
+        return all(len([float(word) for word in line.split()]) >= 5 for line in lines)
+    except (InputError, ValueError):
+        return False
 
 
 def with_style(codec: Yolo, files: Iterable[Path]) -> Yolo:
-    """Return the labels' settings with ``segments`` as in the first file that has objects.
+    """Return the labels' settings with ``segments`` as in most of the first files that have objects.
 
     Tools refuse data sets that mix boxes and outlines, so what is added must be like what is there.
     """
+    votes: list[bool] = []
     for file in files:
         try:
-            first = next(_lines(read_annotation_bytes(file, _MAX_YAML), str(file)), None)
-        except InputError:
-            continue  # It is refused, by name, when its picture's turn comes.
-        if first is not None:
-            count = len(first[1].split()) - 1
-            return replace(codec, segments=codec.keypoints is None and count >= 6 and count % 2 == 0)
-    return codec
+            lines = _lines(read_annotation_bytes(file, _MAX_TEXT), str(file))
+            parsed = (codec._parse(line) for _, line in lines)
+            votes += [next(found[2] for found in parsed if not isinstance(found, str))]
+        except (InputError, StopIteration):
+            continue  # Nothing in it, or it is refused, by name, when its picture's turn comes.
+        if len(votes) == _MOST_VOTES:
+            break
+    return replace(codec, segments=sum(votes) * 2 > len(votes))
 
 
-def _yaml(content: bytes, file: Path) -> dict[str, Any]:
+def _corners(values: list[float], outlined: bool) -> list[tuple[float, float]]:
+    """Return the corners of a box or an outline, cut at the picture's border, as shares of its sides."""
+    if outlined:
+        corners = list(zip(values[0::2], values[1::2], strict=True))
+    else:
+        x, y, w, h = values[:4]
+        corners = [(x + i * w / 2, y + j * h / 2) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    return [(min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)) for x, y in corners]
+
+
+def _words(index: int, corners: list[tuple[float, float]], outlined: bool) -> list[str]:
+    if outlined:
+        shares = [share for corner in corners for share in corner]
+    else:
+        (x1, y1), (x2, y2) = corners[0], corners[2]
+        shares = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
+    return [str(index), *(f"{share:.6f}" for share in shares)]
+
+
+def _released(value: object, folders: Mapping[str, str]) -> list[str]:
+    """Return the released folders that a split's paths lead to, relative to ``annotations``; none where none do."""
+    out: list[str] = []
+    for path in value if isinstance(value, list) else [value]:
+        parts = [part for part in str(path or "").replace("\\", "/").split("/") if part not in ("", ".", "..")]
+        tails = ("/".join(parts[first:]) for first in range(len(parts)))
+        found = next((folders[tail] for tail in tails if tail in folders), None)
+        out += [f"{_ALL}/{found}"] if found else []
+    return list(dict.fromkeys(out))
+
+
+def _yaml(content: bytes, file: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the document and its class names; these as written, as YAML takes ``no`` and ``on`` for truth values."""
+    import yaml
+
+    data = _document(content, file)
+    written = yaml.load(content, Loader=yaml.BaseLoader)  # noqa: S506 - it makes nothing but texts, lists and mappings.
+    return data, _names(written.get("names") if isinstance(written, dict) else None, file)
+
+
+def _document(content: bytes, file: Path) -> dict[str, Any]:
     import yaml
 
     try:
@@ -231,10 +387,10 @@ def _check_tokens(tokens: Iterator[Any], file: Path) -> None:
 
 
 def _names(names: object, file: Path) -> tuple[str, ...]:
-    if isinstance(names, dict) and all(isinstance(key, int) for key in names):
-        if sorted(names) != list(range(len(names))):
-            raise InputError(f"annotations {file}: names must be numbered from 0 without gaps")
-        names = [names[key] for key in range(len(names))]
+    """Return class names by index, from a list or from a mapping; gaps get names that mean nothing."""
+    if isinstance(names, dict) and names and all(key.isdecimal() and len(key) < 6 for key in names):
+        by_index = {int(key): name for key, name in names.items()}
+        names = [by_index.get(index, f"class_{index}") for index in range(max(by_index) + 1)]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise InputError(f"annotations {file}: expected names, a list of class names; add it")
     return tuple(names)
@@ -256,17 +412,7 @@ def _lines(content: bytes, what: str) -> Iterator[tuple[int, str]]:
 
 def _decode(content: bytes, what: str) -> str:
     try:
-        return content.decode("utf-8-sig")
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{what}: expected text in UTF-8; export it again") from error
-
-
-def _split(value: object, key: str, scrubber: Scrubber) -> str | list[str]:
-    """Return where a split's pictures lie, without folders whose names say more than that."""
-    if isinstance(value, list):
-        return [place for item in value for place in [_split(item, key, scrubber)] if isinstance(place, str)]
-    parts = PurePosixPath(value.replace("\\", "/")).parts if isinstance(value, str) else ()
-    kept = [part for part in parts if _PLAIN_PART.fullmatch(part)]
-    if len(kept) < len(parts) or not parts:
-        scrubber.left_out(f"{key}.folders")
-    return "/".join(kept) or "images"

@@ -99,6 +99,7 @@ def render_report(
     *,
     seconds: float,
     fields_removed: Mapping[str, int] | None = None,
+    annotations: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Return ``report.html``: counts, settings, checks, timings, pictures and what needs a human; UTF-8.
 
@@ -108,6 +109,7 @@ def render_report(
         description: Preset, models and versions.
         seconds: Wall clock time of the run.
         fields_removed: How often each field of given annotations that belongs to no single picture was left out.
+        annotations: What became of given annotations, see ``engine.summary``; None where none were given.
     """
     fields = Counter(fields_removed or {})
     status: Counter[str] = Counter()
@@ -117,11 +119,18 @@ def render_report(
     rows: list[dict[str, Any]] = []
     held: list[Record] = []
     shown: list[Record] = []
+    remarks: list[tuple[str, str]] = []
+    more_remarks = 0
     for record in records:
         status[record["status"]] += 1
         verdicts.add(record)
         if len(rows) < MAX_ROWS:
             rows.append(_row(record))
+        for remark in record.get("annotation_remarks", ()):
+            if len(remarks) < MAX_ROWS:
+                remarks.append((record["name"], remark))
+            else:
+                more_remarks += 1
         if record["status"] != "released":
             if len(held) < MAX_ROWS:
                 held.append({key: record[key] for key in ("name", "status", "reason")})
@@ -161,6 +170,10 @@ def render_report(
         ],
         more_thumbnails=released - len(shown),
         seconds=seconds,
+        annotations=annotations,
+        remarks=remarks,
+        more_remarks=more_remarks,
+        most=MAX_ROWS,
     )
     return html.encode()
 

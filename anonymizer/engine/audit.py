@@ -19,13 +19,13 @@ from typing import Any, BinaryIO, Protocol
 
 from anonymizer.dataset.ledger import START, Record, read_lines
 from anonymizer.dataset.storage import Store, locate
-from anonymizer.engine.output import ANNOTATIONS, DOCUMENTS, SEAL, is_output
+from anonymizer.engine.output import ANNOTATIONS, DOCUMENTS, LABELS, SEAL, is_output
 from anonymizer.errors import InputError
 
 __all__ = ["Audit", "Finding", "audit"]
 
 LEDGER = "ledger.jsonl"
-_KNOWN = frozenset({"images", ".state", LEDGER, SEAL, ANNOTATIONS, *DOCUMENTS})
+_KNOWN = frozenset({"images", ".state", LEDGER, SEAL, ANNOTATIONS, LABELS, *DOCUMENTS})
 _BLOCK = 1 << 20
 
 
@@ -277,9 +277,9 @@ def _extra(tree: Tree, released: dict[str, Record], sealed: set[str]) -> Iterato
         if name == "images":
             yield Finding("tampered", name, "expected a folder, found a link")
             return
-        if name.removeprefix("images/") not in released:
+        if name.removeprefix("images/") not in released and name not in sealed:
             yield Finding("extra", name, "the ledger did not release it")
-    for name in tree.below(ANNOTATIONS):
+    for name in [*tree.below(ANNOTATIONS), *tree.below(LABELS)]:
         if name not in sealed:
             yield Finding("extra", name, "the seal does not vouch for it")
     for name in tree.below(".state/unfinished"):

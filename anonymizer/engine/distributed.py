@@ -55,6 +55,7 @@ def run(
     gpus: float = 0.0,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
+    require_annotations: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
@@ -70,6 +71,7 @@ def run(
         gpus: GPUs that each actor takes; may be a fraction.
         annotations: As there.
         release: As there.
+        require_annotations: As there.
         overwrite: As there.
         on_progress: As there.
 
@@ -80,7 +82,14 @@ def run(
     """
     with RayPool(build, workers=workers, timeout_s=timeout_s, address=address, gpus=gpus) as pool:
         return execute(
-            pool, source, output, annotations=annotations, release=release, overwrite=overwrite, on_progress=on_progress
+            pool,
+            source,
+            output,
+            annotations=annotations,
+            release=release,
+            require_annotations=require_annotations,
+            overwrite=overwrite,
+            on_progress=on_progress,
         )
 
 

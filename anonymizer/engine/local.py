@@ -27,6 +27,7 @@ def run(
     *,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
+    require_annotations: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
@@ -34,9 +35,15 @@ def run(
 
     Arguments, results and errors are those of ``runner.execute``.
     """
-    executor = InProcess(anonymizer)
     return execute(
-        executor, source, output, annotations=annotations, release=release, overwrite=overwrite, on_progress=on_progress
+        InProcess(anonymizer),
+        source,
+        output,
+        annotations=annotations,
+        release=release,
+        require_annotations=require_annotations,
+        overwrite=overwrite,
+        on_progress=on_progress,
     )
 
 
@@ -49,6 +56,7 @@ def run_processes(
     timeout_s: float,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
+    require_annotations: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
@@ -62,6 +70,7 @@ def run_processes(
         timeout_s: Seconds that reading, anonymizing or writing one picture may take before it counts as failed.
         annotations: As there.
         release: As there.
+        require_annotations: As there.
         overwrite: As there.
         on_progress: As there.
 
@@ -71,7 +80,14 @@ def run_processes(
     """
     with ProcessPool(build, workers=workers, timeout_s=timeout_s) as pool:
         return execute(
-            pool, source, output, annotations=annotations, release=release, overwrite=overwrite, on_progress=on_progress
+            pool,
+            source,
+            output,
+            annotations=annotations,
+            release=release,
+            require_annotations=require_annotations,
+            overwrite=overwrite,
+            on_progress=on_progress,
         )
 
 

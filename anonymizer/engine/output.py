@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
 
@@ -19,13 +19,16 @@ from anonymizer.dataset.inputs import Found, check_collisions
 from anonymizer.dataset.ledger import Ledger, to_json
 from anonymizer.errors import InputError
 
-__all__ = ["ANNOTATIONS", "DOCUMENTS", "SEAL", "OutputFolder", "is_output"]
+__all__ = ["ANNOTATIONS", "DOCUMENTS", "LABELS", "SEAL", "OutputFolder", "is_label_copy", "is_output"]
 
 #: What closes a finished run. The seal is written last and vouches for the ledger and the others.
 DOCUMENTS = ("annotations.json", "report.html", "quarantine.txt")
 SEAL = "seal.json"
 #: Folder with annotations in the format that was given; as closing documents, they are under the seal.
 ANNOTATIONS = "annotations"
+#: Folder beside ``images`` in which training tools look for YOLO labels; below ``images`` where pictures lie in one
+#: of that name themselves. As closing documents, they are under the seal.
+LABELS = "labels"
 
 
 class OutputFolder:
@@ -114,7 +117,7 @@ class OutputFolder:
         Raises:
             InputError: There are such files.
         """
-        strays = sorted(name for name in self.pictures() if name not in known)
+        strays = sorted(name for name in self.pictures() if name not in known and not is_label_copy(f"images/{name}"))
         if strays:
             raise InputError(
                 f"{self.address('images')} holds {len(strays)} files that no recorded run released, e.g. {strays[0]}; "
@@ -155,8 +158,12 @@ class OutputFolder:
         """Remove the closing documents: they stand for a finished run."""
         for name in (SEAL, *DOCUMENTS):
             (self.path / name).unlink(missing_ok=True)
-        if (self.path / ANNOTATIONS).exists():
-            shutil.rmtree(self.path / ANNOTATIONS)
+        for folder in (ANNOTATIONS, LABELS):
+            if (self.path / folder).exists():
+                shutil.rmtree(self.path / folder)
+        for path in self.images.rglob("*.txt"):
+            if is_label_copy(path.relative_to(self.path).as_posix()):
+                path.unlink()
 
     def release(self, name: str, released: str, data: bytes, side: dict[str, Any]) -> None:
         """Write a verified picture, under the name it is released by, and its annotations, each whole or not at all."""
@@ -217,6 +224,13 @@ def _hashed(parts: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
     for part in parts:
         digest.update(part)
         yield part
+
+
+def is_label_copy(name: str) -> bool:
+    """Return whether a name relative to OUTPUT is that of YOLO labels at the place where training tools look."""
+    path = PurePosixPath(name)
+    beside = path.parts[0] == LABELS
+    return path.suffix == ".txt" and (beside or (path.parts[0] == "images" and LABELS in path.parts[1:-1]))
 
 
 def is_output(path: Path) -> bool:

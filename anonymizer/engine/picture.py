@@ -89,6 +89,7 @@ class Picture:
         self._annotations = annotations
         self._release = release or Release()
         self._notes: tuple[str, ...] = ()
+        self._remarks: tuple[str, ...] = ()
         self._decoded: Decoded | None = None
         self._result: Result | None = None
         self._timings: dict[str, float] = {}
@@ -118,6 +119,7 @@ class Picture:
         if decoded is not None:
             with self._step("anonymize"):
                 given = None if self._annotations is None else self._annotations.instances(name, decoded.size)
+                self._remarks = () if given is None else tuple(str(remark) for remark in given.remarks)
                 return decoded.pixels, None if given is None else given.instances, name
         return None
 
@@ -155,7 +157,7 @@ class Picture:
                     record["fields_removed"] = side["removed"]
                 if self._release.keep_metadata:
                     record["metadata_kept"] = [TAG_NAMES[tag] for tag in _tags(decoded, page.released, self._release)]
-                self.outcome = Outcome(record, data, side)
+                self.outcome = Outcome(record | self._remarked(), data, side)
         if self.outcome is None:
             raise StageError("write", f"{self._name}: expected a picture that was read and anonymized")
         if self.outcome.data is not None:
@@ -199,7 +201,11 @@ class Picture:
             self._timings[name] = self._timings.get(name, 0.0) + time.perf_counter() - started
             return
         self._decoded = self._result = None
-        self.outcome = Outcome(record | {"notes": list(self._notes)})
+        self.outcome = Outcome(record | {"notes": list(self._notes)} | self._remarked())
+
+    def _remarked(self) -> dict[str, Any]:
+        """Return the given records that were not taken as they stand; nothing where all were."""
+        return {"annotation_remarks": list(self._remarks)} if self._remarks else {}
 
 
 def anonymize_picture(

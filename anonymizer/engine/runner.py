@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
+from posixpath import normpath
 from typing import Any, Protocol
 
 from anonymizer.annotations.export import annotation_files, coco_out
+from anonymizer.annotations.matching import Placement
 from anonymizer.annotations.reading import annotations_at
 from anonymizer.annotations.records import Annotations
 from anonymizer.dataset.images import read_bytes
@@ -21,7 +23,7 @@ from anonymizer.dataset.report import MAX_THUMBNAILS, quarantine_list, render_re
 from anonymizer.engine.output import ANNOTATIONS, OutputFolder
 from anonymizer.engine.picture import Outcome
 from anonymizer.engine.stored import open_output
-from anonymizer.engine.summary import Progress, Summary, summarize
+from anonymizer.engine.summary import Progress, Summary, summarize, told_of
 from anonymizer.errors import InputError
 
 __all__ = ["Executor", "Task", "execute"]
@@ -76,6 +78,7 @@ def execute(
     *,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
+    require_annotations: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
@@ -94,6 +97,7 @@ def execute(
         output: Where results go: a new folder, an empty one, or one of an earlier run.
         annotations: Instances to use as given, see ``annotations.reading``; what is found besides is added.
         release: Format, metadata and names of what is released; as in the source if None.
+        require_annotations: Hold back pictures of which the annotations know nothing.
         overwrite: Remove the results of earlier runs first.
         on_progress: Called after each picture.
 
@@ -106,17 +110,22 @@ def execute(
     """
     if isinstance(annotations, str | Path):
         settings: dict[str, Any] = {"release": release, "overwrite": overwrite, "on_progress": on_progress}
+        settings["require_annotations"] = require_annotations
         with annotations_at(annotations) as given:
             return execute(executor, source, output, annotations=given, **settings)
     started = time.monotonic()
     inputs = find_inputs(source, output)
-    if annotations is not None:
-        annotations.check_names(file.name for file in inputs.files)
+    if require_annotations and annotations is None:
+        raise InputError("require_annotations: expected annotations, got none; give --annotations")
     with open_output(output) as folder:
         with folder.writing():
             chosen = (release or Release()).with_key(folder.state)
         chosen.check_names(file.name for file in inputs.files)
         folder.check_names(chosen.name(file.name) for file in inputs.files)
+        held: dict[str, str] = {}
+        if annotations is not None:
+            annotations = annotations.placed((file.name for file in inputs.files), chosen.name)
+            held = _held(annotations, require_annotations)
         if overwrite:
             folder.clear()
         with folder.writing():
@@ -125,7 +134,7 @@ def execute(
         folder.refuse_strays(recorded | {chosen.name(file.name) for file in inputs.files})
         with folder.writing():
             folder.remove_documents()
-        recorder = _Recorder(executor, folder, ledger, annotations, chosen, len(inputs.files), on_progress)
+        recorder = _Recorder(executor, folder, ledger, annotations, held, chosen, len(inputs.files), on_progress)
         for task, outcome in executor.results(recorder.pending(inputs.files)):
             recorder.record(task, outcome)
         recorder.check_complete()
@@ -134,20 +143,23 @@ def execute(
         records = (record for file in inputs.files if (record := ledger.get(file.name)) is not None)
         seconds = time.monotonic() - started
         removed = {} if annotations is None else annotations.public_head(chosen).removed
-        counts = {"skipped": recorder.skipped, "ignored": inputs.ignored}
-        summary = summarize(records, Path(), **counts, seconds=seconds, fields_removed=removed)
+        told = None if annotations is None else told_of(annotations)
+        counts: dict[str, Any] = {"skipped": recorder.skipped, "ignored": inputs.ignored, "annotations": told}
+        counts["fields_removed"] = removed
+        summary = summarize(records, Path(), seconds=seconds, **counts)
         summary = replace(summary, paths={key: folder.address(name) for key, name in summary.paths.items()})
         released = [record["name"] for record in ledger if record["status"] == "released"]
         description = {**executor.describe(), **_released_as(chosen)}
         with folder.shown(_first(ledger, MAX_THUMBNAILS)) as images:
-            report = render_report(ledger, images, description, seconds=seconds, fields_removed=removed)
+            more: dict[str, Any] = {"annotations": told, "fields_removed": removed}
+            report = render_report(ledger, images, description, seconds=seconds, **more)
         documents: list[tuple[str, Iterable[bytes]]] = [
             ("annotations.json", coco_out(released, folder.state, annotations, chosen)),
             ("quarantine.txt", [quarantine_list(ledger)]),
             ("report.html", [report]),
         ]
         files = () if annotations is None else annotation_files(released, folder.state, annotations, chosen)
-        own_format = ((f"{ANNOTATIONS}/{name}", [data]) for name, data in files)
+        own_format = ((normpath(f"{ANNOTATIONS}/{name}"), [data]) for name, data in files)
         folder.finish(chain(documents, own_format), ledger)
     return summary
 
@@ -161,6 +173,7 @@ class _Recorder:
         folder: OutputFolder,
         ledger: Ledger,
         annotations: Annotations | None,
+        held: Mapping[str, str],
         release: Release,
         total: int,
         on_progress: Callable[[Progress], None] | None,
@@ -169,6 +182,7 @@ class _Recorder:
         self._folder = folder
         self._ledger = ledger
         self._annotations = annotations
+        self._held = held
         self._release = release
         self._settings_hash = release.settings_hash(executor.settings_hash)
         self._provenance = {**executor.describe(), **_released_as(release)}
@@ -180,7 +194,7 @@ class _Recorder:
     def pending(self, files: tuple[Found, ...]) -> Iterator[Task]:
         """Yield what is to be done; pictures that were decided earlier or cannot be read are settled on the way."""
         for file in files:
-            digest = None if self._annotations is None else self._annotations.digest(file.name)
+            digest = self._digest(file.name)
             try:
                 content = read_bytes(file.path)
             except OSError as error:  # Of this picture it says nothing: what is left is done when the run is resumed.
@@ -200,6 +214,10 @@ class _Recorder:
                 continue
             # From here on nothing of an earlier run may be found under this name.
             self._folder.remove_picture(file.name, *self._released_names(file.name))
+            if file.name in self._held:
+                outcome = Outcome({"status": "quarantined", "reason": self._held[file.name]})
+                self._write(file.name, outcome, sha256, digest)
+                continue
             self._open.add(file.name)
             given = None if self._annotations is None else self._annotations.only(file.name)
             yield Task(file.name, content, given, sha256, digest, self._release)
@@ -219,6 +237,12 @@ class _Recorder:
         """Refuse to close a run in which a picture was taken and never decided."""
         if self._open:
             raise RuntimeError(f"{len(self._open)} pictures were never decided, e.g. {min(self._open)}")
+
+    def _digest(self, name: str) -> str | None:
+        """Return the digest of what is given about a picture, or of why it is held back."""
+        if name in self._held:
+            return hashlib.sha256(f"held back: {self._held[name]}".encode("utf-8", "surrogateescape")).hexdigest()
+        return None if self._annotations is None else self._annotations.digest(name)
 
     def _stands(self, earlier: dict[str, Any], sha256: str, digest: str | None) -> bool:
         name = earlier["name"]
@@ -259,6 +283,13 @@ class _Recorder:
         if self._on_progress is not None:
             told = record["name"], record["status"], skipped, str(record.get("reason", ""))
             self._on_progress(Progress(self._done, self._total, *told))
+
+
+def _held(annotations: Annotations, require: bool) -> dict[str, str]:
+    """Return the reason for each picture that is not released for what the annotations say of it."""
+    placement = annotations.placement or Placement()
+    bare = placement.bare if require else ()
+    return {**placement.held, **dict.fromkeys(bare, "without annotations, and all pictures are required to have some")}
 
 
 def _released_as(release: Release) -> dict[str, Any]:

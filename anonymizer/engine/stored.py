@@ -22,7 +22,7 @@ from anonymizer.dataset.atomic import write_atomic
 from anonymizer.dataset.ledger import Ledger, to_json
 from anonymizer.dataset.release import KEY_BYTES
 from anonymizer.dataset.storage import Store, check_name, locate
-from anonymizer.engine.output import ANNOTATIONS, DOCUMENTS, SEAL, OutputFolder
+from anonymizer.engine.output import ANNOTATIONS, DOCUMENTS, SEAL, OutputFolder, is_label_copy
 from anonymizer.errors import InputError
 from anonymizer.weights import cache_root
 
@@ -188,6 +188,8 @@ class StoredOutput(OutputFolder):
         for name in (SEAL, *DOCUMENTS):
             self._remove(name)
         self._remove_below(ANNOTATIONS)
+        for name in [name for name in self._present if is_label_copy(name)]:
+            self._remove(name)
         super().remove_documents()
 
     def release(self, name: str, released: str, data: bytes, side: dict[str, Any]) -> None:

@@ -12,7 +12,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Progress", "Summary", "peak_rss_mb", "summarize"]
+from anonymizer.annotations.matching import Placement
+from anonymizer.annotations.records import Annotations
+
+__all__ = ["Progress", "Summary", "peak_rss_mb", "summarize", "told_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Summary:
         peak_rss_mb: Largest resident memory of any process of the run so far, in 10^6 bytes.
         paths: Where the results lie.
         fields_removed: Fields of given annotations that were left out, by name: how often, in released pictures.
+        annotations: What became of the given annotations, see :func:`told_of`, with ``remarks``, the number of
+            records in inputs that were not taken as they stand; None where none were given.
     """
 
     released: int
@@ -58,6 +63,7 @@ class Summary:
     peak_rss_mb: float
     paths: Mapping[str, str]
     fields_removed: Mapping[str, int] = field(default_factory=dict)
+    annotations: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """Return the summary as one line of JSON."""
@@ -72,16 +78,18 @@ def summarize(
     ignored: int,
     seconds: float,
     fields_removed: Mapping[str, int] | None = None,
+    annotations: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Count the ledger records of a run's inputs; ``fields_removed`` adds fields that belong to no single picture."""
     fields = Counter(fields_removed or {})
     status: Counter[str] = Counter()
-    flagged = 0
+    flagged = remarks = 0
     actions: dict[str, Counter[str]] = {"redrawn": Counter(), "redacted": Counter()}
     for record in records:
         status[record["status"]] += 1
         flagged += bool(record.get("name_hints"))
         fields.update(record.get("fields_removed", {}))
+        remarks += len(record.get("annotation_remarks", ()))
         for instance in record.get("instances", ()):
             actions[instance["action"]][instance["label"]] += 1
     paths = {
@@ -105,7 +113,26 @@ def summarize(
         seconds=round(seconds, 3),
         peak_rss_mb=peak_rss_mb(),
         paths={key: str(output / name) for key, name in paths.items()},
+        annotations=None if annotations is None else {**annotations, "remarks": remarks},
     )
+
+
+def told_of(annotations: Annotations) -> dict[str, Any]:
+    """Return what became of given annotations as a whole, as plain JSON data.
+
+    Returns:
+        ``with_record``, ``without_record`` and ``held``, numbers of pictures; ``fits_no_picture``, names of records;
+        ``left_alone``, names of categories; ``data_set_remarks``, odd records that belong to no picture.
+    """
+    placement = annotations.placement or Placement()
+    return {
+        "with_record": len(placement.keys),
+        "without_record": len(placement.bare),
+        "held": len(placement.held),
+        "fits_no_picture": list(placement.unplaced),
+        "left_alone": list(annotations.left_alone),
+        "data_set_remarks": [str(remark) for remark in annotations.remarks],
+    }
 
 
 def peak_rss_mb() -> float:

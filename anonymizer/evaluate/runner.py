@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from anonymizer.annotations.matching import Placement
 from anonymizer.annotations.reading import read_annotations
 from anonymizer.annotations.records import Annotations
 from anonymizer.errors import InputError, ModelError
@@ -142,7 +143,9 @@ def evaluate(
     if settings.limit is not None:
         pairing = replace(pairing, pairs=pairing.pairs[: settings.limit])
     if given is not None:
-        given.check_names(pair.name for pair in pairing.pairs)
+        given = given.placed(pair.name for pair in pairing.pairs)
+        for name, reason in (given.placement or Placement()).held.items():
+            raise InputError(f"{name}: {reason}")
     faces_at_hand, unavailable = choose(
         settings.recognizers, {} if pairing.run is None else pairing.run.models, settings.accept_noncommercial
     )

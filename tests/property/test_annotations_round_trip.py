@@ -32,7 +32,6 @@ FIELDS = st.fixed_dictionaries(
     optional={
         "area": NUMBER,
         "iscrowd": FLAG,
-        "keypoints": st.lists(NUMBER, max_size=6),
         "lefthand_box": st.lists(NUMBER, min_size=4, max_size=4),
         "truncated": FLAG,
         "score": st.floats(0, 1) | st.none(),

@@ -211,9 +211,10 @@ def test_shapes_become_masks_and_what_has_no_area_is_named(tmp_path: Path, kind:
         assert plate[45:56, 60:71].any() and not plate[:45].any()
         (remark,) = found.remarks
         assert "5" in remark.where and PLATE not in str(remark)
-        annotations.check_names([NAME, "b/2.png"])
+        placement = annotations.placed([NAME, "b/2.png"]).placement
+        assert placement is not None and (list(placement.keys), placement.bare) == ([NAME], ("b/2.png",))
         with pytest.raises(InputError):
-            annotations.check_names(["b/2.png"])
+            annotations.placed(["b/2.png"])
 
 
 def test_masks_are_read_pixel_by_pixel(tmp_path: Path) -> None:
