@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from anonymizer.annotations.categories import Meanings
-from anonymizer.annotations.fields import ANNOTATION, CATEGORY, COCO_HEAD, IMAGE, Each
+from anonymizer.annotations.fields import ANNOTATION, CATEGORY, COCO_HEAD, IMAGE, Each, identifier
 from anonymizer.annotations.matching import Index, Placement, key_of
-from anonymizer.annotations.records import Given, Head, Page, Record, Remark, added_record, mark, read_json
+from anonymizer.annotations.records import Given, Head, Page, Record, Remark, added_record, free_id, mark, read_json
 from anonymizer.annotations.regions import instance_from
 from anonymizer.annotations.scrubbing import Scrubber, identities, name_parts, without_keypoints
 from anonymizer.dataset.ledger import to_json
@@ -179,7 +179,7 @@ class CocoAnnotations:
         new = {"width": width, "height": height} if given is None else {}
         plain = {key: value for key, value in (given or {}).items() if key != "file_name"}
         image = scrubber.record(plain, IMAGE, "images") | {"file_name": page.released} | new
-        numbers = self._category_numbers()
+        numbers = self._category_ids()
         treated = {pair[0].record["id"]: pair for pair in page.treated if pair[0].record is not None}
         out = []
         for _, record in self.records(page.name):
@@ -204,21 +204,22 @@ class CocoAnnotations:
         images, annotations = [], []
         head = self.public_head(release)
         categories = head.categories
-        by_label: dict[str, int] = {}
+        by_label: dict[str, Any] = {}
         for given, public in zip(self.categories.values(), categories, strict=True):
             name = str(given["name"])
             by_label.setdefault(self.label(name) or name, public["id"])
-        free_image = 1 + _highest(self.images)
+        free_image = free_id(image for image in self.images if identifier(image.get("id")))
         free = 1 + max((_highest(records) for records in self.by_image.values()), default=0)
         for export in exports:
             image = export["image"]
             if "id" not in image:
-                image, free_image = {"id": free_image} | image, free_image + 1
+                image = {"id": free_image} | image
+                free_image = free_id([image])
             images.append(image)
             for record in export["annotations"]:
                 label = record.pop("category", None)
                 if label is not None and label not in by_label:
-                    by_label[label] = _highest(categories) + 1
+                    by_label[label] = free_id(categories)
                     categories.append({"id": by_label[label], "name": label})
                 if "id" not in record:
                     record, free = {"id": free, **record}, free + 1
@@ -238,7 +239,7 @@ class CocoAnnotations:
         scrubber = Scrubber(known, release.keep_fields)
         head: dict[str, Any] = {"info": {}, "licenses": []}
         head |= scrubber.record(json.loads(to_json(self.head)), COCO_HEAD)
-        numbers = self._category_numbers()
+        numbers = self._category_ids()
         categories = [
             {"id": numbers[key]}
             | scrubber.record({k: v for k, v in record.items() if k != "id"}, CATEGORY, "categories")
@@ -246,13 +247,13 @@ class CocoAnnotations:
         ]
         return Head(head, categories, scrubber.removed)
 
-    def _category_numbers(self) -> dict[Any, int]:
-        """Return the number that stands for each category's id: itself, or the next free one for a text."""
-        free = 1 + _highest(self.categories.values())
-        texts = [key for key in self.categories if type(key) is not int]
-        return {key: key for key in self.categories if type(key) is int} | {
-            key: free + place for place, key in enumerate(texts)
-        }
+    def _category_ids(self) -> dict[Any, Any]:
+        """Return the released id of each category: its own, or a free one in place of a text that is no number."""
+        records = [record for key, record in self.categories.items() if identifier(key)]
+        out: dict[Any, Any] = {}
+        for key in self.categories:
+            out[key] = key if identifier(key) else free_id([*records, *({"id": own} for own in out.values())])
+        return out
 
     def _place(self, name: str) -> int | None:
         key = key_of(self.index, self.placement, name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anonymizer.annotations.fields import ANNOTATION, IMAGE
-from anonymizer.annotations.records import Annotations, Head, Page, added_record, label_of
+from anonymizer.annotations.records import Annotations, Head, Page, added_record, free_id, label_of
 from anonymizer.annotations.scrubbing import Scrubber, name_parts, without_keypoints
 from anonymizer.dataset.ledger import to_json
 from anonymizer.dataset.release import Release
@@ -137,13 +137,14 @@ def coco_out(
     """
     ordered = sorted(names)
     used: set[str] = set()
-    highest = [0, 0]
+    highest, texts = [0, 0], False
     for name in ordered:
         side = _read_side(state, name)
         for record in _records(side):
             used.add(record[_CATEGORY])
             highest[1] = max(highest[1], _number(record))
         highest[0] = max(highest[0], _number(side["image"]))
+        texts |= isinstance(side["image"].get("id"), str)  # Tools sort ids, so they are all numbers or all texts.
     public = Head({}, [], {}) if annotations is None else annotations.public_head(release or Release())
     given = () if annotations is None else annotations.categories.values()
     named = {own["id"]: str(record["name"]) for record, own in zip(given, public.categories, strict=True)}
@@ -154,7 +155,7 @@ def coco_out(
     opening = b"".join(json.dumps(key).encode() + b": " + to_json(value) + b",\n" for key, value in head.items())
     yield b"{\n" + opening + b'"categories": ' + to_json(categories) + b',\n"images": ['
     image_ids: list[Any] = []
-    number = _Numbering(highest[0])
+    number = _Numbering(highest[0], texts)
     for index, name in enumerate(ordered):
         image = number(dict(_read_side(state, name)["image"]))
         image_ids.append(image["id"])
@@ -187,8 +188,8 @@ def _read_side(state: Path, name: str) -> dict[str, Any]:
 
 
 def _categories(
-    names: set[str], given: Mapping[int, str], public: Iterable[Mapping[str, Any]], label: Callable[[str], str | None]
-) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    names: set[str], given: Mapping[Any, str], public: Iterable[Mapping[str, Any]], label: Callable[[str], str | None]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return category ids by name and the category records: those given first, then ours, then others in use.
 
     Args:
@@ -198,32 +199,36 @@ def _categories(
         label: Class that a category name means.
     """
     records = [dict(record) for record in public]
-    by_name: dict[str, int] = {}
+    by_name: dict[str, Any] = {}
     for number, name in given.items():
         by_name.setdefault(name, number)
     for number, name in given.items():
         by_name.setdefault(label(name) or name, number)
     for name in (*CLASSES, *sorted(names)):
         if name not in by_name:
-            by_name[name] = max((record["id"] for record in records), default=0) + 1
+            by_name[name] = free_id(records)
             records.append({"id": by_name[name], "name": name})
     return by_name, records
 
 
 def _number(record: Mapping[str, Any]) -> int:
     value = record.get("id")
+    if isinstance(value, str) and value.isdecimal() and len(value) < 16:
+        return int(value)
     return value if isinstance(value, int) else 0
 
 
 class _Numbering:
     """Gives each record an id: the one it has if no earlier record has it, else the next free one."""
 
-    def __init__(self, highest: int) -> None:
+    def __init__(self, highest: int, texts: bool = False) -> None:
         self._free = highest + 1
+        self._texts = texts
         self._seen: set[Any] = set()
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
         if "id" not in record or record["id"] in self._seen:
-            record["id"], self._free = self._free, self._free + 1
+            record["id"] = str(self._free) if self._texts else self._free
+            self._free += 1
         self._seen.add(record["id"])
         return record

@@ -35,6 +35,7 @@ __all__ = [
     "Field",
     "Text",
     "flag",
+    "identifier",
     "number",
     "numeral",
 ]
@@ -91,6 +92,11 @@ def number(value: object) -> bool:
 def count(value: object) -> bool:
     """Return whether a value is a whole number."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def identifier(value: object) -> bool:
+    """Return whether a value is a whole number or a text of digits: no name."""
+    return count(value) or (isinstance(value, str) and value.isdecimal() and value.isascii() and len(value) < 16)
 
 
 def numeral(value: object) -> bool:
@@ -206,14 +212,16 @@ COCO_HEAD: Mapping[str, Field] = {
 }
 #: Fields of a COCO image; ``file_name`` becomes the released name.
 IMAGE: Mapping[str, Field] = {
-    **dict.fromkeys(("id", "width", "height", "license", "video_id", "frame_id"), count),
+    "id": identifier,
+    **dict.fromkeys(("width", "height", "license", "video_id", "frame_id"), count),
     "attributes": Attributes(),
     **{name: ATTRIBUTES[name] for name in ("weather", "timeofday")},
 }
 _PARTS = ("face", "lefthand", "righthand", "foot")
 #: Fields of a COCO annotation.
 ANNOTATION: Mapping[str, Field] = {
-    **dict.fromkeys(("id", "image_id", "category_id", "num_keypoints"), count),
+    **dict.fromkeys(("id", "image_id", "category_id"), identifier),
+    "num_keypoints": count,
     "bbox": _box,
     "segmentation": _segmentation,
     "area": number,

@@ -6,6 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -100,6 +101,7 @@ class Index:
         keys: dict[str, Hashable] = {}
         held: dict[str, str] = {}
         taken: set[Hashable] = set()
+        latest: Sequence[Hashable] = ()
         deepest = max((len(form.parts) for form in open_pictures.values()), default=0)
         for length in range(deepest, 0, -1):
             buckets: dict[tuple[str, ...], list[str]] = defaultdict(list)
@@ -114,7 +116,9 @@ class Index:
                         keys[name] = fitting[0]
                     else:
                         held[name] = self._reason(name, fitting, rivals)
-                    taken.update(fitting)
+                    if fitting is not latest:  # Where very many fit, they are one list for all pictures.
+                        taken.update(fitting)
+                    latest = fitting
             open_pictures = {n: form for n, form in open_pictures.items() if n not in keys and n not in held}
         unplaced = tuple(name for key, name in self._names.items() if key not in taken)
         return Placement(keys, held, tuple(n for n in every if n in open_pictures), unplaced)
@@ -128,17 +132,17 @@ class Index:
 
     def _resolve(
         self, names: Sequence[str], records: Sequence[Hashable], forms: Mapping[str, _Form]
-    ) -> list[tuple[str, list[Hashable], list[str]]]:
-        """Return (picture, records that fit it best, pictures that these fit as well) of one tail, best fits first."""
+    ) -> list[tuple[str, Sequence[Hashable], Sequence[str]]]:
+        """Return (picture, records that fit it best, pictures that the first of these fits as well) of one tail."""
         if not names or not records:
             return []
         if len(names) * len(records) > _MOST_PAIRS:
-            return [(name, list(records[:_MOST_NAMES]), list(names)) for name in names]
+            return [(name, records, names) for name in names]
         pairs: dict[tuple[int, ...], list[tuple[str, Hashable]]] = defaultdict(list)
         for name in names:
             for key in records:
                 pairs[max(_score(forms[name], form) for form in self._forms[key])].append((name, key))
-        out: list[tuple[str, list[Hashable], list[str]]] = []
+        out: list[tuple[str, Sequence[Hashable], Sequence[str]]] = []
         done: set[object] = set()
         for score in sorted(pairs, reverse=True):
             free = [(name, key) for name, key in pairs[score] if ("p", name) not in done and ("r", key) not in done]
@@ -148,7 +152,7 @@ class Index:
                 fits[name].append(key)
                 shared[key].append(name)
             for name, keys in fits.items():
-                out.append((name, keys, list(dict.fromkeys(other for key in keys for other in shared[key]))))
+                out.append((name, keys, shared[keys[0]]))
             done |= {("p", name) for name in fits} | {("r", key) for key in shared}
         return out
 
@@ -157,18 +161,18 @@ class Index:
         return len(picture.parts) > length and all(len(form.parts) > length for form in self._forms[key])
 
     def _reason(self, name: str, fitting: Sequence[Hashable], rivals: Sequence[str]) -> str:
-        records = _listed([self._names[key] for key in fitting])
+        records = _listed([self._names[key] for key in fitting[:_MOST_NAMES]], len(fitting))
         if len(fitting) > 1:
             return f"given regions cannot be placed: {records} fit it equally well; name them with their folders"
-        others = _listed([rival for rival in rivals if rival != name])
+        others = list(islice((rival for rival in rivals if rival != name), _MOST_NAMES))
         if others:
-            return f"given regions cannot be placed: {records} fits it and {others} equally well; rename them"
+            rest = _listed(others, len(rivals) - 1)
+            return f"given regions cannot be placed: {records} fits it and {rest} equally well; rename them"
         return f"given regions cannot be placed: {records} lies in another folder, and others share the name"
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
+def _listed(names: Sequence[str], count: int) -> str:
+    return ", ".join(names) + (f" and {count - len(names)} more" if count > len(names) else "")
 
 
 def _record_forms(name: str) -> tuple[_Form, ...]:

@@ -24,6 +24,7 @@ __all__ = [
     "Record",
     "Remark",
     "added_record",
+    "free_id",
     "label_of",
     "mark",
     "parse_json",
@@ -202,6 +203,17 @@ class Annotations(Protocol):
     def public_head(self, release: Release) -> Head:
         """Return what the released annotations say of the data set as a whole."""
         ...
+
+
+def free_id(records: Iterable[Record]) -> int | str:
+    """Return an id that none of some records has: one above the highest number, a text where their ids are texts."""
+    texts, highest = False, 0
+    for record in records:
+        value = record.get("id")
+        texts |= isinstance(value, str)
+        number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 16 else value
+        highest = max(highest, number) if type(number) is int else highest
+    return str(highest + 1) if texts else highest + 1
 
 
 def mark(instance: Instance, treatment: Treatment) -> dict[str, Any]:

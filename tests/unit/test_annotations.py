@@ -117,19 +117,10 @@ def test_a_segmentation_beyond_its_box_is_not_cut(tmp_path: Path) -> None:
         ("[" * 100_000, "JSON"),
         ("[]", "object"),
         (document(images=None), "images"),
-        (document(categories=[{"id": 1}]), "name"),
+        (document(categories=[{"id": 1}]), "categories none, expected one of"),
         (document(categories=[{"id": 7, "name": "dog"}, {"id": 9, "name": "car"}]), "dog"),
-        (document(annotations=[{"id": 1, "image_id": 99, "category_id": 7, "bbox": [1, 1, 2, 2]}]), "image_id 99"),
-        (document(annotations=[{"id": 1, "image_id": 5, "category_id": 99, "bbox": [1, 1, 2, 2]}]), "category_id 99"),
-        (document(images=document()["images"] * 2), "twice"),
-        (document(images=[{"id": 5, "file_name": "a", "width": 0, "height": 3}]), "width"),
-        (with_record(), "bbox"),
-        (with_record(bbox=[1, 1, float("nan"), 2]), "finite"),
-        (with_record(bbox=[1, 1, 0, 2]), "above 0"),
-        (with_record(bbox=[1, 1, "5", 2]), "finite"),
-        (with_record(bbox=[70, 10, 20, 20]), "outside"),
-        (with_record(bbox=[-30, 10, 20, 20]), "outside"),
-        (with_record(bbox=[80, 10, 1, 1]), "outside"),
+        (document(categories=[{"id": 7, "name": "person"}, {"id": 7, "name": "car"}]), "stands twice"),
+        (document(categories=[{"id": 7, "name": "person"}, {"id": 9, "name": "face-occluded"}]), "face-occluded=face"),
     ],
 )
 def test_malformed_files_are_refused_when_read(tmp_path: Path, content: Any, words: str) -> None:
@@ -138,24 +129,102 @@ def test_malformed_files_are_refused_when_read(tmp_path: Path, content: Any, wor
     assert "\n" not in str(caught.value)
 
 
+def remarks_in(path: Path, name: str = "a/1.png") -> list[str]:
+    given = read_coco(path).instances(name, SIZE)
+    assert given is not None
+    return [str(remark) for remark in given.remarks]
+
+
 @pytest.mark.parametrize(
-    ("segmentation", "words"),
+    ("fields", "words"),
     [
-        ("text", "polygons or RLE"),
-        ([[1, 2, 3, 4]], "3 points"),
-        ([[1, 2, 3, 4, 5, float("inf")]], "finite"),
-        ([[10, 10, 300, 10, 30, 30]], "outside"),
-        ({"size": [80, 60], "counts": [4800]}, "size"),
-        ({"size": [60, 80], "counts": [1, 2, 3]}, "sum"),
-        ({"size": [60, 80], "counts": [5000, -200]}, "sum"),
-        ({"size": [60, 80], "counts": "~~~"}, "compressed"),
-        ({"size": [60, 80]}, "counts"),
+        ({}, "neither box nor outline"),
+        ({"keypoints": [1, 2, 2]}, "keypoints only"),
+        ({"bbox": [1, 1, float("nan"), 2]}, "finite"),
+        ({"bbox": [1, 1, 0, 2]}, "without area"),
+        ({"bbox": [1, 1, "5", 2]}, "finite"),
+        ({"bbox": [90, 10, 20, 20]}, "outside of the picture"),
+        ({"bbox": [-30, 10, 20, 20]}, "outside of the picture"),
+        ({"bbox": [80, 10, 1, 1]}, "outside of the picture"),
+        ({"segmentation": "text"}, "neither polygons nor run lengths"),
+        ({"segmentation": [[1, 2, 3, 4]]}, "fewer than 3 points"),
+        ({"segmentation": [[1, 2, 3, 4, 5, float("inf")]]}, "finite"),
+        ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "half a point"),
+        ({"segmentation": [[100, 10, 300, 10, 130, 30]]}, "outside of the picture"),
+        ({"segmentation": {"size": [80, 60], "counts": [4800]}}, "run lengths"),
+        ({"segmentation": {"size": [60, 80], "counts": [1, 2, 3]}}, "run lengths"),
+        ({"segmentation": {"size": [60, 80], "counts": "~~~"}}, "run lengths"),
+        ({"segmentation": {"size": [60, 80]}}, "run lengths"),
     ],
 )
-def test_bad_segmentations_are_refused(tmp_path: Path, segmentation: Any, words: str) -> None:
-    annotations = read_coco(written(tmp_path, with_record(bbox=[10, 10, 20, 30], segmentation=segmentation)))
-    with pytest.raises(InputError, match=words):
-        annotations.instances("a/1.png", SIZE)
+def test_an_odd_record_costs_itself_alone_and_is_named(tmp_path: Path, fields: Any, words: str) -> None:
+    path = written(tmp_path, with_record(**fields))
+    assert given_in(path) == ()
+    (remark,) = remarks_in(path)
+    assert remark.startswith("annotation 3: ") and words in remark and remark.endswith("left out")
+    if "bbox" not in fields:  # A sound box stands where the outline is of no use.
+        path = written(tmp_path, with_record(**fields, bbox=[10, 10, 20, 30]))
+        assert full_mask(given_in(path)[0], SIZE).sum() == 600
+        assert len(remarks_in(path)) == bool(fields.get("segmentation"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "box", "words"),
+    [
+        ({"bbox": [-10, 20, 30, 60]}, [0, 20, 20, 60], "cut at the picture's border"),
+        ({"bbox": [30, 40, -20, -30]}, [10, 10, 30, 40], "swapped corners"),
+        ({"segmentation": [[-8, 20, 21, 20, 21, 70, -8, 70]]}, [0, 20, 21, 60], "cut at the picture's border"),
+        ({"segmentation": [10, 10, 30, 10, 30, 40, 10, 40]}, [10, 10, 30, 40], ""),
+        ({"segmentation": [[10, 10, 30, 10, 30, 40, 10, 40], [1, 1, 2, 2]]}, [10, 10, 30, 40], "fewer than 3"),
+        ({"segmentation": [[-1e6, -1e6, 1e6, -1e6, 1e6, 1e6, -1e6, 1e6]]}, [0, 0, 80, 60], "cut"),
+    ],
+)
+def test_what_can_be_mended_is(tmp_path: Path, fields: Any, box: list[float], words: str) -> None:
+    path = written(tmp_path, with_record(**fields))
+    assert given_in(path)[0].box.tolist() == box
+    assert [words in remark for remark in remarks_in(path)] == ([True] if words else [])
+
+
+def test_a_slanted_outline_is_cut_and_not_bent_at_the_border(tmp_path: Path) -> None:
+    path = written(tmp_path, with_record(segmentation=[[-40, 30, 40, -50, 40, 110]]))  # x + y = -10 and its mirror
+    mask = full_mask(given_in(path)[0], SIZE)
+    assert mask[:, :40].all() and not mask[:, 41:].any()
+    path = written(tmp_path, with_record(segmentation=[[-40, 30, 40, -10, 40, 70]]))
+    mask = full_mask(given_in(path)[0], SIZE)
+    assert not mask[5, 2] and mask[30, 2]  # at x = 2 it reaches from 9 to 51
+
+
+def test_ids_are_taken_as_other_readers_take_them(tmp_path: Path) -> None:
+    box = {"bbox": [10, 10, 20, 30]}
+    records = [
+        {"id": 3, "image_id": 5, "category_id": 7, **box},
+        {"id": 3, "image_id": "5", "category_id": 7.0, **box},
+        {"id": "x", "image_id": 5.0, "category_id": "7", **box},
+        {"image_id": 5, "category_id": 7, **box},
+        {"id": 9, "image_id": 99, "category_id": 7, **box},
+        {"id": 10, "image_id": 5, "category_id": 99, **box},
+        5,
+    ]
+    images = [{"id": 5, "file_name": "a/1.png", "width": None, "height": 60.0}, {"id": 8}, {"id": 6, "file_name": "b"}]
+    path = written(tmp_path, document(annotations=records, images=images))
+    annotations = read_coco(path)
+    assert len(given_in(path)) == 4
+    assert [instance.record["id"] for instance in given_in(path) if instance.record] == [3, 11, "x", 12]
+    assert len(remarks_in(path)) == 3 and "category is not among" in " ".join(remarks_in(path))
+    told = " ".join(map(str, annotations.remarks))
+    assert "annotation 9: its image is not among" in told and "image at place 2: without file_name" in told
+    assert "annotation at place 7: no record" in told
+    (given,) = [annotations.instances("a/1.png", SIZE)]
+    assert given is not None
+    image = {"id": 5, "file_name": "c/1.png"}
+    twice = read_coco(written(tmp_path, document(annotations=records[:1], images=[images[0], image])))
+    for name in ("a/1.png", "c/1.png"):
+        with pytest.raises(InputError, match="share the id"):
+            twice.instances(name, SIZE)
+    assert set(twice.placed(["a/1.png", "c/1.png", "d.png"]).placement.held) == {"a/1.png", "c/1.png"}  # type: ignore[union-attr]
+    same = read_coco(written(tmp_path, document(annotations=records[:1], images=[images[0]] * 2)))
+    with pytest.raises(InputError, match="fit it equally well"):
+        same.instances("a/1.png", SIZE)
 
 
 def test_a_picture_of_another_size_is_refused_and_an_unknown_one_has_no_instances(tmp_path: Path) -> None:
@@ -166,14 +235,17 @@ def test_a_picture_of_another_size_is_refused_and_an_unknown_one_has_no_instance
     assert annotations.digest("other.png") is None
 
 
-def test_names_match_by_path_then_by_their_last_part_and_never_twice(tmp_path: Path) -> None:
+def test_pictures_that_fit_nothing_are_refused_and_such_that_fit_equally_well_are_held(tmp_path: Path) -> None:
     annotations = read_coco(written(tmp_path, document()))
     assert annotations.image("images/1.png") is annotations.image("a/1.png")
-    annotations.check_names(["a/1.png", "b/2.png"])
-    with pytest.raises(InputError, match="fits both"):
-        annotations.check_names(["a/1.png", "b/1.png"])
+    placed = annotations.placed(["a/1.png", "b/2.png"])
+    assert placed.placement is not None and placed.placement.bare == ("b/2.png",)
+    placed = annotations.placed(["x/1.png", "y/1.png"])
+    assert placed.placement is not None and set(placed.placement.held) == {"x/1.png", "y/1.png"}
+    with pytest.raises(InputError, match="equally well"):
+        placed.instances("x/1.png", SIZE)
     with pytest.raises(InputError, match="none of"):
-        annotations.check_names(["2.png"])
+        annotations.placed(["2.png"])
 
 
 def test_released_annotations_keep_what_was_given_but_what_identifies(tmp_path: Path) -> None:

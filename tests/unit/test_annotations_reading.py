@@ -18,7 +18,7 @@ from anonymizer.errors import InputError
 from .fakes import FakeAnonymizer
 
 COCO = {
-    "images": [{"id": 1, "file_name": "a.png"}],
+    "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 30}],
     "annotations": [{"id": 5, "image_id": 1, "category_id": 1, "bbox": [4, 6, 10, 12]}],
     "categories": [{"id": 1, "name": "person"}],
 }
@@ -71,7 +71,7 @@ def test_a_damaged_file_is_named_by_its_url() -> None:
         annotations_at("memory://labels") as given,
         pytest.raises(InputError, match="memory://labels: none"),
     ):
-        given.check_names(["b.png"])
+        given.placed(["b.png"])
     for place in ("memory://coco", "memory://coco/all.json"):
         with annotations_at(place) as given, pytest.raises(InputError, match="memory:/coco/all.json: "):
             given.instances("a.png", (5, 5))
