@@ -131,7 +131,10 @@ def run(
     ] = None,
     annotations: Annotated[
         str | None,
-        typer.Option(metavar="FILE|DIR|URL", help="Instances to use as given: COCO, YOLO, Pascal VOC or Cityscapes."),
+        typer.Option(
+            metavar="FILE|DIR|URL",
+            help="Instances to use as given: COCO, YOLO, VOC, Cityscapes, LabelMe, CVAT, VIA, Open Images.",
+        ),
     ] = None,
     mapping: Annotated[
         list[str] | None,
