@@ -246,7 +246,7 @@ class FileAnnotations:
         texts = (*page.texts, *name_parts(page.name, page.released))
         scrubber = Scrubber(self.identities(page.name, texts, page.keep), page.keep)
         text = self.codec.write(content, page, scrubber).decode("utf-8")
-        names = {"path": self.codec.place(page.released), "name": page.name, "released": page.released}
+        names = {"path": self.codec.place(page.released), "released": page.released}
         return names | {"text": text, "removed": scrubber.removed}
 
     def files(self, exports: Iterable[dict[str, Any]], release: Release) -> Iterator[tuple[str, bytes]]:

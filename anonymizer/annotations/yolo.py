@@ -244,19 +244,26 @@ class YoloAnnotations(FileAnnotations):
 
     def files(self, exports: Iterable[dict[str, Any]], release: Release) -> Iterator[tuple[str, bytes]]:
         """Yield every label file twice, and ``data.yaml``; names are relative to ``annotations``."""
-        folders: dict[str, str] = {"": ""}
+        shown: set[str] = set()
 
         def noted() -> Iterator[dict[str, Any]]:
             for export in exports:
-                given, released = (PurePosixPath(export[key]).parent.parts for key in ("name", "released"))
-                for depth in range(1, len(released) + 1):
-                    folders["/".join(given[:depth])] = "/".join(released[:depth])
+                shown.add(export["released"])
                 yield export
 
         for path, content in FileAnnotations.files(self, noted(), release):
             yield path, content
             picture = f"/images/{path.removeprefix('labels/')}"
             yield "..{}/labels/{}".format(*picture.rsplit("/images/", 1)), content
+        # The names of inputs come from the matching: what is stored of a picture does not tell its own.
+        placement = self.placement or Placement()
+        folders: dict[str, str] = {"": ""}
+        for name in (*placement.keys, *placement.bare):
+            target = release.name(name)
+            if target in shown:
+                given, released = PurePosixPath(name).parent.parts, PurePosixPath(target).parent.parts
+                for depth in range(1, len(released) + 1):
+                    folders["/".join(given[:depth])] = "/".join(released[:depth])
         yield "data.yaml", cast(Yolo, self.codec).document(folders, Scrubber((), release.keep_fields))
 
 
