@@ -267,6 +267,10 @@ def evaluate(
     annotations: Annotated[
         Path | None, typer.Option(metavar="FILE", help="COCO of the originals, with identities where known.")
     ] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="NAME=CLASS", help="Class of an annotated category, or none; repeatable."),
+    ] = None,
     recognizer: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME|FILE", help="Who judges faces: dlib, auraface, an insightface pack, an ONNX file."),
@@ -294,6 +298,7 @@ def evaluate(
     from anonymizer.quiet import offline
 
     with offline(), redirect_stdout(sys.stderr):
+        from anonymizer.annotations.categories import parse_map
         from anonymizer.evaluate import document as documents
         from anonymizer.evaluate import report as reports
         from anonymizer.evaluate import runner
@@ -312,7 +317,14 @@ def evaluate(
         )
         with show_stages() as show:
             evaluation = runner.evaluate(
-                originals, anonymized, out, settings, annotations=annotations, again=again, on_progress=show
+                originals,
+                anonymized,
+                out,
+                settings,
+                annotations=annotations,
+                mapping=parse_map(mapping or ()),
+                again=again,
+                on_progress=show,
             )
         document = documents.build(evaluation, originals, anonymized)
         shown = evaluation.material.pairs if with_pictures else ()

@@ -51,6 +51,8 @@ _HARMLESS = re.compile(
     r"\b(?:"
     r"pedestrians? (?:\w+ )?(?:crossings?|crosswalks?|areas?|zones?|bridges?|lights?|signals?|signs?|paths?|lanes?|"
     r"streets?|tunnels?|walkways?|ways?|barriers?|fences?|islands?|railings?|overpass|underpass|buttons?)"
+    r"|(?:cyclists?|bicyclists?|riders?) (?:lanes?|paths?|crossings?|signals?|lights?|signs?)"
+    r"|traffic (?:lights?|signals?) (?:pedestrians?|cyclists?|bicyclists?)"
     r"|(?:child|kid|baby) (?:car )?(?:seats?|buggy|carriages?|strollers?|bottles?|beds?)"
     r"|man (?:holes?|made)|snow man|people mover|driver(?: s)? licen[sc]es?"
     r"|(?:clock|watch|rock|cliff|wall) faces?|face towels?"

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import PurePosixPath
+from posixpath import splitext
 from typing import Any
 
 from anonymizer.dataset.formats import SUFFIXES
@@ -177,14 +177,15 @@ def _listed(names: Sequence[str], count: int) -> str:
 
 def _record_forms(name: str) -> tuple[_Form, ...]:
     """Return the forms of a record's name: as it stands, and without a picture's suffix."""
-    whole, cut = _form(name, suffixes=frozenset()), _form(name)
-    return (whole,) if whole == cut else (whole, cut)
+    whole = _form(name, suffixes=frozenset())
+    named = splitext(name)[1].lower() in _SUFFIXES
+    return (whole, _form(name)) if named else (whole,)
 
 
 def _form(name: str, *, any_suffix: bool = False, suffixes: frozenset[str] = _SUFFIXES) -> _Form:
     composed = unicodedata.normalize("NFC", name.replace("\\", "/"))
     *folders, file = [part for part in composed.split("/") if part not in ("", ".")] or [""]
-    suffix = PurePosixPath(file).suffix
+    suffix = splitext(file)[1].rstrip(".")
     if not any_suffix and suffix.lower() not in suffixes:
         suffix = ""
     stem = file.removesuffix(suffix) if suffix else file

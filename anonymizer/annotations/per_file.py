@@ -114,6 +114,7 @@ class FileAnnotations:
         content: The one file of :meth:`only`, by the same name: its content, or why it cannot be read.
         copied: Where the files are copies, the local folder and the URL that messages name in its place.
         placement: Name in ``places`` by picture, None before :meth:`placed`.
+        index: Names of ``places``, to be matched with pictures; made of them if None.
         left_alone: Names of categories in the files that mean none of our classes; told by :meth:`placed`.
     """
 
@@ -125,10 +126,11 @@ class FileAnnotations:
     copied: tuple[str, str] = ("", "")
     placement: Placement | None = None
     left_alone: tuple[str, ...] = ()
-    index: Index = field(init=False, repr=False)
+    index: Index | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "index", Index({name: name for name in self.places}))
+        if self.index is None:
+            object.__setattr__(self, "index", Index({name: name for name in self.places}))
 
     @property
     def format(self) -> str:
@@ -166,7 +168,7 @@ class FileAnnotations:
         Raises:
             InputError: They fit none of the pictures, or a category name may mean a class and is not known.
         """
-        found = self.index.place(names)
+        found = (self.index or Index({})).place(names)
         if not found.keys and not found.held:
             raise InputError(
                 f"annotations {self._shown(self.path)}: none of its {len(self.places)} files belongs to a picture "
@@ -235,9 +237,10 @@ class FileAnnotations:
         """Return the annotations cut down to one picture, with its file's content."""
         key = self._key(name)
         if key is None:
-            return replace(self, places={}, content={}, placement=Placement())
+            return replace(self, places={}, content={}, index=Index({}), placement=Placement())
         own = {name: self.places[key]}
-        return replace(self, places=own, content={name: self._content(key)}, placement=Placement({name: name}))
+        content = {name: self._content(key)}
+        return replace(self, places=own, content=content, index=Index({}), placement=Placement({name: name}))
 
     def export(self, page: Page) -> dict[str, Any]:
         """Return name and content of the picture's released file."""
@@ -272,7 +275,7 @@ class FileAnnotations:
         """Count what is left out of what belongs to all pictures together: nothing, where there is no such file."""
 
     def _key(self, name: str) -> str | None:
-        return cast(str | None, key_of(self.index, self.placement, name))
+        return cast(str | None, key_of(self.index or Index({}), self.placement, name))
 
     def _content(self, key: str) -> bytes | str:
         if key in self.content:

@@ -38,6 +38,9 @@ def instance_from(
         label: Its class.
         record: ``bbox`` (x, y, width, height) or ``segmentation``, or both; it is carried along.
         size: Picture (height, width).
+
+    Raises:
+        InputError: Run lengths of a picture of another size: where its regions are cannot be told.
     """
     notes: list[str] = []
     box = _box(record.get("bbox"), size, notes)
@@ -97,6 +100,12 @@ def _segmentation(segmentation: object, size: tuple[int, int], notes: list[str])
     if segmentation is None or segmentation in ([], {}, [[]]):
         return None
     if isinstance(segmentation, dict):
+        stated = segmentation.get("size")
+        if isinstance(stated, list) and len(stated) == 2 and all(map(_finite, stated)) and tuple(stated) != size:
+            raise InputError(
+                f"run lengths of a picture of {stated[1]:g}x{stated[0]:g}, this one is {size[1]}x{size[0]} upright; "
+                "annotate the picture as it is shown"
+            )
         try:
             part = decode_rle(segmentation, size, "segmentation")
         except InputError:

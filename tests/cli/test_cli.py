@@ -85,7 +85,8 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.setattr(anonymizer.engine, "distributed", SimpleNamespace(run=run), raising=False)
     monkeypatch.chdir(tmp_path)
     picture(tmp_path / "in" / "a.jpg")
-    (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}]}')
+    categories = '[{"id": 1, "name": "person"}, {"id": 2, "name": "Fahrer"}]'
+    (tmp_path / "a.json").write_text(f'{{"images": [], "annotations": [], "categories": {categories}}}')
     return seen
 
 
@@ -99,7 +100,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = "in out --preset sd15 --classes face,license_plate --annotations a.json --people face --seed 7"
     more = "--device cuda:1 --batch-size 4 --overwrite --accept-noncommercial --force --workers 2 --timeout 60"
-    more += " --format png --keep-metadata camera,datetime --rename hash"
+    more += " --format png --keep-metadata camera,datetime --rename hash --require-annotations --map Fahrer=person"
     assert cli.main(["run", *arguments.split(), *more.split()]) == 0
     assert calls.built == {
         "preset": "sd15",
@@ -112,11 +113,13 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
         "force": True,
     }
     calls.ran.pop("on_progress")
-    assert isinstance(calls.ran.pop("annotations"), CocoAnnotations)
+    given = calls.ran.pop("annotations")
+    assert isinstance(given, CocoAnnotations) and given.label("fahrer") == "person"
     assert calls.ran.pop("release") == Release("png", ("datetime", "camera"), rename=True)
     assert calls.ran == {
         "source": "in",
         "output": "out",
+        "require_annotations": True,
         "overwrite": True,
         "workers": 2,
         "timeout_s": 60.0,
@@ -143,6 +146,27 @@ def test_ray_gets_its_address_and_share_of_gpus(calls: Calls, device: str, more:
     arguments = ["run", "in", "out", "--engine", "ray", "--ray-address", "head:10001", "--device", device, *more]
     assert cli.main(arguments) == 0
     assert (calls.ran["address"], calls.ran["gpus"], calls.ran["workers"]) == ("head:10001", share, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--map rider=person", "add --annotations"),
+        ("--require-annotations", "add --annotations"),
+        ("--annotations a.json --map rider", "expected NAME=CLASS"),
+        ("--annotations a.json --map rider=human", "class 'human' is unknown"),
+        ("--annotations a.json --map dog=none", "'dog', which is not among 'Fahrer', 'person'"),
+        ("--annotations b.json", '--map "person on screen=person"'),
+    ],
+)
+def test_what_categories_mean_is_told_with_annotations_and_understood(
+    calls: Calls, capsys: pytest.CaptureFixture[str], arguments: str, words: str
+) -> None:
+    document = Path("a.json").read_text()
+    Path("b.json").write_text(document.replace("Fahrer", "person on screen"))
+    assert cli.main(["run", "in", "out", *arguments.split()]) == 2
+    error = capsys.readouterr().err.strip()
+    assert words in error and "\n" not in error and not calls.built
 
 
 def test_json_is_the_only_thing_on_stdout(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:

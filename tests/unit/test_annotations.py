@@ -151,7 +151,6 @@ def remarks_in(path: Path, name: str = "a/1.png") -> list[str]:
         ({"segmentation": [[1, 2, 3, 4, 5, float("inf")]]}, "finite"),
         ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "half a point"),
         ({"segmentation": [[100, 10, 300, 10, 130, 30]]}, "outside of the picture"),
-        ({"segmentation": {"size": [80, 60], "counts": [4800]}}, "run lengths"),
         ({"segmentation": {"size": [60, 80], "counts": [1, 2, 3]}}, "run lengths"),
         ({"segmentation": {"size": [60, 80], "counts": "~~~"}}, "run lengths"),
         ({"segmentation": {"size": [60, 80]}}, "run lengths"),
@@ -166,6 +165,13 @@ def test_an_odd_record_costs_itself_alone_and_is_named(tmp_path: Path, fields: A
         path = written(tmp_path, with_record(**fields, bbox=[10, 10, 20, 30]))
         assert full_mask(given_in(path)[0], SIZE).sum() == 600
         assert len(remarks_in(path)) == bool(fields.get("segmentation"))
+
+
+def test_run_lengths_of_another_size_hold_the_picture_back(tmp_path: Path) -> None:
+    record = {"bbox": [10, 10, 20, 30], "segmentation": {"size": [80, 60], "counts": [4800]}}
+    annotations = read_coco(written(tmp_path, with_record(**record)))
+    with pytest.raises(InputError, match="run lengths of a picture of 60x80, this one is 80x60"):
+        annotations.instances("a/1.png", SIZE)
 
 
 @pytest.mark.parametrize(

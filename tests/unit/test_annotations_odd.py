@@ -111,7 +111,7 @@ ODD: list[tuple[Callable[[Path, list[Box], Any], Path], list[Any]]] = [
             {"bbox": "1 2 3 4"},
             {"segmentation": [[1, 2, 3, 4]]},
             {"segmentation": [[]]},
-            {"segmentation": {"size": [9, 9], "counts": "x"}},
+            {"segmentation": {"size": [60, 80], "counts": "x"}},
             {"keypoints": [5, 5, 2], "num_keypoints": 1},
             {"bbox": [5, 5, 9, 9], "category_id": 99},
             {"bbox": [5, 5, 9, 9], "category_id": None},
@@ -318,3 +318,36 @@ def test_what_is_mended_in_the_annotations_counts_when_the_run_goes_on(tmp_path:
     assert "labels/1" in (tmp_path / "out/quarantine.txt").read_text()
     (given / "val/1.txt").unlink()
     assert run(tmp_path, given)[0].released == 1
+
+
+@pytest.mark.parametrize("write", [coco, voc, cityscapes, yolo])
+@pytest.mark.parametrize(
+    ("given_as", "names", "held"),
+    [
+        ("x/a", ["a.png"], []),
+        ("a", ["deep/a.jpg"], []),
+        ("a", ["cam0/a.png", "cam1/a.png"], ["cam0/a.png", "cam1/a.png"]),
+        ("cam0/a", ["cam0/a.png", "cam1/a.png"], []),
+        ("cam2/a", ["cam0/a.png", "cam1/a.png"], ["cam0/a.png", "cam1/a.png"]),
+    ],
+)
+def test_given_regions_are_used_or_the_picture_is_not_released_in_every_format(
+    tmp_path: Path, write: Callable[[Path, list[Box], Any], Path], given_as: str, names: list[str], held: list[str]
+) -> None:
+    pictures(tmp_path / "in", *names, "other.png")
+    odd = {coco: {"bbox": [5, 5, 9, 9], "category_id": 2}, yolo: "3 0.5 0.5 0.1 0.1", voc: "<name>tree</name>"}
+    given = write(tmp_path, [(5, 5, 20, 20)], odd.get(write, {"label": "tree", "polygon": [[1, 1], [9, 1], [9, 9]]}))
+    if given.is_file():
+        given.write_text(given.read_text().replace('"a.png"', f'"{given_as}.png"'))
+    else:
+        (file,) = (path for path in given.rglob("a*") if path.is_file())
+        target = file.parent / f"{given_as}{file.name.removeprefix('a')}"
+        target.parent.mkdir(exist_ok=True)
+        file.rename(target)
+    summary, ledger = run(tmp_path, given)
+    assert [name for name, record in sorted(ledger.items()) if record["status"] == "quarantined"] == held
+    assert all(given_as in ledger[name]["reason"] for name in held)
+    used = [i["box"] for record in ledger.values() for i in record.get("instances", ()) if i["source"] == "given"]
+    assert used == ([] if held else [[5, 5, 20, 20]])
+    assert summary.annotations is not None and summary.annotations["fits_no_picture"] == []
+    assert (summary.annotations["held"], summary.released) == (len(held), len(names) + 1 - len(held))
