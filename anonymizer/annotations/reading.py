@@ -150,14 +150,14 @@ def _folder(folder: Path, meanings: Meanings) -> FileAnnotations | CocoAnnotatio
     polygons = [file for file in files if file.name.endswith(ENDINGS)]
     others = [file for file in files if file.suffix.lower() == ".json" and file not in set(polygons)]
     boxes = [file for file in files if file.suffix.lower() == ".xml"]
+    shapes = [file for file in others if _is_labelme(file)]
+    others = [file for file in others if file not in set(shapes)]
     names = _name_files(files)
     if names or boxes or polygons:  # Tools lay notes of their own beside labels.
-        others = [file for file in others if _may_be_coco(file)]
+        others = [file for file in others if _may_be_given(file)]
     tables = [file for file in files if file.suffix.lower() == ".csv" and is_open_images(_start(file))]
     shared = [file for file in boxes if is_cvat(_start(file))]
-    shapes = [file for file in others if _is_labelme(file)]
     boxes = [file for file in boxes if file not in set(shared)]
-    others = [file for file in others if file not in set(shapes)]
     found = {
         "COCO": others,
         "Pascal VOC": boxes,
@@ -231,13 +231,13 @@ def _name_files(files: list[Path]) -> list[Path]:
     return plain + ([file for file in every if has_names(file)] or every)
 
 
-def _may_be_coco(file: Path) -> bool:
-    """Return whether a JSON file lists images, or cannot be read: its reader will say so by name."""
+def _may_be_given(file: Path) -> bool:
+    """Return whether a JSON file is of COCO or VIA, or cannot be read: its reader will say so by name."""
     try:
         document = read_json(file)
     except InputError:
         return True
-    return isinstance(document, dict) and "images" in document
+    return (isinstance(document, dict) and "images" in document) or is_via(document)
 
 
 def _yolo(names: Path, folder: Path, files: list[Path], meanings: Meanings) -> FileAnnotations:

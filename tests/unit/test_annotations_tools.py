@@ -381,6 +381,15 @@ def test_hostile_files_are_refused_in_one_line(tmp_path: Path, file: str, text: 
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_beside_another_format_nothing_is_passed_over(tmp_path: Path, kind: str) -> None:
+    FORMATS[kind](tmp_path)
+    put(tmp_path / "data.yaml", "names: [person]\n")
+    put(tmp_path / "labels/1.txt", "0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(InputError, match=r"holds files of .* and .*; give the file or the folder of one format"):
+        read_annotations(tmp_path)
+
+
 def huge_png() -> str:
     data = bytearray(base64.b64decode(png(np.eye(10))))
     data[16:24] = (60_000).to_bytes(4, "big") * 2
