@@ -115,6 +115,8 @@ class Yolo:
             places = values if is_outline else values[:4]
             if not all(0 <= value <= 1 for value in places) or is_outline != outlined:
                 corners = _corners(values, is_outline)
+                if any(len({corner[axis] for corner in corners}) == 1 for axis in (0, 1)):
+                    continue  # Nothing of it is in the picture.
                 words = _words(index, corners, outlined) + words[5 if not is_outline else len(words) :]
             out.append(" ".join(words) if words != line.split() else line)
         added = outlined if given else self.segments
@@ -293,11 +295,11 @@ def read_names(file: Path, meanings: Meanings | None = None) -> Yolo:
 
 
 def has_names(file: Path) -> bool:
-    """Return whether a YAML file has class names, or cannot be read as YAML: its reader will say so by name."""
+    """Return whether a YAML file has class names."""
     try:
         return "names" in _document(read_annotation_bytes(file, _MAX_YAML), file)
     except InputError:
-        return True
+        return False
 
 
 def is_label_file(file: Path) -> bool:

@@ -140,6 +140,7 @@ def test_lines_that_tools_refuse_are_put_right_or_left_out(tmp_path: Path) -> No
         "1 0.5 x",
         "1 0.9 0.5 0.3 0.3",
         "1 1.05 0.5 0.3 0.3",
+        "1 1.5 0.5 0.1 0.1",
     ]
     pictures(tmp_path / "in", "a.jpg", "b.jpg")
     put(tmp_path / "ann/a.txt", "\n".join(lines))
@@ -200,6 +201,8 @@ def test_tools_files_beside_labels_are_no_annotations(tmp_path: Path) -> None:
     assert summary.redrawn == {"person": 1} and summary.annotations is not None
     assert summary.annotations["fits_no_picture"] == [] and summary.annotations["left_alone"] == ["dog"]
     put(tmp_path / "ann/args.yaml", "task: detect\n")
+    put(tmp_path / "ann/list.yaml", "- a\n")
+    put(tmp_path / "ann/broken.yaml", "a: [\n")
     put(tmp_path / "ann/data.yaml", "names: [dog, person]\n")
     summary = execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "two", annotations=tmp_path / "ann")
     assert summary.redrawn == {"person": 1}
