@@ -129,26 +129,24 @@ class OpenImages:
         for instance, treatment in page.treated:
             if instance.record is None and instance.label in _ADDED:
                 out.append({"ImageID": name} | self._added(instance, page.size) | _marks(instance, treatment))
-        return self._text(out, header=False).encode()
+        return self._text(out, scrubber, header=False).encode()
 
     def joined(self, parts: Iterable[str], scrubber: Scrubber) -> bytes:
         """Return the released file: the columns that stay, and those that say what was done."""
-        for column in self.columns:
-            if column not in self._public():
-                scrubber.left_out(f"columns.{column}")
-        return (self._text([], header=True) + "".join(parts)).encode()
+        return (self._text([], scrubber, header=True) + "".join(parts)).encode()
 
     def _rows(self, content: bytes, what: str) -> Iterator[dict[str, str]]:
         for values in _read(content.decode("utf-8"), what):
             yield dict(zip(self.columns, values, strict=False))
 
-    def _public(self) -> tuple[str, ...]:
-        listed = [name for name in self.columns if name == "ImageID" or (name in OPEN_IMAGES and name not in _MARKS)]
+    def _public(self, scrubber: Scrubber) -> tuple[str, ...]:
+        columns = (name for name in self.columns if name not in _MARKS)
+        listed = [n for n in columns if n == "ImageID" or n in OPEN_IMAGES or scrubber.keeps(f"rows.{n}")]
         return (*listed, *_MARKS)
 
-    def _text(self, rows: Iterable[Mapping[str, Any]], *, header: bool) -> str:
+    def _text(self, rows: Iterable[Mapping[str, Any]], scrubber: Scrubber, *, header: bool) -> str:
         file = io.StringIO()
-        writer = csv.DictWriter(file, self._public(), restval="", extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(file, self._public(scrubber), restval="", extrasaction="ignore", lineterminator="\n")
         if header:
             writer.writeheader()
         writer.writerows(rows)

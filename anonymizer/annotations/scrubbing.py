@@ -148,7 +148,7 @@ class Scrubber:
 
     def _child(self, child: ElementTree.Element, field: Field | None, path: str) -> bool:
         """Clean an element inside another and return whether it stays."""
-        if self._is_kept(path):
+        if self.keeps(path):
             for element in child.iter():
                 element.text = None if element.text is None else self.text(element.text)
                 element.tail = None if element is child or element.tail is None else self.text(element.tail)
@@ -170,12 +170,16 @@ class Scrubber:
         child.text = None if kept is _GONE else str(kept)
         return kept is not _GONE
 
+    def keeps(self, path: str) -> bool:
+        """Return whether a field is kept although no list names it."""
+        return _matches(path, self._keep)
+
     def left_out(self, path: str) -> None:
         """Count a field that was left out by other means."""
         self._count(path)
 
     def _value(self, value: Any, field: Field | None, path: str) -> Any:
-        if self._is_kept(path):
+        if self.keeps(path):
             return self._scrubbed(value)
         if isinstance(field, Mapping) and isinstance(value, Mapping):
             return self.record(value, field, path)
@@ -255,12 +259,9 @@ class Scrubber:
 
     def _holds_kept(self, element: ElementTree.Element, path: str) -> bool:
         names = (*element.attrib, *(child.tag for child in element))
-        return any(self._is_kept(f"{path}.{name}") for name in names) or any(
+        return any(self.keeps(f"{path}.{name}") for name in names) or any(
             self._holds_kept(child, f"{path}.{child.tag}") for child in element
         )
-
-    def _is_kept(self, path: str) -> bool:
-        return _matches(path, self._keep)
 
     def _count(self, path: str) -> None:
         parts = path.split(".")

@@ -264,6 +264,30 @@ def test_what_comes_back_is_read_as_the_same_again(tmp_path: Path, kind: str) ->
     assert second.keys() == files.keys()
 
 
+@pytest.mark.parametrize(
+    ("kind", "keep"),
+    [
+        ("labelme", "shapes.description"),
+        ("cvat", "note"),
+        ("via", "region_attributes.note"),
+        ("via_plain", "note"),
+        ("open_images", "Note"),
+    ],
+)
+def test_fields_are_kept_by_name(tmp_path: Path, kind: str, keep: str) -> None:
+    place = FORMATS[kind](tmp_path)
+    for path in tmp_path.rglob("*.*"):
+        if path.is_file():
+            path.write_text(path.read_text().replace(PLATE, "dark red", 1))
+    annotations = read_annotations(place)
+    treated = tuple((i, Treatment(i.id, "redrawn", 1)) for i in given(annotations).instances)
+    for kept in ((), (keep,)):
+        side = annotations.only(NAME).export(Page(NAME, NAME, SIZE, treated, keep=kept))
+        files = dict(annotations.files([side], Release(keep_fields=kept)))
+        assert any(b"dark red" in data for data in files.values()) is bool(kept)
+        assert not any(PLATE.encode() in data for data in files.values())
+
+
 def test_labelme_leads_to_the_released_picture_and_says_what_was_done(tmp_path: Path) -> None:
     files, removed = exported(read_annotations(labelme(tmp_path)), added(), released="b/c/new.jpg")
     assert list(files) == ["b/c/new.json"]
