@@ -335,7 +335,7 @@ def coco_from(document: object, file: Path, meanings: Meanings | None = None) ->
         # Readers such as pycocotools expect these two to be there.
         head=others | {"info": others.get("info") or {}, "licenses": others.get("licenses") or []},
         categories=categories,
-        images=_unique(images),
+        images=_unique(images, remarks),
         by_image={key: tuple(records) for key, records in grouped.items()},
         index=Index({place: image["file_name"] for place, image in enumerate(images)}),
         unclear=unclear,
@@ -395,11 +395,15 @@ def _images(items: list[Any], remarks: list[Remark]) -> list[Record]:
     return out
 
 
-def _unique(images: list[Record]) -> tuple[Record, ...]:
+def _unique(images: list[Record], remarks: list[Remark]) -> tuple[Record, ...]:
     """Return image records without the ids that an earlier one has: they get new ones when they are released."""
     seen: set[Any] = set()
-    out = []
+    out: list[Record] = []
     for image in images:
+        if "id" not in image or image["id"] in seen:
+            remarks.append(
+                Remark(f"image {len(out) + 1} of {len(images)}", "without an id of its own, released under a new one")
+            )
         out.append({k: image[k] for k in image if k != "id"} if image.get("id") in seen else image)
         if "id" in image:
             seen.add(image["id"])

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from anonymizer.annotations.coco import read_coco
+from anonymizer.annotations.categories import Meanings, label_of
+from anonymizer.annotations.coco import coco_from
+from anonymizer.annotations.records import read_json
 from anonymizer.dataset.encode import encode_image
 from anonymizer.dataset.images import LOSSLESS, SUFFIXES, Decoded, decode_image, read_image
 from anonymizer.evaluate.records import Pair
 from anonymizer.redraw.crops import treated_mask
-from anonymizer.types import Image, Mask
+from anonymizer.types import Image, Instance, Mask
 
 __all__ = ["Outside", "RunRegions"]
 
@@ -29,7 +31,13 @@ class RunRegions:
     """
 
     def __init__(self, path: Path) -> None:
-        self._annotations = read_coco(path)
+        document = read_json(path)
+        listed = document.get("categories") if isinstance(document, dict) else None
+        names = [str(item.get("name")) for item in listed or () if isinstance(item, dict)]
+        # What the names meant was told to the run and does not stand here: what it treated is marked.
+        told = {name: label_of(name) or "person" for name in names}
+        self._known = {name for name in names if label_of(name) is not None}
+        self._annotations = coco_from(document, path, Meanings(told))
 
     def __call__(self, pair: Pair, size: tuple[int, int]) -> Mask | None:
         """Return bool (H, W), or None if the run does not know the picture."""
@@ -37,8 +45,13 @@ class RunRegions:
         for name in (pair.name, PurePosixPath(pair.name).with_suffix(pair.anonymized.suffix).as_posix()):
             given = self._annotations.instances(name, size)
             if given is not None:
-                return treated_mask(given.instances, size)
+                return treated_mask(tuple(i for i in given.instances if self._was_treated(i)), size)
         return None
+
+    def _was_treated(self, instance: Instance) -> bool:
+        record = instance.record or {}
+        category = self._annotations.categories.get(record.get("category_id"), {})
+        return "action" in record or category.get("name") in self._known
 
 
 class Outside:

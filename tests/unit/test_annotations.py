@@ -224,6 +224,7 @@ def test_ids_are_taken_as_other_readers_take_them(tmp_path: Path) -> None:
     assert given is not None
     image = {"id": 5, "file_name": "c/1.png"}
     twice = read_coco(written(tmp_path, document(annotations=records[:1], images=[images[0], image])))
+    assert "image 2 of 2: without an id of its own" in " ".join(map(str, twice.remarks))
     for name in ("a/1.png", "c/1.png"):
         with pytest.raises(InputError, match="share the id"):
             twice.instances(name, SIZE)

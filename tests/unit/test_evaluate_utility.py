@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -284,3 +285,20 @@ def test_too_little_to_train_on_is_said() -> None:
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="downstream"):
         downstream_check(context(SimpleNamespace(pairs=())), **options)
+
+
+def test_regions_of_categories_that_a_run_was_told_count_and_untreated_ones_do_not(tmp_path: Path) -> None:
+    records = [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [20, 20, 10, 30], "action": "redrawn"},
+        {"id": 2, "image_id": 1, "category_id": 1, "bbox": [60, 20, 10, 30]},
+    ]
+    content = {
+        "images": [{"id": 1, "file_name": "p.png", "height": 64, "width": 96}],
+        "categories": [{"id": 1, "name": "person on screen"}, {"id": 2, "name": "plate"}, {"id": 3, "name": "fork"}],
+        "annotations": records,
+    }
+    document = tmp_path / "annotations.json"
+    document.write_text(json.dumps(content))
+    mask = RunRegions(document)(Pair("p.png", Path("o.png"), Path("a.png")), SIZE)
+    assert mask is not None
+    assert mask[20:50, 20:30].all() and not mask[:, 50:].any()
