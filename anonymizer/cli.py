@@ -134,7 +134,10 @@ def run(
     ] = None,
     annotations: Annotated[
         str | None,
-        typer.Option(metavar="FILE|DIR|URL", help="Instances to use as given: COCO, YOLO, Pascal VOC or Cityscapes."),
+        typer.Option(
+            metavar="FILE|DIR|URL",
+            help="Instances to use as given: COCO, YOLO, VOC, Cityscapes, LabelMe, CVAT, VIA, Open Images.",
+        ),
     ] = None,
     mapping: Annotated[
         list[str] | None,
@@ -151,6 +154,10 @@ def run(
     ] = None,
     picture_format: Annotated[
         Format | None, typer.Option("--format", help="Format of released pictures; each source's own if left out.")
+    ] = None,
+    keep_fields: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Annotation fields to keep beside those on the list: weather,images.scene."),
     ] = None,
     keep_metadata: Annotated[
         str | None,
@@ -202,7 +209,10 @@ def run(
 
         # A mistake in the command shows at once, not after the models have been loaded.
         release = Release(
-            None if picture_format is None else picture_format.value, _listed(keep_metadata), rename is not None
+            None if picture_format is None else picture_format.value,
+            _listed(keep_metadata),
+            rename is not None,
+            keep_fields=_listed(keep_fields),
         )
         inputs = source[0] if len(source) == 1 else source
         find_inputs(inputs, output)

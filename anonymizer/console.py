@@ -143,6 +143,7 @@ def print_summary(summary: Summary) -> None:
         ("Done before", str(summary.skipped)),
         *_left_behind(summary),
         *([("Telling names", f"{summary.flagged_names}, see report; --rename hash")] if summary.flagged_names else []),
+        *([("Left out", _fields(summary.fields_removed))] if summary.fields_removed else []),
         *_annotation_rows(summary.annotations),
         ("Redrawn", counted(summary.redrawn)),
         ("Redacted", counted(summary.redacted)),
@@ -167,3 +168,10 @@ def _left_behind(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "Not in INPUT", f"{summary.not_in_input} stay in OUTPUT ({first}{more}); --prune withdraws them"
     if summary.withdrawn:
         yield "Withdrawn", f"{summary.withdrawn}, no longer in INPUT"
+
+
+def _fields(removed: Mapping[str, int]) -> str:
+    """Return the most frequent annotation fields that were left out, on one line."""
+    most = sorted(removed, key=lambda name: (-removed[name], name))
+    more = f" and {len(most) - 8} more" if len(most) > 8 else ""
+    return f"{', '.join(f'{name} ({removed[name]})' for name in most[:8])}{more}, see report; --keep-fields"

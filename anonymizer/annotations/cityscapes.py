@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from anonymizer.annotations.categories import Meanings
+from anonymizer.annotations.fields import CITYSCAPES
 from anonymizer.annotations.outline import outline
 from anonymizer.annotations.per_file import Entry, Read
 from anonymizer.annotations.records import Page, Record, Remark, mark, parse_json
@@ -24,7 +25,9 @@ _LABELS = {"person": "person", "license_plate": "license plate"}
 
 
 class Cityscapes:
-    """Cityscapes polygons. Objects keep every field; what was done to one stands under ``anonymizer``.
+    """Cityscapes polygons. The fields that ``fields.CITYSCAPES`` lists stay.
+
+    What was done to an object stands under ``anonymizer``.
 
     Faces and texts that were added stand in ``annotations.json`` alone, unless a file uses such a label itself.
 
@@ -82,27 +85,28 @@ class Cityscapes:
         new: dict[str, Any] = {"imgHeight": height, "imgWidth": width, "objects": []}
         document = new if content is None else _document(content, page.name)
         treated = {i.record["id"]: (i, t) for i, t in page.treated if i.record is not None}
-        objects = []
+        objects: list[dict[str, Any]] = []
         for number, item in enumerate(document["objects"], start=1):
-            public = scrubber.value(item, treated=number in treated)
-            if not isinstance(public, dict):
-                continue
-            if number in treated:
-                public |= {"anonymizer": mark(*treated[number])}
-            objects.append(public)
-        labels = [item.get("label") for item in document["objects"] if isinstance(item, dict)]
+            kept = scrubber.record({"objects": [item]}, CITYSCAPES)["objects"]
+            objects += [o | {"anonymizer": mark(*treated[number])} for o in kept] if number in treated else kept
+        labels = [item.get("label") for item in objects]
         used = {self._meanings.label(label): label for label in labels if isinstance(label, str)}
         for instance, treatment in page.treated:
             label = _LABELS.get(instance.label) or used.get(instance.label)
             if instance.record is None and label is not None:
                 points = [[round(x, 1), round(y, 1)] for x, y in outline(instance).tolist()]
                 objects.append({"label": label, "polygon": points, "anonymizer": mark(instance, treatment)})
-        whole = scrubber.value({k: v for k, v in document.items() if k != "objects"}, treated=True)
+        whole = scrubber.record({key: value for key, value in document.items() if key != "objects"}, CITYSCAPES)
         return json.dumps(json.loads(to_json(whole | {"objects": objects})), indent=1).encode() + b"\n"
 
-    def shared(self) -> Iterator[tuple[str, bytes]]:
-        """Yield nothing."""
-        return iter(())
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Fields that stay."""
+        return CITYSCAPES
+
+    def told(self, content: bytes, what: str) -> Record:
+        """Return the whole file."""
+        return _document(content, what)
 
 
 def _document(content: bytes, what: str) -> dict[str, Any]:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from anonymizer.annotations.categories import Meanings
+from anonymizer.annotations.fields import ANNOTATION, CATEGORY, COCO_HEAD, IMAGE, Each, identifier
 from anonymizer.annotations.matching import Index, Placement, key_of
-from anonymizer.annotations.records import Given, Page, Record, Remark, added_record, free_id, mark, read_json
+from anonymizer.annotations.records import Given, Head, Page, Record, Remark, added_record, free_id, mark, read_json
 from anonymizer.annotations.regions import instance_from
-from anonymizer.annotations.scrubbing import Scrubber, identities, without_keypoints
+from anonymizer.annotations.scrubbing import Scrubber, identities, name_parts, without_keypoints
 from anonymizer.dataset.ledger import to_json
+from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.types import CLASSES, Instance
 
 __all__ = ["CocoAnnotations", "coco_from", "read_coco"]
+
+_FIELDS = {**COCO_HEAD, "images": IMAGE, "annotations": Each(ANNOTATION), "categories": Each(CATEGORY)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,9 +136,11 @@ class CocoAnnotations:
         records = () if place is None else self.by_image.get(place, ())
         return tuple((str(self.categories[record["category_id"]]["name"]), record) for record in records)
 
-    def identities(self, name: str, texts: Iterable[str]) -> tuple[str, ...]:
+    def identities(self, name: str, texts: Iterable[str], keep: Sequence[str] = ()) -> tuple[str, ...]:
         """Return the plates and names that a picture's annotations tell, and those of ``texts`` worth comparing."""
-        return identities([self.image(name) or {}, *(record for _, record in self.records(name))], texts)
+        records = [record for _, record in self.records(name)]
+        told = {"images": self.image(name) or {}, "annotations": records, "categories": list(self.categories.values())}
+        return identities([told], texts, fields=_FIELDS, keep=keep)
 
     def digest(self, name: str) -> str | None:
         """Return a sha256 of all that is known about a picture, None if nothing is."""
@@ -164,37 +170,45 @@ class CocoAnnotations:
     def export(self, page: Page) -> dict[str, Any]:
         """Return what the released annotation file will say about a picture.
 
-        Given records keep their fields, geometry included; what was done to each stands under ``anonymizer``.
+        Given records keep what ``fields`` lists, geometry included; what was done to each stands under ``anonymizer``.
         """
-        given = self.image(page.name)
-        own = [record for _, record in self.records(page.name)]
-        scrubber = Scrubber(self.identities(page.name, page.texts))
+        texts = (*page.texts, *name_parts(page.name, page.released))
+        scrubber = Scrubber(self.identities(page.name, texts, page.keep), page.keep)
         height, width = page.size
+        given = self.image(page.name)
         new = {"width": width, "height": height} if given is None else {}
-        image = scrubber.value(given or {}, treated=True) | {"file_name": page.released} | new
+        plain = {key: value for key, value in (given or {}).items() if key != "file_name"}
+        image = scrubber.record(plain, IMAGE, "images") | {"file_name": page.released} | new
+        numbers = self._category_ids()
         treated = {pair[0].record["id"]: pair for pair in page.treated if pair[0].record is not None}
         out = []
-        for record in own:
-            if record["id"] not in treated:
-                out.append(scrubber.value(record, treated=False))
-                continue
-            instance, treatment = treated[record["id"]]
-            pose_kept = instance.label == "person" and treatment.action == "redrawn"
-            public = without_keypoints(scrubber.value(record, treated=True), pose_kept=pose_kept)
-            removed = [key for key in record if key not in public or public[key] != record[key]]
-            out.append(public | {"anonymizer": mark(instance, treatment) | ({"removed": removed} if removed else {})})
+        for _, record in self.records(page.name):
+            # What an earlier run noted holds for an object that was not treated again.
+            public = scrubber.record(record, ANNOTATION, "annotations")
+            if record["id"] in treated:
+                instance, treatment = treated[record["id"]]
+                pose_kept = instance.label == "person" and treatment.action == "redrawn"
+                shown = without_keypoints(public, pose_kept=pose_kept)
+                for key in public.keys() - shown.keys():
+                    scrubber.left_out(f"annotations.{key}")
+                public = shown | {"anonymizer": mark(instance, treatment)}
+            out.append(public | {"category_id": numbers[record["category_id"]]})
         for instance, treatment in page.treated:
             if instance.record is None:
                 marked = {"category": instance.label, "anonymizer": mark(instance, treatment)}
                 out.append(added_record(instance, page.size) | marked)
-        return {"image": image, "annotations": out}
+        return {"image": image, "annotations": out, "removed": scrubber.removed}
 
-    def files(self, exports: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
-        """Yield the released annotation file, under the name of the given one."""
+    def files(self, exports: Iterable[dict[str, Any]], release: Release) -> Iterator[tuple[str, bytes]]:
+        """Yield the released annotation file: under the name of the given one, or a plain one if names are hidden."""
         images, annotations = [], []
-        categories = [dict(record) for record in self.categories.values()]
-        by_label = {self.label(record["name"]) or record["name"]: record["id"] for record in reversed(categories)}
-        free_image = free_id(self.images)
+        head = self.public_head(release)
+        categories = head.categories
+        by_label: dict[str, Any] = {}
+        for given, public in zip(self.categories.values(), categories, strict=True):
+            name = str(given["name"])
+            by_label.setdefault(self.label(name) or name, public["id"])
+        free_image = free_id(image for image in self.images if identifier(image.get("id")))
         free = 1 + max((_highest(records) for records in self.by_image.values()), default=0)
         for export in exports:
             image = export["image"]
@@ -203,23 +217,43 @@ class CocoAnnotations:
                 free_image = free_id([image])
             images.append(image)
             for record in export["annotations"]:
-                if "category" in record and "id" not in record:
-                    label = record.pop("category")
-                    if label not in by_label:
-                        by_label[label] = free_id(categories)
-                        categories.append({"id": by_label[label], "name": label})
-                    ids = {"id": free, "image_id": image["id"], "category_id": by_label[label]}
-                    record, free = ids | record, free + 1
-                annotations.append(record)
-        document = {**self._public_head(), "images": images, "annotations": annotations, "categories": categories}
-        yield self.path.name, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
+                label = record.pop("category", None)
+                if label is not None and label not in by_label:
+                    by_label[label] = free_id(categories)
+                    categories.append({"id": by_label[label], "name": label})
+                if "id" not in record:
+                    record, free = {"id": free, **record}, free + 1
+                # A text is no id to release: it may be the picture's name.
+                ids = {"image_id": image["id"]} | ({} if label is None else {"category_id": by_label[label]})
+                annotations.append({"id": record["id"], **ids} | record | ids)
+        document = {**head.fields, "images": images, "annotations": annotations, "categories": categories}
+        name = "coco.json" if release.rename else self.path.name
+        yield name, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
 
-    def _public_head(self) -> dict[str, Any]:
-        """Return the document's other fields; ``info`` and ``licenses`` tell of the data set, not of what it shows."""
-        plain: dict[str, Any] = json.loads(to_json(self.head))
-        scrubber = Scrubber(())
-        kept = ("info", "licenses")
-        return {k: v if k in kept else scrubber.value(v, treated=True) for k, v in plain.items()}
+    def public_head(self, release: Release) -> Head:
+        """Return the document's other fields and its categories; ``info`` and ``licenses``, which tools expect, too."""
+        hidden = [part for image in self.images if release.rename for part in name_parts(image["file_name"], "")]
+        records = [record for several in self.by_image.values() for record in several]
+        told = {"images": list(self.images), "annotations": records, "categories": list(self.categories.values())}
+        known = identities([{**self.head, **told}], hidden, fields=_FIELDS, keep=release.keep_fields)
+        scrubber = Scrubber(known, release.keep_fields)
+        head: dict[str, Any] = {"info": {}, "licenses": []}
+        head |= scrubber.record(json.loads(to_json(self.head)), COCO_HEAD)
+        numbers = self._category_ids()
+        categories = [
+            {"id": numbers[key]}
+            | scrubber.record({k: v for k, v in record.items() if k != "id"}, CATEGORY, "categories")
+            for key, record in self.categories.items()
+        ]
+        return Head(head, categories, scrubber.removed)
+
+    def _category_ids(self) -> dict[Any, Any]:
+        """Return the released id of each category: its own, or a free one in place of a text that is no number."""
+        records = [record for key, record in self.categories.items() if identifier(key)]
+        out: dict[Any, Any] = {}
+        for key in self.categories:
+            out[key] = key if identifier(key) else free_id([*records, *({"id": own} for own in out.values())])
+        return out
 
     def _place(self, name: str) -> int | None:
         key = key_of(self.index, self.placement, name)

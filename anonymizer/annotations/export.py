@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anonymizer.annotations.records import Annotations, Page, added_record, free_id
-from anonymizer.annotations.scrubbing import Scrubber, without_keypoints
+from anonymizer.annotations.fields import ANNOTATION, IMAGE
+from anonymizer.annotations.records import Annotations, Head, Page, added_record, free_id, label_of
+from anonymizer.annotations.scrubbing import Scrubber, name_parts, without_keypoints
 from anonymizer.dataset.ledger import to_json
+from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.types import CLASSES
 
-__all__ = ["annotation_files", "coco_out", "released_record", "side_path"]
+__all__ = ["SCHEMA", "annotation_files", "coco_out", "released_record", "side_path"]
 
-_HEAD = ("info", "licenses")
+#: Version of ``annotations.json`` and of the side files: 2 since fields stay by an allow-list.
+SCHEMA = 2
 # The category's name travels beside the fields that were given, under a name that none of them has.
 _CATEGORY = "anonymizer/category"
 
@@ -35,12 +38,15 @@ def released_record(page: Page, annotations: Annotations | None) -> dict[str, An
 
     Returns:
         ``image``, ``instances`` and ``others`` for ``annotations.json``; ``export`` for the annotations in the format
-        that was given, None where nothing was.
+        that was given, None where nothing was; ``removed``, how often each field was left out.
     """
     height, width = page.size
     given = None if annotations is None else annotations.image(page.name)
     records = () if annotations is None else annotations.records(page.name)
-    scrubber = Scrubber(page.texts if annotations is None else annotations.identities(page.name, page.texts))
+    texts = (*page.texts, *name_parts(page.name, page.released))
+    known = texts if annotations is None else annotations.identities(page.name, texts, page.keep)
+    # In the format that was given, the same fields are left out, and counted.
+    scrubber = Scrubber(known, page.keep)
     categories = {record["id"]: category for category, record in records}
     instances = []
     treated = set()
@@ -52,10 +58,12 @@ def released_record(page: Page, annotations: Annotations | None) -> dict[str, An
             number = instance.record["id"]
             treated.add(number)
             category = categories.get(number, category)
-            record = without_keypoints(scrubber.value(instance.record, treated=True), pose_kept=pose_kept)
+            public = scrubber.record(instance.record, ANNOTATION, "annotations")
+            record = without_keypoints(public, pose_kept=pose_kept)
+            record.pop("anonymizer", None)
             if number not in categories:  # Its place in a file of its own, not an id among all.
                 lines = annotations is not None and annotations.format == "yolo"
-                record["line" if lines else "place"] = record.pop("id")
+                record["line" if lines else "place"] = record.pop("id", number)
         record |= added_record(instance, page.size) | {"iscrowd": record.get("iscrowd", 0)}
         record |= {
             _CATEGORY: category,
@@ -66,26 +74,32 @@ def released_record(page: Page, annotations: Annotations | None) -> dict[str, An
         }
         instances.append(record)
     others = [
-        scrubber.value(record, treated=False) | {_CATEGORY: category}
+        scrubber.record(record, ANNOTATION, "annotations") | {_CATEGORY: category}
         for category, record in records
         if record["id"] not in treated
     ]
-    image = scrubber.value(given or {}, treated=True)
+    image = scrubber.record({key: value for key, value in (given or {}).items() if key != "file_name"}, IMAGE, "images")
+    export = None if annotations is None else annotations.export(page)
     return {
+        "schema": SCHEMA,
         "image": image | {"file_name": page.released, "width": width, "height": height},
         "instances": instances,
         "others": others,
-        "export": None if annotations is None else annotations.export(page),
+        "removed": {} if export is None else export.pop("removed"),
+        "export": export,
     }
 
 
-def annotation_files(names: Iterable[str], state: Path, annotations: Annotations) -> Iterator[tuple[str, bytes]]:
+def annotation_files(
+    names: Iterable[str], state: Path, annotations: Annotations, release: Release
+) -> Iterator[tuple[str, bytes]]:
     """Yield the released annotations in the format that was given: relative name and content of each file.
 
     Args:
         names: Relative names (among the inputs) of every released picture.
         state: Folder with the side files.
         annotations: What was given.
+        release: How it is released.
 
     Raises:
         InputError: A side file is missing, damaged or of a run without these annotations.
@@ -101,10 +115,12 @@ def annotation_files(names: Iterable[str], state: Path, annotations: Annotations
                 )
             yield export
 
-    return annotations.files(exports())
+    return annotations.files(exports(), release)
 
 
-def coco_out(names: Iterable[str], state: Path, annotations: Annotations | None) -> Iterator[bytes]:
+def coco_out(
+    names: Iterable[str], state: Path, annotations: Annotations | None, release: Release | None = None
+) -> Iterator[bytes]:
     """Yield the content of ``annotations.json`` for the released pictures, in parts.
 
     Ids that were given are kept where they are still unique; others follow the highest one, in the order of names.
@@ -114,6 +130,7 @@ def coco_out(names: Iterable[str], state: Path, annotations: Annotations | None)
         names: Relative names (among the inputs) of every released picture.
         state: Folder with the side files.
         annotations: What was given, for its categories and head, or None.
+        release: How it is released; plainly if None.
 
     Raises:
         InputError: A side file is missing or damaged.
@@ -128,9 +145,13 @@ def coco_out(names: Iterable[str], state: Path, annotations: Annotations | None)
             highest[1] = max(highest[1], _number(record))
         highest[0] = max(highest[0], _number(side["image"]))
         texts |= isinstance(side["image"].get("id"), str)  # Tools sort ids, so they are all numbers or all texts.
-    by_name, categories = _categories(used, annotations)
-    head: dict[str, Any] = {"info": {}, "licenses": []}  # Readers such as pycocotools expect both.
-    head |= {} if annotations is None else {key: annotations.head[key] for key in _HEAD if key in annotations.head}
+    public = Head({}, [], {}) if annotations is None else annotations.public_head(release or Release())
+    given = () if annotations is None else annotations.categories.values()
+    named = {own["id"]: str(record["name"]) for record, own in zip(given, public.categories, strict=True)}
+    label = label_of if annotations is None else annotations.label
+    by_name, categories = _categories(used, named, public.categories, label)
+    info = public.fields.get("info", {}) | {"anonymizer_schema": SCHEMA}
+    head = {"info": info, "licenses": public.fields.get("licenses", [])}
     opening = b"".join(json.dumps(key).encode() + b": " + to_json(value) + b",\n" for key, value in head.items())
     yield b"{\n" + opening + b'"categories": ' + to_json(categories) + b',\n"images": ['
     image_ids: list[Any] = []
@@ -161,17 +182,28 @@ def _read_side(state: Path, name: str) -> dict[str, Any]:
         raise InputError(
             f"{path}: the record of released picture {name} is missing or damaged; run again with overwrite"
         ) from error
-    return dict(side)
+    if not isinstance(side, dict) or side.get("schema") != SCHEMA:
+        raise InputError(f"{path}: made by another version, for picture {name}; run again with overwrite")
+    return side
 
 
-def _categories(names: set[str], annotations: Annotations | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return category ids by name and the category records: those given first, then ours, then others in use."""
-    records = [] if annotations is None else [dict(record) for record in annotations.categories.values()]
+def _categories(
+    names: set[str], given: Mapping[Any, str], public: Iterable[Mapping[str, Any]], label: Callable[[str], str | None]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return category ids by name and the category records: those given first, then ours, then others in use.
+
+    Args:
+        names: Category names in use.
+        given: Names as given, by id.
+        public: The records of those, as they are released.
+        label: Class that a category name means.
+    """
+    records = [dict(record) for record in public]
     by_name: dict[str, Any] = {}
-    for record in records:
-        by_name.setdefault(record["name"], record["id"])
-    for record in records:
-        by_name.setdefault((annotations and annotations.label(record["name"])) or record["name"], record["id"])
+    for number, name in given.items():
+        by_name.setdefault(name, number)
+    for number, name in given.items():
+        by_name.setdefault(label(name) or name, number)
     for name in (*CLASSES, *sorted(names)):
         if name not in by_name:
             by_name[name] = free_id(records)

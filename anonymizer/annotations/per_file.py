@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
 
 from anonymizer.annotations.categories import Meanings
+from anonymizer.annotations.fields import CATEGORY
 from anonymizer.annotations.matching import Index, Placement, key_of
-from anonymizer.annotations.records import Given, Page, Record, Remark, read_annotation_bytes
+from anonymizer.annotations.records import Given, Head, Page, Record, Remark, read_annotation_bytes
 from anonymizer.annotations.regions import instance_from
-from anonymizer.annotations.scrubbing import Scrubber, identities
+from anonymizer.annotations.scrubbing import Scrubber, identities, name_parts
+from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.types import Instance
 
@@ -86,8 +88,17 @@ class Codec(Protocol):
         """
         ...
 
-    def shared(self) -> Iterator[tuple[str, bytes]]:
-        """Yield files that belong to all pictures together."""
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Fields that stay in a file, see ``fields``."""
+        ...
+
+    def told(self, content: bytes, what: str) -> Record:
+        """Return all that a file says as plain data, to look for plates and names in it.
+
+        Raises:
+            InputError: As for :meth:`read`.
+        """
         ...
 
 
@@ -205,11 +216,11 @@ class FileAnnotations:
         """Return nothing: what is not treated stays in the picture's own file and is no COCO record."""
         return ()
 
-    def identities(self, name: str, texts: Iterable[str]) -> tuple[str, ...]:
-        """Return the plates and names that a picture's annotations tell, and those of ``texts`` worth comparing."""
+    def identities(self, name: str, texts: Iterable[str], keep: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the plates and names that a picture's file tells, and those of ``texts`` worth comparing."""
         key = self._key(name)
-        entries = () if key is None else self.codec.read(self._read(key), None, self._what(key)).entries
-        return identities([entry.record for entry in entries], texts)
+        told = {} if key is None else self.codec.told(self._read(key), self._what(key))
+        return identities([told], texts, fields=self.codec.fields, keep=keep)
 
     def digest(self, name: str) -> str | None:
         """Return a sha256 of a picture's file and the categories, None if it has no file."""
@@ -235,13 +246,14 @@ class FileAnnotations:
         """Return name and content of the picture's released file."""
         key = self._key(page.name)
         content = None if key is None else self._read(key)
-        scrubber = Scrubber(self.identities(page.name, page.texts))
+        texts = (*page.texts, *name_parts(page.name, page.released))
+        scrubber = Scrubber(self.identities(page.name, texts, page.keep), page.keep)
         text = self.codec.write(content, page, scrubber).decode("utf-8")
-        return {"path": self.codec.place(page.released), "text": text, "name": page.name, "released": page.released}
+        names = {"path": self.codec.place(page.released), "released": page.released}
+        return names | {"text": text, "removed": scrubber.removed}
 
-    def files(self, exports: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    def files(self, exports: Iterable[dict[str, Any]], release: Release) -> Iterator[tuple[str, bytes]]:
         """Yield every released annotation file; of pictures that differ in the suffix alone, later ones keep it."""
-        yield from self.codec.shared()
         used: set[str] = set()
         for export in exports:
             path = export["path"]
@@ -251,6 +263,16 @@ class FileAnnotations:
                 raise InputError(f"{export['released']}: its annotation file {path} would replace another; rename it")
             used.add(path.casefold())
             yield path, export["text"].encode("utf-8")
+
+    def public_head(self, release: Release) -> Head:
+        """Return the categories; of the fields of the whole data set none is a COCO field."""
+        scrubber = Scrubber((), release.keep_fields)
+        self._count_shared(scrubber)
+        categories = [scrubber.record(record, CATEGORY, "categories") for record in self.categories.values()]
+        return Head({}, categories, scrubber.removed)
+
+    def _count_shared(self, scrubber: Scrubber) -> None:
+        """Count what is left out of what belongs to all pictures together: nothing, where there is no such file."""
 
     def _key(self, name: str) -> str | None:
         return cast(str | None, key_of(self.index or Index({}), self.placement, name))

@@ -12,8 +12,12 @@ from tempfile import TemporaryDirectory
 from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.cityscapes import ENDINGS, Cityscapes
 from anonymizer.annotations.coco import CocoAnnotations, coco_from, read_coco
+from anonymizer.annotations.cvat import cvat_from, is_cvat
+from anonymizer.annotations.labelme import LabelMe, is_labelme
+from anonymizer.annotations.open_images import is_open_images, open_images_from
 from anonymizer.annotations.per_file import Codec, FileAnnotations
-from anonymizer.annotations.records import MAX_BYTES, Annotations, read_json
+from anonymizer.annotations.records import MAX_BYTES, Annotations, read_annotation_bytes, read_json
+from anonymizer.annotations.via import is_via, via_from
 from anonymizer.annotations.voc import Voc
 from anonymizer.annotations.yolo import NAME_FILES, YoloAnnotations, has_names, read_names, with_style
 from anonymizer.dataset.storage import Store, locate
@@ -23,10 +27,14 @@ __all__ = ["FORMATS", "annotations_at", "read_annotations"]
 
 #: What is understood, for messages.
 FORMATS = (
-    "COCO (one .json), YOLO (.txt labels beside data.yaml or classes.txt), Pascal VOC (.xml) or Cityscapes "
-    "(*_polygons.json)"
+    "COCO (one .json), YOLO (.txt labels beside data.yaml or classes.txt), Pascal VOC (.xml), Cityscapes "
+    "(*_polygons.json), LabelMe (.json), CVAT for images (one .xml), VIA (one .json) or Open Images (one .csv)"
 )
 _YAML = (".yaml", ".yml")
+#: Bytes at the start of a file that tell its format.
+_GLANCE = 4096
+#: Largest CVAT file, in bytes: as elements in memory it takes several times as much.
+MAX_XML_BYTES = 1024**3
 
 
 @contextmanager
@@ -102,10 +110,12 @@ def read_annotations(path: Path, mapping: Mapping[str, str | None] | None = None
     kind = path.suffix.lower()
     if kind in _YAML or path.name in NAME_FILES:
         return _yolo(path, path.parent, _listing(path.parent), meanings)
-    if kind == ".xml":
-        return _files(path, Voc(), path.parent, [path], (".xml",), meanings)
+    if kind == ".xml" and path.is_file():
+        return _xml(path, meanings)
     if kind == ".json":
         return _json(path, meanings)
+    if kind == ".csv" and path.is_file():
+        return _csv(path, meanings)
     if path.exists():
         raise InputError(f"annotations {path}: expected {FORMATS}; got a file named *{kind}")
     raise InputError(f"annotations {path}: expected a file or folder, found nothing; check the path")
@@ -115,7 +125,24 @@ def _json(path: Path, meanings: Meanings) -> FileAnnotations | CocoAnnotations:
     document = read_json(path)
     if isinstance(document, dict) and "objects" in document and "images" not in document:
         return _files(path, Cityscapes(meanings), path.parent, [path], ENDINGS, meanings)
+    if is_labelme(document):
+        return _files(path, LabelMe(meanings), path.parent, [path], (".json", ".JSON"), meanings)
+    if is_via(document):
+        return via_from(document, path, meanings)
     return coco_from(document, path, meanings)
+
+
+def _xml(path: Path, meanings: Meanings) -> FileAnnotations:
+    if is_cvat(_start(path)):
+        return cvat_from(read_annotation_bytes(path, MAX_XML_BYTES), path, meanings)
+    return _files(path, Voc(), path.parent, [path], (".xml", ".XML"), meanings)
+
+
+def _csv(path: Path, meanings: Meanings) -> FileAnnotations:
+    content = read_annotation_bytes(path)
+    if not is_open_images(content):
+        raise InputError(f"annotations {path}: expected {FORMATS}; got a CSV file without the columns of Open Images")
+    return open_images_from(content, path, meanings)
 
 
 def _folder(folder: Path, meanings: Meanings) -> FileAnnotations | CocoAnnotations:
@@ -123,15 +150,38 @@ def _folder(folder: Path, meanings: Meanings) -> FileAnnotations | CocoAnnotatio
     polygons = [file for file in files if file.name.endswith(ENDINGS)]
     others = [file for file in files if file.suffix.lower() == ".json" and file not in set(polygons)]
     boxes = [file for file in files if file.suffix.lower() == ".xml"]
+    shapes = [file for file in others if _is_labelme(file)]
+    others = [file for file in others if file not in set(shapes)]
     names = _name_files(files)
     if names or boxes or polygons:  # Tools lay notes of their own beside labels.
-        others = [file for file in others if _may_be_coco(file)]
-    found = {"COCO": others, "Pascal VOC": boxes, "Cityscapes": polygons, "YOLO": names}
+        others = [file for file in others if _may_be_given(file)]
+    tables = [file for file in files if file.suffix.lower() == ".csv" and is_open_images(_start(file))]
+    shared = [file for file in boxes if is_cvat(_start(file))]
+    boxes = [file for file in boxes if file not in set(shared)]
+    found = {
+        "COCO": others,
+        "Pascal VOC": boxes,
+        "Cityscapes": polygons,
+        "YOLO": names,
+        "LabelMe": shapes,
+        "CVAT": shared,
+        "Open Images": tables,
+    }
     kinds = [kind for kind, matching in found.items() if matching]
     if len(kinds) > 1:
         raise InputError(
             f"annotations {folder}: holds files of {' and '.join(kinds)}; give the file or the folder of one format"
         )
+    for kind, several in (("CVAT", shared), ("Open Images", tables)):
+        if len(several) > 1:
+            listed = ", ".join(sorted(file.name for file in several)[:3])
+            raise InputError(f"annotations {folder}: holds {len(several)} files of {kind} ({listed}); give one")
+    if shared:
+        return _xml(shared[0], meanings)
+    if tables:
+        return _csv(tables[0], meanings)
+    if shapes:
+        return _files(folder, LabelMe(meanings), folder, shapes, (".json", ".JSON"), meanings)
     if boxes:
         return _files(folder, Voc(), folder, boxes, (".xml", ".XML"), meanings)
     if polygons:
@@ -144,13 +194,34 @@ def _folder(folder: Path, meanings: Meanings) -> FileAnnotations | CocoAnnotatio
             raise InputError(f"annotations {folder}: class names in {' and '.join(sorted(same))}; give the one file")
         return _yolo(nearest, folder, files, meanings)
     if len(others) == 1:
-        return coco_from(read_json(others[0]), others[0], meanings)
+        return _json(others[0], meanings)
     if others:
         listed = ", ".join(sorted(file.name for file in others)[:3])
         raise InputError(f"annotations {folder}: holds {len(others)} JSON files ({listed}); give the one that is meant")
     texts = sum(file.suffix.lower() == ".txt" for file in files)
     hint = f"; {texts} .txt files, but neither data.yaml nor classes.txt with the class names" if texts else ""
     raise InputError(f"annotations {folder}: expected {FORMATS}, found none{hint}")
+
+
+def _is_labelme(file: Path) -> bool:
+    """Return whether a JSON file is one of LabelMe; a damaged one is, and costs its picture only."""
+    start = _start(file)
+    if b'"shapes"' in start and b'"flags"' in start:
+        return True
+    if b'"shapes"' not in start and b'"imageData"' not in start and b'"imagePath"' not in start:
+        return False
+    try:
+        return is_labelme(read_json(file))
+    except InputError:
+        return True
+
+
+def _start(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_GLANCE)
+    except OSError as error:
+        raise InputError(f"annotations {file}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _name_files(files: list[Path]) -> list[Path]:
@@ -160,13 +231,13 @@ def _name_files(files: list[Path]) -> list[Path]:
     return plain + ([file for file in every if has_names(file)] or every)
 
 
-def _may_be_coco(file: Path) -> bool:
-    """Return whether a JSON file lists images, or cannot be read: its reader will say so by name."""
+def _may_be_given(file: Path) -> bool:
+    """Return whether a JSON file is of COCO or VIA, or cannot be read: its reader will say so by name."""
     try:
         document = read_json(file)
     except InputError:
         return True
-    return isinstance(document, dict) and "images" in document
+    return (isinstance(document, dict) and "images" in document) or is_via(document)
 
 
 def _yolo(names: Path, folder: Path, files: list[Path], meanings: Meanings) -> FileAnnotations:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from anonymizer.annotations.categories import label_of
 from anonymizer.annotations.matching import Placement
 from anonymizer.annotations.rle import encode_rle
+from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.geometry import integer_box, outline_box
 from anonymizer.types import Instance, Treatment
@@ -18,6 +19,7 @@ from anonymizer.types import Instance, Treatment
 __all__ = [
     "Annotations",
     "Given",
+    "Head",
     "Page",
     "Record",
     "Remark",
@@ -74,6 +76,7 @@ class Page:
         size: Its (height, width).
         treated: Every treated instance with what was done to it; given ones carry their ``record``.
         texts: What was read on plates of the original. Identifying: for comparison only.
+        keep: Fields that stay although no list names them, see ``scrubbing.Scrubber``.
     """
 
     name: str
@@ -81,6 +84,22 @@ class Page:
     size: tuple[int, int]
     treated: tuple[tuple[Instance, Treatment], ...]
     texts: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What released annotations say of the data set as a whole.
+
+    Args:
+        fields: ``info``, ``licenses`` and the like, as in COCO.
+        categories: Category records in the order of those given, with numbers as ids.
+        removed: How often each field was left out, by name.
+    """
+
+    fields: dict[str, Any]
+    categories: list[dict[str, Any]]
+    removed: dict[str, int]
 
 
 class Annotations(Protocol):
@@ -88,7 +107,7 @@ class Annotations(Protocol):
 
     @property
     def format(self) -> str:
-        """``coco``, ``yolo``, ``voc`` or ``cityscapes``."""
+        """``coco``, ``yolo``, ``voc``, ``cityscapes``, ``labelme``, ``cvat``, ``via`` or ``open_images``."""
         ...
 
     @property
@@ -155,8 +174,11 @@ class Annotations(Protocol):
         """Return (category name, record) of each of a picture's annotations; ``id`` tells them apart."""
         ...
 
-    def identities(self, name: str, texts: Iterable[str]) -> tuple[str, ...]:
-        """Return the plates and names that a picture's annotations tell, and those of ``texts`` worth comparing."""
+    def identities(self, name: str, texts: Iterable[str], keep: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the plates and names that a picture's annotations tell, and those of ``texts`` worth comparing.
+
+        What stands in fields that are kept on purpose is no secret.
+        """
         ...
 
     def digest(self, name: str) -> str | None:
@@ -168,11 +190,18 @@ class Annotations(Protocol):
         ...
 
     def export(self, page: Page) -> dict[str, Any]:
-        """Return what the released annotations will say about a picture, as plain JSON data."""
+        """Return what the released annotations will say about a picture, as plain JSON data.
+
+        ``removed`` counts the fields that were left out, by name.
+        """
         ...
 
-    def files(self, exports: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    def files(self, exports: Iterable[dict[str, Any]], release: Release) -> Iterator[tuple[str, bytes]]:
         """Yield the released annotation files, relative name and content, in the format that was given."""
+        ...
+
+    def public_head(self, release: Release) -> Head:
+        """Return what the released annotations say of the data set as a whole."""
         ...
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from anonymizer.errors import InputError
 from anonymizer.geometry import IntBox, mask_box, paste_window
 
-__all__ = ["decode_rle", "encode_rle"]
+__all__ = ["decode_rle", "encode_rle", "is_rle"]
 
 
 def encode_rle(mask: NDArray[np.bool_], box: IntBox, size: tuple[int, int]) -> dict[str, Any]:
@@ -87,6 +87,20 @@ def decode_rle(
         return None
     x1, y1, x2, y2 = tight
     return (left + x1, y1, left + x2, y2), np.ascontiguousarray(band[y1:y2, x1:x2])
+
+
+def is_rle(value: object) -> bool:
+    """Return whether a value is COCO RLE and nothing else: its counts cover a picture of its size exactly."""
+    if not isinstance(value, dict) or value.keys() != {"size", "counts"} or not isinstance(value["size"], list):
+        return False
+    size = value["size"]
+    if len(size) != 2 or not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
+        return False
+    try:
+        counts = _counts(value["counts"], "segmentation")
+    except InputError:
+        return False
+    return min(counts, default=0) >= 0 and sum(counts) == size[0] * size[1]
 
 
 def _positions(hits: NDArray[np.bool_], left: int, top: int, height: int) -> NDArray[np.int64]:

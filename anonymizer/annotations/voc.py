@@ -5,23 +5,22 @@ from __future__ import annotations
 import codecs
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
+from anonymizer.annotations.fields import VOC
 from anonymizer.annotations.per_file import Entry, Read
 from anonymizer.annotations.records import Page, Record, Remark, mark
-from anonymizer.annotations.scrubbing import IDENTIFYING, REMOVED, Scrubber
+from anonymizer.annotations.scrubbing import Scrubber, told_by_xml
 from anonymizer.errors import InputError
 from anonymizer.geometry import integer_box, outline_box
 from anonymizer.types import Instance, Treatment
 
-__all__ = ["Voc"]
+__all__ = ["Voc", "parse_xml"]
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
-#: Elements whose ``name`` is that of a category or field, not of a person.
-_KINDS = frozenset({"object", "part", "attribute"})
 _DEEPEST = 50
 # Encodings of texts; Python knows others that are compressions or take long.
 _DECLARED = re.compile(
@@ -34,8 +33,7 @@ _DECLARED = re.compile(
 class Voc:
     """Pascal VOC: boxes in pixels counted from 1, the last one included.
 
-    Everything in a file stays but the texts that identify: names and folders of the original, its place in the web,
-    and texts that repeat a plate or a name. What was done to an object stands in its element ``anonymizer``.
+    The elements that ``fields.VOC`` lists stay. What was done to an object stands in its element ``anonymizer``.
     """
 
     @property
@@ -66,7 +64,7 @@ class Voc:
         for number, item in enumerate(root.findall("object"), start=1):
             name = (item.findtext("name") or "").strip()
             notes = [] if name else ["without a name, left alone"]
-            entries.append(Entry(name, {"id": number, "fields": _fields(item)} | _geometry(item, notes)))
+            entries.append(Entry(name, {"id": number} | _geometry(item, notes)))
             remarks += [Remark(f"annotation {number}", note) for note in notes]
         return Read(tuple(entries), tuple(remarks))
 
@@ -74,10 +72,9 @@ class Voc:
         """Return the given file with what was done, and an object for each added instance."""
         root = ElementTree.Element("annotation") if content is None else _parse(content, page.name)
         treated = {i.record["id"]: (i, t) for i, t in page.treated if i.record is not None}
-        _scrub(root, scrubber, treated=True)
+        scrubber.element(root, VOC)
         for number, item in enumerate(root.findall("object"), start=1):
             if number in treated:
-                _scrub(item, scrubber, treated=True)
                 _mark(item, *treated[number])
         released = PurePosixPath(page.released)
         _set(root, "folder", released.parent.name)
@@ -95,12 +92,28 @@ class Voc:
         ElementTree.indent(root)
         return ElementTree.tostring(root, encoding="unicode").encode() + b"\n"
 
-    def shared(self) -> Iterator[tuple[str, bytes]]:
-        """Yield nothing."""
-        return iter(())
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Elements that stay."""
+        return VOC
+
+    def told(self, content: bytes, what: str) -> Record:
+        """Return the whole file as plain data."""
+        return told_by_xml(_parse(content, what))
 
 
-def _parse(content: bytes, what: str) -> ElementTree.Element:
+def parse_xml(content: bytes, what: str, tag: str, expected: str) -> ElementTree.Element:
+    """Return the root of XML that is neither an attack nor of another format.
+
+    Args:
+        content: The file.
+        what: What to call it in messages.
+        tag: The root's tag.
+        expected: Name of the format, for messages.
+
+    Raises:
+        InputError: Anything else.
+    """
     from defusedxml import ElementTree as Safe
     from defusedxml.common import DefusedXmlException
 
@@ -109,12 +122,16 @@ def _parse(content: bytes, what: str) -> ElementTree.Element:
     except DefusedXmlException as error:
         raise InputError(f"{what}: XML with a document type or entities, as attacks have; remove them") from error
     except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
-        raise InputError(f"{what}: expected Pascal VOC as XML, got {str(error)[:100]}; export it again") from error
-    if root.tag != "annotation":
-        raise InputError(f"{what}: expected the element annotation of Pascal VOC, got {root.tag[:60]!r}")
+        raise InputError(f"{what}: expected {expected} as XML, got {str(error)[:100]}; export it again") from error
+    if root.tag != tag:
+        raise InputError(f"{what}: expected the element {tag} of {expected}, got {root.tag[:60]!r}")
     if _depth(root) > _DEEPEST:
-        raise InputError(f"{what}: elements nested more than {_DEEPEST} deep, expected Pascal VOC; export it again")
+        raise InputError(f"{what}: elements nested more than {_DEEPEST} deep, expected {expected}; export it again")
     return root
+
+
+def _parse(content: bytes, what: str) -> ElementTree.Element:
+    return parse_xml(content, what, "annotation", "Pascal VOC")
 
 
 def _decode(content: bytes) -> str:
@@ -184,56 +201,9 @@ def _points(polygon: ElementTree.Element) -> list[float]:
     return [math.nan if (value := _number(text)) is None else value for text in texts]
 
 
-def _fields(item: ElementTree.Element) -> list[dict[str, str]]:
-    """Return the texts of identifying fields, for comparison."""
-    out = [{"text": child.text.strip()} for child in _children(item) if _identifies(child) and child.text]
-    for child in item.iter("attribute"):
-        if (child.findtext("name") or "").strip().lower() in IDENTIFYING:
-            out.append({"text": (child.findtext("value") or "").strip()})
-    return out
-
-
-def _children(item: ElementTree.Element) -> Iterator[ElementTree.Element]:
-    """Yield every element below one, but for the names of categories and attributes."""
-    for child in item:
-        if child.tag != "name":
-            yield child
-        yield from _children(child)
-
-
-def _identifies(element: ElementTree.Element) -> bool:
-    return element.tag.lower() in IDENTIFYING or "url" in element.tag.lower()
-
-
-def _scrub(root: ElementTree.Element, scrubber: Scrubber, *, treated: bool) -> None:
-    """Take identifying elements and texts out of a file's own fields or of an object; objects inside are left alone."""
-    for child in list(root):
-        if child.tag == "object":
-            _scrub_texts(child, scrubber)
-        elif treated and _identifies(child) and not (child.tag == "name" and root.tag in _KINDS):
-            root.remove(child)
-        elif child.tag == "attribute" and (child.findtext("name") or "").strip().lower() in IDENTIFYING:
-            _set(child, "value", REMOVED)
-        else:
-            _scrub(child, scrubber, treated=treated)
-    _scrub_own(root, scrubber)
-
-
-def _scrub_texts(root: ElementTree.Element, scrubber: Scrubber) -> None:
-    for element in root.iter():
-        _scrub_own(element, scrubber)
-
-
-def _scrub_own(element: ElementTree.Element, scrubber: Scrubber) -> None:
-    if element.text and element.text.strip():
-        element.text = scrubber.text(element.text)
-    if element.tail and element.tail.strip():
-        element.tail = scrubber.text(element.tail)
-    for key, value in element.attrib.items():
-        element.set(key, scrubber.text(value))
-
-
 def _mark(item: ElementTree.Element, instance: Instance, treatment: Treatment) -> None:
+    for earlier in item.findall("anonymizer"):
+        item.remove(earlier)
     note = ElementTree.SubElement(item, "anonymizer")
     for key, value in mark(instance, treatment).items():
         _set(note, key, str(value))

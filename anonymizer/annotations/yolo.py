@@ -11,11 +11,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from anonymizer.annotations.categories import Meanings
+from anonymizer.annotations.fields import NAME, YOLO
 from anonymizer.annotations.matching import Placement
 from anonymizer.annotations.outline import outline
 from anonymizer.annotations.per_file import Entry, FileAnnotations, Read
 from anonymizer.annotations.records import Page, Record, Remark, read_annotation_bytes
 from anonymizer.annotations.scrubbing import Scrubber
+from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.geometry import outline_box
 from anonymizer.types import CLASSES, Instance
@@ -121,20 +123,27 @@ class Yolo:
         out += [self._added(i, page.size, added) for i, _ in page.treated if i.record is None]
         return "".join(f"{line}\n" for line in out).encode()
 
-    def shared(self) -> Iterator[tuple[str, bytes]]:
-        """Yield nothing; ``data.yaml`` is made when it is known which pictures there are."""
-        return iter(())
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """None: a label file holds numbers alone."""
+        return {}
 
-    def document(self, folders: Mapping[str, str]) -> bytes:
+    def told(self, content: bytes, what: str) -> Record:
+        """Return nothing: there are no texts."""
+        return {}
+
+    def document(self, folders: Mapping[str, str], scrubber: Scrubber) -> bytes:
         """Return ``data.yaml`` for pictures in ``images`` beside the folder it lies in.
 
         Args:
             folders: Released folder by folder among the inputs, of every released picture and of all folders above.
+            scrubber: Leaves out what no list names, and counts it.
         """
         import yaml
 
-        names = self._all_names()
-        data = {key: value for key, value in self.data.items() if key not in _ELSEWHERE}
+        names = [scrubber.record({"names": name}, {"names": NAME})["names"] for name in self._all_names()]
+        given = {key: value for key, value in self.data.items() if key not in ("names", *_ELSEWHERE)}
+        data = scrubber.record(given, YOLO)
         splits = {key: _released(self.data.get(key), folders) for key in _SPLITS}
         data |= {key: found[0] if len(found) == 1 else found for key, found in splits.items() if found}
         for key in ("train", "val"):  # Both must be there and lead to pictures.
@@ -232,22 +241,32 @@ class YoloAnnotations(FileAnnotations):
         placement = Placement(keys, held, bare, unplaced)
         return replace(self, placement=placement, left_alone=found.left_alone)
 
-    def files(self, exports: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    def _count_shared(self, scrubber: Scrubber) -> None:
+        cast(Yolo, self.codec).document({}, scrubber)
+
+    def files(self, exports: Iterable[dict[str, Any]], release: Release) -> Iterator[tuple[str, bytes]]:
         """Yield every label file twice, and ``data.yaml``; names are relative to ``annotations``."""
-        folders: dict[str, str] = {"": ""}
+        shown: set[str] = set()
 
         def noted() -> Iterator[dict[str, Any]]:
             for export in exports:
-                given, released = (PurePosixPath(export[key]).parent.parts for key in ("name", "released"))
-                for depth in range(1, len(released) + 1):
-                    folders["/".join(given[:depth])] = "/".join(released[:depth])
+                shown.add(export["released"])
                 yield export
 
-        for path, content in FileAnnotations.files(self, noted()):
+        for path, content in FileAnnotations.files(self, noted(), release):
             yield path, content
             picture = f"/images/{path.removeprefix('labels/')}"
             yield "..{}/labels/{}".format(*picture.rsplit("/images/", 1)), content
-        yield "data.yaml", cast(Yolo, self.codec).document(folders)
+        # The names of inputs come from the matching: what is stored of a picture does not tell its own.
+        placement = self.placement or Placement()
+        folders: dict[str, str] = {"": ""}
+        for name in (*placement.keys, *placement.bare):
+            target = release.name(name)
+            if target in shown:
+                given, released = PurePosixPath(name).parent.parts, PurePosixPath(target).parent.parts
+                for depth in range(1, len(released) + 1):
+                    folders["/".join(given[:depth])] = "/".join(released[:depth])
+        yield "data.yaml", cast(Yolo, self.codec).document(folders, Scrubber((), release.keep_fields))
 
 
 def read_names(file: Path, meanings: Meanings | None = None) -> Yolo:

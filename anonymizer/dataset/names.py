@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["name_hints", "normalized", "repeats"]
+__all__ = ["name_hints", "normalized", "repeats", "text_hints"]
 
 #: Fewest letters and digits a text needs before finding it again elsewhere means anything.
 LEAST_TEXT = 4
@@ -72,13 +72,22 @@ def name_hints(name: str, identities: Iterable[str] = ()) -> tuple[str, ...]:
     parts = [("folder name", part) for part in folders] + [("file name", file.rpartition(".")[0] or file)]
     out = []
     for place, part in parts:
-        spaced = part.replace("_", " ")
-        kinds = [
-            ("e-mail address", _EMAIL.search(part)),
-            ("coordinates", _COORDINATES.search(part) or _COORDINATES.search(spaced)),
-            ("phone number", _PHONE.search(spaced)),
-            ("text like a plate", _PLATE.search(_CAMERA.sub("", spaced))),
-            ("plate or name of the picture", repeats(part, known)),
-        ]
-        out += [f"{kind} in {place}" for kind, found in kinds if found]
+        kinds = [kind for kind, _ in text_hints(part)]
+        kinds += ["plate or name of the picture"] if repeats(part, known) else []
+        out += [f"{kind} in {place}" for kind in kinds]
     return tuple(dict.fromkeys(out))
+
+
+def text_hints(text: str) -> tuple[tuple[str, str], ...]:
+    """Return what in a text may tell who or where by its form alone: kind and the part of the text.
+
+    Found are e-mail addresses, coordinates, phone numbers and common license plates; ``_`` counts as a space.
+    """
+    spaced = text.replace("_", " ")
+    kinds = (
+        ("e-mail address", _EMAIL.search(text)),
+        ("coordinates", _COORDINATES.search(text) or _COORDINATES.search(spaced)),
+        ("phone number", _PHONE.search(spaced)),
+        ("text like a plate", _PLATE.search(_CAMERA.sub("", spaced))),
+    )
+    return tuple((kind, found.group()) for kind, found in kinds if found)

@@ -14,6 +14,7 @@ from typing import Any
 
 from anonymizer.dataset.formats import NAMES, SUFFIXES
 from anonymizer.dataset.metadata import check_groups
+from anonymizer.dataset.names import LEAST_TEXT
 from anonymizer.errors import InputError
 
 __all__ = ["Release"]
@@ -34,30 +35,46 @@ class Release:
         keep_metadata: Groups of metadata to keep, see ``dataset.metadata``.
         rename: Whether released files get hashed names.
         key: The secret for that; see :meth:`with_key`.
+        keep_fields: Fields of given annotations that stay although no list names them: a name (``weather``), or the
+            end of a dotted path (``images.weather``).
 
     Raises:
-        InputError: An unknown format or group.
+        InputError: An unknown format or group, or no field's name.
     """
 
     format: str | None = None
     keep_metadata: tuple[str, ...] = ()
     rename: bool = False
     key: bytes = field(default=b"", repr=False)
+    keep_fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in NAMES:
             raise InputError(f"format {self.format!r} is unknown; expected {', '.join(NAMES)}")
         object.__setattr__(self, "keep_metadata", check_groups(self.keep_metadata))
+        for name in self.keep_fields:
+            if not all(part and part == part.strip() for part in name.split(".")):
+                raise InputError(
+                    f"keep_fields {name!r}: expected a field's name or a dotted path, such as weather or images.weather"
+                )
+        object.__setattr__(self, "keep_fields", tuple(sorted(set(self.keep_fields))))
 
     def settings(self) -> dict[str, Any]:
         """Return what was chosen, without the key, as plain JSON data."""
         renamed = {"rename": "hash"} if self.rename else {}
-        chosen = {"format": self.format} if self.format is not None else {}
-        return chosen | ({"keep_metadata": list(self.keep_metadata)} if self.keep_metadata else {}) | renamed
+        chosen: dict[str, Any] = {"format": self.format} if self.format is not None else {}
+        if self.keep_metadata:
+            chosen["keep_metadata"] = list(self.keep_metadata)
+        if self.keep_fields:
+            chosen["keep_fields"] = list(self.keep_fields)
+        return chosen | renamed
 
     def settings_hash(self, anonymizer: str) -> str:
-        """Return the digest of the anonymizer's settings and these; the anonymizer's own where nothing was chosen."""
-        settings = self.settings()
+        """Return the digest of the anonymizer's settings and these; the anonymizer's own where nothing was chosen.
+
+        Hashed names are part of it with their key: under another one no earlier picture would be found again.
+        """
+        settings = self.settings() | ({"names": self._digest("settings", 16)} if self.rename and self.key else {})
         if not settings:
             return anonymizer
         return hashlib.sha256(json.dumps([anonymizer, settings], sort_keys=True).encode()).hexdigest()
@@ -101,6 +118,20 @@ class Release:
             raise InputError("rename: expected the key of an OUTPUT folder, got none")
         folders = [self._digest(str(folder), 16) for folder in list(path.parents)[-2::-1]]
         return "/".join([*folders, self._digest(name, 32) + suffix.lower()])
+
+    def recorded_name(self, name: str) -> str:
+        """Return the name under which ledger, report and state know a picture: its own, or a hashed one."""
+        return self.name(name) if self.rename else name
+
+    def hidden(self, name: str, text: str) -> str:
+        """Return a text with the released name in place of a picture's name, its last part, stem and folders."""
+        path = PurePosixPath(name)
+        released = PurePosixPath(self.name(name))
+        pairs = [(name, str(released)), (path.name, released.name), (path.stem, released.stem)]
+        pairs += [(folder, "…") for folder in path.parts[:-1]]
+        for part, shown in sorted(pairs, key=lambda pair: -len(pair[0])):
+            text = text.replace(part, shown) if len(part) >= LEAST_TEXT else text
+        return text
 
     def check_names(self, names: Iterable[str]) -> None:
         """Refuse pictures that would be released under one name.

@@ -98,6 +98,7 @@ def render_report(
     description: Mapping[str, Any],
     *,
     seconds: float,
+    fields_removed: Mapping[str, int] | None = None,
     annotations: Mapping[str, Any] | None = None,
     passed_over: Mapping[str, int] | None = None,
 ) -> bytes:
@@ -108,9 +109,11 @@ def render_report(
         images: Folder of released pictures; nothing else is shown.
         description: Preset, models and versions.
         seconds: Wall clock time of the run.
+        fields_removed: How often each field of given annotations that belongs to no single picture was left out.
         annotations: What became of given annotations, see ``engine.summary``; None where none were given.
         passed_over: What of INPUT was passed over, by suffix or kind.
     """
+    fields = Counter(fields_removed or {})
     status: Counter[str] = Counter()
     actions: Counter[tuple[str, str]] = Counter()
     timings: dict[str, array[float]] = defaultdict(lambda: array("d"))
@@ -141,6 +144,7 @@ def render_report(
             continue
         if len(shown) < MAX_THUMBNAILS:
             shown.append(record)
+        fields.update(record.get("fields_removed", {}))
         actions.update((instance["label"], instance["action"]) for instance in record["instances"])
         for stage, taken in record.get("timings_s", {}).items():
             timings[stage].append(taken)
@@ -159,6 +163,7 @@ def render_report(
         actions=[
             (label, actions[label, "redrawn"], actions[label, "redacted"]) for label in sorted({k[0] for k in actions})
         ],
+        fields=sorted(fields.items()),
         settings=_flat(description),
         checks=verdicts.summary(),
         timings=[(stage, statistics.median(values)) for stage, values in timings.items()],

@@ -146,12 +146,15 @@ class Picture:
         if decoded is not None and result is not None:
             with self._step("write"):
                 treated = tuple(zip(result.instances, result.treatments, strict=True))
-                page = Page(self._name, self._release.name(self._name), decoded.size, treated, result.texts)
+                released, keep = self._release.name(self._name), self._release.keep_fields
+                page = Page(self._name, released, decoded.size, treated, result.texts, keep)
                 data, note = _encode(result, decoded, page.released, self._release)
                 side = released_record(page, self._annotations)
                 if not self._in_company:  # There, the clock of a stage runs on while others have their turn.
                     self._timings |= dict(result.provenance.get("timings_s", {}))
                 record = _released(result) | {"notes": [*self._notes, *note]} | self._names(page)
+                if self._annotations is not None:
+                    record["fields_removed"] = side["removed"]
                 if self._release.keep_metadata:
                     record["metadata_kept"] = [TAG_NAMES[tag] for tag in _tags(decoded, page.released, self._release)]
                 self.outcome = Outcome(record | self._remarked(), data, side)
@@ -174,7 +177,7 @@ class Picture:
         if self._release.rename:
             return {"released_name": page.released}
         given = self._annotations
-        known = identities((), page.texts) if given is None else given.identities(page.name, page.texts)
+        known = identities((), page.texts) if given is None else given.identities(page.name, page.texts, page.keep)
         return {"released_name": page.released, "name_hints": list(name_hints(page.released, known))}
 
     @contextmanager

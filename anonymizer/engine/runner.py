@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from posixpath import normpath
@@ -139,17 +140,22 @@ def execute(
         folder.refuse_strays(recorded | {chosen.name(file.name) for file in inputs.files})
         with folder.writing():
             folder.remove_documents()
-        stay, withdrawn = _reconcile(ledger, folder, {f.name: chosen.name(f.name) for f in inputs.files}, prune)
+        stay, withdrawn = _reconcile(
+            ledger, folder, {chosen.recorded_name(f.name): chosen.name(f.name) for f in inputs.files}, prune
+        )
         recorder = _Recorder(executor, folder, ledger, annotations, held, chosen, len(inputs.files), on_progress)
         for task, outcome in executor.results(recorder.pending(inputs.files)):
             recorder.record(task, outcome)
         recorder.check_complete()
         with folder.writing():
             ledger.compact(folder.staging)
-        records = (record for file in inputs.files if (record := ledger.get(file.name)) is not None)
+        own = (ledger.get(chosen.recorded_name(file.name)) for file in inputs.files)
+        records = (record for record in own if record is not None)
         seconds = time.monotonic() - started
+        removed = {} if annotations is None else annotations.public_head(chosen).removed
         told = None if annotations is None else told_of(annotations)
         counts: dict[str, Any] = {"skipped": recorder.skipped, "ignored": inputs.ignored, "annotations": told}
+        counts["fields_removed"] = removed
         summary = summarize(records, Path(), seconds=seconds, **counts)
         summary = replace(
             summary,
@@ -161,15 +167,19 @@ def execute(
         )
         released = [record["name"] for record in ledger if record["status"] == "released"]
         description = {**executor.describe(), **_released_as(chosen)}
-        shown: dict[str, Any] = {"annotations": told, "passed_over": inputs.passed_over}
         with folder.shown(_first(ledger, MAX_THUMBNAILS)) as images:
+            shown: dict[str, Any] = {
+                "annotations": _without_record_names(told) if chosen.rename else told,
+                "fields_removed": removed,
+                "passed_over": inputs.passed_over,
+            }
             report = render_report(ledger, images, description, seconds=seconds, **shown)
         documents: list[tuple[str, Iterable[bytes]]] = [
-            ("annotations.json", coco_out(released, folder.state, annotations)),
+            ("annotations.json", coco_out(released, folder.state, annotations, chosen)),
             ("quarantine.txt", [quarantine_list(ledger)]),
             ("report.html", [report]),
         ]
-        files = () if annotations is None else annotation_files(released, folder.state, annotations)
+        files = () if annotations is None else annotation_files(released, folder.state, annotations, chosen)
         own_format = ((normpath(f"{ANNOTATIONS}/{name}"), [data]) for name, data in files)
         folder.finish(chain(documents, own_format), ledger)
     return summary
@@ -205,7 +215,7 @@ class _Recorder:
     def pending(self, files: tuple[Found, ...]) -> Iterator[Task]:
         """Yield what is to be done; pictures that were decided earlier or cannot be read are settled on the way."""
         for file in files:
-            digest = self._digest(file.name)
+            digest, recorded = self._digest(file.name), self._release.recorded_name(file.name)
             try:
                 content = read_bytes(file.path)
             except OSError as error:  # Of this picture it says nothing: what is left is done when the run is resumed.
@@ -214,17 +224,17 @@ class _Recorder:
                     "finished pictures are kept"
                 ) from error
             except InputError as error:
-                self._folder.remove_picture(file.name, *self._released_names(file.name))
+                self._folder.remove_picture(recorded, *self._released_names(file.name))
                 self._write(file.name, Outcome({"status": "failed", "reason": str(error)}), None, digest)
                 continue
             sha256 = hashlib.sha256(content).hexdigest()
-            earlier = self._ledger.get(file.name)
-            if earlier is not None and self._stands(earlier, sha256, digest):
+            earlier = self._ledger.get(recorded)
+            if earlier is not None and self._stands(file.name, earlier, sha256, digest):
                 self.skipped += 1
-                self._progress(earlier, skipped=True)
+                self._progress(file.name, earlier, skipped=True)
                 continue
             # From here on nothing of an earlier run may be found under this name.
-            self._folder.remove_picture(file.name, *self._released_names(file.name))
+            self._folder.remove_picture(recorded, *self._released_names(file.name))
             if file.name in self._held:
                 outcome = Outcome({"status": "quarantined", "reason": self._held[file.name]})
                 self._write(file.name, outcome, sha256, digest)
@@ -255,13 +265,13 @@ class _Recorder:
             return hashlib.sha256(f"held back: {self._held[name]}".encode("utf-8", "surrogateescape")).hexdigest()
         return None if self._annotations is None else self._annotations.digest(name)
 
-    def _stands(self, earlier: dict[str, Any], sha256: str, digest: str | None) -> bool:
-        name = earlier["name"]
-        if not self._ledger.finished(name, sha256, self._settings_hash, digest):
+    def _stands(self, name: str, earlier: dict[str, Any], sha256: str, digest: str | None) -> bool:
+        recorded = earlier["name"]
+        if not self._ledger.finished(recorded, sha256, self._settings_hash, digest):
             return False
         if earlier["status"] != "released":
             return not any(self._folder.has_picture(target) for target in self._released_names(name))
-        if not self._folder.has_side(name):
+        if not self._folder.has_side(recorded):
             return False
         data = self._folder.read_picture(earlier["released_name"])
         return data is not None and hashlib.sha256(data).hexdigest() == earlier["output_sha256"]
@@ -269,9 +279,10 @@ class _Recorder:
     def _write(self, name: str, outcome: Outcome, sha256: str | None, digest: str | None) -> None:
         """Write picture, annotations and ledger line, in this order: the line vouches for the two."""
         if outcome.data is not None and outcome.side is not None:
-            self._folder.release(name, outcome.record["released_name"], outcome.data, outcome.side)
+            recorded = self._release.recorded_name(name)
+            self._folder.release(recorded, outcome.record["released_name"], outcome.data, outcome.side)
         record = {
-            "name": name,
+            "name": self._release.recorded_name(name),
             "input_sha256": sha256,
             "output_sha256": None if outcome.data is None else hashlib.sha256(outcome.data).hexdigest(),
             "annotations_sha256": digest,
@@ -279,20 +290,31 @@ class _Recorder:
             "provenance": self._provenance,
         } | outcome.record
         with self._folder.writing():
-            self._ledger.append(record)
+            self._ledger.append(self._without_names(name, record))
         self._folder.recorded()
-        self._progress(record, skipped=False)
+        self._progress(name, record, skipped=False)
+
+    def _without_names(self, name: str, record: dict[str, Any]) -> dict[str, Any]:
+        """Return a record without its picture's own name where names are hidden; the progress has it."""
+        if not self._release.rename:
+            return record
+        if name in self._held:  # The reason names other pictures and records.
+            return record | {"reason": "its annotations cannot be placed; the messages of the run say why"}
+        hide = partial(self._release.hidden, name)
+        texts = {key: hide(record[key]) for key in ("reason",) if key in record}
+        lists = {key: [hide(str(t)) for t in record[key]] for key in ("notes", "annotation_remarks") if key in record}
+        return record | texts | lists
 
     def _released_names(self, name: str) -> set[str]:
         """Return the names under which a picture may lie in ``images``: now, and after an earlier run."""
-        earlier = self._ledger.get(name)
+        earlier = self._ledger.get(self._release.recorded_name(name))
         recorded = None if earlier is None else earlier.get("released_name")
         return {self._release.name(name)} | ({recorded} if recorded is not None else set())
 
-    def _progress(self, record: dict[str, Any], *, skipped: bool) -> None:
+    def _progress(self, name: str, record: dict[str, Any], *, skipped: bool) -> None:
         self._done += 1
         if self._on_progress is not None:
-            told = record["name"], record["status"], skipped, str(record.get("reason", ""))
+            told = name, record["status"], skipped, str(record.get("reason", ""))
             self._on_progress(Progress(self._done, self._total, *told))
 
 
@@ -301,6 +323,13 @@ def _held(annotations: Annotations, require: bool) -> dict[str, str]:
     placement = annotations.placement or Placement()
     bare = placement.bare if require else ()
     return {**placement.held, **dict.fromkeys(bare, "without annotations, and all pictures are required to have some")}
+
+
+def _without_record_names(told: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what became of given annotations without the names of records, which are those of pictures."""
+    if told is None or not told["fits_no_picture"]:
+        return told
+    return told | {"fits_no_picture": [f"{len(told['fits_no_picture'])} records, named in the summary of the run"]}
 
 
 def _released_as(release: Release) -> dict[str, Any]:

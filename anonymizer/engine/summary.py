@@ -46,6 +46,7 @@ class Summary:
         seconds: Wall clock time of this run.
         peak_rss_mb: Largest resident memory of any process of the run so far, in 10^6 bytes.
         paths: Where the results lie.
+        fields_removed: Fields of given annotations that were left out, by name: how often, in released pictures.
         annotations: What became of the given annotations, see :func:`told_of`, with ``remarks``, the number of
             records in inputs that were not taken as they stand; None where none were given.
         passed_over: What was passed over, by suffix or kind.
@@ -65,6 +66,7 @@ class Summary:
     seconds: float
     peak_rss_mb: float
     paths: Mapping[str, str]
+    fields_removed: Mapping[str, int] = field(default_factory=dict)
     annotations: Mapping[str, Any] | None = None
     passed_over: Mapping[str, int] = field(default_factory=dict)
     not_in_input: int = 0
@@ -83,15 +85,18 @@ def summarize(
     skipped: int,
     ignored: int,
     seconds: float,
+    fields_removed: Mapping[str, int] | None = None,
     annotations: Mapping[str, Any] | None = None,
 ) -> Summary:
-    """Count the ledger records of a run's inputs."""
+    """Count the ledger records of a run's inputs; ``fields_removed`` adds fields that belong to no single picture."""
+    fields = Counter(fields_removed or {})
     status: Counter[str] = Counter()
     flagged = remarks = 0
     actions: dict[str, Counter[str]] = {"redrawn": Counter(), "redacted": Counter()}
     for record in records:
         status[record["status"]] += 1
         flagged += bool(record.get("name_hints"))
+        fields.update(record.get("fields_removed", {}))
         remarks += len(record.get("annotation_remarks", ()))
         for instance in record.get("instances", ()):
             actions[instance["action"]][instance["label"]] += 1
@@ -110,6 +115,7 @@ def summarize(
         skipped=skipped,
         ignored=ignored,
         flagged_names=flagged,
+        fields_removed=dict(sorted(fields.items())),
         redrawn=dict(sorted(actions["redrawn"].items())),
         redacted=dict(sorted(actions["redacted"].items())),
         seconds=round(seconds, 3),
