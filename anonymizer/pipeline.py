@@ -349,9 +349,10 @@ class Anonymizer:
         with timed(timings, "blend"), stage("blend"):
             result, treated = compose(work.image, [work.patches[i.id] for i in work.ordered()])
         with timed(timings, "verify"), stage("verify"):
-            found = self._targets(self._verifier.find(result))
-            verdicts = self._verifier.check(work.evidence, result, treated, work.actions, found)
-            leaks = self._verifier.leaks(treated, found)
+            everything = self._verifier.find(result)
+            found = self._targets(everything)
+            leaks = self._targets(self._verifier.leaks(treated, everything))
+            verdicts = self._verifier.check(work.evidence, result, treated, work.actions, found, leaks)
             leaks += tuple(f for f in half_filled(work, verdicts, found) if not any(f is leak for leak in leaks))
             unchecked = {None, *(i.id for i in work.instances)} - {v.instance_id for v in verdicts}
             if unchecked:

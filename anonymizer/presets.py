@@ -115,7 +115,7 @@ def _wire(
     from anonymizer.detect.score_filter import ScoreFilter
     from anonymizer.recognize.faces import DlibFaceEmbedder
     from anonymizer.recognize.ocr import RapidOcrReader
-    from anonymizer.verify.verifier import Verifier, VerifySettings
+    from anonymizer.verify.verifier import Verifier
 
     together = _together(name, table, device)
     used = _Weights()
@@ -123,6 +123,7 @@ def _wire(
     source = wiring.Source(used.path, device)
     reader = RapidOcrReader(used.path(detect["ocr"]))
     detector = wiring.make_detector(detect, source, reader, classes)
+    chooser = ScoreFilter(detector, detect.get("treat_from", {}), detect.get("box_from"), detect.get("plate_from"))
     descriptor, landmarks = (used.path(weight_id) for weight_id in verify["face"])
     settings = Settings(
         classes=classes,
@@ -134,7 +135,7 @@ def _wire(
         least_score=dict(redraw["least_score"]),
     )
     return Anonymizer(
-        detector=ScoreFilter(detector, detect.get("treat_from", {}), detect.get("box_from"), detect.get("plate_from")),
+        detector=chooser,
         depth=wiring.make_depth(condition, source),
         edges=wiring.make_edges(condition, source),
         poses=wiring.make_poses(condition, source),
@@ -143,7 +144,7 @@ def _wire(
             detector,
             DlibFaceEmbedder(descriptor, landmarks),
             reader,
-            VerifySettings(second_pass_score=dict(verify["second_pass_score"])),
+            keep=chooser.kept,
         ),
         settings=settings,
         description={

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from anonymizer.detect.plates import LIKELY
@@ -26,7 +26,8 @@ class ScoreFilter:
     Plates stay by the scores of the networks that saw them, which are higher where no vehicle is: there, lettering,
     lamps and signs are taken for plates.
 
-    The verifier uses the detector itself: a low score is enough to find again what was redrawn.
+    To find again what was redrawn a low score is enough: the verifier uses the detector itself, and this filter for
+    what may have been missed.
 
     Args:
         inner: Detector to run.
@@ -57,11 +58,14 @@ class ScoreFilter:
         self._plate_scores = dict(plate_scores or {})
 
     def detect(self, image: Image) -> tuple[Instance, ...]:
-        """Return instances in RGB uint8 (H, W, 3) with the numbers the detector gave them.
+        """Return instances in RGB uint8 (H, W, 3) with the numbers the detector gave them, see :meth:`kept`."""
+        return self.kept(self._inner.detect(image))
+
+    def kept(self, found: Sequence[Instance]) -> tuple[Instance, ...]:
+        """Return the detections that are anonymized, all of a picture given.
 
         Plates on a vehicle carry its score as evidence, so that they are known from lettering elsewhere.
         """
-        found = self._inner.detect(image)
         parents = {instance.parent for instance in found}
         vehicles = {i.id: i.score for i in found if i.label == "vehicle"}
         known = (_on_vehicle(i, vehicles) for i in found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -44,9 +44,6 @@ class VerifySettings:
         face_similarity: Cosine similarity from which two faces are the same; the embedder's own if None.
         text_similarity: Similarity from which two readings are the same text.
         least_cover: Share of a second-pass detection that must have been treated.
-        second_pass_score: Per class, the score from which an untreated second-pass detection counts as a leak. The
-            first pass has already found whatever scores above the detector's own, lower thresholds; what appears only
-            beside a redrawn or filled region, weakly, is an artefact of it, and filling that too would not end.
         feather: Pixels at a mask's rim that blend by design.
         text_margin: Context around a plate for OCR, as a share of its longer side.
         text_height: Least height in pixels at which a plate is read; smaller ones are enlarged.
@@ -56,7 +53,6 @@ class VerifySettings:
     face_similarity: float | None = None
     text_similarity: float = 0.5
     least_cover: float = 0.5
-    second_pass_score: Mapping[str, float] = field(default_factory=dict)
     feather: int = 0
     text_margin: float = 0.15
     text_height: int = 96
@@ -87,6 +83,8 @@ class Verifier:
         face_embedder: Compares faces, or None to leave that check out.
         ocr: Reads plates, or None to leave that check out.
         settings: Limits of the checks.
+        keep: Chooses what is anonymized of all that the detector finds, with the thresholds of the first pass: what is
+            chosen in a result and shows original pixels is a leak. None: everything found is.
     """
 
     def __init__(
@@ -95,11 +93,13 @@ class Verifier:
         face_embedder: FaceEmbedder | None = None,
         ocr: OCRReader | None = None,
         settings: VerifySettings | None = None,
+        keep: Callable[[Sequence[Instance]], tuple[Instance, ...]] | None = None,
     ) -> None:
         self.detector = detector
         self.face_embedder = face_embedder
         self.ocr = ocr
         self.settings = settings or VerifySettings()
+        self.keep = keep or tuple
 
     def examine(self, original: Image, instances: Sequence[Instance]) -> Evidence:
         """Return what the original shows: embeddings of its faces and readings of its plates.
@@ -136,6 +136,7 @@ class Verifier:
         treated: Mask,
         actions: Mapping[int, Action],
         found: Sequence[Instance] | None = None,
+        leaks: Sequence[Instance] | None = None,
     ) -> tuple[Verdict, ...]:
         """Return every verdict on a result: per instance in order, then ``second_pass`` for the whole picture.
 
@@ -147,6 +148,7 @@ class Verifier:
             treated: bool (H, W), pixels that were replaced.
             actions: What was done, by instance id.
             found: What ``find`` returned for this result, or None to detect now.
+            leaks: What ``leaks`` returned for it and is to be anonymized, or None to look for leaks among ``found``.
 
         Raises:
             InputError: Sizes differ or an instance has no action.
@@ -162,7 +164,7 @@ class Verifier:
         bare = checks.second_pass([i for i in seen if i.label == "face"], treated, FILLED)
         for instance in evidence.instances:
             verdicts += self._check_instance(evidence, result, instance, actions[instance.id], seen, bare)
-        count = len(self.leaks(treated, seen))
+        count = len(self.leaks(treated, seen) if leaks is None else leaks)
         verdicts.append(Verdict("second_pass", count == 0, float(count), 0.0, None, "untreated detections"))
         return tuple(verdicts)
 
@@ -173,9 +175,7 @@ class Verifier:
             treated: bool (H, W), pixels that were replaced.
             found: What ``find`` returned for the result.
         """
-        scores = self.settings.second_pass_score
-        sure = [instance for instance in found if instance.score >= scores.get(instance.label, 0.0)]
-        return tuple(checks.second_pass(sure, treated, self.settings.least_cover))
+        return tuple(checks.second_pass(self.keep(found), treated, self.settings.least_cover))
 
     def _check_instance(
         self,

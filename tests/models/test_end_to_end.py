@@ -13,7 +13,8 @@ from PIL import Image as Pillow
 from anonymizer import Anonymizer, weights
 from anonymizer.cli import main
 from anonymizer.detect.faces import CenterFaceDetector
-from anonymizer.geometry import full_mask
+from anonymizer.geometry import full_mask, outlined
+from anonymizer.types import Detector, Instance
 
 
 def packaged(package: str, inner: str) -> Path:
@@ -41,6 +42,35 @@ def test_every_face_in_a_street_picture_is_treated(anonymizer: Anonymizer, bus: 
     assert np.array_equal(result.image[~result.treated], bus[~result.treated])
     assert sum(i.label == "person" for i in result.instances) >= 3
     assert all(verdict.passed for verdict in result.verdicts)
+
+
+class Forgetful:
+    """A detector that never reports the person nearest to a point."""
+
+    def __init__(self, inner: Detector, x: float) -> None:
+        self.inner = inner
+        self.x = x
+        self.hidden: list[Instance] = []
+
+    def detect(self, image: np.ndarray) -> tuple[Instance, ...]:
+        found = self.inner.detect(image)
+        persons = [i for i in found if i.label == "person"]
+        nearest = min(persons, key=lambda i: abs(float(i.box[0] + i.box[2]) / 2 - self.x))
+        self.hidden = [i for i in found if i.id == nearest.id or i.parent == nearest.id]
+        return tuple(i for i in found if i not in self.hidden)
+
+
+def test_a_person_whom_detection_missed_is_found_by_the_closing_pass(anonymizer: Anonymizer, bus: np.ndarray) -> None:
+    forgetful = Forgetful(anonymizer._detector, 485.0)
+    anonymizer._detector = forgetful
+    try:
+        result = anonymizer(bus)
+    finally:
+        anonymizer._detector = forgetful.inner
+    missed = next(i for i in forgetful.hidden if i.label == "person")
+    outline = full_mask(outlined(missed), bus.shape[:2])
+    assert outline.sum() > 1000 and result.treated[outline].mean() > 0.9
+    assert any(treatment.attempts == 0 and treatment.action == "redacted" for treatment in result.treatments)
 
 
 def test_the_command_releases_a_clean_file(tmp_path: Path, bus: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from anonymizer.detect.score_filter import ScoreFilter
 from anonymizer.errors import InputError, StageError
 from anonymizer.types import Instance, TextLine
 from anonymizer.verify import Verifier, VerifySettings
@@ -167,11 +168,12 @@ def test_evidence_does_not_print_what_identifies(original):
     assert "KR58WTX" not in repr(verifier.examine(original, EVERY))
 
 
-def test_weak_second_pass_detections_are_no_leaks(original, treated):
-    settings = VerifySettings(second_pass_score={"person": 0.4})
+def test_leaks_are_chosen_as_detections_are(original, treated):
     weak, sure = (
         Instance(1, "person", np.array([0, 0, 10, 10], np.float32), np.ones((10, 10), bool), score)
-        for score in (0.3, 0.5)
+        for score in (0.2, 0.3)
     )
     untreated = np.zeros_like(treated)
-    assert Verifier(Finds(), settings=settings).leaks(untreated, [weak, sure]) == (sure,)
+    keep = ScoreFilter(Finds(), {"person": 0.3}).kept
+    assert Verifier(Finds(), keep=keep).leaks(untreated, [weak, sure]) == (sure,)
+    assert Verifier(Finds()).leaks(untreated, [weak, sure]) == (weak, sure)
