@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from anonymizer.detect.blazepose import BlazePose
 from anonymizer.detect.core import refine
-from anonymizer.detect.regions import ellipse, is_sketch, widen
+from anonymizer.detect.regions import OUTLINE, ellipse, is_sketch, widen
 from anonymizer.errors import ModelError
 from anonymizer.geometry import IntBox, context_box, integer_box, mask_box, outline_box, paste_window, take
 from anonymizer.sessions import open_session
-from anonymizer.types import Detector, Floats, Image, Instance, Mask, PersonView, check_image
+from anonymizer.types import FREE, Detector, Floats, Image, Instance, Mask, PersonView, check_image
 
 __all__ = ["CROP", "MARGIN", "OutlineDetector"]
 
@@ -145,12 +145,14 @@ def _drawn(image: Image, person: Instance, window: IntBox, likely: Floats, alike
     x1, y1, x2, y2 = window
     share = cv2.resize(likely, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
     share = share[rows.start - y1 : rows.stop - y1, columns.start - x1 : columns.stop - x1]
+    if not (share >= 0.5).any():  # Nobody is seen; the filter below would take all of the window.
+        return None
     inside = np.array(frame, np.float32)
     new = refine(image, inside, share, np.ones(share.shape, np.bool_), RADIUS)
     if alike is None:
         box = _moved(np.ones_like(person.mask), person, frame) > 0
         new &= box
-        theirs = np.count_nonzero(new) >= LEAST * np.count_nonzero(box)
+        theirs = LEAST <= np.count_nonzero(new) / max(np.count_nonzero(box), 1) <= 1 - FREE
     else:
         old = _moved(person.outline, person, frame) > 0
         theirs = np.count_nonzero(new & old) >= alike * np.count_nonzero(new | old)
@@ -159,4 +161,6 @@ def _drawn(image: Image, person: Instance, window: IntBox, likely: Floats, alike
         return None
     around = np.array(tight, np.float32) + inside[[0, 1, 0, 1]]
     outline = Instance(person.id, "person", around, new[tight[1] : tight[3], tight[0] : tight[2]], 0.0, "outline")
-    return widen(replace(person, core=np.zeros_like(person.mask)), outline)
+    # From now on it is no mere sketch: an outline was seen in it.
+    evidence = {**person.signs, OUTLINE: float(np.count_nonzero(new)) / new.size}
+    return widen(replace(person, core=np.zeros_like(person.mask), evidence=evidence), outline)

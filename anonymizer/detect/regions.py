@@ -12,7 +12,9 @@ from anonymizer.geometry import box_iou, clip_box, integer_box, paste_window
 from anonymizer.types import Floats, Instance, Mask
 
 __all__ = [
+    "BOXES_ONLY",
     "MIN_SIDE",
+    "OUTLINE",
     "coverage",
     "ellipse",
     "grow",
@@ -29,6 +31,8 @@ __all__ = [
 MIN_SIDE = 2.0
 #: Sources of boxes without outlines: a detector, boxes that were given, and bodies below faces.
 BOXES_ONLY = frozenset({"centernet", "box", "body"})
+#: Evidence that a network for outlines drew the object, with the proportion of its view that the outline fills.
+OUTLINE = "outline"
 #: Proportion of a box's width left free at each side of a person's middle line.
 SLIM = 0.25
 
