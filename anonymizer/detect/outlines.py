@@ -152,10 +152,10 @@ def _drawn(image: Image, person: Instance, window: IntBox, likely: Floats, alike
     if alike is None:
         box = _moved(np.ones_like(person.mask), person, frame) > 0
         new &= box
-        theirs = LEAST <= np.count_nonzero(new) / max(np.count_nonzero(box), 1) <= 1 - FREE
+        theirs = LEAST <= float(new.sum()) / max(float(box.sum()), 1.0) <= 1 - FREE
     else:
         old = _moved(person.outline, person, frame) > 0
-        theirs = np.count_nonzero(new & old) >= alike * np.count_nonzero(new | old)
+        theirs = float((new & old).sum()) >= alike * float((new | old).sum())
     tight = mask_box(new)
     if tight is None or not theirs:
         return None
