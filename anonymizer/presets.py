@@ -11,7 +11,7 @@ from typing import Any
 from anonymizer import requirements, weights, wiring
 from anonymizer.errors import InputError
 from anonymizer.pipeline import Anonymizer, Settings
-from anonymizer.types import CLASSES
+from anonymizer.types import CLASSES, PersonSegmenter
 
 __all__ = ["build", "fetchable", "names", "tables"]
 
@@ -144,6 +144,7 @@ def _wire(
         depth=wiring.make_depth(condition, source),
         edges=wiring.make_edges(condition, source),
         poses=wiring.make_poses(condition, source),
+        segmenter=detector if isinstance(detector, PersonSegmenter) else None,
         redrawer=wiring.make_redrawer(redraw, source, batch_size),
         verifier=Verifier(
             detector,

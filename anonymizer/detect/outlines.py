@@ -1,4 +1,4 @@
-"""Outlines of persons by networks in ONNX that see one person at a time: ours, and BlazePose where it is better."""
+"""Outlines of persons by networks in ONNX that see one person at a time; pose and the surface of faces on the way."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from anonymizer.detect.blazepose import BlazePose
 from anonymizer.detect.core import refine
+from anonymizer.detect.facemesh import FaceMesh
 from anonymizer.detect.regions import OUTLINE, ellipse, is_sketch, widen
 from anonymizer.errors import ModelError
 from anonymizer.geometry import IntBox, context_box, integer_box, mask_box, outline_box, paste_window, take
@@ -50,14 +51,23 @@ class OutlineDetector:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         pose: Sees persons once each: the better outline of those seen well, and pose and presence of all; None: nobody
             gets any of these.
+        mesh: Sees faces once each; None: none gets surface points.
 
     Raises:
         ModelError: The file cannot be loaded or its input or output has another name.
     """
 
-    def __init__(self, inner: Detector, path: Path, device: str = "cpu", pose: BlazePose | None = None) -> None:
+    def __init__(
+        self,
+        inner: Detector,
+        path: Path,
+        device: str = "cpu",
+        pose: BlazePose | None = None,
+        mesh: FaceMesh | None = None,
+    ) -> None:
         self._inner = inner
         self._pose = pose
+        self._mesh = mesh
         self._session = open_session(path, "outlines", device)
         names = [i.name for i in self._session.get_inputs()], [o.name for o in self._session.get_outputs()]
         if names != (["person"], ["outline"]):
@@ -72,6 +82,10 @@ class OutlineDetector:
         found = self._inner.detect(image)
         persons = [instance for instance in found if instance.label == "person"]
         finer = {person.id: person for person, _ in self._finer(image, persons)}
+        faces = [instance for instance in found if instance.label == "face"]
+        if self._mesh is not None and faces:
+            views = self._mesh.look(image, np.stack([face.box for face in faces]))
+            finer |= {face.id: replace(face, face=view) for face, view in zip(faces, views, strict=True)}
         return tuple(finer.get(instance.id, instance) for instance in found)
 
     def segment(self, image: Image, boxes: Floats) -> tuple[Instance | None, ...]:

@@ -14,7 +14,7 @@ from anonymizer.detect.outlines import CROP, OutlineDetector
 from anonymizer.detect.regions import ellipse, is_sketch
 from anonymizer.errors import ModelError
 from anonymizer.geometry import full_mask, outlined
-from anonymizer.types import Instance, PersonView
+from anonymizer.types import FaceView, Instance, PersonView
 
 SIZE = (200, 150)
 #: A red person before grey.
@@ -151,3 +151,17 @@ def test_blazepose_draws_who_it_sees_well_and_its_view_travels_on(tmp_path: Path
     assert found.body is not None and found.body.presence == presence
     right = full_mask(outlined(found), SIZE)[60:140, 94:99]
     assert bool(right.any()) is not draws
+
+
+class Mesh:
+    """Sees every face it is asked for."""
+
+    def look(self, image: np.ndarray, boxes: np.ndarray) -> tuple[FaceView, ...]:
+        return tuple(FaceView(np.full((478, 3), box[0], np.float32), 0.5) for box in boxes)
+
+
+def test_the_surface_of_faces_travels_on(tmp_path: Path) -> None:
+    face = Instance(2, "face", np.array([70, 42, 90, 62], np.float32), np.ones((20, 20), bool), parent=1)
+    detector = OutlineDetector(Found(person(), face), network(tmp_path / "outlines.onnx"), mesh=Mesh())
+    found = detector.detect(picture())[1]
+    assert found.face is not None and found.face.points[0, 0] == 70 and found.body is None
