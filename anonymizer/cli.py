@@ -50,6 +50,14 @@ app = typer.Typer(
 app.add_typer(models, name="models")
 
 
+class Sensitivity(StrEnum):
+    """How little it takes to be anonymized."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
 class Engine(StrEnum):
     """Where pictures are worked on."""
 
@@ -147,6 +155,9 @@ def run(
         bool, typer.Option("--require-annotations", help="Hold back pictures that the annotations do not know.")
     ] = False,
     people: Annotated[People, typer.Option(help="Redraw whole bodies, or faces only.")] = People.BODY,
+    sensitivity: Annotated[
+        Sensitivity, typer.Option(help="Anonymize more that may be none (high), or less (low).")
+    ] = Sensitivity.NORMAL,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed, for repeatable results; random if left out.")] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda|cuda:N", help="Where the models run.")] = "cpu",
     batch_size: Annotated[
@@ -225,6 +236,7 @@ def run(
             preset,
             classes=wanted,
             people=people.value,
+            sensitivity=sensitivity.value,
             seed=seed,
             device=device,
             batch_size=batch_size,

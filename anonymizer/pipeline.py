@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from anonymizer.condition.guard import guard
 from anonymizer.condition.maps import conditions_of
 from anonymizer.detect.given import is_crowd, with_given, without_members
+from anonymizer.detect.regions import is_sketch
 from anonymizer.errors import InputError, StageError, VerificationFailed
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Redrawer, compose, region_patch, uncovered
@@ -238,7 +239,7 @@ class Anonymizer:
 
     def _redrawable(self, instance: Instance, found: Sequence[Instance]) -> bool:
         side = min(instance.box[2:] - instance.box[:2])
-        if instance.label == "person" and (instance.boxed or is_crowd(instance)):
+        if instance.label == "person" and (instance.boxed or is_sketch(instance) or is_crowd(instance)):
             return False
         if instance.label == "text" or side < self.settings.least_side.get(instance.label, 0):
             return False

@@ -11,12 +11,13 @@ from typing import Any
 from anonymizer import requirements, weights, wiring
 from anonymizer.errors import InputError
 from anonymizer.pipeline import Anonymizer, Settings
-from anonymizer.types import CLASSES
+from anonymizer.types import CLASSES, PersonSegmenter
 
 __all__ = ["build", "fetchable", "names", "tables"]
 
 DEFAULT_CLASSES = ("person", "face", "license_plate")
 PEOPLE = ("body", "face")
+SENSITIVITIES = ("high", "normal", "low")
 #: Packages whose version shapes a result.
 VERSIONED = ("anonymizer", "torch", "diffusers", "transformers", "onnxruntime", "opencv-python", "numpy", "rapidocr")
 
@@ -49,6 +50,7 @@ def build(
     *,
     classes: Sequence[str] | None = None,
     people: str = "body",
+    sensitivity: str = "normal",
     seed: int | None = None,
     device: str = "cpu",
     batch_size: int | None = None,
@@ -61,6 +63,7 @@ def build(
         preset: Name of a shipped preset, or path of a TOML file with one preset table.
         classes: Classes to treat; the preset's if None, which are person, face and license_plate if it names none.
         people: ``body`` or ``face``, see ``pipeline.Settings``.
+        sensitivity: ``high`` finds more and more that is none, ``low`` less; ``normal`` is what the preset states.
         seed: Makes results repeatable; None draws fresh noise.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         batch_size: Crops painted at once; the preset's if None.
@@ -84,6 +87,8 @@ def build(
             "classes: person with people=face leaves nothing to anonymize, as bodies stay as they are; add face, or "
             "choose people=body"
         )
+    if sensitivity not in SENSITIVITIES:
+        raise InputError(f"sensitivity: expected one of {', '.join(SENSITIVITIES)}, got {sensitivity!r}")
     if seed is not None and not 0 <= seed < 2**63:
         raise InputError(f"seed: expected a whole number from 0 to 2^63 - 1, got {seed}")
     if batch_size is not None and batch_size < 1:
@@ -98,7 +103,7 @@ def build(
         requirements.check_licences(name, table, accept_noncommercial)
         requirements.check_machine(name, {**shipped, name: table}, device, force)
         requirements.check_weights(name, table, name in shipped)
-        return _wire(name, table, chosen, people, seed, device, batch_size)
+        return _wire(name, _sensitive(name, table, sensitivity), chosen, people, seed, device, batch_size)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"preset {name!r}: missing or malformed setting {error}; compare with 'embedded'") from error
 
@@ -139,6 +144,7 @@ def _wire(
         depth=wiring.make_depth(condition, source),
         edges=wiring.make_edges(condition, source),
         poses=wiring.make_poses(condition, source),
+        segmenter=detector if isinstance(detector, PersonSegmenter) else None,
         redrawer=wiring.make_redrawer(redraw, source, batch_size),
         verifier=Verifier(
             detector,
@@ -155,6 +161,18 @@ def _wire(
         },
         together=together,
     )
+
+
+def _sensitive(name: str, table: dict[str, Any], sensitivity: str) -> dict[str, Any]:
+    """Return a preset's table with the thresholds of a sensitivity, and without those of the others."""
+    known = table["detect"].get("sensitivity", {})
+    if sensitivity != "normal" and sensitivity not in known:
+        raise InputError(
+            f"sensitivity: preset {name!r} states no thresholds for {sensitivity}; leave it at normal, or give it a "
+            f"table detect.sensitivity.{sensitivity}"
+        )
+    detect = {key: value for key, value in table["detect"].items() if key != "sensitivity"}
+    return table | {"detect": _merged(detect, known.get(sensitivity, {}))}
 
 
 def _together(name: str, table: dict[str, Any], device: str) -> int:

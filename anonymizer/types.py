@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ __all__ = [
     "Detector",
     "EdgeDetector",
     "FaceEmbedder",
+    "FaceView",
     "Instance",
     "OCRReader",
     "PersonSegmenter",
@@ -110,6 +111,20 @@ class PersonView:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FaceView:
+    """One face as FaceMesh sees it.
+
+    Args:
+        points: float32 (478, 3) x, y, z in picture pixels: the 468 vertices of MediaPipe's mesh, then the irises; z
+            grows away from the camera. Lips, eyes and irises are placed by branches of their own.
+        confidence: How likely the window shows a face that faces the camera, in [0, 1].
+    """
+
+    points: Floats
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Instance:
     """One sensitive object in a picture.
 
@@ -132,6 +147,7 @@ class Instance:
         evidence: Highest score by detector that saw the object, and by other signs of it (``face``, ``vehicle``), in
             (0, 1]; None: its source with its score.
         body: Pose, mask and presence of a person, as far as known.
+        face: Surface points and irises of a face, as far as known.
 
     Raises:
         InputError: A field of wrong shape, dtype or range, or a mask without a pixel.
@@ -150,6 +166,7 @@ class Instance:
     views: Floats | None = None
     evidence: Mapping[str, float] | None = None
     body: PersonView | None = None
+    face: FaceView | None = None
 
     def __post_init__(self) -> None:
         if self.label not in CLASSES:
@@ -354,6 +371,7 @@ class PoseEstimator(Protocol):
         ...
 
 
+@runtime_checkable
 class PersonSegmenter(Protocol):
     """Draws the outline of a person of whom only a box is known."""
 

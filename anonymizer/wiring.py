@@ -31,7 +31,7 @@ def make_detector(table: Table, source: Source, reader: OCRReader, classes: Sequ
             class, ``sizes``, ``faces`` with ``centerface``, ``tile`` and ``tile_from``; optional ``persons``
             (CenterNet) with ``person_box``, ``vehicle`` and ``quarters``, ``plates`` with ``plate_sizes``,
             ``second_plates`` and ``packaged_plates`` (networks of the embedded kind for plates alone), ``scrfd`` with
-            ``scrfd_score``, ``refine`` with ``body``.
+            ``scrfd_score``, ``refine`` with ``body`` and ``face_mesh``.
         source: Weights and device.
         reader: Finds text.
         classes: Classes to treat.
@@ -91,18 +91,21 @@ def make_detector(table: Table, source: Source, reader: OCRReader, classes: Sequ
     tiled = [TiledDetector(part, **sides, **large) for part in found]
     union: Detector = UnionDetector(tiled, CLASSES)
     if "refine" in table:
-        pose = source.path(table["body"]) if "body" in table else None
-        union = _refined(union, source.path(table["refine"]), pose, device)
+        pose, mesh = (source.path(table[key]) if key in table else None for key in ("body", "face_mesh"))
+        union = _refined(union, source.path(table["refine"]), pose, mesh, device)
     return union
 
 
-def _refined(union: Detector, path: Path, pose: Path | None, device: str) -> Detector:
+def _refined(union: Detector, path: Path, pose: Path | None, mesh: Path | None, device: str) -> Detector:
     """Return a detector with finer masks: by SAM 2 (a folder) or by the embedded outline network (ONNX)."""
     if path.suffix == ".onnx":
         from anonymizer.detect.blazepose import BlazePose
+        from anonymizer.detect.facemesh import FaceMesh
         from anonymizer.detect.outlines import OutlineDetector
 
-        return OutlineDetector(union, path, device, None if pose is None else BlazePose(pose, device))
+        persons = None if pose is None else BlazePose(pose, device)
+        faces = None if mesh is None else FaceMesh(mesh, device)
+        return OutlineDetector(union, path, device, persons, faces)
     from anonymizer.detect.sam import SamRefiner
 
     return SamRefiner(union, path, device)

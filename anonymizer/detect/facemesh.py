@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,9 @@ import numpy as np
 from anonymizer.detect.blazepose import seen, square_windows
 from anonymizer.errors import ModelError
 from anonymizer.sessions import open_session
-from anonymizer.types import Floats, Image, check_image
+from anonymizer.types import FaceView, Floats, Image, check_image
 
-__all__ = ["FaceMesh", "FaceView"]
+__all__ = ["FaceMesh"]
 
 #: Side in pixels of the square in which the network sees a face, and the room around the face's box (forehead and
 #: chin included) as a share of its longer side. Squares of 1.0 to 1.4 times that do as well; larger ones lose faces.
@@ -22,20 +21,6 @@ POINTS = 478
 #: Faces seen in one run; bounds memory in a crowd.
 BATCH = 8
 OUTPUTS = ["points", "presence"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FaceView:
-    """One face as the network sees it.
-
-    Args:
-        points: float32 (478, 3) x, y, z in picture pixels: the 468 vertices of MediaPipe's mesh, then the irises; z
-            grows away from the camera. Lips, eyes and irises are placed by branches of their own.
-        confidence: How likely the window shows a face that faces the camera, in [0, 1].
-    """
-
-    points: Floats
-    confidence: float
 
 
 class FaceMesh:

@@ -1,4 +1,4 @@
-"""Outlines of persons by networks in ONNX that see one person at a time: ours, and BlazePose where it is better."""
+"""Outlines of persons by networks in ONNX that see one person at a time; pose and the surface of faces on the way."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from anonymizer.detect.blazepose import BlazePose
 from anonymizer.detect.core import refine
-from anonymizer.detect.regions import ellipse, is_sketch, widen
+from anonymizer.detect.facemesh import FaceMesh
+from anonymizer.detect.regions import OUTLINE, ellipse, is_sketch, widen
 from anonymizer.errors import ModelError
 from anonymizer.geometry import IntBox, context_box, integer_box, mask_box, outline_box, paste_window, take
 from anonymizer.sessions import open_session
-from anonymizer.types import Detector, Floats, Image, Instance, Mask, PersonView, check_image
+from anonymizer.types import FREE, Detector, Floats, Image, Instance, Mask, PersonView, check_image
 
 __all__ = ["CROP", "MARGIN", "OutlineDetector"]
 
@@ -50,14 +51,23 @@ class OutlineDetector:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         pose: Sees persons once each: the better outline of those seen well, and pose and presence of all; None: nobody
             gets any of these.
+        mesh: Sees faces once each; None: none gets surface points.
 
     Raises:
         ModelError: The file cannot be loaded or its input or output has another name.
     """
 
-    def __init__(self, inner: Detector, path: Path, device: str = "cpu", pose: BlazePose | None = None) -> None:
+    def __init__(
+        self,
+        inner: Detector,
+        path: Path,
+        device: str = "cpu",
+        pose: BlazePose | None = None,
+        mesh: FaceMesh | None = None,
+    ) -> None:
         self._inner = inner
         self._pose = pose
+        self._mesh = mesh
         self._session = open_session(path, "outlines", device)
         names = [i.name for i in self._session.get_inputs()], [o.name for o in self._session.get_outputs()]
         if names != (["person"], ["outline"]):
@@ -72,6 +82,10 @@ class OutlineDetector:
         found = self._inner.detect(image)
         persons = [instance for instance in found if instance.label == "person"]
         finer = {person.id: person for person, _ in self._finer(image, persons)}
+        faces = [instance for instance in found if instance.label == "face"]
+        if self._mesh is not None and faces:
+            views = self._mesh.look(image, np.stack([face.box for face in faces]))
+            finer |= {face.id: replace(face, face=view) for face, view in zip(faces, views, strict=True)}
         return tuple(finer.get(instance.id, instance) for instance in found)
 
     def segment(self, image: Image, boxes: Floats) -> tuple[Instance | None, ...]:
@@ -145,18 +159,22 @@ def _drawn(image: Image, person: Instance, window: IntBox, likely: Floats, alike
     x1, y1, x2, y2 = window
     share = cv2.resize(likely, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
     share = share[rows.start - y1 : rows.stop - y1, columns.start - x1 : columns.stop - x1]
+    if not (share >= 0.5).any():  # Nobody is seen; the filter below would take all of the window.
+        return None
     inside = np.array(frame, np.float32)
     new = refine(image, inside, share, np.ones(share.shape, np.bool_), RADIUS)
     if alike is None:
         box = _moved(np.ones_like(person.mask), person, frame) > 0
         new &= box
-        theirs = np.count_nonzero(new) >= LEAST * np.count_nonzero(box)
+        theirs = LEAST <= float(new.sum()) / max(float(box.sum()), 1.0) <= 1 - FREE
     else:
         old = _moved(person.outline, person, frame) > 0
-        theirs = np.count_nonzero(new & old) >= alike * np.count_nonzero(new | old)
+        theirs = float((new & old).sum()) >= alike * float((new | old).sum())
     tight = mask_box(new)
     if tight is None or not theirs:
         return None
     around = np.array(tight, np.float32) + inside[[0, 1, 0, 1]]
     outline = Instance(person.id, "person", around, new[tight[1] : tight[3], tight[0] : tight[2]], 0.0, "outline")
-    return widen(replace(person, core=np.zeros_like(person.mask)), outline)
+    # From now on it is no mere sketch: an outline was seen in it.
+    evidence = {**person.signs, OUTLINE: float(np.count_nonzero(new)) / new.size}
+    return widen(replace(person, core=np.zeros_like(person.mask), evidence=evidence), outline)

@@ -12,7 +12,9 @@ from anonymizer.geometry import box_iou, clip_box, integer_box, paste_window
 from anonymizer.types import Floats, Instance, Mask
 
 __all__ = [
+    "BOXES_ONLY",
     "MIN_SIDE",
+    "OUTLINE",
     "coverage",
     "ellipse",
     "grow",
@@ -29,8 +31,10 @@ __all__ = [
 MIN_SIDE = 2.0
 #: Sources of boxes without outlines: a detector, boxes that were given, and bodies below faces.
 BOXES_ONLY = frozenset({"centernet", "box", "body"})
+#: Evidence that a network for outlines drew the object, with the proportion of its view that the outline fills.
+OUTLINE = "outline"
 #: Proportion of a box's width left free at each side of a person's middle line.
-SLIM = 0.25
+SLIM = 0.15
 
 
 def grow(box: Floats, left: float, top: float, right: float, bottom: float) -> Floats:
@@ -155,7 +159,7 @@ def unite(instances: Sequence[Instance]) -> Instance:
     """
     ranked = sorted(instances, key=lambda instance: -instance.score)
     if any(i.signs and not is_sketch(i) for i in ranked):
-        ranked = [replace(i, core=_middle(i)) if is_sketch(i) and i.core is None else i for i in ranked]
+        ranked = [_middle(i) if is_sketch(i) and i.core is None else i for i in ranked]
     evidence: dict[str, float] = {}
     for instance in ranked:
         for name, score in instance.signs.items():
@@ -184,14 +188,15 @@ def unite(instances: Sequence[Instance]) -> Instance:
     )
 
 
-def _middle(instance: Instance) -> Mask:
-    """Return the slim ellipse around the middle line of an instance's box, inside its mask: bool (h, w)."""
+def _middle(instance: Instance) -> Instance:
+    """Return an instance whose mask is the slim ellipse around the middle line of its box, unless that is empty."""
     slim = grow(instance.box, -SLIM, 0.0, -SLIM, 0.0)
     x1, y1, *_ = integer_box(instance.box)
     left, top, right, bottom = integer_box(slim)
-    out = np.zeros_like(instance.mask)
-    out[top - y1 : bottom - y1, left - x1 : right - x1] = ellipse(slim)
-    return np.asarray(out & instance.mask)
+    mask = np.zeros_like(instance.mask)
+    mask[top - y1 : bottom - y1, left - x1 : right - x1] = ellipse(slim)
+    mask &= instance.mask
+    return replace(instance, mask=mask) if mask.any() else instance
 
 
 def widen(instance: Instance, *parts: Instance) -> Instance:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from anonymizer.detect.plates import LIKELY
-from anonymizer.detect.regions import BOXES_ONLY
+from anonymizer.detect.regions import BOXES_ONLY, OUTLINE
 from anonymizer.errors import InputError
 from anonymizer.types import Detector, Image, Instance
 
@@ -79,7 +79,7 @@ class ScoreFilter:
         return instance.score >= self._scores.get(instance.label, 0.0) or instance.source == READER
 
     def _person(self, instance: Instance) -> bool:
-        signs = instance.signs
+        signs = {name: score for name, score in instance.signs.items() if name != OUTLINE}
         box = max((score for name, score in signs.items() if name in BOXES_ONLY), default=0.0)
         outlined = max((score for name, score in signs.items() if name not in BOXES_ONLY), default=0.0)
         if outlined >= self._scores.get("person", 0.0) or box >= self._box_scores["sure"] or (outlined and box):

@@ -106,6 +106,7 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
         "preset": "sd15",
         "classes": ("face", "license_plate"),
         "people": "face",
+        "sensitivity": "normal",
         "seed": 7,
         "device": "cuda:1",
         "batch_size": 4,

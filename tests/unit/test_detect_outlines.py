@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from anonymizer.detect.outlines import CROP, OutlineDetector
+from anonymizer.detect.regions import ellipse, is_sketch
 from anonymizer.errors import ModelError
 from anonymizer.geometry import full_mask, outlined
-from anonymizer.types import Instance
+from anonymizer.types import FaceView, Instance, PersonView
 
 SIZE = (200, 150)
 #: A red person before grey.
@@ -103,3 +105,63 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         OutlineDetector(Found(), network(tmp_path / "other.onnx", "mask"))
     with pytest.raises(ModelError, match="outlines"):
         OutlineDetector(Found(), tmp_path / "missing.onnx")
+
+
+def box_of(number: int = 1) -> Instance:
+    """The same person as a box alone."""
+    box = np.array([52, 36, 108, 164], np.float32)
+    return Instance(number, "person", box, ellipse(box), 0.4, "centernet")
+
+
+class Pose:
+    """Sees whoever is asked for, with the left half of the true person."""
+
+    def __init__(self, presence: float) -> None:
+        self.presence = presence
+
+    def look(self, image: np.ndarray, boxes: np.ndarray) -> tuple[PersonView, ...]:
+        height, width = SIZE
+        left = TRUTH & (np.arange(width) < 90)
+        mask = cv2.resize(left.astype(np.float32), (256, 256))
+        points = np.zeros((33, 3), np.float32)
+        flat = np.ones(33, np.float32)
+        return tuple(PersonView(points, flat, flat, points, (0, 0, width, height), mask, self.presence) for _ in boxes)
+
+
+def test_who_is_known_as_a_box_is_drawn_inside_it(tmp_path: Path) -> None:
+    (found,) = OutlineDetector(Found(box_of()), network(tmp_path / "outlines.onnx")).detect(picture())
+    drawn = full_mask(outlined(found), SIZE)
+    assert (drawn & TRUTH).sum() / (drawn | TRUTH).sum() > 0.9
+    assert not is_sketch(found) and found.signs["centernet"] == pytest.approx(0.4)
+    grey = np.full((*SIZE, 3), (20, 90, 90), np.uint8)
+    (missed,) = OutlineDetector(Found(box_of()), network(tmp_path / "outlines.onnx")).detect(grey)
+    assert is_sketch(missed)
+
+
+def test_given_boxes_are_segmented_or_refused(tmp_path: Path) -> None:
+    detector = OutlineDetector(Found(), network(tmp_path / "outlines.onnx"))
+    there, nowhere = detector.segment(picture(), np.array([[52, 36, 108, 164], [2, 2, 40, 30]], np.float32))
+    assert there is not None and not there.boxed and nowhere is None
+
+
+@pytest.mark.parametrize(("presence", "draws"), [(0.9, True), (0.5, False)])
+def test_blazepose_draws_who_it_sees_well_and_its_view_travels_on(tmp_path: Path, presence: float, draws: bool) -> None:
+    detector = OutlineDetector(Found(person()), network(tmp_path / "outlines.onnx"), pose=Pose(presence))
+    (found,) = detector.detect(picture())
+    assert found.body is not None and found.body.presence == presence
+    right = full_mask(outlined(found), SIZE)[60:140, 94:99]
+    assert bool(right.any()) is not draws
+
+
+class Mesh:
+    """Sees every face it is asked for."""
+
+    def look(self, image: np.ndarray, boxes: np.ndarray) -> tuple[FaceView, ...]:
+        return tuple(FaceView(np.full((478, 3), box[0], np.float32), 0.5) for box in boxes)
+
+
+def test_the_surface_of_faces_travels_on(tmp_path: Path) -> None:
+    face = Instance(2, "face", np.array([70, 42, 90, 62], np.float32), np.ones((20, 20), bool), parent=1)
+    detector = OutlineDetector(Found(person(), face), network(tmp_path / "outlines.onnx"), mesh=Mesh())
+    found = detector.detect(picture())[1]
+    assert found.face is not None and found.face.points[0, 0] == 70 and found.body is None

@@ -375,6 +375,13 @@ def test_a_rectangle_is_filled_never_redrawn() -> None:
     assert [t.action for t in build(lambda _: [PERSON])(picture(), given).treatments] == ["redrawn"]
 
 
+def test_a_person_of_whom_only_a_box_was_found_is_filled() -> None:
+    sketch = replace(PERSON, source="centernet", evidence={"centernet": 0.9})
+    assert [t.action for t in build(lambda _: [sketch])(picture()).treatments] == ["redacted"]
+    drawn = replace(sketch, evidence={"centernet": 0.9, "outline": 0.4})
+    assert [t.action for t in build(lambda _: [drawn])(picture()).treatments] == ["redrawn"]
+
+
 def test_a_crowd_is_filled_and_who_is_found_in_it_is_redrawn() -> None:
     crowd = Instance(1, "person", np.array([4, 4, 124, 92], np.float32), record={"id": 3, "iscrowd": 1})
     result = build(lambda _: [PERSON])(picture(), (crowd,))

@@ -186,3 +186,15 @@ def test_from_preset_builds_and_describes() -> None:
     assert told["settings"]["classes"] == ["face"]
     assert {"detector", "edges", "pose", "inpaint", "centerface", "dlib-face", "ppocr"} <= set(told["models"])
     assert "seed" not in str(told)
+
+
+def test_a_sensitivity_moves_thresholds_and_enters_the_settings() -> None:
+    table = presets.tables()["embedded"]
+    low, normal, high = (presets._sensitive("embedded", table, name)["detect"] for name in ("low", "normal", "high"))
+    assert low["treat_from"]["person"] > normal["treat_from"]["person"] > high["treat_from"]["person"]
+    assert low["plate_from"]["elsewhere"]["platedet"] > high["plate_from"]["elsewhere"]["platedet"]
+    assert normal["plate_from"] == table["detect"]["plate_from"] and "sensitivity" not in normal
+    with pytest.raises(InputError, match="expected one of high, normal, low"):
+        presets.build("embedded", sensitivity="highest")
+    with pytest.raises(InputError, match="states no thresholds for high"):
+        presets._sensitive("sd15", presets.tables()["sd15"], "high")
