@@ -33,7 +33,14 @@ DEFACE, DEFACE_MARGIN = 0.2, 0.3
 PRESET = "embedded"
 #: Source that decides detections besides settings and weights: modules of the package, and parts of others.
 MODULES = ("detect/*.py", "geometry.py")
-PARTS = (wiring.make_detector, Instance, Anonymizer._targets, Anonymizer._redrawable, pipeline._known_plate)
+PARTS = (
+    wiring.make_detector,
+    wiring._refined,
+    Instance,
+    Anonymizer._targets,
+    Anonymizer._redrawable,
+    pipeline._known_plate,
+)
 PACKAGES = ("numpy", "onnxruntime", "opencv-python", "deface")
 
 
@@ -131,7 +138,7 @@ def version() -> str:
 def decided() -> dict[str, Any]:
     """Return the settings, hashes of weights, and versions of packages that decide detections."""
     table = presets.tables()[PRESET]
-    detect = {key: value for key, value in table["detect"].items() if key != "missed"}
+    detect = {key: value for key, value in table["detect"].items() if key not in ("missed", "sensitivity")}
     return {
         "detect": detect,
         "redraw": [table["redraw"]["least_side"], table["redraw"]["least_score"]],
