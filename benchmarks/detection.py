@@ -58,26 +58,26 @@ def measure(runs: Runs, data: Path, chosen: set[str], limit: int, dark: float | 
     light, darker, plates, plate_counts = [], [], [], []
     packs = [pack for pack in tables.PERSON_PACKS if pack.name in chosen]
     for pack in packs:
-        found, finds = tables.survey(runs, data, pack, "person", limit)
+        found = tables.survey(runs, data, pack, "person", limit)
         subjects += found
-        counts += finds
+        counts += tables.count(runs, data, pack, "person", limit)
         _tell(pack.name, "persons", found)
         if dark is not None:
             every = tables.DARK_EVERY
-            light += tables.survey(runs, data, pack, "person", limit, every=every)[0]
-            darker += tables.survey(runs, data, pack, "person", limit, dark, every)[0]
+            light += tables.survey(runs, data, pack, "person", limit, every=every)
+            darker += tables.survey(runs, data, pack, "person", limit, dark, every)
             _tell(pack.name, "in the dark", darker)
     faces = tables.face_rows(runs, data, limit) if tables.FACE_PACK.name in chosen else []
     seen = tables.seen_face_rows(runs, data, limit, [p for p in tables.SEEN_FACE_PACKS if p.name in chosen])
     for pack in tables.PLATE_PACKS:
         if pack.name in chosen:
-            found, finds = tables.survey(runs, data, pack, "license_plate", limit)
+            found = tables.survey(runs, data, pack, "license_plate", limit)
             plates += found
-            plate_counts += finds
+            plate_counts += tables.count(runs, data, pack, "license_plate", limit)
             _tell(pack.name, "plates", found)
     for pack in (*packs, tables.FACE_PACK):
         if pack.name in tables.PLATELESS and pack.name in chosen:
-            plate_counts += tables.survey(runs, data, pack, "license_plate", limit)[1]
+            plate_counts += tables.count(runs, data, pack, "license_plate", limit)
     report = {
         "persons": tables.person_rows(subjects, packs),
         "dark": tables.dark_rows(light, darker, packs),

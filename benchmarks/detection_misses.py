@@ -14,7 +14,6 @@ from detection_tables import PLATELESS, PictureFinds, Subject
 from numpy.typing import NDArray
 from packs import read
 
-from anonymizer import Instance
 from anonymizer.geometry import full_mask, integer_box, outline_box
 from anonymizer.types import Image
 
@@ -46,12 +45,13 @@ def page(runs: Runs, missed: Sequence[Subject], counts: Iterable[PictureFinds]) 
     parts.append("<h2>Plates found in packs without plates</h2>")
     for count in counts:
         if count.pack in PLATELESS and count.false_redrawn + count.false_filled:
-            for find in runs.found("shipped", count.picture):
-                if find.instance.label == "license_plate":
-                    signs = ", ".join(f"{name} {score:.2f}" for name, score in find.instance.signs.items())
-                    action = "redrawn" if find.redrawn else "filled"
-                    text = f"{count.pack}/{count.picture.name}, {action}: {signs}"
-                    parts.append(_figure(_crop(runs, count.picture, find.instance.box, False), text))
+            found = runs.found("shipped", count.picture)
+            redrawn = runs.detectors.redrawn(read(count.picture), found)
+            for plate in (instance for instance in found if instance.label == "license_plate"):
+                signs = ", ".join(f"{name} {score:.2f}" for name, score in plate.signs.items())
+                action = "redrawn" if plate.id in redrawn else "filled"
+                text = f"{count.pack}/{count.picture.name}, {action}: {signs}"
+                parts.append(_figure(_crop(runs, count.picture, plate.box, False), text))
     return "\n".join(parts) + "\n"
 
 
@@ -73,7 +73,7 @@ def _crop(runs: Runs, path: Path, box: NDArray[np.float32], persons: bool) -> Im
     size = image.shape[0], image.shape[1]
     marked = image.copy()
     label = "person" if persons else "license_plate"
-    found: list[Instance] = [find.instance for find in runs.found("shipped", path)]
+    found = runs.found("shipped", path)
     for instance in found:
         mask = full_mask(instance, size)
         marked[mask] = ((1 - STRENGTH) * marked[mask] + STRENGTH * np.array(TINT)).astype(np.uint8)

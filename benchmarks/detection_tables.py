@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from detection_measures import SIZES, box_inside, duplicates, in_size, inside, matched, wilson
-from detection_runs import Find, Runs
+from detection_runs import Runs
 from numpy.typing import NDArray
 from packs import Truth, pictures, read, some
 
@@ -135,8 +135,8 @@ class PictureFinds:
 
 def survey(
     runs: Runs, data: Path, pack: Pack, label: str, limit: int, mean: float | None = None, every: int = 1
-) -> tuple[list[Subject], list[PictureFinds]]:
-    """Return what the shipped detector makes of one class's annotations in a pack, and counts of finds per picture.
+) -> list[Subject]:
+    """Return what the shipped detector makes of one class's annotations in a pack.
 
     Args:
         runs: Detections.
@@ -147,28 +147,45 @@ def survey(
         mean: Mean that pictures are darkened to; None: as they are.
         every: Use one picture of so many.
     """
-    subjects, counts = [], []
-    crowds = dict(pictures(data, pack.name, pack.split, pack.only, crowds=True))
+    subjects = []
     for path, truths in some(pictures(data, pack.name, pack.split, pack.only), limit)[::every]:
-        found = runs.found("shipped", path, mean)
-        wanted = [t for t in truths if t.label == label and t.record.get("box_source") != "detector"]
+        wanted = _manual(truths, label)
         size = read(path).shape[:2]
-        subjects += examined(pack.name, path, found, wanted, size)
+        subjects += examined(pack.name, path, runs.found("shipped", path, mean), wanted, size)
+    return subjects
+
+
+def count(runs: Runs, data: Path, pack: Pack, label: str, limit: int) -> list[PictureFinds]:
+    """Return how many finds of a class each picture of a pack has, how many are false, and how many doubles."""
+    counts = []
+    crowds = dict(pictures(data, pack.name, pack.split, pack.only, crowds=True))
+    for path, truths in some(pictures(data, pack.name, pack.split, pack.only), limit):
+        image, found, wanted = read(path), runs.found("shipped", path), _manual(truths, label)
+        size = image.shape[0], image.shape[1]
         crowd = np.zeros(size, bool)
         for region in crowds[path]:
             if region.mask is not None:
                 crowd |= region.mask
-        counts.append(_counted(pack.name, path, [f for f in found if f.instance.label == label], wanted, crowd))
-    return subjects, counts
+        mine = [i for i in found if i.label == label]
+        iou = box_iou(_boxes(mine), np.array([t.box for t in wanted], np.float32).reshape(-1, 4))
+        outlines = [full_mask(outlined(i), size) for i in mine]
+        false = {
+            i.id
+            for i, outline, meets in zip(mine, outlines, iou, strict=True)
+            if meets.max(initial=0) < FALSE and inside(outline, crowd) < IN_CROWD
+        }
+        redrawn = len(false & runs.detectors.redrawn(image, found)) if false else 0
+        again = duplicates(outlines, [mask for truth in wanted if (mask := truth.mask) is not None])
+        counts.append(PictureFinds(pack.name, path, len(mine), redrawn, len(false) - redrawn, again))
+    return counts
 
 
 def examined(
-    pack: str, path: Path, found: Sequence[Find], wanted: Sequence[Truth], size: tuple[int, int]
+    pack: str, path: Path, instances: Sequence[Instance], wanted: Sequence[Truth], size: tuple[int, int]
 ) -> list[Subject]:
     """Return what finds make of annotations of one class in a picture of ``size`` (height, width)."""
     if not wanted:
         return []
-    instances = [find.instance for find in found]
     mine = [i for i in instances if i.label == wanted[0].label]
     iou = box_iou(_boxes(mine), np.array([t.box for t in wanted], np.float32))
     chosen = matched(iou, FOUND)
@@ -204,22 +221,6 @@ def examined(
             )
         )
     return out
-
-
-def _counted(
-    pack: str, path: Path, found: Sequence[Find], wanted: Sequence[Truth], crowd: NDArray[np.bool_]
-) -> PictureFinds:
-    iou = box_iou(_boxes([f.instance for f in found]), np.array([t.box for t in wanted], np.float32).reshape(-1, 4))
-    size = crowd.shape[0], crowd.shape[1]
-    outlines = [full_mask(outlined(f.instance), size) for f in found]
-    false = [
-        find
-        for find, outline, meets in zip(found, outlines, iou, strict=True)
-        if meets.max(initial=0) < FALSE and inside(outline, crowd) < IN_CROWD
-    ]
-    redrawn = sum(find.redrawn for find in false)
-    again = duplicates(outlines, [mask for truth in wanted if (mask := truth.mask) is not None])
-    return PictureFinds(pack, path, len(found), redrawn, len(false) - redrawn, again)
 
 
 def person_rows(subjects: Iterable[Subject], packs: Sequence[Pack]) -> list[dict[str, Any]]:
@@ -292,7 +293,7 @@ def face_rows(runs: Runs, data: Path, limit: int) -> list[dict[str, Any]]:
     """Return how many manually annotated faces each detector finds, and covers with what it anonymizes."""
     known: dict[str, list[Subject]] = {name: [] for name in FACE_DETECTORS}
     for path, truths in some(pictures(data, FACE_PACK.name, FACE_PACK.split), limit):
-        wanted = [t for t in truths if t.label == "face" and t.record.get("box_source") != "detector"]
+        wanted = _manual(truths, "face")
         size = read(path).shape[:2]
         for name in FACE_DETECTORS:
             known[name] += examined(FACE_PACK.name, path, runs.found(name, path), wanted, size)
@@ -320,10 +321,10 @@ def seen_face_rows(runs: Runs, data: Path, limit: int, packs: Sequence[Pack]) ->
         hits: dict[str, list[bool]] = {"shipped": [], "own": []}
         seen = held = 0
         for path, _ in some(pictures(data, pack.name, pack.split), min(limit, FACE_PICTURES)):
-            theirs = [i for i in _instances(runs.found("centerface", path), "face") if _height(i) >= SURE_SIDE]
+            theirs = [i for i in _faces(runs.found("centerface", path)) if _height(i) >= SURE_SIDE]
             sure = [i for i in theirs if i.score >= SURE]
             for name, part in hits.items():
-                mine = _instances(runs.found(name, path), "face")
+                mine = _faces(runs.found(name, path))
                 part += (matched(box_iou(_boxes(mine), _boxes(sure)), FOUND) >= 0).tolist()
                 if name == "shipped":
                     boxes = _boxes(mine)
@@ -412,8 +413,13 @@ def _trained(packs: Sequence[Pack], name: str) -> str | None:
     return next(("yes" if pack.trained else "no" for pack in packs if pack.name == name), None)
 
 
-def _instances(found: Iterable[Find], label: str) -> list[Instance]:
-    return [find.instance for find in found if find.instance.label == label]
+def _manual(truths: Sequence[Truth], label: str) -> list[Truth]:
+    """Return annotations of a class that people made."""
+    return [t for t in truths if t.label == label and t.record.get("box_source") != "detector"]
+
+
+def _faces(found: Iterable[Instance]) -> list[Instance]:
+    return [instance for instance in found if instance.label == "face"]
 
 
 def _boxes(instances: Sequence[Instance]) -> NDArray[np.float32]:
