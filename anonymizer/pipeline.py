@@ -17,11 +17,13 @@ from anonymizer.condition.maps import conditions_of
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.errors import InputError, StageError, VerificationFailed
+from anonymizer.redraw.avatars import draw_avatars, rendered_conditions, shown_as
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Redrawer, compose, region_patch, uncovered
 from anonymizer.stages import stage, timed
 from anonymizer.types import (
     BODIES,
+    AvatarArtist,
     DepthEstimator,
     Detector,
     EdgeDetector,
@@ -87,6 +89,7 @@ class Anonymizer:
         depth: Estimates depth.
         edges: Finds edges.
         poses: Finds the joints of persons for prototypes; None: redraws know no poses.
+        artist: Draws the avatars that redraws of persons start from; None: they start from drawn figures.
         segmenter: Draws persons who are given as boxes; None: those that the detector does not find are filled.
         redrawer: Paints instances.
         verifier: Checks the result.
@@ -103,6 +106,7 @@ class Anonymizer:
         edges: EdgeDetector,
         poses: PoseEstimator | None = None,
         segmenter: PersonSegmenter | None = None,
+        artist: AvatarArtist | None = None,
         redrawer: Redrawer,
         verifier: Verifier,
         settings: Settings,
@@ -114,6 +118,7 @@ class Anonymizer:
         self._edges = edges
         self._poses = poses
         self._segmenter = segmenter
+        self._artist = artist
         self._redrawer = redrawer
         self._verifier = verifier
         self.settings = settings
@@ -290,18 +295,40 @@ class Anonymizer:
             return
         for instance_id in pending:
             work.attempts[instance_id] += 1
-        guarded = guard(work.raw, work.instances, min(self.settings.guard_level + attempt, 2))
+        seeds = {i: int(work.rng(i).integers(2**63)) for i in pending}
+        chosen = [i for i in work.ordered() if i.id in pending]
+        clean = None
+        if self._redrawer.outlines and any(i.label in BODIES for i in chosen):
+            clean = cleaned(work, work.rng(min(pending)))
+            self._draw_avatars(work, clean, [i for i in chosen if i.label == "person"], seeds)
         order = work.ordered()
+        guarded = guard(work.raw, work.instances, min(self.settings.guard_level + attempt, 2))
+        drawn = [i for i in order if i.id in pending & work.renderings.keys()]
+        if clean is not None and drawn:
+            guarded = rendered_conditions(clean, drawn, work.renderings, guarded, self._depth, self._edges)
         under = [work.patches[i.id] for i in order if i.label in BODIES and i.id not in pending | unmade(work)]
         work.patches |= self._redrawer.redraw(
             work.image,
             [i for i in order if i.id in pending],
             guarded,
-            {i: int(work.rng(i).integers(2**63)) for i in pending},
+            seeds,
             work.evidence.texts,
             under,
-            partial(cleaned, work, work.rng(min(pending))) if self._redrawer.outlines else None,
+            clean,
+            work.renderings,
         )
+
+    def _draw_avatars(self, work: Work, clean: Image, persons: Sequence[Instance], seeds: Mapping[int, int]) -> None:
+        """Put an avatar in each person's place; the person's outline becomes that of the avatar."""
+        if self._artist is None:
+            return
+        for person in persons:
+            work.renderings.pop(person.id, None)
+        work.renderings |= draw_avatars(self._artist, clean, persons, seeds)
+        work.instances = tuple(
+            shown_as(i, work.renderings[i.id]) if i.id in work.renderings else i for i in work.instances
+        )
+        work.evidence = replace(work.evidence, instances=work.instances)
 
     def _redact(self, work: Work) -> None:
         """Fill what is to be redacted from the surroundings as they are after the redraw.

@@ -12,7 +12,7 @@ from anonymizer.detect.regions import coverage
 from anonymizer.geometry import box_iou
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Patch
-from anonymizer.types import BODIES, Action, Conditions, Image, Instance, Verdict
+from anonymizer.types import BODIES, Action, Conditions, Image, Instance, Rendering, Verdict
 from anonymizer.verify.redaction import redact
 from anonymizer.verify.verifier import SOME_FACE, Evidence
 
@@ -31,6 +31,7 @@ class Work:
     actions: dict[int, Action] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     patches: dict[int, Patch] = field(default_factory=dict)
+    renderings: dict[int, Rendering] = field(default_factory=dict)
     stuck: set[int] = field(default_factory=set)
 
     def ordered(self) -> tuple[Instance, ...]:
