@@ -90,6 +90,8 @@ class LabelMe:
             if isinstance(geometry, str):
                 if self.meanings.label(label) is not None:
                     remarks.append(Remark(where, geometry))
+                else:
+                    entries.append(Entry(label, {"id": number}))
                 continue
             texts = {key: value for key, value in shape.items() if key not in ("points", "mask")}
             entries.append(Entry(label, texts | geometry | {"id": number}))

@@ -63,7 +63,7 @@ class Voc:
         remarks: list[Remark] = []
         for number, item in enumerate(root.findall("object"), start=1):
             name = (item.findtext("name") or "").strip()
-            notes = [] if name else ["without a name, left alone"]
+            notes = ["several boxes, the first one is used"] if len(item.findall("bndbox")) > 1 else []
             entries.append(Entry(name, {"id": number} | _geometry(item, notes)))
             remarks += [Remark(f"annotation {number}", note) for note in notes]
         return Read(tuple(entries), tuple(remarks))
