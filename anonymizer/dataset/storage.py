@@ -112,7 +112,7 @@ class Store:
             # Listings are never remembered: they decide what is taken for released.
             self._fs, root = url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
-            package = _PACKAGES.get(protocol, protocol)
+            package = _PACKAGES.get(protocol, f"'fsspec[{protocol}]'")
             raise InputError(f"{url}: expected a package for {protocol}://, got {error}; pip install {package}") from (
                 error
             )
