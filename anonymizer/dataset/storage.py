@@ -49,8 +49,10 @@ def locate(place: Path | str, *, writing: bool = False) -> Path | Store:
         writing: Whether results will be written there.
 
     Raises:
-        InputError: A URL that cannot be used, or not for writing; a package is missing.
+        InputError: An empty text, a URL that cannot be used, or not for writing; a package is missing.
     """
+    if place == "":  # Path would take the current folder for it.
+        raise InputError("expected a path or a URL, got an empty text; a variable of the shell may not be set")
     found = _URL.match(place) if isinstance(place, str) else None
     if found is None:
         return Path(place)

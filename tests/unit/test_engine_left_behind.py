@@ -188,3 +188,14 @@ def test_a_picture_that_can_neither_stay_nor_be_made_anew_ends_the_run_before_it
         again(shrunk)
     assert audit(shrunk / "out").clean
     assert again(shrunk, prune=True).withdrawn == 2
+
+
+@pytest.mark.parametrize("empty", ["source", "output", "annotations"])
+def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: str) -> None:
+    monkeypatch.chdir(pictures(tmp_path / "in", "a.png"))
+    places: dict[str, Any] = {"source": str(tmp_path / "in"), "output": str(tmp_path / "out"), empty: ""}
+    with pytest.raises(InputError, match="got an empty text"):
+        run(FakeAnonymizer(), **places)
+    with pytest.raises(InputError, match="got an empty text"):
+        run(FakeAnonymizer(), [str(tmp_path / "in/a.png"), ""], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
