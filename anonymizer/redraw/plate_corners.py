@@ -24,6 +24,8 @@ MASK_FIT = 0.7
 #: Gaps closed when a plate's corners are looked for, as parts of its height: characters that meet its rim, and so
 #: little that what lies beside a large plate stays apart from it.
 CLOSED = (3, 12)
+#: Width by height below which a plate's short sides are believed to be slanted.
+SHORT = 2.5
 #: Proportion of a side that its line is fitted to: plates and masks have round corners.
 STRAIGHT = (0.12, 0.88)
 #: Reach of the search for a side's edge to both sides, as a proportion of the plate's height, and its limits in pixels.
@@ -264,7 +266,9 @@ def _plausible(corners: Floats, free: bool = False) -> bool:
     tilt = np.degrees(np.abs(np.arctan2(edges[0, 1], edges[0, 0])))
     # Sides lean by as much as the plate is rolled; more than that is a corner found wrongly, and italic text.
     lean = np.degrees(np.arctan2(np.abs(edges[[1, 3], 0]), np.abs(edges[[1, 3], 1]))).max()
-    most = (44.0, 44.0, 0.5) if free else (35.0, tilt + 5, 0.8)
+    # Seen from beside, short plates are slanted; of long ones the short sides are too short to tell.
+    slanted = 44.0 if wide < SHORT * high else tilt + 15
+    most = (44.0, slanted, 0.5) if free else (35.0, tilt + 5, 0.8)
     return bool(tilt <= most[0] and lean <= most[1] and most[2] <= wide / high <= 8)
 
 

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import IntBox, integer_box, take
+from anonymizer.geometry import IntBox, paste_window, take
+from anonymizer.redraw.crops import GREY, treated_region
 from anonymizer.redraw.plate_corners import plate_quad
 from anonymizer.redraw.plate_render import Band, Colour, Side, render_plate
 from anonymizer.redraw.plate_text import (
@@ -53,13 +54,19 @@ LIGHT_LIMITS = (0.6, 1.4)
 
 
 def redraw_plate(
-    image: Image, instance: Instance, lines: Sequence[str], rng: np.random.Generator, avoid: Sequence[str] = ()
-) -> tuple[Image, Floats, IntBox]:
-    """Return the plate with other text, ready to be blended over its box.
+    image: Image,
+    instance: Instance,
+    lines: Sequence[str],
+    rng: np.random.Generator,
+    avoid: Sequence[str] = (),
+    base: Image | None = None,
+    hidden: Mask | None = None,
+) -> Image:
+    """Return an anonymized region with a plate of other text, RGB uint8 (h, w, 3) in the box of ``treated_region``.
 
     Only statistics of the original enter: colours of ground, characters and bands, light in six cells, sharpness and
-    noise level, and the layout of its text. What lies inside the mask but beside the plate's corners is filled in
-    from outside the mask, so no original pixel stays even where the corners were found wrongly.
+    noise level, and the layout of its text. What lies in the region but beside the plate's corners is filled in from
+    around the region, so no original pixel stays even where the corners were found wrongly.
 
     Args:
         image: RGB uint8 (H, W, 3).
@@ -67,15 +74,14 @@ def redraw_plate(
         lines: What OCR read on it, from top to bottom, all lines joined at the end if there are several.
         rng: Source of text and noise.
         avoid: Texts that the new one must not resemble: all that was read in the picture.
-
-    Returns:
-        Patch RGB uint8 (h, w, 3), alpha float32 (h, w) that is 1 inside the mask and 0 outside, and the integer box.
+        base: The picture that the plate comes to lie on, RGB uint8 (H, W, 3); None: the original.
+        hidden: bool (H, W), what of the base shows nothing of the surroundings, as other plates; None: nothing.
 
     Raises:
         InputError: The image is no RGB uint8 (H, W, 3).
     """
     check_image(image)
-    box = integer_box(instance.box)
+    box, mask = treated_region(instance, image.shape[:2])
     height, width = box[3] - box[1], box[2] - box[0]
     original = take(image, box)
     corners = plate_quad(image, instance)
@@ -96,11 +102,10 @@ def redraw_plate(
     warped, cover = _warp(np.clip(lit, 0, 255).astype(np.uint8), quad, (height, width), times)
     inner = _filled(_inset(quad), (height, width))
     sharp = np.clip(_match_sharpness(warped, original, inner), 0, 255)
-    around = _surroundings(image, instance, box)
+    around = _surroundings(image if base is None else base, mask, hidden, box)
     patch = cover[..., None] * sharp + (1 - cover[..., None]) * around
     noise = rng.normal(0.0, _noise_level(image, box), (height, width, 1))
-    patch = np.clip(np.rint(patch + noise), 0, 255).astype(np.uint8)
-    return patch, instance.mask.astype(np.float32), box
+    return np.clip(np.rint(patch + noise), 0, 255).astype(np.uint8)
 
 
 def _text(
@@ -157,11 +162,14 @@ def _bands(flat: Image, background: Colour, ink: Colour) -> tuple[Band, ...]:
         # Characters and shadows differ in brightness alone: from the ground's hue at their brightness.
         expected = grounds[0] * float(_luminance(colour[None])[0]) / max(float(dark[0]), 1.0)
         hue = float(np.linalg.norm(colour - expected)) / BAND_HUE
-        # A character leaves ground beside it, a band does not.
+        # Ground shows beside a character, and beside glare nothing is dark; a band is dark all over.
+        light_ground = dark[0] > dark[1]
         lightest = float(np.percentile(_luminance(pixels), 80))
-        shade = (float(dark[0]) - lightest) / max(BAND_SHADE * float(dark[0] - dark[1]), 1.0)
-        european = side == "left" and width >= EUROPEAN * height and dark[0] > dark[1] and hue >= 0.3
-        strength = max(hue, shade if european else 0.0)
+        shade = (float(dark[0]) - lightest) / max(float(dark[0] - dark[1]), 1.0)
+        european = side == "left" and width >= EUROPEAN * height and light_ground
+        if light_ground and side != "top" and shade < -BAND_SHADE:
+            continue
+        strength = max(hue, shade / BAND_SHADE if european else 0.0)
         if strength >= 1:
             found.append((strength, Band(side, proportion, _colour(colour))))
     return (max(found, key=lambda pair: pair[0])[1],) if found else ()
@@ -317,21 +325,32 @@ def _noise_level(image: Image, box: IntBox) -> float:
     return float(min(np.median(response[around]) / (0.6745 * 6), 6.0))
 
 
-def _surroundings(image: Image, instance: Instance, box: IntBox) -> Floats:
-    """Return a smooth fill of the box from the pixels around the mask, float32 (h, w, 3).
+def _surroundings(image: Image, mask: Mask, hidden: Mask | None, box: IntBox) -> Floats:
+    """Return a smooth fill of the box from the pixels outside of its mask (h, w), float32 (h, w, 3).
 
     Source:
         Push and pull: Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.3.
     """
     height, width = box[3] - box[1], box[2] - box[0]
     ring = max(4, min(height, width) // 3)
-    crop = take(image, (box[0] - ring, box[1] - ring, box[2] + ring, box[3] + ring)).astype(np.float32)
-    known = (~np.pad(instance.mask, ring)).astype(np.float32)
-    levels = [np.dstack([crop * known[..., None], known])]
-    while min(levels[-1].shape[:2]) > 2:
+    window = box[0] - ring, box[1] - ring, box[2] + ring, box[3] + ring
+    crop = take(image, window).astype(np.float32)
+    known = ~np.pad(mask, ring)
+    if hidden is not None:
+        known &= ~take(hidden, window)
+    # Beyond the picture's border its last pixels repeat, which may be the plate's.
+    within = np.zeros_like(known)
+    within[
+        paste_window((-window[0], -window[1], image.shape[1] - window[0], image.shape[0] - window[1]), known.shape)[0]
+    ] = True
+    known &= within
+    if not known.any():
+        return np.full((height, width, 3), GREY, np.float32)
+    levels = [np.dstack([crop * known[..., None], known.astype(np.float32)])]
+    while max(levels[-1].shape[:2]) > 1:
         size = (levels[-1].shape[1] + 1) // 2, (levels[-1].shape[0] + 1) // 2
         levels.append(np.asarray(cv2.resize(levels[-1], size, interpolation=cv2.INTER_AREA), np.float32))
-    filled = levels[-1][..., :3] / np.maximum(levels[-1][..., 3:], 1e-6)
+    filled = levels[-1][..., :3] / levels[-1][..., 3:]
     for level in reversed(levels[:-1]):
         wider = cv2.resize(filled, (level.shape[1], level.shape[0]), interpolation=cv2.INTER_LINEAR)
         filled = level[..., :3] + (1 - level[..., 3:]) * wider

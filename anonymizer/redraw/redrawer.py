@@ -19,6 +19,7 @@ from anonymizer.redraw.crops import (
     paint_region,
     paint_size,
     silhouette,
+    treated_mask,
     treated_region,
 )
 from anonymizer.redraw.diffusion import PaintJob
@@ -170,7 +171,7 @@ class Redrawer:
     ) -> dict[int, Patch]:
         """Return a patch per instance, by id.
 
-        Persons and vehicles are painted from the original. Faces and plates are painted on top of what is already
+        Persons and vehicles are painted from the original. Faces are painted and plates drawn on top of what is already
         redrawn, so that a new face meets its new body and never the old hair.
 
         Args:
@@ -193,13 +194,14 @@ class Redrawer:
         base, _ = compose(image, [*under, *(patches[i.id] for i in bodies)])
         small = [i for i in instances if i.label not in BODIES]
         own = {i.id: heads[i.parent] for i in small if i.label == "face" and i.parent in heads}
-        patches |= self._paint(base, small, conditions, seeds, {}, own, around, False)
+        painted = [i for i in small if i.label != "license_plate"]
+        patches |= self._paint(base, painted, conditions, seeds, {}, own, around, False)
         read = tuple(line for lines in texts.values() for line in lines)
-        for instance in small:
-            if instance.label == "license_plate":
-                rng = np.random.default_rng(seeds[instance.id])
-                lettered = redraw_plate(image, instance, texts.get(instance.id, ()), rng, read)
-                patches[instance.id] = _lettered(patches[instance.id], *lettered)
+        hidden = treated_mask(small, (image.shape[0], image.shape[1]))
+        for plate in (i for i in small if i.label == "license_plate"):
+            rng = np.random.default_rng(seeds[plate.id])
+            pixels = redraw_plate(image, plate, texts.get(plate.id, ()), rng, read, base, hidden)
+            patches[plate.id] = replace(region_patch(base, plate), pixels=pixels)
         return patches
 
     def _heads(
@@ -294,15 +296,6 @@ class Redrawer:
         start[mask] = _resize(begun.start, size)[mask]
         detail = lost(begun.start, begun.mask, start, mask)
         return replace(job, mask=mask, start=start, strength=begun.strength), detail
-
-
-def _lettered(painted: Patch, pixels: NDArray[np.uint8], alpha: NDArray[np.float32], box: IntBox) -> Patch:
-    """Return a painted plate with the lettered one laid over it."""
-    x1, y1, *_ = painted.box
-    out = painted.pixels.copy()
-    inner = out[box[1] - y1 : box[3] - y1, box[0] - x1 : box[2] - x1]
-    inner[:] = blend(inner, pixels, alpha)
-    return replace(painted, pixels=out)
 
 
 def _any(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ import pytest
 
 from anonymizer.errors import InputError, ModelError
 from anonymizer.redraw import plate_render, plates
+from anonymizer.redraw.crops import treated_region
 from anonymizer.redraw.plate_render import Band, render_plate
 from anonymizer.redraw.plates import redraw_plate
 from anonymizer.types import Instance
@@ -32,7 +33,11 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Band, ...]
 
 
 def redrawn(image: np.ndarray, plate: Instance, lines: Sequence[str] = ("KR 58 WTX",), seed: int = 0) -> np.ndarray:
-    return redraw_plate(image, plate, lines, np.random.default_rng(seed))[0]
+    """Return the plate's box with its new content."""
+    (x1, y1, *_), _ = treated_region(plate, image.shape[:2])
+    region = redraw_plate(image, plate, lines, np.random.default_rng(seed))
+    left, top, right, bottom = (int(v) for v in plate.box)
+    return region[top - y1 : bottom - y1, left - x1 : right - x1]
 
 
 def test_rendering_has_both_colours_and_fits_long_text() -> None:
@@ -70,10 +75,9 @@ def test_arabic_text_needs_its_font(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_redrawn_plate_keeps_colours_and_loses_its_text() -> None:
     image, plate = street(TILTED, noise=2.0)
-    patch, alpha, box = redraw_plate(image, plate, ("KR 58 WTX",), np.random.default_rng(0))
-    before = image[box[1] : box[3], box[0] : box[2]]
+    x1, y1, x2, y2 = (int(v) for v in plate.box)
+    patch, before = redrawn(image, plate), image[y1:y2, x1:x2]
     assert patch.shape == before.shape and patch.dtype == np.uint8
-    assert alpha.dtype == np.float32 and np.array_equal(alpha > 0, plate.mask)
     assert np.abs(np.percentile(patch, 90) - np.percentile(before, 90)) < 20
     assert np.percentile(patch, 5) < 90
     middle = (slice(20, 40), slice(20, 160))
@@ -140,12 +144,34 @@ def test_a_shadow_over_one_side_stays() -> None:
     assert np.percentile(patch[:, 120:170], 80) < 0.8 * np.percentile(patch[:, 20:70], 80)
 
 
-def test_outside_the_corners_the_fill_comes_from_around_the_mask() -> None:
+def test_outside_the_corners_the_fill_comes_from_around_the_region() -> None:
     image, plate = street(FRONTAL)
     x1, y1, x2, _ = (int(v) for v in plate.box)
     image[y1 : y1 + 2, x1:x2] = (0, 255, 0)  # A sticker within the mask, beside the plate.
     red, green, _ = redrawn(image, plate)[0, 20:160].astype(int).mean(axis=0)
     assert green < red + 60
+
+
+def test_around_the_corners_lies_the_picture_underneath_and_nothing_hidden() -> None:
+    image, plate = street(FRONTAL)
+    base, hidden = np.full_like(image, (200, 40, 40)), np.zeros(image.shape[:2], bool)
+    base[:, :200], hidden[:, :200] = (0, 255, 0), True
+    region = redraw_plate(image, plate, (), np.random.default_rng(0), base=base, hidden=hidden)
+    assert region[0].astype(int)[:, 0].min() > 150 and region[0].astype(int)[:, 1].max() < 90
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_at_the_pictures_border_nothing_of_the_plate_counts_as_surroundings(whole: bool) -> None:
+    image = np.full((60, 90, 3), 60, np.uint8)
+    box = (0, 0, 90, 60) if whole else (50, 20, 90, 40)
+    image[box[1] : box[3], box[0] : box[2]] = (0, 255, 0)
+    core = np.zeros((box[3] - box[1], box[2] - box[0]), bool)
+    core[4:-4, 4:-14] = True
+    image[box[1] + 4 : box[3] - 4, box[0] + 4 : box[2] - 14] = 230
+    seen = np.array([[box[0] + 4, box[1] + 4, box[2] - 14, box[3] - 4]], np.float32)
+    plate = Instance(1, "license_plate", np.array(box, np.float32), np.ones(core.shape, bool), core=core, views=seen)
+    column = redraw_plate(image, plate, (), np.random.default_rng(0))[:, -1].astype(int)
+    assert (column[:, 1] - column[:, 0]).max() < 40
 
 
 def test_sharpness_follows_the_original() -> None:
@@ -164,5 +190,6 @@ def test_cut_and_tiny_plates_work(box: tuple[int, int, int, int]) -> None:
     image, _ = street(FRONTAL)
     x1, y1, x2, y2 = box
     plate = Instance(1, "license_plate", np.array(box, np.float32), np.ones((y2 - y1, x2 - x1), bool))
-    patch, alpha, _ = redraw_plate(image, plate, ("AB 123",), np.random.default_rng(0))
-    assert patch.shape == (y2 - y1, x2 - x1, 3) and alpha.shape == (y2 - y1, x2 - x1)
+    patch = redraw_plate(image, plate, ("AB 123",), np.random.default_rng(0))
+    (left, top, right, bottom), _ = treated_region(plate, image.shape[:2])
+    assert patch.shape == (bottom - top, right - left, 3)

@@ -220,10 +220,16 @@ def test_a_new_plate_avoids_every_text_of_the_picture(monkeypatch: pytest.Monkey
     asked = []
 
     def record(
-        image: np.ndarray, plate: Instance, lines: Sequence[str], rng: np.random.Generator, avoid: Sequence[str]
+        image: np.ndarray,
+        plate: Instance,
+        lines: Sequence[str],
+        rng: np.random.Generator,
+        avoid: Sequence[str],
+        base: np.ndarray,
+        hidden: np.ndarray,
     ) -> object:
         asked.append((plate.id, lines, avoid))
-        return redraw_plate(image, plate, lines, rng, avoid)
+        return redraw_plate(image, plate, lines, rng, avoid, base, hidden)
 
     monkeypatch.setattr("anonymizer.redraw.redrawer.redraw_plate", record)
     image = np.full((100, 200, 3), 90, np.uint8)
