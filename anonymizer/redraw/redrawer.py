@@ -20,13 +20,14 @@ from anonymizer.redraw.crops import (
     paint_region,
     paint_size,
     silhouette,
+    treated_mask,
     treated_region,
 )
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.direction import Director
 from anonymizer.redraw.heads import Head
 from anonymizer.redraw.packing import SharedPainter
-from anonymizer.redraw.plates import fake_text, plate_layout, redraw_plate
+from anonymizer.redraw.plates import redraw_plate
 from anonymizer.redraw.prompts import prompt, random_clothes
 from anonymizer.redraw.prototypes import Prototypes
 from anonymizer.redraw.surroundings import Surroundings, describe_surroundings
@@ -36,8 +37,6 @@ __all__ = ["Painter", "Patch", "Redrawer", "compose", "region_patch", "uncovered
 
 Done = TypeVar("Done")
 
-#: Letters and digits of the longest plates.
-LONGEST_TEXT = 9
 #: Prototypes are drawn at up to this many times the model's size, so that what it loses of them can be given back.
 FINER = 2.0
 #: Sets the chance that decides on heads apart from all other under one seed.
@@ -177,7 +176,7 @@ class Redrawer:
     ) -> dict[int, Patch]:
         """Return a patch per instance, by id.
 
-        Persons and vehicles are painted from the original. Faces and plates are painted on top of what is already
+        Persons and vehicles are painted from the original. Faces are painted and plates drawn on top of what is already
         redrawn, so that a new face meets its new body and never the old hair.
 
         Args:
@@ -185,7 +184,7 @@ class Redrawer:
             instances: What to redraw, far to near.
             conditions: Guarded depth and edges of the picture, and poses of persons.
             seeds: Seed by instance id.
-            texts: What OCR read on a plate, by instance id; kept out of the result, only its layout is used.
+            texts: What OCR read on plates and signs, by instance id; kept out of the result, only its layout is used.
             under: Patches that lie under faces and plates besides those made here, far to near.
             clean: The picture with every treated region filled from around it, RGB uint8 (H, W, 3), to paint
                 persons and vehicles onto within their outlines; None: they fill all that is treated.
@@ -207,11 +206,14 @@ class Redrawer:
         base, _ = compose(image, laid)
         small = [i for i in instances if i.label not in BODIES and i.id not in patches]
         own = {i.id: heads[i.parent] for i in small if i.label == "face" and i.parent in heads}
-        patches |= self._paint(base, small, conditions, seeds, {}, own, around, False, {})
-        for instance in small:
-            if instance.label == "license_plate":
-                lines = texts.get(instance.id, ())
-                patches[instance.id] = self._letter(image, instance, patches[instance.id], lines, seeds[instance.id])
+        painted = [i for i in small if i.label != "license_plate"]
+        patches |= self._paint(base, painted, conditions, seeds, {}, own, around, False, {})
+        read = tuple(line for lines in texts.values() for line in lines)
+        hidden = treated_mask(small, (image.shape[0], image.shape[1]))
+        for plate in (i for i in small if i.label == "license_plate"):
+            rng = np.random.default_rng(seeds[plate.id])
+            pixels = redraw_plate(image, plate, texts.get(plate.id, ()), rng, read, base, hidden)
+            patches[plate.id] = replace(region_patch(base, plate), pixels=pixels)
         return patches
 
     def _heads(
@@ -315,23 +317,6 @@ class Redrawer:
         start[mask] = _resize(begun.start, size)[mask]
         detail = lost(begun.start, begun.mask, start, mask)
         return replace(job, mask=mask, start=start, strength=begun.strength), detail
-
-    def _letter(
-        self, image: NDArray[np.uint8], plate: Instance, painted: Patch, lines: tuple[str, ...], seed: int
-    ) -> Patch:
-        """Put fake text on a painted plate."""
-        rng = np.random.default_rng(seed)
-        width, height = (float(v) for v in plate.box[2:] - plate.box[:2])
-        # What is longer is no plate's text alone: a frame's lettering, a sticker, all of it joined.
-        plausible = [line for line in lines if sum(c.isalnum() for c in line) <= LONGEST_TEXT]
-        read = max(plausible, key=len, default=None)
-        text = fake_text(read, rng, plate_layout(width / height))
-        pixels, alpha, box = redraw_plate(image, plate, text, rng)
-        x1, y1, *_ = painted.box
-        out = painted.pixels.copy()
-        inner = out[box[1] - y1 : box[3] - y1, box[0] - x1 : box[2] - x1]
-        inner[:] = blend(inner, pixels, alpha)
-        return replace(painted, pixels=out)
 
 
 def _any(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.bool_]:

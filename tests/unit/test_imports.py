@@ -16,6 +16,7 @@ STAGES = ("detect", "condition", "avatar", "redraw", "verify", "recognize", "dat
 RANKS = {
     "errors": 0,
     "geometry": 1,
+    "readings": 1,
     "types": 2,
     "blend": 3,
     "quiet": 3,
