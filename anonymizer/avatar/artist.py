@@ -176,13 +176,16 @@ def _painted(
         own = hits.mesh == number
         if not own.any():
             continue
-        at = hits.mixed(own, garment.faces, garment.body)
+        places = np.concatenate([garment.body, garment.vertices[:, 2:]], 1)
+        at, height = np.split(hits.mixed(own, garment.faces, places), [3], 1)
         if garment.kind == "hair":
             albedo[own], relief[own] = hair_paint(look.hair, at, HAIR[garment.name].curl > 0)
         else:
             pressed = press(garment, points)[hits.face[own]]
             seed = int(rng.integers(2**31))
-            albedo[own], relief[own] = cloth_paint(garment, look.cloths[garment.name], at, pressed, measures, seed)
+            albedo[own], relief[own] = cloth_paint(
+                garment, look.cloths[garment.name], at, height[:, 0], pressed, measures, seed
+            )
         part[own] = owners[garment.weights.argmax(1)][garment.faces[hits.face[own], 0]]
     return albedo, relief, flat, part
 

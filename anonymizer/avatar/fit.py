@@ -104,7 +104,7 @@ def fit(view: PersonView, body: Body, shape: Shape, size: tuple[int, int]) -> Fi
     upper[[*HIPS, *KNEES, *ANKLES, *HEELS, *TOES]] = 0
     above = _fitted(view, upper, body, shape)
     # Legs behind a table are guessed to crouch, which makes the body too small for its shoulders and head.
-    if above is not None and found.scale < SMALLER * above.scale:
+    if above is not None and (found.residual > WORST or found.scale < SMALLER * above.scale):
         found = above
     return found if found.residual <= WORST else None
 

@@ -27,6 +27,8 @@ BAKED = 0.45
 #: Colours of eyes and of the soles of sneakers, RGB in [0, 1]; radius of an iris in metres.
 IRIS, WHITE, SOLE = (np.array(c, np.float32) for c in ((0.12, 0.08, 0.06), (0.75, 0.73, 0.7), (0.85, 0.84, 0.82)))
 IRIS_RADIUS = 0.0062
+#: Height of painted soles in metres.
+SOLE_HEIGHT = 0.03
 
 
 class FaceMap:
@@ -50,7 +52,7 @@ class FaceMap:
         self._scale = scale
         self._centre = marks[:2].mean(0)
         self._eyes = ((left + right) / 2)[[0, 2]]
-        self._pixels = face.pixels * np.clip(skin / np.maximum(face.skin, 0.05), 0.15, 1.6)
+        self._pixels = face.pixels * np.clip(skin / np.maximum(face.skin, 0.05), 0.15, 1.4)
         self._apart = float(np.linalg.norm(marks[1] - marks[0]))
 
     def look_up(self, at: Floats, ahead: Floats) -> tuple[Floats, Floats]:
@@ -123,7 +125,7 @@ def press(garment: Garment, posed: Floats) -> Floats:
 
 
 def cloth_paint(
-    garment: Garment, cloth: Cloth, at: Floats, pressed: Floats, measures: Measures, seed: int
+    garment: Garment, cloth: Cloth, at: Floats, height: Floats, pressed: Floats, measures: Measures, seed: int
 ) -> tuple[Floats, Floats]:
     """Return colours (N, 3) and relief (N, 3) of cloth.
 
@@ -131,6 +133,7 @@ def cloth_paint(
         garment: Which piece.
         cloth: Its cloth.
         at: float32 (N, 3), points of the body at rest below it.
+        height: float32 (N,), z of the cloth itself at rest.
         pressed: float32 (N,), see ``press``.
         measures: The body's.
         seed: Of the folds.
@@ -171,8 +174,8 @@ def cloth_paint(
         waist = measures.hips + 0.105 * measures.leg_length
         weave = np.where(z > waist - 0.02, weave * 0.7, weave)
     if garment.kind == "shoes":
-        sole = garment.vertices[:, 2].min() + 0.045
-        colour = np.where((z < sole)[:, None] & (garment.name == "sneakers"), SOLE, colour)
+        sole = garment.vertices[:, 2].min() + SOLE_HEIGHT
+        colour = np.where((height < sole)[:, None] & (garment.name == "sneakers"), SOLE, colour)
     return np.clip(colour * weave[:, None], 0.01, 1).astype(np.float32), relief.astype(np.float32)
 
 

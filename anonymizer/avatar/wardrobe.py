@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.mesh import averaging, cut, normals
-from anonymizer.avatar.tailor import Measures, hang, span, spread, tube
+from anonymizer.avatar.tailor import Measures, hang, spread, tube
 
 __all__ = [
     "BOTTOMS",
@@ -41,6 +41,10 @@ COVERED = 0.012
 WAIST = 0.115
 #: What of a shoe is its sole, in metres above the ground.
 FLAT = 0.018
+#: How far inside of a shoe's border skin goes on, as a share of leg or foot.
+RIM = 0.025
+#: Least distance of a top from the hull of trunk and legs: it hangs over trousers.
+UNTUCKED = 0.016
 #: Distance of long hair from the shoulders, in metres.
 ON_CLOTH = 0.055
 
@@ -304,23 +308,24 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
         )
     field = np.where(at.arm > 0, np.minimum(top.sleeve - at.arm, 1.0), trunk)
     piece = _piece(body, shape, "outer" if top.outer else "top", name, at.soft(field, 2), top.ease, 10, 3)
-    points = spread(piece.vertices, piece.weights, piece.faces, body, at, top.ease * 0.6, top.fall)
+    # Over trousers, and a coat over all.
+    ease = top.ease if top.outer else max(0.6 * top.ease, UNTUCKED)
+    points = spread(piece.vertices, piece.weights, piece.faces, body, at, ease, top.fall)
     return replace(piece, vertices=points, weights=hang(piece.weights, points, body, at))
 
 
 def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str) -> Garment:
     field = at.soft(np.maximum(at.foot - 0.35, np.where(at.legs > 0.3, at.leg - shoe.height, -1)), 1)
-    piece = _piece(body, shape, "shoes", name, field, 0.01, 25, 1)
+    # Smooth enough that no toe shows.
+    piece = _piece(body, shape, "shoes", name, field, 0.012, 60, 1)
     points = piece.vertices.copy()
     ground = shape.vertices[:, 2].min()
-    for side in (1, -1):
-        own = (points[:, 0] * side > 0) & (points[:, 2] < ground + 0.075)
-        if own.any():
-            points = span(points, points[own, :2].mean(0), 0.004, own, 0.0, 0.012)
     # Soles are flat.
     low = points[:, 2] < ground + FLAT
+    # The border shrinks when it is smoothed: skin goes on a little below it.
+    covers = piece.covers - RIM
     points[:, 2] = np.where(low, ground - shoe.sole + 0.2 * (points[:, 2] - ground - FLAT), points[:, 2])
-    return replace(piece, vertices=points)
+    return replace(piece, vertices=points, covers=covers)
 
 
 def _hair(body: Body, shape: Shape, at: Measures, hair: Hair, name: str, rng: np.random.Generator) -> Garment:
@@ -330,8 +335,8 @@ def _hair(body: Body, shape: Shape, at: Measures, hair: Hair, name: str, rng: np
     behind = np.minimum(at.depth - (0.57 if hair.nape > 0.1 else 0.5), at.crown - hair.nape)
     field = np.where(at.head > 0.3, np.maximum(above, behind), -1)
     if hair.nape < 0:
-        shoulders = np.minimum(at.y - at.middle[1] - 0.01, at.z - at.collar + 0.16 * -hair.nape)
-        field = np.maximum(field, np.where((at.arm < 0) & (np.abs(at.x) < 0.13), np.clip(shoulders * 4, -1, 0.2), -1))
+        shoulders = np.minimum(at.y - at.middle[1] - 0.03, at.z - at.collar + 0.16 * -hair.nape)
+        field = np.maximum(field, np.where((at.arm < 0) & (np.abs(at.x) < 0.1), np.clip(shoulders * 4, -1, 0.2), -1))
         field = np.maximum(field, np.where((at.neck > 0.4) & (at.depth > 0.5), 0.1, -1))
     # Thin at its border, so that no step shows.
     ease = hair.volume * np.clip(0.15 + field / 0.2, 0.15, 1)
