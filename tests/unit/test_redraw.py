@@ -144,7 +144,7 @@ def test_outlined_persons_are_painted_onto_the_cleaned_picture_and_nothing_origi
     clean = np.full_like(image, 200)
     person, painter = slim((60, 40, 120, 160), 15), Grey()
     redrawer = Redrawer(painter, {"person": CropSetting(96, 48, 0.1)})
-    patch = redrawer.redraw(image, [person], conditions((200, 200)), {1: 1}, {}, clean=lambda: clean)[1]
+    patch = redrawer.redraw(image, [person], conditions((200, 200)), {1: 1}, {}, clean=clean)[1]
     out, treated = compose(image, [patch])
     assert (painter.jobs[0].image == 200).all()
     assert (out[100, 85:95] == 128).all()  # The person.
@@ -179,7 +179,7 @@ def test_what_a_model_loses_of_a_prototype_is_given_back() -> None:
     painted = {}
     for prototypes in (Lines(), None):
         redrawer = Redrawer(Soft(), {"person": CropSetting(96, 48, 0.1)}, prototypes)  # type: ignore[arg-type]
-        patch = redrawer.redraw(image, [person], conditions((400, 400)), {1: 1}, {}, clean=lambda: image)[1]
+        patch = redrawer.redraw(image, [person], conditions((400, 400)), {1: 1}, {}, clean=image)[1]
         painted[prototypes is None] = compose(image, [patch])[0][100:300, 140:220]
     assert painted[True].std() == 0
     assert painted[False].std() > 8 and abs(float(painted[False].mean()) - 120) < 2
