@@ -177,15 +177,19 @@ def make_redrawer(table: Table, source: Source, batch_size: int | None) -> Any:
         load,
         source.path(table["lora"]) if "lora" in table else None,
     )
-    prototypes = None
+    prototypes = artist = None
     if "prototypes" in table:
         galleries = source.path(table["prototypes"])
         faces = FaceGallery.load(galleries / "faces.safetensors")
         persons = PersonGallery.load(galleries / "persons.safetensors")
         prototypes = Prototypes(faces, persons, table["strength"])
+        if "avatar" in table:
+            from anonymizer.avatar import AvatarArtist
+
+            artist = AvatarArtist(source.path(table["avatar"]), galleries / "faces.safetensors")
     director = Director(_direction(table["direction"])) if "direction" in table else None
     crops = {label: _crop(crop) for label, crop in table["crops"].items()}
-    return Redrawer(painter, crops, prototypes, director)
+    return Redrawer(painter, crops, prototypes, director, artist)
 
 
 def _crop(table: Table) -> Any:

@@ -60,6 +60,10 @@ class Prototypes:
         self._persons = persons
         self._strength = dict(strength)
 
+    def strength(self, label: str) -> float | None:
+        """Return the share of the noise schedule for a class, in (0, 1]; None: it starts from pure noise."""
+        return self._strength.get(label)
+
     def begin(
         self,
         job: PaintJob,

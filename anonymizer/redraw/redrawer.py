@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from anonymizer.blend import blend, feather
 from anonymizer.geometry import IntBox, paste_window, take
+from anonymizer.redraw.avatars import Artist, Avatar, begin_avatar, cover, steered
 from anonymizer.redraw.crops import (
     Crop,
     crop_box,
@@ -41,6 +42,8 @@ LONGEST_TEXT = 9
 FINER = 2.0
 #: Sets the chance that decides on heads apart from all other under one seed.
 HEAD_DRAW = 1
+#: The same for avatars.
+AVATAR_DRAW = 2
 #: Two cells of the embedded model's latent space in pixels.
 BEYOND = 8
 #: How the embedded autoencoder softens a picture: like a Gaussian of this many pixels at the model's size.
@@ -134,6 +137,8 @@ class Redrawer:
         crops: How crops are cut, by class.
         prototypes: What denoising starts from, or None to start from pure noise.
         director: Words, guidance and strengths for a large model, or None for the embedded model's few words.
+        artist: Draws avatars from which persons start instead of from prototypes, where it can; needs prototypes for
+            the others.
     """
 
     def __init__(
@@ -142,11 +147,13 @@ class Redrawer:
         crops: Mapping[str, Crop],
         prototypes: Prototypes | None = None,
         director: Director | None = None,
+        artist: Artist | None = None,
     ) -> None:
         self._painter = SharedPainter(painter)
         self._crops = dict(crops)
         self._prototypes = prototypes
         self._director = director
+        self._artist = artist
 
     @property
     def outlines(self) -> bool:
@@ -190,12 +197,23 @@ class Redrawer:
         around = describe_surroundings(image, instances) if self._director else None
         below = image if clean is None or not bodies else clean()
         heads = self._heads(bodies, faces, seeds)
-        patches = self._paint(below, bodies, conditions, seeds, faces, heads, around, clean is not None)
-        del below
+        avatars = self._avatars(below, bodies, seeds) if clean is not None else {}
+        patches = self._paint(below, bodies, conditions, seeds, faces, heads, around, clean is not None, avatars)
         base, _ = compose(image, [*under, *(patches[i.id] for i in bodies)])
         small = [i for i in instances if i.label not in BODIES]
         own = {i.id: heads[i.parent] for i in small if i.label == "face" and i.parent in heads}
-        patches |= self._paint(base, small, conditions, seeds, {}, own, around, False)
+        # An avatar has a face of its own, unless its head is elsewhere.
+        faced = {}
+        for face in small:
+            if face.label == "face" and face.parent in avatars:
+                avatar = avatars[face.parent]
+                if cover(face, avatar.rendering, (image.shape[0], image.shape[1])) is not None:
+                    faced[face.id] = replace(avatar, shown=None)
+                else:
+                    # Somebody else's neck is below it: one that fits is drawn.
+                    own.pop(face.id, None)
+        del below, avatars
+        patches |= self._paint(base, small, conditions, seeds, {}, own, around, False, faced)
         for instance in small:
             if instance.label == "license_plate":
                 lines = texts.get(instance.id, ())
@@ -214,6 +232,22 @@ class Redrawer:
             if i.label == "person"
         }
 
+    def _avatars(
+        self, image: NDArray[np.uint8], bodies: Sequence[Instance], seeds: Mapping[int, int]
+    ) -> dict[int, Avatar]:
+        """Return each person's avatar in the filled picture, by id, of those who have one."""
+        if self._artist is None or self._prototypes is None or self._prototypes.strength("person") is None:
+            return {}
+        out = {}
+        for person in bodies:
+            if person.label != "person":
+                continue
+            rendering = self._artist.draw(image, person, np.random.default_rng((seeds[person.id], AVATAR_DRAW)))
+            shown = None if rendering is None else cover(person, rendering, (image.shape[0], image.shape[1]))
+            if rendering is not None and shown is not None:
+                out[person.id] = Avatar(rendering, shown, image)
+        return out
+
     def _paint(
         self,
         image: NDArray[np.uint8],
@@ -224,12 +258,16 @@ class Redrawer:
         heads: Mapping[int, Head],
         around: Surroundings | None,
         outlined: bool,
+        avatars: Mapping[int, Avatar] | None = None,
     ) -> dict[int, Patch]:
         whole = image.shape[0], image.shape[1]
+        drawn = avatars or {}
         windows = [crop_box(i.box, self._crops[i.label], whole) for i in instances]
-        cores = [silhouette(i, whole) if outlined else None for i in instances]
+        cores = [drawn[i.id].shown if i.id in drawn else silhouette(i, whole) if outlined else None for i in instances]
         jobs = [
-            self._job(image, i, window, conditions, seeds[i.id], faces.get(i.id), heads.get(i.id), around, core)
+            self._avatar_job(drawn[i.id], i, window, conditions, seeds[i.id])
+            if i.id in drawn
+            else self._job(image, i, window, conditions, seeds[i.id], faces.get(i.id), heads.get(i.id), around, core)
             for i, window, core in zip(instances, windows, cores, strict=True)
         ]
         out = {}
@@ -294,6 +332,44 @@ class Redrawer:
         start[mask] = _resize(begun.start, size)[mask]
         detail = lost(begun.start, begun.mask, start, mask)
         return replace(job, mask=mask, start=start, strength=begun.strength), detail
+
+    def _avatar_job(
+        self,
+        avatar: Avatar,
+        instance: Instance,
+        window: IntBox,
+        conditions: Conditions,
+        seed: int,
+    ) -> tuple[PaintJob, NDArray[np.float32]]:
+        """Return a crop of a person or face that starts from an avatar, and what the model will lose of it.
+
+        The latter is float32 (h, w, 3).
+        """
+        setting, image, rendering = self._crops[instance.label], avatar.filled, avatar.rendering
+        size = paint_size(window, setting)
+        whole = image.shape[0], image.shape[1]
+        frame = paint_region(instance, window, whole, setting, avatar.shown).astype(np.uint8)
+        depth, edges = steered(conditions, instance, rendering, window)
+        strength = None if self._prototypes is None else self._prototypes.strength(instance.label)
+
+        def view(size: tuple[int, int]) -> PaintJob:
+            return PaintJob(
+                image=_resize(take(image, window), size),
+                mask=_any(frame, size),
+                depth=np.clip(_resize(depth, size), 0, 1),
+                edges=np.clip(_resize(edges, size), 0, 1),
+                prompt=prompt(instance.label),
+                seed=seed,
+            )
+
+        times = min(FINER, max(frame.shape[0] / size[1], 1.0))
+        finer = round(times * size[0]), round(times * size[1])
+        wider = BEYOND if avatar.shown is not None else 0
+        begun = begin_avatar(view, image, rendering, window, finer, round(times * wider), strength or 1.0)
+        job = begin_avatar(view, image, rendering, window, size, wider, strength or 1.0)
+        if begun.start is None or job.start is None:
+            raise ValueError("a job that starts from an avatar has a start")
+        return job, lost(begun.start, begun.mask, job.start, job.mask)
 
     def _letter(
         self, image: NDArray[np.uint8], plate: Instance, painted: Patch, lines: tuple[str, ...], seed: int
