@@ -82,16 +82,19 @@ class AvatarArtist:
         pose = fit(person.body, body, shape, size)
         if pose is None:
             return None
-        posed = _dressed(body, shape, look, pose, rng)
+        measures = Measures.of(body, shape)
+        posed = _dressed(body, shape, measures, look, pose, rng)
         box = _frame(posed, pose, size)
         if box is None:
             return None
         light = estimate_light(image, box, rng)
-        return _render(body, shape, look, pose, posed, box, light, noise_level(image, box), rng)
+        return _render(body, shape, measures, look, pose, posed, box, light, noise_level(image, box), rng)
 
 
-def _dressed(body: Body, shape: Shape, look: Appearance, pose: Fit, rng: np.random.Generator) -> Posed:
-    garments, bare = dress(body, shape, look.outfit, rng)
+def _dressed(
+    body: Body, shape: Shape, measures: Measures, look: Appearance, pose: Fit, rng: np.random.Generator
+) -> Posed:
+    garments, bare = dress(body, shape, measures, look.outfit, rng)
     moved = tuple((g, skin(g.vertices, g.weights, pose.transforms)) for g in garments)
     return Posed(body.pose(shape, pose.transforms), body.faces[(bare[body.faces] > 0).any(1)], moved)
 
@@ -107,6 +110,7 @@ def _frame(posed: Posed, pose: Fit, size: tuple[int, int]) -> IntBox | None:
 def _render(
     body: Body,
     shape: Shape,
+    measures: Measures,
     look: Appearance,
     pose: Fit,
     posed: Posed,
@@ -121,7 +125,7 @@ def _render(
     hits = tracer.primary(Camera(pose.scale, pose.shift), box, samples)
     if not len(hits.ray):
         return None
-    albedo, relief, flat, part = _painted(body, shape, look, posed, hits, rng)
+    albedo, relief, flat, part = _painted(body, shape, measures, look, posed, hits, rng)
     shade = tracer.shade(hits, bumped(hits.normals, relief), light, RAYS, rng)
     even = shade.mean(0)
     shade = shade + (even - shade) * flat[:, None]
@@ -150,13 +154,12 @@ def _render(
 
 
 def _painted(
-    body: Body, shape: Shape, look: Appearance, posed: Posed, hits: Hits, rng: np.random.Generator
+    body: Body, shape: Shape, measures: Measures, look: Appearance, posed: Posed, hits: Hits, rng: np.random.Generator
 ) -> tuple[Floats, Floats, Floats, NDArray[np.uint8]]:
     """Return colours (N, 3), relief (N, 3), how far own light is kept (N,), and parts of the body (N,) of hits."""
     count = len(hits.ray)
     albedo, relief = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
     flat, part = np.zeros(count, np.float32), np.zeros(count, np.uint8)
-    measures = Measures.of(body, shape)
     own = hits.mesh == 0
     if own.any():
         eyes = body.weights[:, [b.startswith("eye") for b in body.bones]].sum(1)

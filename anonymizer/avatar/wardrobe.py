@@ -221,16 +221,18 @@ def choose(rng: np.random.Generator, female: bool) -> Outfit:
     return Outfit((inner, top), bottom, None, shoes, hair)
 
 
-def dress(body: Body, shape: Shape, outfit: Outfit, rng: np.random.Generator) -> tuple[list[Garment], Floats]:
+def dress(
+    body: Body, shape: Shape, at: Measures, outfit: Outfit, rng: np.random.Generator
+) -> tuple[list[Garment], Floats]:
     """Return an outfit on a body at rest, and where skin shows, float32 (V,): above 0 where it does.
 
     Args:
         body: The model.
         shape: Its shape.
+        at: Its measures.
         outfit: What is worn.
         rng: Small differences of lengths and widths.
     """
-    at = Measures.of(body, shape)
     pieces: list[Garment] = []
     full_top, full_bottom = FULL[outfit.full] if outfit.full else (None, None)
     bottom = full_bottom if outfit.bottom is None else BOTTOMS[outfit.bottom]

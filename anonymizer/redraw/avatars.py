@@ -16,6 +16,8 @@ __all__ = ["cover", "draw_avatars", "pasted", "rendered_conditions", "shown_as"]
 
 #: Greatest proportion of an avatar that the person's safe mask may cut off: beyond it, it is no longer somebody.
 MOST_CUT = 0.4
+#: Least proportion of a person's outline that the avatar covers: below it, the body was posed badly.
+LEAST_COVER = 0.5
 #: Coverage of a pixel from which it belongs to the avatar.
 HALF = 0.5
 #: Sets the chance that decides on avatars apart from all other under one seed.
@@ -40,7 +42,10 @@ def draw_avatars(
         if drawn is None:
             continue
         whole = float((drawn.alpha >= HALF).sum())
-        if whole and float((cover(person, drawn, size) >= HALF).sum()) >= (1 - MOST_CUT) * whole:
+        shown = shown_as(person, drawn)
+        if float((cover(person, drawn, size) >= HALF).sum()) < (1 - MOST_CUT) * whole or not whole:
+            continue
+        if float((shown.outline & person.outline).sum()) >= LEAST_COVER * float(person.outline.sum()):
             out[person.id] = drawn
     return out
 

@@ -15,6 +15,7 @@ from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.fit import ANKLES, EARS, ELBOWS, HIPS, KNEES, NOSE, SHOULDERS, WRISTS, Fit, fit
 from anonymizer.avatar.light import estimate_light, noise_level
 from anonymizer.avatar.mesh import areas
+from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import BOTTOMS, FULL, HAIR, SHOES, TOPS, Outfit, dress
 from anonymizer.errors import ModelError
 from anonymizer.types import Instance, PersonView, Rendering
@@ -161,7 +162,7 @@ def outfits() -> list[Outfit]:
 def test_every_garment_fits(bodies: tuple[Body, Body], outfit: Outfit, level: int) -> None:
     body = bodies[level]
     shape = body.rest(MIDDLE)
-    pieces, bare = dress(body, shape, outfit, np.random.default_rng(1))
+    pieces, bare = dress(body, shape, Measures.of(body, shape), outfit, np.random.default_rng(1))
     assert {p.kind for p in pieces} >= {"shoes", "hair"}
     for piece in pieces:
         assert np.isfinite(piece.vertices).all() and len(piece.faces) > 20, piece.name
@@ -181,7 +182,7 @@ def test_garments_differ_in_geometry(bodies: tuple[Body, Body]) -> None:
     shape = body.rest(MIDDLE)
 
     def size(outfit: Outfit, kind: str) -> float:
-        pieces, _ = dress(body, shape, outfit, np.random.default_rng(1))
+        pieces, _ = dress(body, shape, Measures.of(body, shape), outfit, np.random.default_rng(1))
         return sum(float(areas(p.vertices, p.faces).sum()) for p in pieces if p.kind == kind)
 
     tops = [size(o, "top") + size(o, "outer") for o in outfits()[: len(TOPS)]]

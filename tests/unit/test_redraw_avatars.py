@@ -72,6 +72,7 @@ def test_an_avatar_that_is_mostly_cut_off_is_left_out() -> None:
     image = picture()
     assert set(draw_avatars(Artist(rendering()), image, [PERSON], {1: 5})) == {1}
     assert not draw_avatars(Artist(rendering((40, 20, 90, 80))), image, [PERSON], {1: 5})
+    assert not draw_avatars(Artist(rendering((30, 24, 40, 60))), image, [PERSON], {1: 5}), "it covers too little"
     assert not draw_avatars(Artist(None), image, [PERSON], {1: 5})
 
 
