@@ -17,7 +17,7 @@ from anonymizer.condition.maps import conditions_of
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.errors import InputError, StageError, VerificationFailed
-from anonymizer.redraw.avatars import draw_avatars, rendered_conditions, shown_as
+from anonymizer.redraw.avatars import draw_avatars, rendered_conditions
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.plate_corners import stands_out
 from anonymizer.redraw.redrawer import Redrawer, compose, region_patch, uncovered
@@ -326,13 +326,8 @@ class Anonymizer:
         """Put an avatar in each person's place; the person's outline becomes that of the avatar."""
         if self._artist is None:
             return
-        for person in persons:
-            work.renderings.pop(person.id, None)
-        work.renderings |= draw_avatars(self._artist, clean, persons, seeds)
-        work.instances = tuple(
-            shown_as(i, work.renderings[i.id]) if i.id in work.renderings else i for i in work.instances
-        )
-        work.evidence = replace(work.evidence, instances=work.instances)
+        own = [work.persons.get(person.id, person) for person in persons]
+        work.show(draw_avatars(self._artist, clean, own, seeds), [person.id for person in persons])
 
     def _redact(self, work: Work) -> None:
         """Fill what is to be redacted from the surroundings as they are after the redraw.
@@ -366,6 +361,7 @@ class Anonymizer:
     def _give_up(self, work: Work, failing: set[int], leaks: Sequence[Instance]) -> None:
         """Turn failing instances, and faces of failing persons, into redactions; add what the second pass found."""
         work.stuck |= {i for i in failing if work.actions[i] == "redacted"}
+        work.show({}, failing & work.renderings.keys())
         for instance in work.instances:
             if instance.id in failing or instance.parent in failing:
                 work.actions[instance.id] = "redacted"

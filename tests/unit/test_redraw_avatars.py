@@ -129,3 +129,27 @@ def test_nothing_under_the_masks_enters_the_result(galleries: tuple[FaceGallery,
     assert np.array_equal(results[0].treated, results[1].treated)
     inside = results[0].treated
     assert np.array_equal(results[0].image[inside], results[1].image[inside])
+
+
+def test_a_person_whose_avatar_fails_has_their_own_outline_again(galleries: tuple[FaceGallery, PersonGallery]) -> None:
+    image, calls = picture(), []
+
+    def find(_: Image) -> tuple[Instance, ...]:
+        calls.append(1)
+        return (PERSON,) if len(calls) == 1 else ()
+
+    detector, seen = Detector(find), Brightness()
+    redrawer = Redrawer(Painter(), CROPS, Prototypes(*galleries, {"person": 0.2}), avatar_strength=0.1)
+    anonymizer = Anonymizer(
+        detector=detector,
+        depth=seen,
+        edges=seen,
+        artist=Artist(rendering()),
+        redrawer=redrawer,
+        verifier=Verifier(detector),
+        settings=Settings(("person",), "body", 3, {"person": 2}, 1, {}, {}),
+        description={},
+    )
+    result = anonymizer(image)
+    assert [(t.action, t.attempts) for t in result.treatments] == [("redacted", 2)]
+    assert np.array_equal(result.instances[0].outline, PERSON.outline)
