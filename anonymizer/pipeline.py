@@ -255,7 +255,7 @@ class Anonymizer:
         least = self.settings.least_score
         if instance.source == "given":
             return True
-        if instance.label == "license_plate" and instance.evidence is not None:
+        if instance.label == "license_plate":
             return _known_plate(image, instance, least.get("license_plate", 0.0))
         if instance.score >= least.get(instance.label, 0.0):
             return True

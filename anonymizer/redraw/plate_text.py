@@ -79,7 +79,9 @@ def plate_reading(lines: Sequence[str], aspect: float) -> str | None:
     fitting_pairs = [text for text in pairs if CHARACTERS[0] < _count(text) <= CHARACTERS[1] and _mixed(text)]
     mixed = [text for text in fitting if _mixed(text)]
     ways = [fitting_pairs] if aspect < TWO_LINES else []
-    ways += [[text for text in mixed if _count(text) >= WHOLE], fitting_pairs, mixed, fitting]
+    # One line of letters alone on a plate as high as wide is a misread one.
+    words = [] if aspect < TWO_LINES else fitting
+    ways += [[text for text in mixed if _count(text) >= WHOLE], fitting_pairs, mixed, words]
     return next((max(way, key=_count) for way in ways if way), None)
 
 

@@ -66,6 +66,7 @@ def test_where_everything_is_taken_the_least_similar_is_drawn() -> None:
         (("1Z7:5233",), 4.0, "1Z7 5233"),
         (("JIT·7463",), 3.1, "JIT·7463"),
         (("myplate",), 2.0, "MYPLATE"),
+        (("svra",), 1.1, None),
         (("SUNSHINE STATE",), 2.0, None),
         (("1",), 2.0, None),
         ((), 4.0, None),
