@@ -188,7 +188,7 @@ def _cloth(name: str, rng: np.random.Generator) -> Cloth:
     colour, second = _drawn(rng), _drawn(rng)
     period, folds = float(rng.uniform(0.025, 0.08)), float(rng.uniform(0.7, 1.2))
     if name in ("sneakers", "low shoes", "boots"):
-        base = np.array([0.88, 0.87, 0.85] if name == "sneakers" else [0.06, 0.055, 0.05], np.float32)
+        base = np.array([0.88, 0.87, 0.85] if name == "sneakers" else [0.12, 0.115, 0.11], np.float32)
         return Cloth(colour if rng.random() < 0.5 else base, base, "plain", period, 0.3)
     if "trousers" in name or "shorts" in name:
         if rng.random() < DENIM_SHARE:

@@ -38,6 +38,8 @@ DEEP = 0.16
 EDGE_DEPTH, EDGE_LIGHT = 0.12, 0.5
 #: Standard deviation in pixels of the blur that makes a rendering as soft as a photograph.
 SOFT = 0.55
+#: Colours are the picture's, light is linear: a picture's values go with this root of the light.
+GAMMA = np.float32(2.2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +131,9 @@ def _render(
     shade = tracer.shade(hits, bumped(hits.normals, relief), light, RAYS, rng)
     even = shade.mean(0)
     shade = shade + (even - shade) * flat[:, None]
-    colour = averaged(hits, np.concatenate([albedo * shade, np.ones((len(albedo), 1), np.float32)], 1), samples)
+    colour = averaged(
+        hits, np.concatenate([albedo * np.power(shade, 1 / GAMMA), np.ones((len(albedo), 1), np.float32)], 1), samples
+    )
     colour = cv2.GaussianBlur(colour, (0, 0), SOFT)
     alpha = np.clip(colour[..., 3], 0, 1)
     rgb = colour[..., :3] / np.maximum(colour[..., 3:], np.float32(1e-4))

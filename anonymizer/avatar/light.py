@@ -15,13 +15,13 @@ Image = NDArray[np.uint8]
 
 #: Surroundings of a person that are looked at, as a share of the longer side of its box on each side.
 AROUND = 0.6
-#: Brightness of ordinary surroundings in [0, 1]; people follow it with this power, within limits: they are seldom lit
-#: like the wall behind.
-USUAL, POWER, LIMITS = 0.44, 0.5, (0.55, 1.25)
+#: Brightness of ordinary surroundings in [0, 1]; the (linear) light on people follows it with this power, within
+#: limits: half of what it does in the picture, for people are seldom lit like the wall behind.
+USUAL, POWER, LIMITS = 0.44, 1.1, (0.3, 1.4)
 #: Share of the surroundings' colour in the light.
-CAST = 0.35
+CAST = 0.5
 #: Sun and sky on white surfaces in ordinary light; the ground sends back a part of both.
-SUN, SKY, GROUND = 0.72, 0.74, 0.44
+SUN, SKY, GROUND = 0.9, 0.52, 0.26
 #: Contrast (standard deviation of brightness) of surroundings in full sun and under clouds.
 SUNNY, CLOUDY = 0.26, 0.12
 
