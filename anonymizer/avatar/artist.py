@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,6 +27,8 @@ Floats = NDArray[np.float32]
 
 #: Height in pixels below which the coarse mesh is as good, and up to which a pixel gets 2 by 2 rays.
 SMALL, FINE = 120, 700
+#: Longer side in pixels from which an avatar is rendered smaller and enlarged: bounds time and memory.
+LARGEST = 1200
 #: Rays of ambient occlusion per primary ray.
 RAYS = 3
 #: Smallest height of a box that is rendered.
@@ -90,7 +93,14 @@ class AvatarArtist:
         if box is None:
             return None
         light = estimate_light(image, box, rng)
-        return _render(body, shape, measures, look, pose, posed, box, light, noise_level(image, box), rng)
+        share = min(1.0, LARGEST / max(box[2] - box[0], box[3] - box[1]))
+        corner = np.array(box[:2], np.float32)
+        # Rendered in the frame of its box, smaller where that is huge.
+        inner = replace(pose, scale=pose.scale * share, shift=(pose.shift - corner) * np.float32(share))
+        frame = 0, 0, max(round((box[2] - box[0]) * share), 1), max(round((box[3] - box[1]) * share), 1)
+        noise = noise_level(image, box)
+        made = _render(body, shape, measures, look, inner, posed, frame, light, noise, rng)
+        return None if made is None else _placed(made, box, share)
 
 
 def _dressed(
@@ -154,6 +164,27 @@ def _render(
         joints=_joints(body.joints(shape, pose.transforms), pose, depth, seen, box),
         parts=parts.reshape(height // samples, samples, width // samples, samples)[:, 0, :, 0].copy(),
         residual=pose.residual,
+    )
+
+
+def _placed(made: Rendering, box: IntBox, share: float) -> Rendering:
+    """Return a rendering of a frame of its own in a box of the picture that is 1 / ``share`` times as large."""
+    size = box[2] - box[0], box[3] - box[1]
+
+    def large(array: NDArray[Any], method: int = cv2.INTER_LINEAR) -> NDArray[Any]:
+        return array if share == 1 else np.asarray(cv2.resize(array, size, interpolation=method))
+
+    joints = made.joints.copy()
+    joints[:, :2] = joints[:, :2] / np.float32(share) + np.array(box[:2], np.float32)
+    return replace(
+        made,
+        box=box,
+        rgb=large(made.rgb),
+        alpha=large(made.alpha),
+        depth=large(made.depth),
+        edges=large(made.edges),
+        joints=joints,
+        parts=large(made.parts, cv2.INTER_NEAREST),
     )
 
 

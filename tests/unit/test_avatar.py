@@ -267,6 +267,18 @@ def test_small_persons_get_the_coarse_mesh(artist: AvatarArtist, bodies: tuple[B
     assert made is not None and 60 < made.box[3] - made.box[1] < 140
 
 
+def test_huge_persons_are_rendered_smaller(artist: AvatarArtist, bodies: tuple[Body, Body], shape: Shape) -> None:
+    view, times = standing(bodies[0], shape), 8
+    corner = np.array([50, 0, 0], np.float32)
+    large = replace(view, landmarks=(view.landmarks + corner) * times, window=(0, 0, 400 * times, 400 * times))
+    box = np.array([100, 160, 2000, 3160], np.float32)
+    image = np.full((400 * times, 400 * times, 3), 120, np.uint8)
+    made = artist.draw(image, Instance(1, "person", box, body=large), np.random.default_rng(3))
+    assert made is not None and made.box[3] - made.box[1] > 2000 and made.alpha.max() > 0.99
+    for number, joint in zip((5, 6), SHOULDERS, strict=True):
+        assert np.hypot(*(made.joints[number, :2] - large.landmarks[joint, :2])) < 0.2 * 200 * times
+
+
 def test_persons_without_a_view_are_left(artist: AvatarArtist) -> None:
     assert artist.draw(scene(), person(None), np.random.default_rng(0)) is None
 
