@@ -17,11 +17,14 @@ from anonymizer.condition.maps import conditions_of
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.errors import InputError, StageError, VerificationFailed
+from anonymizer.redraw.avatars import draw_avatars, rendered_conditions
 from anonymizer.redraw.crops import treated_mask
+from anonymizer.redraw.plate_corners import stands_out
 from anonymizer.redraw.redrawer import Redrawer, compose, region_patch, uncovered
 from anonymizer.stages import stage, timed
 from anonymizer.types import (
     BODIES,
+    AvatarArtist,
     DepthEstimator,
     Detector,
     EdgeDetector,
@@ -43,6 +46,9 @@ __all__ = ["Anonymizer", "Settings"]
 
 #: Rounds in which failing instances and newly found ones are redacted before the picture is given up.
 REDACTION_ROUNDS = 3
+#: Score from which platedet alone is believed away from vehicles: of three such finds on held-out pictures two are
+#: plates and one is a wrapper on the road; the one find below 0.5 is none.
+LIKELY_PLATE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,7 @@ class Anonymizer:
         depth: Estimates depth.
         edges: Finds edges.
         poses: Finds the joints of persons for prototypes; None: redraws know no poses.
+        artist: Draws the avatars that redraws of persons start from; None: they start from drawn figures.
         segmenter: Draws persons who are given as boxes; None: those that the detector does not find are filled.
         redrawer: Paints instances.
         verifier: Checks the result.
@@ -103,6 +110,7 @@ class Anonymizer:
         edges: EdgeDetector,
         poses: PoseEstimator | None = None,
         segmenter: PersonSegmenter | None = None,
+        artist: AvatarArtist | None = None,
         redrawer: Redrawer,
         verifier: Verifier,
         settings: Settings,
@@ -114,6 +122,7 @@ class Anonymizer:
         self._edges = edges
         self._poses = poses
         self._segmenter = segmenter
+        self._artist = artist
         self._redrawer = redrawer
         self._verifier = verifier
         self.settings = settings
@@ -180,7 +189,7 @@ class Anonymizer:
         seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed
         work = Work(image, found, raw, evidence, (seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))))
         for instance in found:
-            work.actions[instance.id] = "redrawn" if self._redrawable(instance, found) else "redacted"
+            work.actions[instance.id] = "redrawn" if self._redrawable(image, instance, found) else "redacted"
             work.attempts[instance.id] = 0
         result, treated, verdicts = self._process(work, timings)
         return Result(
@@ -237,7 +246,7 @@ class Anonymizer:
         possible = [i for i in self._verifier.find(image) if i.label == "person"]
         return tuple(without_members(i, persons, possible) if is_crowd(i) and i.boxed else i for i in given)
 
-    def _redrawable(self, instance: Instance, found: Sequence[Instance]) -> bool:
+    def _redrawable(self, image: Image, instance: Instance, found: Sequence[Instance]) -> bool:
         side = min(instance.box[2:] - instance.box[:2])
         if instance.label == "person" and (instance.boxed or is_sketch(instance) or is_crowd(instance)):
             return False
@@ -246,8 +255,8 @@ class Anonymizer:
         least = self.settings.least_score
         if instance.source == "given":
             return True
-        if instance.label == "license_plate" and instance.evidence is not None:
-            return _known_plate(instance, least.get("license_plate", 0.0))
+        if instance.label == "license_plate":
+            return _known_plate(image, instance, least.get("license_plate", 0.0))
         if instance.score >= least.get(instance.label, 0.0):
             return True
         # What is unsure is often a sign, leaves or lettering: filled, it goes unnoticed; redrawn, it stands there.
@@ -290,18 +299,35 @@ class Anonymizer:
             return
         for instance_id in pending:
             work.attempts[instance_id] += 1
-        guarded = guard(work.raw, work.instances, min(self.settings.guard_level + attempt, 2))
+        seeds = {i: int(work.rng(i).integers(2**63)) for i in pending}
+        chosen = [i for i in work.ordered() if i.id in pending]
+        clean = None
+        if self._redrawer.outlines and any(i.label in BODIES for i in chosen):
+            clean = cleaned(work, work.rng(min(pending)))
+            self._draw_avatars(work, clean, [i for i in chosen if i.label == "person"], seeds)
         order = work.ordered()
+        guarded = guard(work.raw, work.instances, min(self.settings.guard_level + attempt, 2))
+        drawn = [i for i in order if i.id in pending & work.renderings.keys()]
+        if clean is not None and drawn:
+            guarded = rendered_conditions(clean, drawn, work.renderings, guarded, self._depth, self._edges)
         under = [work.patches[i.id] for i in order if i.label in BODIES and i.id not in pending | unmade(work)]
         work.patches |= self._redrawer.redraw(
             work.image,
             [i for i in order if i.id in pending],
             guarded,
-            {i: int(work.rng(i).integers(2**63)) for i in pending},
+            seeds,
             work.evidence.texts,
             under,
-            partial(cleaned, work, work.rng(min(pending))) if self._redrawer.outlines else None,
+            clean,
+            work.renderings,
         )
+
+    def _draw_avatars(self, work: Work, clean: Image, persons: Sequence[Instance], seeds: Mapping[int, int]) -> None:
+        """Put an avatar in each person's place; the person's outline becomes that of the avatar."""
+        if self._artist is None:
+            return
+        own = [work.persons.get(person.id, person) for person in persons]
+        work.show(draw_avatars(self._artist, clean, own, seeds), [person.id for person in persons])
 
     def _redact(self, work: Work) -> None:
         """Fill what is to be redacted from the surroundings as they are after the redraw.
@@ -335,6 +361,7 @@ class Anonymizer:
     def _give_up(self, work: Work, failing: set[int], leaks: Sequence[Instance]) -> None:
         """Turn failing instances, and faces of failing persons, into redactions; add what the second pass found."""
         work.stuck |= {i for i in failing if work.actions[i] == "redacted"}
+        work.show({}, failing & work.renderings.keys())
         for instance in work.instances:
             if instance.id in failing or instance.parent in failing:
                 work.actions[instance.id] = "redacted"
@@ -361,15 +388,20 @@ class Anonymizer:
         return _Assessed(result, treated, verdicts, leaks)
 
 
-def _known_plate(instance: Instance, least: float) -> bool:
-    """Return whether a plate is known as one: platedet saw it on a vehicle or beside another network, or one is sure.
+def _known_plate(image: Image, instance: Instance, least: float) -> bool:
+    """Return whether a plate is known as one.
 
-    Text that OCR read, and what our own networks alone see, may be any lettering, on a bus as on a wall.
+    It is if platedet saw it on a vehicle or beside another network, or is likely right; if another network is sure; or
+    if OCR read text on a vehicle that has a ground of its own. Other text, and what our own networks alone see, may be
+    any lettering, on a bus as on a wall.
     """
     networks = {name: score for name, score in instance.signs.items() if name not in ("vehicle", "ocr")}
-    if "platedet" in networks and (len(networks) > 1 or "vehicle" in instance.signs):
+    packaged = networks.get("platedet", 0.0)
+    if packaged > 0 and (len(networks) > 1 or "vehicle" in instance.signs or packaged >= LIKELY_PLATE):
         return True
-    return max(networks.values(), default=0.0) >= least
+    if max(networks.values(), default=0.0) >= least:
+        return True
+    return {"ocr", "vehicle"} <= instance.signs.keys() and stands_out(image, instance)
 
 
 def _failing(verdicts: Iterable[Verdict]) -> set[int]:

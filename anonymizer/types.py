@@ -22,6 +22,7 @@ __all__ = [
     "FREE",
     "JOINTS",
     "Action",
+    "AvatarArtist",
     "Conditions",
     "DepthEstimator",
     "Detector",
@@ -34,6 +35,7 @@ __all__ = [
     "PersonView",
     "Pose",
     "PoseEstimator",
+    "Rendering",
     "Result",
     "TextLine",
     "Treatment",
@@ -251,6 +253,41 @@ class Pose:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rendering:
+    """An avatar in the place and pose of a person, in the frame of a box of the picture.
+
+    Args:
+        box: Integer xyxy inside the picture.
+        rgb: uint8 (h, w, 3); means nothing where alpha is 0.
+        alpha: float32 (h, w) in [0, 1], how much of each pixel the avatar covers.
+        depth: float32 (h, w) in [0, 1]: 1 at its nearest point, 0.1 at its farthest, 0 where it is not.
+        edges: float32 (h, w) in [0, 1].
+        joints: float32 (17, 3), COCO's joints: x, y in the picture's pixels and whether it is visible, 0 or 1.
+        parts: uint8 (h, w): 0 nothing, 1 head, 2 neck, 3 trunk, 4 upper arm, 5 lower arm, 6 hand, 7 upper leg, 8 lower
+            leg, 9 foot.
+        residual: Root mean square distance of the person's seen joints from the avatar's, in metres of the avatar.
+    """
+
+    box: IntBox
+    rgb: Image
+    alpha: Floats
+    depth: Floats
+    edges: Floats
+    joints: Floats
+    parts: NDArray[np.uint8]
+    residual: float
+
+    def __post_init__(self) -> None:
+        size = self.box[3] - self.box[1], self.box[2] - self.box[0]
+        shapes = {"rgb": (*size, 3), "alpha": size, "depth": size, "edges": size, "joints": (17, 3), "parts": size}
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array.shape != shape:
+                raise InputError(f"rendering: expected {name} of shape {shape}, got {array.shape}")
+            object.__setattr__(self, name, _frozen(array))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Conditions:
     """What steers a redraw.
 
@@ -344,6 +381,20 @@ class Detector(Protocol):
 
     def detect(self, image: Image) -> tuple[Instance, ...]:
         """Return instances found in RGB uint8 (H, W, 3), boxes in its pixels, ids from 1."""
+        ...
+
+
+class AvatarArtist(Protocol):
+    """Draws avatars."""
+
+    def draw(self, image: Image, person: Instance, rng: np.random.Generator) -> Rendering | None:
+        """Return somebody else in a person's place and pose, None where the pose is not known well enough.
+
+        Args:
+            image: RGB uint8 (H, W, 3) with all that is anonymized filled.
+            person: The person, with ``body``.
+            rng: Source of everything but pose and place.
+        """
         ...
 
 

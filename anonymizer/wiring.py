@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from anonymizer import weights
-from anonymizer.types import CLASSES, DepthEstimator, Detector, EdgeDetector, OCRReader, PoseEstimator
+from anonymizer.types import CLASSES, AvatarArtist, DepthEstimator, Detector, EdgeDetector, OCRReader, PoseEstimator
 
-__all__ = ["Source", "make_depth", "make_detector", "make_edges", "make_poses", "make_redrawer"]
+__all__ = ["Source", "make_artist", "make_depth", "make_detector", "make_edges", "make_poses", "make_redrawer"]
 
 Table = Mapping[str, Any]
 
@@ -188,7 +188,16 @@ def make_redrawer(table: Table, source: Source, batch_size: int | None) -> Any:
         prototypes = Prototypes(faces, persons, table["strength"])
     director = Director(_direction(table["direction"])) if "direction" in table else None
     crops = {label: _crop(crop) for label, crop in table["crops"].items()}
-    return Redrawer(painter, crops, prototypes, director)
+    return Redrawer(painter, crops, prototypes, director, table.get("avatar_strength", 0.0))
+
+
+def make_artist(table: Table, source: Source) -> AvatarArtist | None:
+    """Return who draws the avatars that a ``redraw`` table names (``avatar``, faces from ``prototypes``), or None."""
+    if "avatar" not in table:
+        return None
+    from anonymizer import avatar
+
+    return avatar.AvatarArtist(source.path(table["avatar"]), source.path(table["prototypes"]) / "faces.safetensors")
 
 
 def _crop(table: Table) -> Any:

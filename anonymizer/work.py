@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from anonymizer.condition.order import far_to_near
 from anonymizer.detect.regions import coverage
 from anonymizer.geometry import box_iou
+from anonymizer.redraw.avatars import shown_as
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Patch
-from anonymizer.types import BODIES, Action, Conditions, Image, Instance, Verdict
+from anonymizer.types import BODIES, Action, Conditions, Image, Instance, Rendering, Verdict
 from anonymizer.verify.redaction import redact
 from anonymizer.verify.verifier import SOME_FACE, Evidence
 
@@ -31,7 +32,26 @@ class Work:
     actions: dict[int, Action] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     patches: dict[int, Patch] = field(default_factory=dict)
+    renderings: dict[int, Rendering] = field(default_factory=dict)
+    persons: dict[int, Instance] = field(default_factory=dict)
     stuck: set[int] = field(default_factory=set)
+
+    def show(self, renderings: Mapping[int, Rendering], persons: Iterable[int]) -> None:
+        """Give persons new avatars: their outlines become those of the avatars, or again their own without one."""
+        chosen = set(persons)
+        for person in self.instances:
+            if person.id in chosen:
+                self.persons.setdefault(person.id, person)
+        self.renderings = {i: r for i, r in self.renderings.items() if i not in chosen} | dict(renderings)
+        self.instances = tuple(
+            shown_as(self.persons[i.id], renderings[i.id])
+            if i.id in renderings
+            else self.persons[i.id]
+            if i.id in chosen
+            else i
+            for i in self.instances
+        )
+        self.evidence = replace(self.evidence, instances=self.instances)
 
     def ordered(self) -> tuple[Instance, ...]:
         """Return the instances in the order in which their patches are laid, the lowest first.

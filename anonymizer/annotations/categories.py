@@ -18,6 +18,7 @@ NOTHING = ("none", "ignore")
 _PERSON = """
     person people pedestrian ped human humanbody man men woman women boy girl child children kid baby adult lady guy
     rider cyclist bicyclist motorcyclist biker passenger driver worker constructionworker policeofficer crowd
+    policeman policemen policewoman policewomen fireman firemen firefighter toddler infant teenager
     persongroup ridergroup groupofpeople personsitting sittingperson personstanding standingperson personwalking
     walkingperson otherperson otherpedestrian otherrider wheeledrider typepedestrian typecyclist
     humanarm humanhand humanleg humanfoot
@@ -42,6 +43,7 @@ _TELLING = """
     person persons people human humans pedestrian pedestrians man men woman women boy boys girl girls child children
     kid kids baby babies adult adults lady ladies rider riders cyclist cyclists bicyclist bicyclists motorcyclist
     motorcyclists biker bikers passenger passengers driver drivers worker workers face faces head heads
+    male males female females toddler toddlers infant infants teenager teenagers policeman policemen
     plate plates license licenses numberplate numberplates licenseplate licenseplates lp
 """
 # Long words that nothing harmless contains, so that they count inside of other words as well.

@@ -11,7 +11,7 @@ from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import CITYSCAPES
 from anonymizer.annotations.outline import outline
 from anonymizer.annotations.per_file import Entry, Read
-from anonymizer.annotations.records import Page, Record, Remark, mark, parse_json
+from anonymizer.annotations.records import Page, Record, mark, parse_json
 from anonymizer.annotations.scrubbing import Scrubber
 from anonymizer.dataset.ledger import to_json
 from anonymizer.errors import InputError
@@ -67,17 +67,12 @@ class Cityscapes:
                 "picture as it is shown"
             )
         entries: list[Entry] = []
-        remarks: list[Remark] = []
         for number, item in enumerate(document["objects"], start=1):
-            label = item.get("label") if isinstance(item, dict) else None
-            if not isinstance(label, str):
-                remarks.append(Remark(f"annotation {number}", "without a label, left alone"))
             record = (dict(item) if isinstance(item, dict) else {}) | {"id": number}
-            if isinstance(label, str) and not record.get("deleted"):
+            label = label if isinstance(label := record.get("label"), str) else ""
+            if record.get("deleted") not in (1, True):  # Whatever else stands there, the object is taken to be there.
                 entries.append(Entry(label, record | _geometry(record.get("polygon"))))
-            else:
-                entries.append(Entry("", record))  # No category: nothing is looked up but its texts.
-        return Read(tuple(entries), tuple(remarks))
+        return Read(tuple(entries))
 
     def write(self, content: bytes | None, page: Page, scrubber: Scrubber) -> bytes:
         """Return the given file with what was done, and an object for each added instance that has a label."""

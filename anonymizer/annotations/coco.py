@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 
 from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import ANNOTATION, CATEGORY, COCO_HEAD, IMAGE, Each, identifier
+from anonymizer.annotations.fields import number as is_number
 from anonymizer.annotations.matching import Index, Placement, key_of
 from anonymizer.annotations.records import Given, Head, Page, Record, Remark, added_record, free_id, mark, read_json
 from anonymizer.annotations.regions import instance_from
@@ -321,6 +322,9 @@ def coco_from(document: object, file: Path, meanings: Meanings | None = None) ->
             notes[places[0]].append(Remark(where, "its category is not among the categories, left out"))
             continue
         record = dict(item) | {"image_id": images[places[0]]["id"], "category_id": category}
+        flat = record.get("segmentation")
+        if isinstance(flat, list) and flat and all(map(is_number, flat)):
+            record["segmentation"] = [flat]  # Released as tools expect it.
         if number_or_id is None or number_or_id in seen:
             record["id"], free = free, free + 1
             notes[places[0]].append(Remark(where, f"without an id of its own, now {record['id']}"))

@@ -90,13 +90,16 @@ class Cvat:
         entries, remarks = [], []
         for number, shape in enumerate(image, start=1):
             label = shape.get("label", "")
-            if shape.tag == "tag" or (self.meanings.label(label) is None and shape.tag not in _AREAS):
+            known = shape.tag in (*_AREAS, *_OTHERS)
+            if shape.tag == "tag" or not (known or label):
                 continue
-            where = f"shape {number} ({shape.tag})" if shape.tag in (*_AREAS, *_OTHERS) else f"shape {number}"
+            where = f"shape {number} ({shape.tag})" if known else f"shape {number}"
             geometry = _geometry(shape, size)
             if isinstance(geometry, str):
                 if self.meanings.label(label) is not None:
                     remarks.append(Remark(where, geometry))
+                else:
+                    entries.append(Entry(label, {"id": number}))
                 continue
             entries.append(Entry(label, _told_shape(shape) | geometry | {"id": number}))
         return Read(tuple(entries), tuple(remarks))

@@ -16,7 +16,7 @@ from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.types import CLASSES
 
-__all__ = ["SCHEMA", "annotation_files", "coco_out", "released_record", "side_path"]
+__all__ = ["SCHEMA", "annotation_files", "coco_out", "released_record", "side_fits", "side_path"]
 
 #: Version of ``annotations.json`` and of the side files: 2 since fields stay by an allow-list.
 SCHEMA = 2
@@ -38,7 +38,8 @@ def released_record(page: Page, annotations: Annotations | None) -> dict[str, An
 
     Returns:
         ``image``, ``instances`` and ``others`` for ``annotations.json``; ``export`` for the annotations in the format
-        that was given, None where nothing was; ``removed``, how often each field was left out.
+        that was given, None where nothing was, and ``made_for``, that format; ``removed``, how often each field was
+        left out.
     """
     height, width = page.size
     given = None if annotations is None else annotations.image(page.name)
@@ -82,12 +83,22 @@ def released_record(page: Page, annotations: Annotations | None) -> dict[str, An
     export = None if annotations is None else annotations.export(page)
     return {
         "schema": SCHEMA,
+        "made_for": _made_for(annotations),
         "image": image | {"file_name": page.released, "width": width, "height": height},
         "instances": instances,
         "others": others,
         "removed": {} if export is None else export.pop("removed"),
         "export": export,
     }
+
+
+def side_fits(state: Path, name: str, annotations: Annotations | None) -> bool:
+    """Return whether the side file of a picture can be used again: readable, and made for annotations of this kind."""
+    try:
+        side = _read_side(state, name)
+    except InputError:
+        return False
+    return annotations is None or side.get("made_for") == _made_for(annotations)
 
 
 def annotation_files(
@@ -108,7 +119,7 @@ def annotation_files(
     def exports() -> Iterator[dict[str, Any]]:
         for name in sorted(names):
             export = _read_side(state, name).get("export")
-            if not isinstance(export, dict) or ("path" in export) == (annotations.format == "coco"):
+            if not isinstance(export, dict) or not side_fits(state, name, annotations):
                 raise InputError(
                     f"{side_path(state, name)}: released picture {name} was made without these annotations; run again "
                     "with overwrite"
@@ -168,6 +179,19 @@ def coco_out(
             yield (b"\n" if first else b",\n") + to_json(number(record | ids))
             first = False
     yield b"\n]\n}\n"
+
+
+def _made_for(annotations: Annotations | None) -> str | None:
+    """Return the format of given annotations, and where records have numbers of classes for names, a digest of these.
+
+    What is stored of a picture without a record is made for them as well.
+    """
+    if annotations is None:
+        return None
+    if annotations.format == "coco" or not annotations.categories:  # These name classes.
+        return annotations.format
+    names = repr(sorted(annotations.categories.items()))
+    return f"{annotations.format} {hashlib.sha256(names.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def _records(side: Mapping[str, Any]) -> list[dict[str, Any]]:

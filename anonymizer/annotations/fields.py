@@ -6,8 +6,8 @@ place may stand. ``docs/fields.md`` says the same for people.
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +86,7 @@ Field = Check | Text | Each | Attributes | Mapping[str, Any]
 
 def number(value: object) -> bool:
     """Return whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def count(value: object) -> bool:
@@ -343,7 +343,7 @@ LABELME: Mapping[str, Field] = {
 }
 _VIA_SHAPE: Mapping[str, Field] = {
     "name": one_of("rect", "circle", "ellipse", "polygon", "polyline", "point"),
-    **dict.fromkeys(("x", "y", "width", "height", "cx", "cy", "r", "rx", "ry", "theta"), number),
+    **dict.fromkeys(("x", "y", "width", "height", "cx", "cy", "r", "rx", "ry", "theta"), numeral),
     **dict.fromkeys(("all_points_x", "all_points_y"), _numbers),
 }
 #: Fields of a picture in VIA 2; its name becomes the released one.

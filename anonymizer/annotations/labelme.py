@@ -31,8 +31,8 @@ __all__ = ["LabelMe", "is_labelme"]
 _PNG = b"\x89PNG\r\n\x1a\n"
 #: Shapes without an area; they stay as they are.
 _THIN = ("point", "points", "line", "linestrip")
-#: Longest side of a mask in pixels, as of no picture that is read.
-_LONGEST_SIDE = 2**17
+#: Longest side of a mask and most pixels, as of no picture that is read.
+_LONGEST_SIDE, _MOST_PIXELS = 2**17, 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,8 @@ class LabelMe:
             if isinstance(geometry, str):
                 if self.meanings.label(label) is not None:
                     remarks.append(Remark(where, geometry))
+                else:
+                    entries.append(Entry(label, {"id": number}))
                 continue
             texts = {key: value for key, value in shape.items() if key not in ("points", "mask")}
             entries.append(Entry(label, texts | geometry | {"id": number}))
@@ -200,9 +202,16 @@ def _mask(shape: Mapping[str, Any]) -> NDArray[np.bool_] | None:
     # The header's size is looked at first: a small file can claim to be a huge picture.
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     expected = round(abs(x2 - x1)) + 1, round(abs(y2 - y1)) + 1
-    if not data.startswith(_PNG) or not all(0 <= a - b <= 1 for a, b in zip(expected, (width, height), strict=True)):
+    if (
+        width * height > _MOST_PIXELS
+        or not data.startswith(_PNG)
+        or not all(0 <= a - b <= 1 for a, b in zip(expected, (width, height), strict=True))
+    ):
         return None
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    try:
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error:
+        return None
     return None if found is None or found.shape != (height, width) else np.asarray(found) > 0
 
 

@@ -27,13 +27,20 @@ __all__ = ["OpenImages", "is_open_images", "open_images_from"]
 
 #: Columns without which a file is none of Open Images.
 NEEDED = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
-#: Classes by identifier: person, man, woman, boy, girl, human body; human face and head; vehicle registration plate.
+#: Classes by identifier: person, man, woman, boy, girl, human body, arm, hand, leg and foot; human face, head, eye,
+#: nose, mouth, ear, hair and beard; vehicle registration plate.
 _CLASSES: Mapping[str, str] = {
     **dict.fromkeys(
-        ("/m/01g317", "/m/04yx4", "/m/03bt1vf", "/m/01bl7v", "/m/05r655", "/m/02p0tk3"),
+        (
+            *("/m/01g317", "/m/04yx4", "/m/03bt1vf", "/m/01bl7v", "/m/05r655", "/m/02p0tk3"),
+            *("/m/0dzf4", "/m/0k65p", "/m/035r7c", "/m/031n1"),
+        ),
         "person",
     ),
-    **dict.fromkeys(("/m/0dzct", "/m/04hgtk"), "face"),
+    **dict.fromkeys(
+        ("/m/0dzct", "/m/04hgtk", "/m/014sv8", "/m/0k0pj", "/m/0283dt1", "/m/039xj_", "/m/03q69", "/m/015h_t"),
+        "face",
+    ),
     "/m/01jfm_": "license_plate",
 }
 #: Identifiers of the classes that are added.
@@ -97,6 +104,8 @@ class OpenImages:
                 if self.meanings.label(name) is not None:
                     why = "coordinates are no shares of the picture from 0 to 1" if odd else "a box without area"
                     remarks.append(Remark(f"box {number}", f"{why}, left out"))
+                else:
+                    entries.append(Entry(name, {"id": number}))
                 continue
             edges = (round(value, 2) for value in (x1 * width, y1 * height, x2 * width, y2 * height))
             attributes = {

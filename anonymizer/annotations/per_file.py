@@ -203,12 +203,13 @@ class FileAnnotations:
         out: list[Instance] = []
         remarks = list(read.remarks)
         for entry in read.entries:
+            where = f"{'line' if self.format == 'yolo' else 'annotation'} {entry.record['id']}"
             label = self.label(entry.category)
             if label is None:
+                remarks += [] if entry.category.strip() else [Remark(where, "without the name of a class, left alone")]
                 continue
             instance, notes = instance_from(len(out) + 1, label, entry.record, size)
             out += [instance] if instance is not None else []
-            where = f"{'line' if self.format == 'yolo' else 'annotation'} {entry.record['id']}"
             remarks += [Remark(where, note) for note in notes]
         return Given(tuple(out), tuple(remarks))
 

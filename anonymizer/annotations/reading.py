@@ -117,7 +117,7 @@ def read_annotations(path: Path, mapping: Mapping[str, str | None] | None = None
     if kind == ".csv" and path.is_file():
         return _csv(path, meanings)
     if path.exists():
-        raise InputError(f"annotations {path}: expected {FORMATS}; got a file named *{kind}")
+        raise InputError(f"annotations {path}: expected {FORMATS}; got {path.name}")
     raise InputError(f"annotations {path}: expected a file or folder, found nothing; check the path")
 
 

@@ -34,6 +34,8 @@ __all__ = [
 
 #: Largest annotation file read, in bytes.
 MAX_BYTES = 4 * 1024**3
+#: Deepest nesting of JSON; formats need 6 levels, and attributes of tools a few more.
+_DEEPEST = 50
 Record = Mapping[str, Any]
 
 
@@ -272,4 +274,12 @@ def parse_json(content: bytes, path: Path) -> object:
         document: object = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"annotations {path}: expected JSON, got {str(error)[:100]}; export it again") from error
+    level = [document]
+    for _ in range(_DEEPEST):
+        items = (
+            value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list)
+        )
+        level = [item for several in items for item in several if isinstance(item, dict | list)]
+    if level:
+        raise InputError(f"annotations {path}: JSON nested more than {_DEEPEST} deep; export it again")
     return document

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -204,9 +203,5 @@ def _ellipse(shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def _finite(value: object) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and abs(value) < _FARTHEST
-    )
+    # Whole numbers of any length can be compared, but not all of them become floats; NaN compares as false.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FARTHEST

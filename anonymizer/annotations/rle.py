@@ -61,7 +61,7 @@ def decode_rle(
         InputError: Size or counts do not fit the picture.
     """
     height, width = size
-    if list(segmentation.get("size", ())) != [height, width]:
+    if segmentation.get("size") != [height, width]:
         raise InputError(
             f"{name}: segmentation of size {segmentation.get('size')}, expected {[height, width]} (height, width)"
         )

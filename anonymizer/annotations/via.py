@@ -100,8 +100,10 @@ class Via:
             name = self._class(region)
             geometry = _geometry(region)
             if isinstance(geometry, str):
-                if name and self.meanings.label(name) is not None:
+                if self.meanings.label(name) is not None:
                     remarks.append(Remark(f"region {number}", geometry))
+                else:
+                    entries.append(Entry(name, {"id": number}))
                 continue
             attributes = {key: value for key, value in region["region_attributes"].items() if key != self.category}
             entries.append(Entry(name, geometry | {"id": number, "attributes": attributes}))

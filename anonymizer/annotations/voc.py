@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
+from anonymizer.annotations.categories import label_of
 from anonymizer.annotations.fields import VOC
 from anonymizer.annotations.per_file import Entry, Read
 from anonymizer.annotations.records import Page, Record, Remark, mark
@@ -61,9 +62,16 @@ class Voc:
             _check_size(root, size, what)
         entries: list[Entry] = []
         remarks: list[Remark] = []
-        for number, item in enumerate(root.findall("object"), start=1):
+        objects = root.findall("object")
+        misplaced = sum(item.tag.lower() == "object" for item in root.iter()) - len(objects)
+        if misplaced:
+            remarks.append(Remark("objects", f"{misplaced} of them not directly below annotation, left out"))
+        for number, item in enumerate(objects, start=1):
             name = (item.findtext("name") or "").strip()
-            notes = [] if name else ["without a name, left alone"]
+            notes = ["several boxes, the first one is used"] if len(item.findall("bndbox")) > 1 else []
+            parts = {label_of(part.findtext("name") or "") for part in item.findall("part")} - {None}
+            if parts and label_of(name) is None:
+                notes.append(f"a part of it is a {' and a '.join(sorted(map(str, parts)))}, left alone")
             entries.append(Entry(name, {"id": number} | _geometry(item, notes)))
             remarks += [Remark(f"annotation {number}", note) for note in notes]
         return Read(tuple(entries), tuple(remarks))

@@ -246,6 +246,7 @@ def _several(sources: Sequence[Path | str], output: Path | Store) -> Inputs[Path
     for source in sources:
         if is_url(source):
             raise InputError(f"INPUT {source}: expected one URL or several paths; give a URL or a pattern by itself")
+        locate(source)  # Refuses an empty text, which would be the current folder.
         # Made absolute, but with links as they are: a file is named as it was given.
         path = Path(os.path.abspath(source))  # noqa: PTH100  Path.absolute leaves ".." in names.
         if not path.exists() and not path.is_symlink():

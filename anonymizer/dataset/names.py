@@ -10,15 +10,16 @@ __all__ = ["name_hints", "normalized", "repeats", "text_hints"]
 #: Fewest letters and digits a text needs before finding it again elsewhere means anything.
 LEAST_TEXT = 4
 
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+# Texts of annotations may be long and hostile: what repeats is bounded, so that no text takes more than linear time.
+_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 # International form, or a trunk zero and an area code set apart: bare digits are mostly dates and counters.
 _PHONE = re.compile(r"(?<!\d)\+\d[\d ()./-]{6,16}\d(?!\d)|(?<!\d)0\d{1,4}[ /-]\d{5,8}(?!\d)")
-_DEGREES = r"[+-]?\d{1,3}[.,]\d{3,}"
+_DEGREES = r"[+-]?\d{1,3}[.,]\d{3,20}"
 _COORDINATES = re.compile(
-    rf"(?<![\d.]){_DEGREES}\s*°?\s*[NS]?[ _,;x@-]+\s*{_DEGREES}(?![\d.])"
-    rf"|[NS][ _]?{_DEGREES}[ _,;-]*[EW][ _]?{_DEGREES}"
-    rf"|lat[a-z]*[ _=:-]*{_DEGREES}[ _,;-]*lon[a-z]*[ _=:-]*{_DEGREES}"
-    r"|\d{1,3}°\s*\d{1,2}['′]|(?<!\d)\d{1,2}d\d{1,2}m[\d.]*s?[NS]"
+    rf"(?<![\d.]){_DEGREES}\s{{0,3}}°?\s{{0,3}}[NS]?[ _,;x@-]{{1,5}}\s{{0,3}}{_DEGREES}(?![\d.])"
+    rf"|[NS][ _]?{_DEGREES}[ _,;-]{{0,5}}[EW][ _]?{_DEGREES}"
+    rf"|lat[a-z]{{0,9}}[ _=:-]{{0,5}}{_DEGREES}[ _,;-]{{0,5}}lon[a-z]{{0,9}}[ _=:-]{{0,5}}{_DEGREES}"
+    r"|\d{1,3}°\s{0,3}\d{1,2}['′]|(?<!\d)\d{1,2}d\d{1,2}m[\d.]{0,9}s?[NS]"
 )
 # Plates of the larger systems, in capitals as plates are written. What cameras count with is taken out before.
 _PLATE = re.compile(

@@ -123,12 +123,18 @@ class Release:
         """Return the name under which ledger, report and state know a picture: its own, or a hashed one."""
         return self.name(name) if self.rename else name
 
-    def hidden(self, name: str, text: str) -> str:
-        """Return a text with the released name in place of a picture's name, its last part, stem and folders."""
+    def hidden(self, name: str, text: str, also: Iterable[str] = ()) -> str:
+        """Return a text with the released name in place of a picture's name, its last part, stem and folders.
+
+        Args:
+            name: The picture's relative name among the inputs.
+            text: Such as the reason for which it was not released.
+            also: What else may tell, such as the name that its annotations have for it.
+        """
         path = PurePosixPath(name)
         released = PurePosixPath(self.name(name))
         pairs = [(name, str(released)), (path.name, released.name), (path.stem, released.stem)]
-        pairs += [(folder, "…") for folder in path.parts[:-1]]
+        pairs += [(part, "…") for part in (*path.parts[:-1], *also)]
         for part, shown in sorted(pairs, key=lambda pair: -len(pair[0])):
             text = text.replace(part, shown) if len(part) >= LEAST_TEXT else text
         return text

@@ -49,8 +49,10 @@ def locate(place: Path | str, *, writing: bool = False) -> Path | Store:
         writing: Whether results will be written there.
 
     Raises:
-        InputError: A URL that cannot be used, or not for writing; a package is missing.
+        InputError: An empty text, a URL that cannot be used, or not for writing; a package is missing.
     """
+    if place == "":  # Path would take the current folder for it.
+        raise InputError("expected a path or a URL, got an empty text; a variable of the shell may not be set")
     found = _URL.match(place) if isinstance(place, str) else None
     if found is None:
         return Path(place)
@@ -112,7 +114,7 @@ class Store:
             # Listings are never remembered: they decide what is taken for released.
             self._fs, root = url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
-            package = _PACKAGES.get(protocol, protocol)
+            package = _PACKAGES.get(protocol, f"'fsspec[{protocol}]'")
             raise InputError(f"{url}: expected a package for {protocol}://, got {error}; pip install {package}") from (
                 error
             )

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from posixpath import normpath
 from typing import Any, Protocol
 
-from anonymizer.annotations.export import annotation_files, coco_out
+from anonymizer.annotations.export import annotation_files, coco_out, side_fits
 from anonymizer.annotations.matching import Placement
 from anonymizer.annotations.reading import annotations_at
 from anonymizer.annotations.records import Annotations
@@ -137,6 +137,8 @@ def execute(
         with folder.writing():
             ledger = Ledger.open(folder.path)
         recorded = _check_earlier(ledger, chosen.settings_hash(executor.settings_hash), folder.address())
+        if not prune:
+            _check_left(ledger, folder, {chosen.recorded_name(file.name) for file in inputs.files}, annotations)
         folder.refuse_strays(recorded | {chosen.name(file.name) for file in inputs.files})
         with folder.writing():
             folder.remove_documents()
@@ -271,7 +273,7 @@ class _Recorder:
             return False
         if earlier["status"] != "released":
             return not any(self._folder.has_picture(target) for target in self._released_names(name))
-        if not self._folder.has_side(recorded):
+        if not side_fits(self._folder.state, recorded, self._annotations):
             return False
         data = self._folder.read_picture(earlier["released_name"])
         return data is not None and hashlib.sha256(data).hexdigest() == earlier["output_sha256"]
@@ -300,10 +302,20 @@ class _Recorder:
             return record
         if name in self._held:  # The reason names other pictures and records.
             return record | {"reason": "its annotations cannot be placed; the messages of the run say why"}
-        hide = partial(self._release.hidden, name)
+        hide = partial(self._release.hidden, name, also=self._told_by(name))
         texts = {key: hide(record[key]) for key in ("reason",) if key in record}
         lists = {key: [hide(str(t)) for t in record[key]] for key in ("notes", "annotation_remarks") if key in record}
         return record | texts | lists
+
+    def _told_by(self, name: str) -> tuple[str, ...]:
+        """Return where a picture's annotations lie and the folders and stem of the name they have for it."""
+        if self._annotations is None:
+            return ()
+        known = self._annotations.placement or Placement()
+        key = known.keys.get(name)
+        record = (self._annotations.image(name) or {}).get("file_name", key) if key is not None else None
+        path = PurePosixPath(str(record or "").replace("\\", "/"))
+        return (str(self._annotations.path), *path.parts[:-1], path.stem)
 
     def _released_names(self, name: str) -> set[str]:
         """Return the names under which a picture may lie in ``images``: now, and after an earlier run."""
@@ -383,6 +395,27 @@ def _reconcile(ledger: Ledger, folder: OutputFolder, targets: Mapping[str, str],
                 ledger.append(changed)
             folder.recorded()
     return stay, withdrawn
+
+
+def _check_left(ledger: Ledger, folder: OutputFolder, present: set[str], annotations: Annotations | None) -> None:
+    """Refuse to go on with released pictures that can neither stay nor be made anew.
+
+    Args:
+        ledger: The ledger.
+        folder: OUTPUT.
+        present: Names of the pictures in INPUT.
+        annotations: What is given now.
+
+    Raises:
+        InputError: There are such.
+    """
+    released = (r["name"] for r in ledger if r["status"] == "released" and r["name"] not in present)
+    left = [n for n in released if folder.has_side(n) and not side_fits(folder.state, n, annotations)]
+    if left:
+        raise InputError(
+            f"OUTPUT {folder.address()} holds {len(left)} pictures that INPUT no longer holds and that were made with "
+            f"other annotations or by another version, e.g. {left[0]}; withdraw them (--prune) or choose another OUTPUT"
+        )
 
 
 def _check_earlier(ledger: Ledger, settings_hash: str, output: str) -> set[str]:

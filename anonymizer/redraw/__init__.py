@@ -1,1 +1,1 @@
-"""Redraw: crops, prompts, the diffusion core, and plates with fake text."""
+"""Redraw: crops, prompts, the diffusion core, and plates drawn with other text."""

@@ -2,270 +2,247 @@
 
 from __future__ import annotations
 
-import string
-from itertools import product
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
 
-from anonymizer.errors import InputError
-from anonymizer.geometry import IntBox, box_iou, clip_box, integer_box, take
+from anonymizer.geometry import IntBox, paste_window, take
+from anonymizer.redraw.crops import GREY, treated_region
+from anonymizer.redraw.plate_corners import plate_quad
+from anonymizer.redraw.plate_render import Band, Colour, Side, render_plate
+from anonymizer.redraw.plate_text import (
+    ARABIC_LAYOUT,
+    TWO_LINES,
+    character_groups,
+    fake_text,
+    plate_layout,
+    plate_reading,
+)
 from anonymizer.types import Instance, check_image
 
-__all__ = ["fake_text", "plate_layout", "plate_quad", "redraw_plate", "render_plate"]
+__all__ = ["redraw_plate"]
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Colour = tuple[int, int, int]
 
-#: Letters of plates; I, O and Q are left out, as many countries do, for they look like 1 and 0.
-LETTERS = "".join(c for c in string.ascii_uppercase if c not in "IOQ")
-#: Width divided by height below which a plate carries two lines (motorcycles, square plates).
-TWO_LINES = 1.4
-#: Rendering is done this many times larger than the plate in the picture, then reduced.
-OVERSAMPLING = 4
-#: Least fit of corners found to a look's box, see ``_fit``; below it, the box itself is the better guess.
-LEAST_FIT = 0.5
-#: Gaps that are closed when a plate's corners are looked for, as parts of its height: characters that meet its rim, and
-#: so little that what lies beside a large plate stays apart from it.
-CLOSED = (3, 12)
+#: Rendering is done this many times larger than the plate in the picture, then reduced; less for plates that are
+#: larger than ``LARGE`` pixels wide anyway.
+OVERSAMPLING, LARGE = 4, 400
 #: Least difference in luminance between ink and background, in levels: fake text must look like text.
 LEAST_CONTRAST = 50.0
+#: The same for dark characters on a dark plate, as a proportion of its ground's luminance.
+DARK_CONTRAST = 0.6
+#: Most that blurred text gains in contrast, to have the original's: its colours were measured where it was blurred.
+MOST_GAIN = 1.6
+#: Part of a flat plate in which colours of ground and characters are measured (top, bottom, left, right): beside it
+#: are rims, frames, bands and small print.
+MIDDLE = (0.2, 0.85, 0.14, 0.95)
+#: Widths of bands at the sides of plates and heights of those on top, as proportions of the plate's.
+SIDE_BAND, TOP_BAND = 0.1, 0.28
+#: Least distance of a band's colour from the ground's at the same luminance, in levels.
+BAND_HUE = 40.0
+#: Least width by height of plates with a band that shows by its shade alone, and how much darker than the ground all of
+#: it must be there, as a proportion of the difference between ground and characters.
+EUROPEAN, BAND_SHADE = 3.2, 0.25
+#: Cells (rows, columns) of the light's field over a plate: too few to tell one character from another.
+LIGHT_CELLS = (2, 3)
+#: Weakest and strongest light of a cell, relative to the mean.
+LIGHT_LIMITS = (0.6, 1.4)
 
 
-def plate_layout(aspect: float) -> str:
-    """Return a layout for a plate whose text could not be read, from its width divided by its height.
+def redraw_plate(
+    image: Image,
+    instance: Instance,
+    lines: Sequence[str],
+    rng: np.random.Generator,
+    avoid: Sequence[str] = (),
+    base: Image | None = None,
+    hidden: Mask | None = None,
+) -> Image:
+    """Return an anonymized region with a plate of other text, RGB uint8 (h, w, 3) in the box of ``treated_region``.
 
-    ``A`` stands for a letter and ``0`` for a digit; a line break parts two lines.
-    """
-    if aspect < TWO_LINES:
-        return "AAA\n000"
-    return "AAA 000" if aspect < 3.2 else "AA 00 AAA"
-
-
-def fake_text(text: str | None, rng: np.random.Generator, layout: str = "AAA 000") -> str:
-    """Return text of the same layout that differs in every letter and digit.
-
-    Letters become letters, digits become digits, everything else is kept. Other scripts' letters become Latin ones.
-
-    Args:
-        text: What OCR read, or None where it read nothing reliable.
-        rng: Source of chance.
-        layout: Layout to fill where there is no text, see ``plate_layout``.
-    """
-    known = text if text is not None and any(c.isalnum() for c in text) else None
-    out = []
-    for character in layout if known is None else known:
-        if character.isdigit():
-            choices = string.digits
-        elif character.isalpha():
-            choices = LETTERS
-        else:
-            out.append(character)
-            continue
-        if known is not None:
-            choices = choices.replace(character.upper(), "")
-        out.append(choices[int(rng.integers(len(choices)))])
-    return "".join(out)
-
-
-def plate_quad(image: Image, instance: Instance) -> Floats:
-    """Return the plate's four corners float32 (4, 2) x, y, clockwise from top left, in the picture's pixels.
-
-    The plate is looked for inside its box as a four-cornered region that stands out from its surroundings, brighter
-    or darker. Where none is found, the corners come from the mask, and from the box if the mask fills it.
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        instance: The plate.
-    """
-    box = integer_box(clip_box(instance.box, (image.shape[0], image.shape[1])))
-    height = box[3] - box[1]
-    pad = max(3, round(0.2 * height))
-    frame = box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad
-    grey = cv2.cvtColor(np.ascontiguousarray(take(image, frame)), cv2.COLOR_RGB2GRAY)
-    # Every look at it may be the one that shows the plate; their union is what has to be treated.
-    expected = np.concatenate([instance.seen, instance.box[None]]) - np.array(frame[:2] * 2, np.float32)
-    best, best_fit = None, LEAST_FIT
-    for mode, part in product((cv2.THRESH_BINARY, cv2.THRESH_BINARY_INV), CLOSED):
-        _, standing_out = cv2.threshold(grey, 0, 255, mode | cv2.THRESH_OTSU)
-        # Characters are holes in the plate: close them along the line of text.
-        kernel = np.ones((max(3, height // (2 * part)) | 1, max(3, height // part) | 1), np.uint8)
-        # Room around the crop, or closing would draw everything near its border out to it.
-        room = kernel.shape[0]
-        roomy = np.pad(standing_out, room)
-        closed = cv2.morphologyEx(roomy, cv2.MORPH_CLOSE, kernel)[room:-room, room:-room]
-        contours, _ = cv2.findContours(np.ascontiguousarray(closed), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-        for contour in contours:
-            x, y, across, down = cv2.boundingRect(contour)
-            touching = (x == 0) + (y == 0) + (x + across == grey.shape[1]) + (y + down == grey.shape[0])
-            if touching > 2:  # what surrounds the plate
-                continue
-            for corners in _four_corners(contour):
-                fit = _fit(corners, contour, expected)
-                if fit > best_fit and _plausible(corners):
-                    best, best_fit = corners, fit
-    quad = _mask_quad(instance, box) if best is None else best + np.array(frame[:2], np.float32)
-    return np.clip(quad, [0, 0], [image.shape[1], image.shape[0]]).astype(np.float32)
-
-
-def render_plate(text: str, size: tuple[int, int], background: Colour, ink: Colour) -> Image:
-    """Return a flat plate with a border and its text, RGB uint8 (h, w, 3).
-
-    Args:
-        text: One line, or two parted by a line break.
-        size: (height, width) in pixels, at least 8 by 8.
-        background: RGB of the plate.
-        ink: RGB of text and border.
-
-    Raises:
-        InputError: The size is too small.
-    """
-    height, width = size
-    if min(size) < 8:
-        raise InputError(f"plate size: expected at least 8 x 8 pixels, got {height} x {width}")
-    canvas = Pillow.new("RGB", (width, height), background)
-    inset, line = max(1, round(0.03 * height)), max(1, round(0.025 * height))
-    ImageDraw.Draw(canvas).rounded_rectangle(
-        (inset, inset, width - 1 - inset, height - 1 - inset), radius=round(0.1 * height), outline=ink, width=line
-    )
-    lines = [part for part in text.splitlines() if part.strip()]
-    share = 0.62 if len(lines) < 2 else 0.36
-    for number, part in enumerate(lines):
-        glyphs = _glyphs(part, round(share * height), round(0.86 * width))
-        centre = height / 2 if len(lines) < 2 else height * (0.29 + 0.42 * number)
-        corner = (width - glyphs.width) // 2, round(centre - glyphs.height / 2)
-        canvas.paste(Pillow.new("RGB", glyphs.size, ink), corner, glyphs)
-    return np.asarray(canvas, np.uint8).copy()
-
-
-def redraw_plate(image: Image, instance: Instance, text: str, rng: np.random.Generator) -> tuple[Image, Floats, IntBox]:
-    """Return the plate with other text, ready to be blended over its box.
-
-    Only statistics of the original enter: two colours, a plane of light, sharpness and noise level. What lies inside
-    the mask but beside the plate's corners is filled in from outside the mask, so no original pixel stays even where
-    the corners were found wrongly.
+    Only statistics of the original enter: colours of ground, characters and bands, light in six cells, sharpness and
+    noise level, and the layout of its text. What lies in the region but beside the plate's corners is filled in from
+    around the region, so no original pixel stays even where the corners were found wrongly.
 
     Args:
         image: RGB uint8 (H, W, 3).
         instance: The plate; its mask is what gets replaced.
-        text: Text to show.
-        rng: Source of the noise.
-
-    Returns:
-        Patch RGB uint8 (h, w, 3), alpha float32 (h, w) that is 1 inside the mask and 0 outside, and the integer box.
+        lines: What OCR read on it, from top to bottom, all lines joined at the end if there are several.
+        rng: Source of text and noise.
+        avoid: Texts that the new one must not resemble: all that was read in the picture.
+        base: The picture that the plate comes to lie on, RGB uint8 (H, W, 3); None: the original.
+        hidden: bool (H, W), what of the base shows nothing of the surroundings, as other plates; None: nothing.
 
     Raises:
         InputError: The image is no RGB uint8 (H, W, 3).
     """
     check_image(image)
-    box = integer_box(instance.box)
+    box, mask = treated_region(instance, image.shape[:2])
     height, width = box[3] - box[1], box[2] - box[0]
     original = take(image, box)
-    quad = plate_quad(image, instance) - np.array(box[:2], np.float32)
-    region = _filled(quad, (height, width))
-    background, ink = _two_colours(original, region)
-    light = _light_plane(original, region)
-
+    corners = plate_quad(image, instance)
+    quad = corners - np.array(box[:2], np.float32)
     side_h = max(_side(quad, 0, 3), _side(quad, 1, 2))
     side_w = max(_side(quad, 0, 1), _side(quad, 3, 2))
-    flat = render_plate(
-        text, (max(round(side_h * OVERSAMPLING), 16), max(round(side_w * OVERSAMPLING), 16)), background, ink
-    )
-    warped, cover = _warp(flat, quad, (height, width))
-    sharp = _match_sharpness(warped, original, region)
-    shaded = np.clip(sharp * light[..., None], 0, 255)
-    around = _surroundings(image, instance, box)
-    patch = cover[..., None] * shaded + (1 - cover[..., None]) * around
+    flat = _flattened(image, corners, (max(round(side_h), 8), max(round(side_w), 8)))
+    background, ink = _two_colours(flat)
+    bands = _bands(flat, background, ink)
+    if any(band.side == "top" for band in bands):
+        background, ink = _two_colours(flat[round(TOP_BAND * len(flat)) :])
+    text = _text(flat, lines, background, ink, bands, rng, avoid)
+
+    times = OVERSAMPLING if side_w <= LARGE else 2
+    drawn = render_plate(text, (max(round(side_h * times), 16), max(round(side_w * times), 16)), background, ink, bands)
+    light = _light(flat, background, ink)
+    lit = drawn * cv2.resize(light, (drawn.shape[1], drawn.shape[0]), interpolation=cv2.INTER_LINEAR)[..., None]
+    warped, cover = _warp(np.clip(lit, 0, 255).astype(np.uint8), quad, (height, width), times)
+    inner = _filled(_inset(quad), (height, width))
+    sharp = np.clip(_match_sharpness(warped, original, inner), 0, 255)
+    around = _surroundings(image if base is None else base, mask, hidden, box)
+    patch = cover[..., None] * sharp + (1 - cover[..., None]) * around
     noise = rng.normal(0.0, _noise_level(image, box), (height, width, 1))
-    patch = np.clip(np.rint(patch + noise), 0, 255).astype(np.uint8)
-    return patch, instance.mask.astype(np.float32), box
+    return np.clip(np.rint(patch + noise), 0, 255).astype(np.uint8)
 
 
-def _glyphs(text: str, height: int, most_width: int) -> Pillow.Image:
-    """Return a line of text as a coverage picture, as tall as asked unless that would make it too wide."""
-    height, most_width = max(height, 4), max(most_width, 4)
-    size = max(2 * height, 32)
-    font = ImageFont.load_default(size)
-    stroke, gap = max(1, round(0.02 * size)), round(0.1 * size)
-    # Letter by letter, for plates set their characters wide apart.
-    boxes = [font.getbbox(character, stroke_width=stroke) for character in text]
-    advances = [round(font.getlength(character)) + gap for character in text]
-    top, bottom = int(min(b[1] for b in boxes)), int(max(b[3] for b in boxes))
-    drawn = Pillow.new("L", (max(sum(advances) + 2 * stroke - gap, 1), max(bottom - top, 1)))
-    pen, x = ImageDraw.Draw(drawn), stroke
-    for character, advance in zip(text, advances, strict=True):
-        pen.text((x, -top), character, fill=255, font=font, stroke_width=stroke, stroke_fill=255)
-        x += advance
-    # Plate types are narrow: squeeze down to 55 %, then make the line lower.
-    natural = drawn.width * height / drawn.height
-    width = min(natural * 0.85, most_width)
-    if width < 0.55 * natural:
-        height = max(round(width / (0.55 * natural) * height), 4)
-    return drawn.resize((max(round(width), 1), height), Pillow.Resampling.LANCZOS)
+def _text(
+    flat: Image,
+    lines: Sequence[str],
+    background: Colour,
+    ink: Colour,
+    bands: Sequence[Band],
+    rng: np.random.Generator,
+    avoid: Sequence[str],
+) -> str:
+    """Return new text in the layout of what was read, or else of what can be told without reading."""
+    aspect = flat.shape[1] / flat.shape[0]
+    read = plate_reading(lines, aspect)
+    light_ground = sum(background) > sum(ink)
+    # PP-OCR reads no Arabic script: a square plate with a coloured top that it cannot read as two lines has such.
+    if aspect < TWO_LINES and (read is None or "\n" not in read) and any(band.side == "top" for band in bands):
+        return fake_text(None, rng, ARABIC_LAYOUT, (*lines, *avoid))
+    groups = character_groups(cv2.cvtColor(flat, cv2.COLOR_RGB2GRAY), light_ground) if read is None else ()
+    return fake_text(read, rng, plate_layout(aspect, groups), (*lines, *avoid))
 
 
-def _four_corners(contour: NDArray[np.int32]) -> list[Floats]:
-    """Return candidate corners (4, 2), ordered: the contour's own four if it has them, then its tightest rectangle."""
-    hull = cv2.convexHull(contour)
-    found = []
-    perimeter = cv2.arcLength(hull, True)
-    for tolerance in (0.02, 0.04, 0.06):
-        corners = cv2.approxPolyDP(hull, tolerance * perimeter, True)
-        if len(corners) == 4:
-            found.append(_ordered(corners.reshape(4, 2).astype(np.float32)))
-            break
-    found.append(_ordered(np.asarray(cv2.boxPoints(cv2.minAreaRect(hull)), np.float32)))
-    return found
+def _flattened(image: Image, corners: Floats, size: tuple[int, int]) -> Image:
+    """Return the plate as seen from the front, RGB uint8 of ``size`` (h, w)."""
+    height, width = size
+    target = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    low = np.floor(corners.min(axis=0) - 2).astype(int)
+    high = np.ceil(corners.max(axis=0) + 2).astype(int)
+    crop = np.ascontiguousarray(take(image, (int(low[0]), int(low[1]), int(high[0]), int(high[1]))))
+    # Corners lie on the borders of pixels, and warping counts from their centres.
+    matrix = cv2.getPerspectiveTransform((corners - low - 0.5).astype(np.float32), target - 0.5)
+    warped = cv2.warpPerspective(crop, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, np.uint8)
 
 
-def _ordered(corners: Floats) -> Floats:
-    """Return corners (4, 2) clockwise from top left, for plates tilted by less than 45 degrees."""
-    centre = corners.mean(axis=0)
-    angle = np.arctan2(corners[:, 1] - centre[1], corners[:, 0] - centre[0])
-    turned = corners[np.argsort(angle)]  # clockwise on screen, for y points down
-    start = int(np.argmin(turned.sum(axis=1)))
-    return np.roll(turned, -start, axis=0)
-
-
-def _plausible(corners: Floats) -> bool:
-    """Return whether corners (4, 2) can be a plate: about a parallelogram, at least 4 pixels high, tilt up to 35°."""
-    edges = np.roll(corners, -1, axis=0) - corners
-    lengths = np.linalg.norm(edges, axis=1)
-    if lengths.min() < 4:
-        return False
-    wide, high = (lengths[0] + lengths[2]) / 2, (lengths[1] + lengths[3]) / 2
-    alike = max(lengths[0], lengths[2]) < 1.4 * min(lengths[0], lengths[2]) and max(lengths[1], lengths[3]) < 1.6 * min(
-        lengths[1], lengths[3]
+def _bands(flat: Image, background: Colour, ink: Colour) -> tuple[Band, ...]:
+    """Return the band that a flat plate shows: another hue than the ground's, or dark all over where Europe has it."""
+    height, width = flat.shape[:2]
+    if min(height, width) < 10:
+        return ()
+    across, down = max(round(0.6 * SIDE_BAND * width), 1), max(round(0.6 * TOP_BAND * height), 1)
+    inset_x, inset_y = max(round(0.02 * width), 1), max(round(0.06 * height), 1)
+    rows, columns = slice(round(0.2 * height), round(0.8 * height)), slice(round(0.1 * width), round(0.9 * width))
+    places: tuple[tuple[Side, Image, float], ...] = (
+        ("left", flat[rows, inset_x : inset_x + across], SIDE_BAND),
+        ("right", flat[rows, width - inset_x - across : width - inset_x], SIDE_BAND),
+        ("top", flat[inset_y : inset_y + down, columns], TOP_BAND),
     )
-    tilt = np.degrees(np.abs(np.arctan2(edges[0, 1], edges[0, 0])))
-    # Sides lean by as much as the plate is rolled; more than that is a corner found wrongly, and italic text.
-    lean = np.degrees(np.arctan2(np.abs(edges[[1, 3], 0]), np.abs(edges[[1, 3], 1]))).max()
-    return bool(alike and tilt <= 35 and lean <= tilt + 5 and 0.8 <= wide / high <= 8)
+    grounds, dark = np.array([background, ink], np.float32), _luminance(np.array([background, ink], np.float32))
+    found: list[tuple[float, Band]] = []
+    for side, part, proportion in places:
+        pixels = part.reshape(-1, 3).astype(np.float32)
+        colour = np.median(pixels, axis=0)
+        # Characters and shadows differ in brightness alone: from the ground's hue at their brightness.
+        expected = grounds[0] * float(_luminance(colour[None])[0]) / max(float(dark[0]), 1.0)
+        hue = float(np.linalg.norm(colour - expected)) / BAND_HUE
+        # Ground shows beside a character, and beside glare nothing is dark; a band is dark all over.
+        light_ground = dark[0] > dark[1]
+        lightest = float(np.percentile(_luminance(pixels), 80))
+        shade = (float(dark[0]) - lightest) / max(float(dark[0] - dark[1]), 1.0)
+        european = side == "left" and width >= EUROPEAN * height and light_ground
+        if light_ground and side != "top" and shade < -BAND_SHADE:
+            continue
+        strength = max(hue, shade / BAND_SHADE if european else 0.0)
+        if strength >= 1:
+            found.append((strength, Band(side, proportion, _colour(colour))))
+    return (max(found, key=lambda pair: pair[0])[1],) if found else ()
 
 
-def _fit(corners: Floats, contour: NDArray[np.int32], expected: Floats) -> float:
-    """Return how well corners (4, 2) fit in [0, 1]: their upright box to one expected, and they to the contour."""
-    upright = np.concatenate([corners.min(axis=0), corners.max(axis=0) + 1]).astype(np.float32)
-    inner, outer = cv2.contourArea(contour), cv2.contourArea(corners)
-    filled = min(inner, outer) / max(inner, outer, 1.0)
-    return float(box_iou(upright[None], expected).max()) * filled
+def _light(flat: Image, background: Colour, ink: Colour) -> Floats:
+    """Return the field of relative light (h, w) over a flat plate, around 1: ground's brightness in a few cells."""
+    height, width = flat.shape[:2]
+    grey = _luminance(flat)
+    ground, dark = (float(_luminance(np.array([colour], np.float32))[0]) for colour in (background, ink))
+    mine = np.abs(grey - ground) < np.abs(grey - dark)
+    rows, columns = LIGHT_CELLS
+    cells = np.ones((rows, columns), np.float32)
+    for row in range(rows):
+        for column in range(columns):
+            place = (
+                slice(row * height // rows, (row + 1) * height // rows),
+                slice(column * width // columns, (column + 1) * width // columns),
+            )
+            if mine[place].mean() >= 0.15:
+                cells[row, column] = float(np.median(grey[place][mine[place]])) / max(ground, 1.0)
+    cells = np.clip(cells / cells.mean(), *LIGHT_LIMITS)
+    return np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _mask_quad(instance: Instance, box: IntBox) -> Floats:
-    """Return the corners of the mask's tightest rectangle, or of the box where the mask fills it."""
-    left, top, right, bottom = (float(v) for v in box)
-    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
-    if instance.mask.mean() > 0.9 or not instance.mask.any():
-        return corners
-    points = np.argwhere(instance.mask)[:, ::-1].astype(np.float32)  # (N, 2) row, column -> x, y
-    origin = np.array(integer_box(instance.box)[:2], np.float32)
-    tight = _ordered(np.asarray(cv2.boxPoints(cv2.minAreaRect(points)), np.float32)) + origin
-    return tight if _plausible(tight) else corners
+def _two_colours(flat: Image) -> tuple[Colour, Colour]:
+    """Return a flat plate's background and ink: the main one of two clusters of colour and the other, kept apart."""
+    height, width = flat.shape[:2]
+    top, bottom, left, right = MIDDLE
+    part = flat[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+    pixels = (part if part.size else flat).reshape(-1, 3)
+    sample = pixels[:: max(1, len(pixels) // 4096)].astype(np.float32)
+    grey = _luminance(sample)
+    # Means of the two sides of the luminance's mid-point, refined: k-means in one dimension, without chance.
+    split = float(np.percentile(grey, [2, 98]).mean())  # Specks are brighter than any ground.
+    for _ in range(8):
+        upper = grey > split
+        if upper.all() or not upper.any():
+            break
+        split = float(grey[upper].mean() + grey[~upper].mean()) / 2
+    upper = grey > split
+    # Most plates are light, and a dark frame may lie within the corners: dark ones must be clearly dark.
+    major = upper if upper.mean() >= 0.35 else ~upper
+    # Pixels between the two are mixtures, on a small plate most of them: take each side's outer half, ink's quarter.
+    toward_light = 1 if major is upper else -1
+    background = _outer(sample[major], grey[major], 0.5, toward_light)
+    ink = _outer(sample[~major], grey[~major], 0.25, -toward_light) if (~major).any() else background
+    ground = float(_luminance(background[None])[0])
+    gap = float(_luminance(ink[None])[0]) - ground
+    # In the dark everything is close: there a part of the ground's brightness has to do.
+    least = LEAST_CONTRAST if gap > 0 else min(LEAST_CONTRAST, DARK_CONTRAST * ground)
+    if abs(gap) < least:
+        ink = np.clip(background + (least if gap > 0 else -least), 0, 255)
+    return _colour(background), _colour(ink)
+
+
+def _outer(colours: Floats, grey: Floats, share: float, direction: int) -> Floats:
+    """Return the median colour of the share (N, 3) that is lightest (direction 1) or darkest (-1)."""
+    most = np.argsort(-direction * grey, kind="stable")[: max(1, round(share * len(grey)))]
+    return np.asarray(np.median(colours[most], axis=0), np.float32)
+
+
+def _colour(values: NDArray[np.floating]) -> Colour:
+    red, green, blue = (int(np.clip(round(float(v)), 0, 255)) for v in values)
+    return red, green, blue
+
+
+def _inset(quad: Floats) -> Floats:
+    """Return the corners (4, 2) of the middle part of a plate, see ``MIDDLE``."""
+    top, bottom, left, right = MIDDLE
+    unit = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    places = np.array([[[left, top], [right, top], [right, bottom], [left, bottom]]], np.float32)
+    return np.asarray(cv2.perspectiveTransform(places, cv2.getPerspectiveTransform(unit, quad))[0], np.float32)
 
 
 def _filled(corners: Floats, size: tuple[int, int]) -> Mask:
@@ -282,64 +259,12 @@ def _luminance(pixels: NDArray[np.number]) -> Floats:
     return np.asarray(pixels @ np.array([0.299, 0.587, 0.114]), np.float32)
 
 
-def _two_colours(original: Image, region: Mask) -> tuple[Colour, Colour]:
-    """Return the plate's background and ink: the main one of two clusters of colour and the other, kept apart."""
-    pixels = original[region] if region.any() else original.reshape(-1, 3)
-    sample = pixels[:: max(1, len(pixels) // 4096)].astype(np.float32)
-    grey = _luminance(sample)
-    # Means of the two sides of the luminance's mid-point, refined: k-means in one dimension, without chance.
-    split = float(grey.min() + grey.max()) / 2
-    for _ in range(8):
-        upper = grey > split
-        if upper.all() or not upper.any():
-            break
-        split = float(grey[upper].mean() + grey[~upper].mean()) / 2
-    upper = grey > split
-    # Most plates are light, and a dark frame may lie within the corners: dark ones must be clearly dark.
-    major = upper if upper.mean() >= 0.35 else ~upper
-    # Pixels between the two are mixtures, on a small plate most of them: take each side's outer half, ink's quarter.
-    toward_light = 1 if major is upper else -1
-    background = _outer(sample[major], grey[major], 0.5, toward_light)
-    ink = _outer(sample[~major], grey[~major], 0.25, -toward_light) if (~major).any() else background
-    gap = float(_luminance(ink[None])[0] - _luminance(background[None])[0])
-    if abs(gap) < LEAST_CONTRAST:
-        darker = float(_luminance(background[None])[0]) > 100
-        ink = np.clip(background + (-1 if darker else 1) * 1.5 * LEAST_CONTRAST, 0, 255)
-    return _colour(background), _colour(ink)
-
-
-def _outer(colours: Floats, grey: Floats, share: float, direction: int) -> Floats:
-    """Return the median colour of the share (N, 3) that is lightest (direction 1) or darkest (-1)."""
-    most = np.argsort(-direction * grey, kind="stable")[: max(1, round(share * len(grey)))]
-    return np.asarray(np.median(colours[most], axis=0), np.float32)
-
-
-def _colour(values: NDArray[np.floating]) -> Colour:
-    red, green, blue = (int(np.clip(round(float(v)), 0, 255)) for v in values)
-    return red, green, blue
-
-
-def _light_plane(original: Image, region: Mask) -> Floats:
-    """Return a plane (h, w) of relative light over the plate, around 1, from its brighter half."""
-    height, width = region.shape
-    grey = _luminance(original)
-    usable = region & (grey >= np.median(grey[region])) if region.any() else region
-    if usable.sum() < 16:
-        return np.ones((height, width), np.float32)
-    rows, columns = np.nonzero(usable)
-    design = np.stack([rows / height - 0.5, columns / width - 0.5, np.ones(len(rows))], axis=1)
-    plane, *_ = np.linalg.lstsq(design, grey[usable].astype(np.float64), rcond=None)
-    down, across = np.mgrid[0:height, 0:width]
-    light = plane[0] * (down / height - 0.5) + plane[1] * (across / width - 0.5) + plane[2]
-    return np.clip(light / max(float(light[usable].mean()), 1.0), 0.7, 1.3).astype(np.float32)
-
-
-def _warp(flat: Image, quad: Floats, size: tuple[int, int]) -> tuple[Floats, Floats]:
+def _warp(flat: Image, quad: Floats, size: tuple[int, int], times: int) -> tuple[Floats, Floats]:
     """Return the flat plate in the quad's perspective, float32 (h, w, 3), and its coverage (h, w) in [0, 1]."""
     height, width = size
-    fine = (width * OVERSAMPLING, height * OVERSAMPLING)
+    fine = (width * times, height * times)
     source = np.array([[0, 0], [flat.shape[1], 0], [flat.shape[1], flat.shape[0]], [0, flat.shape[0]]], np.float32)
-    matrix = cv2.getPerspectiveTransform(source, (quad * OVERSAMPLING).astype(np.float32))
+    matrix = cv2.getPerspectiveTransform(source, (quad * times).astype(np.float32))
     warped = cv2.warpPerspective(flat, matrix, fine, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     ones = np.ones(flat.shape[:2], np.float32)
     cover = cv2.warpPerspective(ones, matrix, fine, flags=cv2.INTER_LINEAR)
@@ -357,20 +282,32 @@ def _sharpness(grey: Floats, region: Mask) -> float:
     return steep / max(float(high - low), 1.0)
 
 
-def _match_sharpness(warped: Floats, original: Image, region: Mask) -> Floats:
-    """Return the warped plate blurred until it is no sharper than the original."""
-    if not region.any():
+def _match_sharpness(warped: Floats, original: Image, inner: Mask) -> Floats:
+    """Return the warped plate blurred until it is no sharper than the original, with the original's contrast.
+
+    Args:
+        warped: float32 (h, w, 3).
+        original: RGB uint8 (h, w, 3).
+        inner: bool (h, w), the plate without its rims, where both are compared.
+    """
+    if not inner.any():
         return warped
-    # The figure saturates where text is crisp, so a tenth above still counts as equal.
-    wanted = 1.1 * _sharpness(_luminance(original), region)
-    most = max(0.5, min(region.shape) / 18)  # beyond this the text could not be read
-    for sigma in np.linspace(0.0, most, 9)[1:]:
-        if _sharpness(_luminance(warped), region) <= wanted:
+    before = _luminance(original)
+    # The value saturates where text is crisp, so a tenth above still counts as equal.
+    wanted = 1.1 * _sharpness(before, inner)
+    most = max(0.5, min(inner.shape) / 24)  # Beyond this the text could not be read.
+    blurred = warped
+    for sigma in np.linspace(0.0, most, 9):
+        if sigma > 0:
+            blurred = np.asarray(cv2.GaussianBlur(warped, (0, 0), float(sigma)), np.float32)
+        if _sharpness(_luminance(blurred), inner) <= wanted:
             break
-        candidate = np.asarray(cv2.GaussianBlur(warped, (0, 0), float(sigma)), np.float32)
-        if _sharpness(_luminance(candidate), region) <= wanted or sigma == most:
-            return candidate
-    return warped
+    low, middle, high = np.percentile(_luminance(blurred)[inner], [5, 50, 95])
+    spread = np.subtract(*np.percentile(before[inner], [95, 5]))
+    gain = float(np.clip(spread / max(float(high - low), 1.0), 1.0, MOST_GAIN))
+    ground = high if high - middle < middle - low else low
+    # Added to all channels alike, so that hues stay.
+    return np.asarray(blurred + (gain - 1) * (_luminance(blurred) - ground)[..., None], np.float32)
 
 
 def _noise_level(image: Image, box: IntBox) -> float:
@@ -388,11 +325,33 @@ def _noise_level(image: Image, box: IntBox) -> float:
     return float(min(np.median(response[around]) / (0.6745 * 6), 6.0))
 
 
-def _surroundings(image: Image, instance: Instance, box: IntBox) -> Floats:
-    """Return a fill of the box from the pixels around the mask, float32 (h, w, 3)."""
+def _surroundings(image: Image, mask: Mask, hidden: Mask | None, box: IntBox) -> Floats:
+    """Return a smooth fill of the box from the pixels outside of its mask (h, w), float32 (h, w, 3).
+
+    Source:
+        Push and pull: Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.3.
+    """
     height, width = box[3] - box[1], box[2] - box[0]
-    ring = max(3, min(height, width) // 6)
-    crop = np.ascontiguousarray(take(image, (box[0] - ring, box[1] - ring, box[2] + ring, box[3] + ring)))
-    hole = np.pad(instance.mask.astype(np.uint8), ring)
-    filled = cv2.inpaint(crop, hole, 3, cv2.INPAINT_TELEA)
+    ring = max(4, min(height, width) // 3)
+    window = box[0] - ring, box[1] - ring, box[2] + ring, box[3] + ring
+    crop = take(image, window).astype(np.float32)
+    known = ~np.pad(mask, ring)
+    if hidden is not None:
+        known &= ~take(hidden, window)
+    # Beyond the picture's border its last pixels repeat, which may be the plate's.
+    within = np.zeros_like(known)
+    within[
+        paste_window((-window[0], -window[1], image.shape[1] - window[0], image.shape[0] - window[1]), known.shape)[0]
+    ] = True
+    known &= within
+    if not known.any():
+        return np.full((height, width, 3), GREY, np.float32)
+    levels = [np.dstack([crop * known[..., None], known.astype(np.float32)])]
+    while max(levels[-1].shape[:2]) > 1:
+        size = (levels[-1].shape[1] + 1) // 2, (levels[-1].shape[0] + 1) // 2
+        levels.append(np.asarray(cv2.resize(levels[-1], size, interpolation=cv2.INTER_AREA), np.float32))
+    filled = levels[-1][..., :3] / levels[-1][..., 3:]
+    for level in reversed(levels[:-1]):
+        wider = cv2.resize(filled, (level.shape[1], level.shape[0]), interpolation=cv2.INTER_LINEAR)
+        filled = level[..., :3] + (1 - level[..., 3:]) * wider
     return np.asarray(filled[ring : ring + height, ring : ring + width], np.float32)

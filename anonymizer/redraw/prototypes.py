@@ -2,7 +2,7 @@
 
 A small model that starts from pure noise has to invent everything. Here it starts from a noised *prototype* and adds
 the detail: for a body a clothed figure in the same pose, for a head an average of k other people's, its hair fitted to
-the outline, for a plate a blank. A prototype is made from
+the outline. A prototype is made from
 
 - the mask, box, joints of a person, five landmarks of a face, and the guarded edges: where things are, which the
   redraw keeps on purpose,
@@ -30,7 +30,7 @@ from anonymizer.redraw.prompts import COLOURS
 from anonymizer.redraw.skeleton import skeleton
 from anonymizer.types import Instance, Pose
 
-__all__ = ["Prototypes", "plate_blank", "usual_landmarks"]
+__all__ = ["Prototypes", "usual_landmarks"]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -103,10 +103,8 @@ class Prototypes:
             whole = inside(outline_box(instance)).ravel()
             guessed = float(HIDDEN_FACE * scale[0])
             start = self._person(job, shape, whole, box, marks, joints, clothes, chosen, guessed, rng)
-        elif instance.label == "face":
-            start = self._faces.draw(job.image, job.mask, inside(_landmarks(instance)), rng, head)
         else:
-            start = plate_blank(job.image, job.mask)
+            start = self._faces.draw(job.image, job.mask, inside(_landmarks(instance)), rng, head)
         return replace(job, start=start, strength=strength)
 
     def head(self, person: Instance, face: Instance | None, rng: np.random.Generator) -> Head:
@@ -161,8 +159,3 @@ def _landmarks(face: Instance) -> Floats:
 def usual_landmarks(box: Floats) -> Floats:
     """Return where the landmarks of a face with this box (4,) xyxy usually lie, float32 (5, 2)."""
     return (box[:2] + USUAL_LANDMARKS * (box[2:] - box[:2])).astype(np.float32)
-
-
-def plate_blank(image: Image, mask: Mask) -> Image:
-    """Return the crop with a bright blank under the mask; characters are drawn on later."""
-    return under(image, mask, np.full(image.shape, 205.0, np.float32) * light(image, mask))

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.blend import blend, feather
-from anonymizer.geometry import IntBox, paste_window, take
+from anonymizer.geometry import IntBox, dilate, paste_window, take
+from anonymizer.redraw.avatars import cover, pasted
 from anonymizer.redraw.crops import (
     Crop,
     crop_box,
@@ -19,24 +20,23 @@ from anonymizer.redraw.crops import (
     paint_region,
     paint_size,
     silhouette,
+    treated_mask,
     treated_region,
 )
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.direction import Director
 from anonymizer.redraw.heads import Head
 from anonymizer.redraw.packing import SharedPainter
-from anonymizer.redraw.plates import fake_text, plate_layout, redraw_plate
+from anonymizer.redraw.plates import redraw_plate
 from anonymizer.redraw.prompts import prompt, random_clothes
 from anonymizer.redraw.prototypes import Prototypes
 from anonymizer.redraw.surroundings import Surroundings, describe_surroundings
-from anonymizer.types import BODIES, Conditions, Instance
+from anonymizer.types import BODIES, Conditions, Instance, Rendering
 
 __all__ = ["Painter", "Patch", "Redrawer", "compose", "region_patch", "uncovered"]
 
 Done = TypeVar("Done")
 
-#: Letters and digits of the longest plates.
-LONGEST_TEXT = 9
 #: Prototypes are drawn at up to this many times the model's size, so that what it loses of them can be given back.
 FINER = 2.0
 #: Sets the chance that decides on heads apart from all other under one seed.
@@ -134,6 +134,7 @@ class Redrawer:
         crops: How crops are cut, by class.
         prototypes: What denoising starts from, or None to start from pure noise.
         director: Words, guidance and strengths for a large model, or None for the embedded model's few words.
+        avatar_strength: Share of the noise schedule that an avatar passes through, in (0, 1].
     """
 
     def __init__(
@@ -142,11 +143,13 @@ class Redrawer:
         crops: Mapping[str, Crop],
         prototypes: Prototypes | None = None,
         director: Director | None = None,
+        avatar_strength: float = 0.0,
     ) -> None:
         self._painter = SharedPainter(painter)
         self._crops = dict(crops)
         self._prototypes = prototypes
         self._director = director
+        self._avatar_strength = avatar_strength
 
     @property
     def outlines(self) -> bool:
@@ -168,11 +171,12 @@ class Redrawer:
         seeds: Mapping[int, int],
         texts: Mapping[int, tuple[str, ...]],
         under: Sequence[Patch] = (),
-        clean: Callable[[], NDArray[np.uint8]] | None = None,
+        clean: NDArray[np.uint8] | None = None,
+        renderings: Mapping[int, Rendering] | None = None,
     ) -> dict[int, Patch]:
         """Return a patch per instance, by id.
 
-        Persons and vehicles are painted from the original. Faces and plates are painted on top of what is already
+        Persons and vehicles are painted from the original. Faces are painted and plates drawn on top of what is already
         redrawn, so that a new face meets its new body and never the old hair.
 
         Args:
@@ -180,26 +184,36 @@ class Redrawer:
             instances: What to redraw, far to near.
             conditions: Guarded depth and edges of the picture, and poses of persons.
             seeds: Seed by instance id.
-            texts: What OCR read on a plate, by instance id; kept out of the result, only its layout is used.
+            texts: What OCR read on plates and signs, by instance id; kept out of the result, only its layout is used.
             under: Patches that lie under faces and plates besides those made here, far to near.
-            clean: Makes the picture with every treated region filled from around it, RGB uint8 (H, W, 3), to paint
+            clean: The picture with every treated region filled from around it, RGB uint8 (H, W, 3), to paint
                 persons and vehicles onto within their outlines; None: they fill all that is treated.
+            renderings: Avatars by person; those whose persons are painted here have the face that was rendered.
         """
         bodies = [i for i in instances if i.label in BODIES]
         faces = {i.parent: i for i in instances if i.label == "face" and i.parent is not None}
         around = describe_surroundings(image, instances) if self._director else None
-        below = image if clean is None or not bodies else clean()
-        heads = self._heads(bodies, faces, seeds)
-        patches = self._paint(below, bodies, conditions, seeds, faces, heads, around, clean is not None)
-        del below
-        base, _ = compose(image, [*under, *(patches[i.id] for i in bodies)])
-        small = [i for i in instances if i.label not in BODIES]
+        avatars = renderings or {}
+        below = image if clean is None or not bodies else clean
+        heads = self._heads([i for i in bodies if i.id not in avatars], faces, seeds)
+        patches = self._paint(below, bodies, conditions, seeds, faces, heads, around, clean is not None, avatars)
+        laid = [*under, *(patches[i.id] for i in bodies)]
+        rendered = [i for i in instances if i.label == "face" and i.parent in avatars]
+        if rendered and clean is not None:
+            # Nothing of the original lies under them: what the avatar leaves free of a face is the fill.
+            filled, _ = compose(clean, laid)
+            patches |= {i.id: region_patch(filled, i) for i in rendered}
+        base, _ = compose(image, laid)
+        small = [i for i in instances if i.label not in BODIES and i.id not in patches]
         own = {i.id: heads[i.parent] for i in small if i.label == "face" and i.parent in heads}
-        patches |= self._paint(base, small, conditions, seeds, {}, own, around, False)
-        for instance in small:
-            if instance.label == "license_plate":
-                lines = texts.get(instance.id, ())
-                patches[instance.id] = self._letter(image, instance, patches[instance.id], lines, seeds[instance.id])
+        painted = [i for i in small if i.label != "license_plate"]
+        patches |= self._paint(base, painted, conditions, seeds, {}, own, around, False, {})
+        read = tuple(line for lines in texts.values() for line in lines)
+        hidden = treated_mask(small, (image.shape[0], image.shape[1]))
+        for plate in (i for i in small if i.label == "license_plate"):
+            rng = np.random.default_rng(seeds[plate.id])
+            pixels = redraw_plate(image, plate, texts.get(plate.id, ()), rng, read, base, hidden)
+            patches[plate.id] = replace(region_patch(base, plate), pixels=pixels)
         return patches
 
     def _heads(
@@ -224,13 +238,16 @@ class Redrawer:
         heads: Mapping[int, Head],
         around: Surroundings | None,
         outlined: bool,
+        avatars: Mapping[int, Rendering],
     ) -> dict[int, Patch]:
         whole = image.shape[0], image.shape[1]
         windows = [crop_box(i.box, self._crops[i.label], whole) for i in instances]
-        cores = [silhouette(i, whole) if outlined else None for i in instances]
+        shapes = [cover(i, avatars[i.id], whole) if i.id in avatars else silhouette(i, whole) for i in instances]
+        cores = shapes if outlined else [None] * len(instances)
         jobs = [
-            self._job(image, i, window, conditions, seeds[i.id], faces.get(i.id), heads.get(i.id), around, core)
+            self._job(image, i, window, conditions, seeds[i.id], faces.get(i.id), heads.get(i.id), around, core, avatar)
             for i, window, core in zip(instances, windows, cores, strict=True)
+            for avatar in [avatars.get(i.id)]
         ]
         out = {}
         made = self._painter.paint([job for job, _ in jobs])
@@ -257,6 +274,7 @@ class Redrawer:
         head: Head | None,
         around: Surroundings | None,
         core: NDArray[np.float32] | None,
+        avatar: Rendering | None,
     ) -> tuple[PaintJob, NDArray[np.float32] | None]:
         """Return a crop to paint, and what the model will lose of its prototype, float32 (h, w, 3), if it has one."""
         setting = self._crops[instance.label]
@@ -285,8 +303,13 @@ class Redrawer:
         # The model mixes what lies on both sides of a mask's border, in cells of its latent space: an object that is
         # painted within its outline goes on beyond it, and only the part inside is used.
         wider = round(times * BEYOND) if core is not None else 0
-        pose = conditions.poses.get(instance.id)
-        begun = self._prototypes.begin(finer, instance, face, pose, window, clothes, rng, wider, head)
+        if avatar is None:
+            pose = conditions.poses.get(instance.id)
+            begun = self._prototypes.begin(finer, instance, face, pose, window, clothes, rng, wider, head)
+        else:
+            shown = _resize(pasted(take(image, window), window, avatar), (finer.image.shape[1], finer.image.shape[0]))
+            grown = dilate(finer.mask, wider)
+            begun = replace(finer, mask=grown, start=shown, strength=self._avatar_strength)
         if begun.start is None:
             return job, None
         mask = _any(begun.mask.astype(np.uint8), size)
@@ -294,23 +317,6 @@ class Redrawer:
         start[mask] = _resize(begun.start, size)[mask]
         detail = lost(begun.start, begun.mask, start, mask)
         return replace(job, mask=mask, start=start, strength=begun.strength), detail
-
-    def _letter(
-        self, image: NDArray[np.uint8], plate: Instance, painted: Patch, lines: tuple[str, ...], seed: int
-    ) -> Patch:
-        """Put fake text on a painted plate."""
-        rng = np.random.default_rng(seed)
-        width, height = (float(v) for v in plate.box[2:] - plate.box[:2])
-        # What is longer is no plate's text alone: a frame's lettering, a sticker, all of it joined.
-        plausible = [line for line in lines if sum(c.isalnum() for c in line) <= LONGEST_TEXT]
-        read = max(plausible, key=len, default=None)
-        text = fake_text(read, rng, plate_layout(width / height))
-        pixels, alpha, box = redraw_plate(image, plate, text, rng)
-        x1, y1, *_ = painted.box
-        out = painted.pixels.copy()
-        inner = out[box[1] - y1 : box[3] - y1, box[0] - x1 : box[2] - x1]
-        inner[:] = blend(inner, pixels, alpha)
-        return replace(painted, pixels=out)
 
 
 def _any(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -11,18 +11,17 @@ from numpy.typing import NDArray
 
 from anonymizer.errors import InputError
 from anonymizer.geometry import box_iou, distance_inside, integer_box, outline_box, paste_window
+from anonymizer.readings import LEAST_TEXT, folded, text_similarity
 from anonymizer.types import FREE, Instance, Verdict
 
 __all__ = [
     "LEAST_IOU",
     "class_kept",
-    "edits",
     "face_distance",
     "outlined_person",
     "pixels_replaced",
     "plate_text",
     "second_pass",
-    "text_similarity",
 ]
 
 Image = NDArray[np.uint8]
@@ -43,11 +42,6 @@ MOST_SAME = 0.9
 #: Correlation of the high-pass of original and result from which the original's texture shines through. A redraw
 #: held to the same silhouette and coarse edges stays well below; a faint overlay or a shift in brightness does not.
 MOST_CORRELATION = 0.5
-#: Readings shorter than this identify nothing and match by chance.
-LEAST_TEXT = 3
-
-#: Characters that OCR confuses. Injective on letters and on digits, so it never makes two different ones equal.
-_FOLD = str.maketrans("OIBSZG", "018526")
 
 
 def pixels_replaced(
@@ -128,19 +122,6 @@ def face_distance(similarity: float, threshold: float, instance_id: int | None =
     )
 
 
-def text_similarity(a: str, b: str) -> float:
-    """Return how alike two readings are in [0, 1]: the higher of common positions and of edit similarity.
-
-    Both are compared as upper-case letters and digits, with characters that OCR confuses made equal.
-    """
-    a, b = _folded(a), _folded(b)
-    longest = max(len(a), len(b))
-    if not longest:
-        return 0.0
-    common = sum(x == y for x, y in zip(a, b, strict=False)) / longest
-    return max(common, 1.0 - edits(a, b) / longest)
-
-
 def plate_text(
     original_texts: Sequence[str], new_texts: Sequence[str], instance_id: int | None = None, most: float = 0.5
 ) -> Verdict:
@@ -152,9 +133,9 @@ def plate_text(
         instance_id: The instance, for the verdict.
         most: Similarity (``text_similarity``) from which two readings count as the same text.
     """
-    pairs = [(a, b) for a, b in product(original_texts, new_texts) if len(_folded(a)) >= LEAST_TEXT]
+    pairs = [(a, b) for a, b in product(original_texts, new_texts) if len(folded(a)) >= LEAST_TEXT]
     # A reading that holds the whole original among other characters is not less readable for it.
-    worst = max((1.0 if _folded(a) in _folded(b) else text_similarity(a, b) for a, b in pairs), default=0.0)
+    worst = max((1.0 if folded(a) in folded(b) else text_similarity(a, b) for a, b in pairs), default=0.0)
     detail = "similarity of readings" if pairs else "no text was read in both pictures"
     return Verdict("plate_text", worst < most, worst, most, instance_id, detail)
 
@@ -189,17 +170,3 @@ def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     a, b = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return max(float((a * b).sum()) / norm, 0.0) if norm > 0 else 0.0
-
-
-def _folded(text: str) -> str:
-    return "".join(c for c in text.upper() if c.isalnum()).translate(_FOLD)
-
-
-def edits(a: str, b: str) -> int:
-    """Return Levenshtein's distance: the least number of characters put in, taken out or replaced."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
-    return row[-1]

@@ -10,6 +10,7 @@ from anonymizer.errors import InputError
     ("label", "names"),
     [
         ("person", "Person Man Woman Boy Girl people persons child children men women rider Pedestrian pedestrians"),
+        ("person", "Policeman policewomen firefighter fireman toddlers infant teenagers"),
         ("person", "Person_sitting Cyclist persongroup ridergroup human adult motorcyclist"),
         ("person", "human--person human--person--individual human--person--person-group human--rider--bicyclist"),
         ("person", "human--rider--motorcyclist human--rider--other-rider human.pedestrian.adult"),

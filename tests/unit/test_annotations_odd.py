@@ -1,5 +1,6 @@
 """One odd record costs at most itself: the others are used, the picture is released, and the record is named."""
 
+import base64
 import json
 import zlib
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from anonymizer.annotations.reading import annotations_at
+from anonymizer.dataset.release import Release
 from anonymizer.engine.audit import audit
 from anonymizer.engine.local import InProcess
 from anonymizer.engine.runner import execute
@@ -117,6 +119,9 @@ ODD: list[tuple[Callable[[Path, list[Box], Any], Path], list[Any]]] = [
             {"bbox": [5, 5, 9, 9], "category_id": None},
             {"bbox": [5, 5, 9, 9], "image_id": 99},
             {"bbox": [5, 5, 9, 9], "image_id": [1]},
+            {"bbox": [10**400, 5, 9, 9]},
+            {"segmentation": [[10**400, 5, 9, 9, 5, 9]]},
+            {"segmentation": {"size": None, "counts": [0, 4800]}},
         ],
     ),
     (
@@ -164,6 +169,8 @@ ODD: list[tuple[Callable[[Path, list[Box], Any], Path], list[Any]]] = [
             {"label": "person", "polygon": [[1, "1"], [2, 2], [3, 3]]},
             {"label": "person", "polygon": [[500, 1], [600, 2], [600, 30]]},
             {"label": "person", "polygon": "x"},
+            {"label": "", "polygon": [[1, 1], [9, 1], [9, 9]]},
+            {"label": "person", "polygon": [[1, 1], [2, 2], [3, 10**400]]},
         ],
     ),
 ]
@@ -351,3 +358,99 @@ def test_given_regions_are_used_or_the_picture_is_not_released_in_every_format(
     assert used == ([] if held else [[5, 5, 20, 20]])
     assert summary.annotations is not None and summary.annotations["fits_no_picture"] == []
     assert (summary.annotations["held"], summary.released) == (len(held), len(names) + 1 - len(held))
+
+
+PLATE = "<bndbox><xmin>5</xmin><ymin>5</ymin><xmax>20</xmax><ymax>20</ymax></bndbox>"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (f"<objects><object><name>plate</name>{PLATE}</object></objects>", "1 of them not directly below annotation"),
+        (f"<Object><name>plate</name>{PLATE}</Object>", "1 of them not directly below annotation"),
+        (
+            f"<object><name>car</name>{PLATE}<part><name>plate</name>{PLATE}</part></object>",
+            "a part of it is a license",
+        ),
+        (f"<object><name>plate</name>{PLATE}{PLATE}</object>", "several boxes, the first one is used"),
+        (f"<object>{PLATE}</object>", "without the name of a class, left alone"),
+    ],
+)
+def test_what_voc_files_hold_elsewhere_is_named(tmp_path: Path, content: str, words: str) -> None:
+    pictures(tmp_path / "in", "a.png")
+    put(tmp_path / "ann/a.xml", f"<annotation>{content}</annotation>")
+    _, ledger = run(tmp_path, tmp_path / "ann")
+    assert [words in remark for remark in ledger["a.png"]["annotation_remarks"]].count(True) == 1
+
+
+@pytest.mark.parametrize("deleted", ["0", 2, None, "no", []])
+def test_only_what_is_surely_deleted_in_cityscapes_is_not_there(tmp_path: Path, deleted: Any) -> None:
+    pictures(tmp_path / "in", "a.png")
+    odd = {"label": "person", "polygon": [[1, 1], [9, 1], [9, 9], [1, 9]], "deleted": deleted}
+    _, ledger = run(tmp_path, cityscapes(tmp_path, [(20, 20, 40, 40)], odd))
+    assert [instance["box"] for instance in ledger["a.png"]["instances"]] == [[1, 1, 9, 9], [20, 20, 40, 40]]
+    (tmp_path / "ann/a_gtFine_polygons.json").unlink()
+    _, ledger = run(tmp_path, cityscapes(tmp_path, [(20, 20, 40, 40)], odd | {"deleted": 1}))
+    assert [instance["box"] for instance in ledger["a.png"]["instances"]] == [[20, 20, 40, 40]]
+
+
+def test_an_odd_shape_of_a_doubtful_name_ends_the_run_as_a_sound_one_does(tmp_path: Path) -> None:
+    pictures(tmp_path / "in", "a.png")
+    shapes = [{"label": "person on screen", "shape_type": "mask", "points": [[1, 1], [9, 9]], "mask": "x"}]
+    put(tmp_path / "ann/a.json", json.dumps({"shapes": shapes, "imagePath": "a.png", "flags": {}}))
+    with pytest.raises(InputError, match="person on screen"):
+        run(tmp_path, tmp_path / "ann")
+
+
+def test_a_mask_that_claims_to_be_huge_is_left_out(tmp_path: Path) -> None:
+    pictures(tmp_path / "in", "a.png")
+    header = b"IHDR" + (100_000).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    png = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
+    shape = {"label": "plate", "shape_type": "mask", "points": [[0, 0], [99_999, 99_999]]}
+    shapes = [shape | {"mask": base64.b64encode(png).decode()}]
+    put(tmp_path / "ann/a.json", json.dumps({"shapes": shapes, "imagePath": "a.png", "flags": {}}))
+    _, ledger = run(tmp_path, tmp_path / "ann")
+    assert ledger["a.png"]["annotation_remarks"] == ["shape 1: a mask that cannot be read, left out"]
+
+
+def test_deep_json_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    pictures(tmp_path / "in", "a.png")
+    given = coco(tmp_path, [(5, 5, 20, 20)], {"bbox": [1, 1, 3, 3]})
+    given.write_text(given.read_text()[:-1] + ', "info": {"x": ' + "[" * 60 + "]" * 60 + "}}")
+    with pytest.raises(InputError, match="nested more than 50 deep"):
+        run(tmp_path, given)
+    assert not (tmp_path / "out/ledger.jsonl").exists()
+
+
+def test_a_flat_segmentation_is_released_as_one_polygon(tmp_path: Path) -> None:
+    pictures(tmp_path / "in", "a.png")
+    run(tmp_path, coco(tmp_path, [], {"segmentation": [1, 1, 9, 1, 9, 9]}))
+    (record,) = json.loads((tmp_path / "out/annotations/ann.json").read_text())["annotations"]
+    assert record["segmentation"] == [[1, 1, 9, 1, 9, 9]]
+
+
+def test_annotations_that_come_later_also_make_pictures_without_a_record_anew(tmp_path: Path) -> None:
+    pictures(tmp_path / "in", "a.png", "b.png")
+    execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "out")
+    given = coco(tmp_path, [(5, 5, 20, 20)], {"bbox": [1, 1, 3, 3]})
+    assert run(tmp_path, given)[0].skipped == 0
+    assert run(tmp_path, given)[0].skipped == 2
+    assert run(tmp_path, yolo(tmp_path, [(5, 5, 20, 20)], ""))[0].skipped == 0
+    # Lines of a picture without labels count by the same names.
+    put(tmp_path / "ann/data.yaml", "names: [face, person]\n")
+    assert run(tmp_path, tmp_path / "ann")[0].skipped == 0
+
+
+def test_reasons_under_hashed_names_tell_nothing_of_the_annotations_place(tmp_path: Path) -> None:
+    pictures(tmp_path / "in", "erika.png")
+    put(tmp_path / "Mustermann/home/erika.xml", "<annotation>")
+    execute(
+        InProcess(FakeAnonymizer()),
+        tmp_path / "in",
+        tmp_path / "out",
+        annotations=tmp_path / "Mustermann",
+        release=Release(rename=True),
+    )
+    for name in ("ledger.jsonl", "quarantine.txt", "report.html"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "Pascal VOC" in text and "Mustermann" not in text and "home" not in text and "erika" not in text

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anonymizer.dataset.names import name_hints, repeats
+from anonymizer.dataset.names import name_hints, repeats, text_hints
 from anonymizer.dataset.release import Release
 from anonymizer.engine.audit import audit
 from anonymizer.engine.local import InProcess
@@ -193,3 +193,8 @@ def test_telling_names_are_flagged_in_ledger_report_and_summary(tmp_path: Path) 
     assert summary.flagged_names == 2
     assert "name: text like a plate in file name" in (tmp_path / "out/report.html").read_text()
     assert "ABCD 99" not in "".join(content.decode("latin-1") for content in files(tmp_path / "out").values())
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, "lat" * 70_000, "1.2345" + " " * 200_000, "1d1m" + "1" * 200_000])
+def test_long_texts_that_tell_nothing_are_looked_through(text: str) -> None:
+    assert text_hints(text) == ()

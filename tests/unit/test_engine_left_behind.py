@@ -173,3 +173,29 @@ def test_a_ledger_of_a_newer_version_is_refused_with_what_is_needed(tmp_path: Pa
     ):
         with pytest.raises(InputError, match=r"schema version .*use the release of anonymizer that wrote it"):
             call()
+
+
+def test_a_record_that_cannot_be_read_is_made_anew(shrunk: Path) -> None:
+    side_path(shrunk / "out/.state", "a.png").write_text('{"schema": 1}')
+    summary = again(shrunk)
+    assert (summary.released, summary.skipped) == (1, 0)
+    assert audit(shrunk / "out").clean
+
+
+def test_a_picture_that_can_neither_stay_nor_be_made_anew_ends_the_run_before_it_begins(shrunk: Path) -> None:
+    side_path(shrunk / "out/.state", "b.png").write_text('{"schema": 1}')
+    with pytest.raises(InputError, match=r"holds 1 pictures .* e\.g\. b\.png; withdraw them \(--prune\)"):
+        again(shrunk)
+    assert audit(shrunk / "out").clean
+    assert again(shrunk, prune=True).withdrawn == 2
+
+
+@pytest.mark.parametrize("empty", ["source", "output", "annotations"])
+def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: str) -> None:
+    monkeypatch.chdir(pictures(tmp_path / "in", "a.png"))
+    places: dict[str, Any] = {"source": str(tmp_path / "in"), "output": str(tmp_path / "out"), empty: ""}
+    with pytest.raises(InputError, match="got an empty text"):
+        run(FakeAnonymizer(), **places)
+    with pytest.raises(InputError, match="got an empty text"):
+        run(FakeAnonymizer(), [str(tmp_path / "in/a.png"), ""], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -12,8 +12,8 @@ from anonymizer.errors import InputError
 from anonymizer.evaluate.attacks.plate import Plate, attack, character_error, enhance, fold, measure
 from anonymizer.evaluate.readers import PlateReader
 from anonymizer.evaluate.records import Finding, Skipped, Subject
+from anonymizer.readings import edits
 from anonymizer.types import Image, TextLine
-from anonymizer.verify.checks import edits
 
 from .attack_fakes import Scene
 

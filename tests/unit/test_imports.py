@@ -11,11 +11,12 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "anonymizer"
 
-STAGES = ("detect", "condition", "redraw", "verify", "recognize", "dataset")
+STAGES = ("detect", "condition", "avatar", "redraw", "verify", "recognize", "dataset")
 #: Unit -> rank: a unit may import units of lower rank only (and itself). Equal ranks never import each other.
 RANKS = {
     "errors": 0,
     "geometry": 1,
+    "readings": 1,
     "types": 2,
     "blend": 3,
     "quiet": 3,
@@ -42,6 +43,7 @@ RANKS = {
 #: `Anonymizer.from_preset` reaches up, when called, to what wires it.
 UPWARD = {("pipeline", "presets")}
 HEAVY = {"torch", "onnxruntime", "diffusers", "transformers", "ultralytics", "rapidocr", "dlib", "accelerate"}
+HEAVY |= {"embreex"}
 
 
 def modules() -> list[Path]:

@@ -257,6 +257,28 @@ def test_doubtful_persons_without_a_face_and_doubtful_plates_are_redacted_at_onc
     assert [t.action for t in result.treatments] == ["redrawn", "redrawn", "redrawn"]
 
 
+@pytest.mark.parametrize(
+    ("evidence", "ground", "known"),
+    [
+        ({"platedet": 0.2, "vehicle": 0.5}, False, True),
+        ({"platedet": 0.2, "yolo": 0.3}, False, True),
+        ({"platedet": 0.5}, False, True),
+        ({"platedet": 0.4}, False, False),
+        ({"yolo": 0.5, "plate-detector": 0.4, "vehicle": 0.6}, True, False),
+        ({"ocr": 0.5}, True, False),
+        ({"ocr": 0.5, "vehicle": 0.6}, True, True),
+        ({"ocr": 0.5, "vehicle": 0.6}, False, False),
+    ],
+)
+def test_what_is_known_as_a_plate_is_redrawn(evidence: dict[str, float], ground: bool, known: bool) -> None:
+    plate = replace(instance(1, "license_plate", (70, 40, 120, 56)), score=0.5, source="yolo", evidence=evidence)
+    image = np.full_like(picture(), 60)
+    if ground:
+        image[42:54, 73:117] = 220
+    (treatment,) = build(lambda _: [plate])(image).treatments
+    assert (treatment.attempts > 0) == known
+
+
 def test_what_was_given_is_redrawn_whatever_its_score() -> None:
     given = [replace(i, score=0.05, source="given") for i in (PERSON, instance(2, "license_plate", (70, 40, 110, 54)))]
     result = build(lambda _: given)(picture(), given)

@@ -16,10 +16,10 @@ from anonymizer.redraw.redrawer import Patch, Redrawer, compose, lost, region_pa
 from anonymizer.types import Conditions, Instance
 
 
-def instance(label: str, box: tuple[float, float, float, float]) -> Instance:
+def instance(label: str, box: tuple[float, float, float, float], number: int = 1) -> Instance:
     x1, y1, x2, y2 = box
     shape = int(np.ceil(y2) - np.floor(y1)), int(np.ceil(x2) - np.floor(x1))
-    return Instance(1, label, np.array(box, np.float32), np.ones(shape, bool))
+    return Instance(number, label, np.array(box, np.float32), np.ones(shape, bool))
 
 
 class Grey:
@@ -144,7 +144,7 @@ def test_outlined_persons_are_painted_onto_the_cleaned_picture_and_nothing_origi
     clean = np.full_like(image, 200)
     person, painter = slim((60, 40, 120, 160), 15), Grey()
     redrawer = Redrawer(painter, {"person": CropSetting(96, 48, 0.1)})
-    patch = redrawer.redraw(image, [person], conditions((200, 200)), {1: 1}, {}, clean=lambda: clean)[1]
+    patch = redrawer.redraw(image, [person], conditions((200, 200)), {1: 1}, {}, clean=clean)[1]
     out, treated = compose(image, [patch])
     assert (painter.jobs[0].image == 200).all()
     assert (out[100, 85:95] == 128).all()  # The person.
@@ -179,7 +179,7 @@ def test_what_a_model_loses_of_a_prototype_is_given_back() -> None:
     painted = {}
     for prototypes in (Lines(), None):
         redrawer = Redrawer(Soft(), {"person": CropSetting(96, 48, 0.1)}, prototypes)  # type: ignore[arg-type]
-        patch = redrawer.redraw(image, [person], conditions((400, 400)), {1: 1}, {}, clean=lambda: image)[1]
+        patch = redrawer.redraw(image, [person], conditions((400, 400)), {1: 1}, {}, clean=image)[1]
         painted[prototypes is None] = compose(image, [patch])[0][100:300, 140:220]
     assert painted[True].std() == 0
     assert painted[False].std() > 8 and abs(float(painted[False].mean()) - 120) < 2
@@ -216,18 +216,26 @@ def test_rims_of_background_come_to_lie_under_every_object() -> None:
     assert treated.all()
 
 
-def test_a_fake_text_follows_the_plate_and_not_the_lettering_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = []
+def test_a_new_plate_avoids_every_text_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
 
-    def record(image: np.ndarray, plate: Instance, text: str, rng: np.random.Generator) -> object:
-        written.append(text)
-        return redraw_plate(image, plate, text, rng)
+    def record(
+        image: np.ndarray,
+        plate: Instance,
+        lines: Sequence[str],
+        rng: np.random.Generator,
+        avoid: Sequence[str],
+        base: np.ndarray,
+        hidden: np.ndarray,
+    ) -> object:
+        asked.append((plate.id, lines, avoid))
+        return redraw_plate(image, plate, lines, rng, avoid, base, hidden)
 
     monkeypatch.setattr("anonymizer.redraw.redrawer.redraw_plate", record)
     image = np.full((100, 200, 3), 90, np.uint8)
-    plate = instance("license_plate", (60, 40, 140, 62))
-    lines = ("SUNSHINE STATE", "AB12CDE", "SUNSHINE STATEAB12CDE")
+    plates = [instance("license_plate", (60, y, 140, y + 22), number) for number, y in ((1, 10), (2, 60))]
     redrawer = Redrawer(Grey(), {"license_plate": CropSetting(32, 64, 0.2)})
-    redrawer.redraw(image, [plate], conditions((100, 200)), {1: 5}, {1: lines})
-    redrawer.redraw(image, [plate], conditions((100, 200)), {1: 5}, {1: lines[:1]})
-    assert [len(text) for text in written] == [len("AB12CDE"), len("AA 00 AAA")]
+    texts = {1: ("AB12CDE",), 2: ("XY34ZZZ",), 3: ("OF A SIGN",)}
+    redrawer.redraw(image, plates, conditions((100, 200)), {1: 5, 2: 6}, texts)
+    read = ("AB12CDE", "XY34ZZZ", "OF A SIGN")
+    assert asked == [(1, ("AB12CDE",), read), (2, ("XY34ZZZ",), read)]

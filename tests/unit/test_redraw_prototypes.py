@@ -12,7 +12,7 @@ from anonymizer import ModelError
 from anonymizer.redraw import galleries, prototypes
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.galleries import FaceGallery, PersonGallery, dyed, row_spans
-from anonymizer.redraw.prototypes import Prototypes, plate_blank, usual_landmarks
+from anonymizer.redraw.prototypes import Prototypes, usual_landmarks
 from anonymizer.types import JOINTS, Instance, Pose
 from anonymizer.weights import path as weight_path
 
@@ -91,13 +91,6 @@ def test_a_face_reads_nothing_under_the_mask() -> None:
     ]
     assert (made[0][mask] == made[1][mask]).all()
     assert (made[0][~mask] == image[~mask]).all()
-
-
-def test_a_plate_reads_nothing_under_the_mask() -> None:
-    image, mask = crop()
-    made = [plate_blank(picture, mask) for picture in (image, changed_inside(image, mask))]
-    assert (made[0][mask] == made[1][mask]).all()
-    assert made[0][mask].std() == 0
 
 
 def test_a_person_is_fitted_to_the_mask_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,19 +68,22 @@ class Shades:
         return [np.full_like(job.image, 40 * (1 + len(job.prompt) % 5)) for job in jobs]
 
 
-def test_a_plate_is_painted_on_the_redrawn_vehicle_with_its_own_strengths() -> None:
+def test_a_plate_is_drawn_on_the_redrawn_vehicle() -> None:
     painter = Shades()
     crops = {"vehicle": CropSetting(64, 64, 0.1), "license_plate": CropSetting(32, 64, 0.2)}
-    direction = Direction(scales={"vehicle": (0.7, 0.2), "license_plate": (0.5, 0.6)})
-    redrawer = Redrawer(painter, crops, director=Director(direction))
+    redrawer = Redrawer(painter, crops, director=Director(Direction(scales={"vehicle": (0.7, 0.2)})))
     image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
     flat = Conditions(np.zeros((120, 160), np.float32), np.zeros((120, 160), np.float32))
-    car, plate = instance(1, "vehicle", (20, 20, 140, 100)), instance(2, "license_plate", (60, 70, 110, 86))
+    core = np.zeros((26, 60), bool)
+    core[8:18, 10:50] = True
+    car, plate = instance(1, "vehicle", (20, 20, 140, 100)), instance(2, "license_plate", (55, 62, 115, 88))
+    seen = np.array([[65, 70, 105, 80]], np.float32)
+    plate = replace(plate, core=core, views=seen)
     patches = redrawer.redraw(image, [car, plate], flat, {1: 1, 2: 2}, {2: ("AB 123 C",)})
     assert set(patches) == {1, 2}
-    first, second = painter.jobs
-    assert (first.scales, second.scales) == ((0.7, 0.2), (0.5, 0.6))
-    assert "vehicle" in first.prompt and "license plate" in second.prompt
-    # What the plate's crop shows around the plate is the flat shade of the new vehicle, not the noisy original.
-    assert second.image[~second.mask].std() < 1
-    assert first.image[~first.mask].std() > 20
+    (job,) = painter.jobs  # Plates are drawn, not painted.
+    assert job.scales == (0.7, 0.2) and "vehicle" in job.prompt
+    # Around the plate lies the flat shade of the new vehicle, not the noisy original.
+    shade = patches[1].pixels[40, 60].astype(int)
+    rim = patches[2].pixels[0].astype(int)
+    assert np.abs(rim - shade).mean() < 8 < image[60, 53:117].astype(int).std()

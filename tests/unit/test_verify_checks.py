@@ -6,7 +6,7 @@ from anonymizer.detect.regions import ellipse, unite
 from anonymizer.errors import InputError
 from anonymizer.types import Instance
 from anonymizer.verify import class_kept, face_distance, pixels_replaced, plate_text, second_pass
-from anonymizer.verify.checks import outlined_person, text_similarity
+from anonymizer.verify.checks import outlined_person
 
 
 def textured(seed: int) -> np.ndarray:
@@ -132,13 +132,6 @@ def test_plate_text_compares_what_can_be_read(old, new, passed):
 def test_plate_text_takes_the_worst_pair_and_passes_without_readings():
     assert not plate_text(["TEXAS", "KR58WTX"], ["LMN", "KR58WTX"]).passed
     assert plate_text([], ["KR58WTX"]).passed and plate_text(["KR58WTX"], []).passed
-
-
-def test_text_similarity_is_symmetric_and_bounded():
-    for a, b in (("ABC", "ABC"), ("ABC", "ABD"), ("", "ABC"), ("", ""), ("ABCD", "DCBA")):
-        assert text_similarity(a, b) == text_similarity(b, a)
-        assert 0.0 <= text_similarity(a, b) <= 1.0
-    assert text_similarity("ABC", "abc") == 1.0
 
 
 def test_second_pass_returns_what_is_not_treated():

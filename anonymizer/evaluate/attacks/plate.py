@@ -27,8 +27,8 @@ from anonymizer.evaluate.readers import PlateReader
 from anonymizer.evaluate.records import Context, Estimate, Finding, Skipped, Subject
 from anonymizer.evaluate.shares import bootstrap_share
 from anonymizer.geometry import integer_box, take
+from anonymizer.readings import edits
 from anonymizer.types import Image, OCRReader
-from anonymizer.verify.checks import edits
 
 __all__ = ["READINGS", "Plate", "attack", "character_error", "enhance", "fold", "measure", "run"]
 

@@ -1,0 +1,274 @@
+"""Artist: one person of a picture to a rendering of somebody else in the same place and pose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anonymizer.avatar.appearance import Appearance, Faces, draw_appearance
+from anonymizer.avatar.body import Body, Shape, skin
+from anonymizer.avatar.fit import Fit, fit
+from anonymizer.avatar.light import estimate_light, noise_level
+from anonymizer.avatar.paint import FaceMap, bumped, cloth_paint, hair_paint, press, rest_ahead, skin_paint
+from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
+from anonymizer.avatar.tailor import Measures
+from anonymizer.avatar.wardrobe import HAIR, Garment, dress
+from anonymizer.geometry import IntBox
+from anonymizer.types import Instance, Rendering
+
+__all__ = ["AvatarArtist"]
+
+Floats = NDArray[np.float32]
+
+#: Height in pixels below which the coarse mesh is as good, and up to which a pixel gets 2 by 2 rays.
+SMALL, FINE = 120, 700
+#: Longer side in pixels from which an avatar is rendered smaller and enlarged: bounds time and memory.
+LARGEST = 1200
+#: Rays of ambient occlusion per primary ray.
+RAYS = 3
+#: Smallest height of a box that is rendered.
+LEAST = 24
+#: Pixels around the body.
+PAD = 3
+#: A joint deeper than this below the visible surface, in metres, is hidden by something else.
+DEEP = 0.16
+#: Depth step in metres and step of brightness that are full edges.
+EDGE_DEPTH, EDGE_LIGHT = 0.12, 0.5
+#: Standard deviation in pixels of the blur that makes a rendering as soft as a photograph.
+SOFT = 0.55
+#: Colours are the picture's, light is linear: a picture's values go with this root of the light.
+GAMMA = np.float32(2.2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Posed:
+    """A dressed body in its pose: garments beside their vertices, and the body's faces that show."""
+
+    vertices: Floats
+    faces: NDArray[np.int32]
+    garments: tuple[tuple[Garment, Floats], ...]
+
+
+class AvatarArtist:
+    """Draws avatars.
+
+    Args:
+        body: The embedded body, ``weights.path("body")``.
+        faces: The embedded average faces.
+
+    Raises:
+        ModelError: A file holds something else.
+    """
+
+    def __init__(self, body: Path, faces: Path) -> None:
+        self._fine, self._coarse = Body.load(body)
+        self._faces = Faces.load(faces)
+
+    def draw(self, image: NDArray[np.uint8], person: Instance, rng: np.random.Generator) -> Rendering | None:
+        """Return a rendering of somebody else, or None where too little of the person was seen to pose a body.
+
+        Args:
+            image: RGB uint8 (H, W, 3) with everything anonymized filled: it gives the light.
+            person: Whose place is taken, with its ``body``.
+            rng: Source of all that the rendering does not take from the person's pose.
+        """
+        size = image.shape[0], image.shape[1]
+        height = float(person.box[3] - person.box[1])
+        if person.body is None or height < LEAST:
+            return None
+        body = self._coarse if height < SMALL else self._fine
+        look = draw_appearance(self._faces, rng)
+        shape = body.rest(look.phenotype)
+        pose = fit(person.body, body, shape, size)
+        if pose is None:
+            return None
+        measures = Measures.of(body, shape)
+        posed = _dressed(body, shape, measures, look, pose, rng)
+        box = _frame(posed, pose, size)
+        if box is None:
+            return None
+        light = estimate_light(image, box, rng)
+        share = min(1.0, LARGEST / max(box[2] - box[0], box[3] - box[1]))
+        corner = np.array(box[:2], np.float32)
+        # Rendered in the frame of its box, smaller where that is huge.
+        inner = replace(pose, scale=pose.scale * share, shift=(pose.shift - corner) * np.float32(share))
+        frame = 0, 0, max(round((box[2] - box[0]) * share), 1), max(round((box[3] - box[1]) * share), 1)
+        noise = noise_level(image, box)
+        made = _render(body, shape, measures, look, inner, posed, frame, light, noise, rng)
+        return None if made is None else _placed(made, box, share)
+
+
+def _dressed(
+    body: Body, shape: Shape, measures: Measures, look: Appearance, pose: Fit, rng: np.random.Generator
+) -> Posed:
+    garments, bare = dress(body, shape, measures, look.outfit, rng)
+    moved = tuple((g, skin(g.vertices, g.weights, pose.transforms)) for g in garments)
+    return Posed(body.pose(shape, pose.transforms), body.faces[(bare[body.faces] > 0).any(1)], moved)
+
+
+def _frame(posed: Posed, pose: Fit, size: tuple[int, int]) -> IntBox | None:
+    """Return the box around the body inside the picture, or None where they do not meet."""
+    points = pose.project(np.concatenate([posed.vertices, *(p for _, p in posed.garments)]))
+    low, high = np.floor(points.min(0)).astype(int) - PAD, np.ceil(points.max(0)).astype(int) + PAD
+    box = max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), size[1]), min(int(high[1]), size[0])
+    return box if box[2] > box[0] and box[3] > box[1] else None
+
+
+def _render(
+    body: Body,
+    shape: Shape,
+    measures: Measures,
+    look: Appearance,
+    pose: Fit,
+    posed: Posed,
+    box: IntBox,
+    light: Light,
+    noise: float,
+    rng: np.random.Generator,
+) -> Rendering | None:
+    samples = 2 if box[3] - box[1] <= FINE else 1
+    meshes = [Mesh(posed.vertices, posed.faces), *(Mesh(points, g.faces) for g, points in posed.garments)]
+    tracer = Tracer(meshes)
+    hits = tracer.primary(Camera(pose.scale, pose.shift), box, samples)
+    if not len(hits.ray):
+        return None
+    albedo, relief, flat, part = _painted(body, shape, measures, look, posed, hits, rng)
+    shade = tracer.shade(hits, bumped(hits.normals, relief), light, RAYS, rng)
+    even = shade.mean(0)
+    shade = shade + (even - shade) * flat[:, None]
+    colour = averaged(
+        hits, np.concatenate([albedo * np.power(shade, 1 / GAMMA), np.ones((len(albedo), 1), np.float32)], 1), samples
+    )
+    colour = cv2.GaussianBlur(colour, (0, 0), SOFT)
+    alpha = np.clip(colour[..., 3], 0, 1)
+    rgb = colour[..., :3] / np.maximum(colour[..., 3:], np.float32(1e-4))
+    rgb = np.clip(rgb + rng.normal(0, noise, rgb.shape[:2])[..., None].astype(np.float32), 0, 1)
+    away = hits.points[:, 1:2]
+    count = averaged(hits, np.ones_like(away), samples)
+    depth = np.divide(averaged(hits, away, samples), count, out=np.zeros_like(count), where=count > 0)[..., 0]
+    seen = count[..., 0] > 0
+    parts = np.zeros(hits.size, np.uint8).ravel()
+    parts[hits.ray] = part
+    height, width = hits.size
+    return Rendering(
+        box=box,
+        rgb=np.rint(rgb * 255).astype(np.uint8),
+        alpha=alpha.astype(np.float32),
+        depth=_nearness(depth, seen),
+        edges=_edges(depth, seen, rgb),
+        joints=_joints(body.joints(shape, pose.transforms), pose, depth, seen, box),
+        parts=parts.reshape(height // samples, samples, width // samples, samples)[:, 0, :, 0].copy(),
+        residual=pose.residual,
+    )
+
+
+def _placed(made: Rendering, box: IntBox, share: float) -> Rendering:
+    """Return a rendering of a frame of its own in a box of the picture that is 1 / ``share`` times as large."""
+    size = box[2] - box[0], box[3] - box[1]
+
+    def large(array: NDArray[Any], method: int = cv2.INTER_LINEAR) -> NDArray[Any]:
+        return array if share == 1 else np.asarray(cv2.resize(array, size, interpolation=method))
+
+    joints = made.joints.copy()
+    joints[:, :2] = joints[:, :2] / np.float32(share) + np.array(box[:2], np.float32)
+    return replace(
+        made,
+        box=box,
+        rgb=large(made.rgb),
+        alpha=large(made.alpha),
+        depth=large(made.depth),
+        edges=large(made.edges),
+        joints=joints,
+        parts=large(made.parts, cv2.INTER_NEAREST),
+    )
+
+
+def _painted(
+    body: Body, shape: Shape, measures: Measures, look: Appearance, posed: Posed, hits: Hits, rng: np.random.Generator
+) -> tuple[Floats, Floats, Floats, NDArray[np.uint8]]:
+    """Return colours (N, 3), relief (N, 3), how far own light is kept (N,), and parts of the body (N,) of hits."""
+    count = len(hits.ray)
+    albedo, relief = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
+    flat, part = np.zeros(count, np.float32), np.zeros(count, np.uint8)
+    own = hits.mesh == 0
+    if own.any():
+        eyes = body.weights[:, [b.startswith("eye") for b in body.bones]].sum(1)
+        head = body.weights[:, [b.startswith(("head", "eye")) for b in body.bones]].sum(1)
+        table = np.concatenate(
+            [shape.vertices, rest_ahead(body, shape)[:, None], head[:, None], eyes[:, None]], 1
+        ).astype(np.float32)
+        values = hits.mixed(own, posed.faces, table)
+        at = values[:, :3]
+        pupils = np.stack([shape.heads[body.number(f"eye.{side}")] for side in "LR"])[:, [0, 2]]
+        iris = np.linalg.norm(at[:, None, [0, 2]] - pupils, axis=2).min(1)
+        face = FaceMap(look.face, body, shape, look.skin)
+        albedo[own], flat[own] = skin_paint(look, face, at, values[:, 3], values[:, 4], values[:, 5], iris)
+        part[own] = body.parts[posed.faces[hits.face[own], 0]]
+    owners = _part_table(body)
+    for number, (garment, points) in enumerate(posed.garments, 1):
+        own = hits.mesh == number
+        if not own.any():
+            continue
+        places = np.concatenate([garment.body, garment.vertices[:, 2:]], 1)
+        at, height = np.split(hits.mixed(own, garment.faces, places), [3], 1)
+        if garment.kind == "hair":
+            albedo[own], relief[own] = hair_paint(look.hair, at, HAIR[garment.name].curl > 0)
+        else:
+            pressed = press(garment, points)[hits.face[own]]
+            seed = int(rng.integers(2**31))
+            albedo[own], relief[own] = cloth_paint(
+                garment, look.cloths[garment.name], at, height[:, 0], pressed, measures, seed
+            )
+        part[own] = owners[garment.weights.argmax(1)][garment.faces[hits.face[own], 0]]
+    return albedo, relief, flat, part
+
+
+def _part_table(body: Body) -> NDArray[np.uint8]:
+    """Return the part of the body that each bone moves most, uint8 (B,)."""
+    table = np.zeros((len(body.bones), len(body.part_names) + 1), np.float32)
+    for number in range(1, len(body.part_names) + 1):
+        table[:, number] = body.weights[body.parts == number].sum(0)
+    return table.argmax(1).astype(np.uint8)
+
+
+def _nearness(depth: Floats, seen: NDArray[np.bool_]) -> Floats:
+    """Return metres away from the camera as float32 in [0, 1], 1 nearest of the body, 0 where it is not."""
+    out = np.zeros(depth.shape, np.float32)
+    if seen.any():
+        near, far = float(depth[seen].min()), float(depth[seen].max())
+        out[seen] = 1 - 0.9 * (depth[seen] - near) / max(far - near, 1e-3)
+    return out
+
+
+def _edges(depth: Floats, seen: NDArray[np.bool_], rgb: Floats) -> Floats:
+    """Return edges float32 in [0, 1]: the outline, steps of depth, and steps of brightness."""
+    # What is not the body lies a full step behind it.
+    far = np.where(seen, depth, (depth[seen].max() if seen.any() else 0) + EDGE_DEPTH).astype(np.float32)
+    grey = np.where(seen, rgb.mean(2), 0).astype(np.float32)
+
+    def steps(values: Floats) -> Floats:
+        x, y = (
+            cv2.Sobel(values, cv2.CV_32F, *way, ksize=3, borderType=cv2.BORDER_REPLICATE) / 4
+            for way in ((1, 0), (0, 1))
+        )
+        return np.hypot(x, y)
+
+    inner = cv2.erode(seen.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
+    strength = np.maximum(steps(far) / EDGE_DEPTH, steps(grey) / EDGE_LIGHT * inner)
+    return np.clip(strength, 0, 1).astype(np.float32)
+
+
+def _joints(points: Floats, pose: Fit, depth: Floats, seen: NDArray[np.bool_], box: IntBox) -> Floats:
+    """Return COCO's joints, float32 (17, 3): x, y in the picture's pixels and whether they are visible, 0 or 1."""
+    out = np.concatenate([pose.project(points), np.zeros((len(points), 1), np.float32)], 1)
+    x, y = np.floor(out[:, 0]).astype(int) - box[0], np.floor(out[:, 1]).astype(int) - box[1]
+    inside = (x >= 0) & (y >= 0) & (x < depth.shape[1]) & (y < depth.shape[0])
+    for number in np.flatnonzero(inside):
+        at = y[number], x[number]
+        out[number, 2] = float(seen[at] and points[number, 1] - depth[at] < DEEP)
+    return out.astype(np.float32)

@@ -1,0 +1,212 @@
+"""Ray tracing of meshes seen from far away: sun with soft shadows, sky, ground and ambient occlusion; deterministic.
+
+Coordinates in metres: x right in the picture, y away from the camera, z up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anonymizer.avatar.mesh import normals, unit
+from anonymizer.geometry import IntBox
+
+__all__ = ["Camera", "Hits", "Light", "Mesh", "Tracer", "averaged"]
+
+Floats = NDArray[np.float32]
+Numbers = NDArray[np.int32]
+
+#: Distance in metres of rays' starts from the surface and before the nearest point.
+OFF, BEFORE = 2e-3, 1.0
+#: Radius of the sun's disc for soft shadows, as a share of the distance: wider than the sun, hazy sky around it.
+DISC = 0.04
+#: Light that reaches what is closed in on all sides, as a share: it comes back from other surfaces.
+BOUNCED = 0.25
+#: Side in rays of the window over which shadow and ambient occlusion are averaged.
+NEAR = 7
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mesh:
+    """A surface: vertices float32 (V, 3) and faces int32 (F, 3), counter-clockwise from outside."""
+
+    vertices: Floats
+    faces: Numbers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Camera:
+    """A view along y: a point (x, y, z) lies at ``scale * (x, -z) + shift`` in the picture, in pixels."""
+
+    scale: float
+    shift: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Light:
+    """Sun and surroundings.
+
+    Args:
+        sun: float32 (3,), direction to the sun.
+        sunlight, sky, ground: float32 (3,) RGB, what a white surface sends back that faces the sun, the sky or the
+            ground, in [0, 1].
+    """
+
+    sun: Floats
+    sunlight: Floats
+    sky: Floats
+    ground: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hits:
+    """Where primary rays meet surfaces; N of the H·W rays do.
+
+    Args:
+        size: Height and width of the grid of rays.
+        ray: int64 (N,), which rays.
+        mesh, face: int32 (N,), what they meet.
+        shares: float32 (N, 3), weights of the face's corners.
+        points, normals: float32 (N, 3), normals of smooth surfaces, towards the camera.
+    """
+
+    size: tuple[int, int]
+    ray: NDArray[np.int64]
+    mesh: Numbers
+    face: Numbers
+    shares: Floats
+    points: Floats
+    normals: Floats
+
+    def mixed(self, own: NDArray[np.bool_], faces: Numbers, values: Floats) -> Floats:
+        """Return values (V, K) of a mesh's vertices at the hits ``own`` (N,), all on that mesh: float32 (M, K)."""
+        corners = faces[self.face[own]]
+        shares = self.shares[own]
+        out = values[corners[:, 0]] * shares[:, :1]
+        for k in (1, 2):
+            out = out + values[corners[:, k]] * shares[:, k : k + 1]
+        return np.asarray(out, np.float32)
+
+
+class Tracer:
+    """Meshes that rays can meet.
+
+    Args:
+        meshes: At least one, none of them empty.
+    """
+
+    def __init__(self, meshes: Sequence[Mesh]) -> None:
+        from embreex.mesh_construction import TriangleMesh
+        from embreex.rtcore_scene import EmbreeScene
+
+        self._meshes = tuple(meshes)
+        self._scene: Any = EmbreeScene()
+        for mesh in self._meshes:
+            TriangleMesh(self._scene, mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32))
+
+    def primary(self, camera: Camera, box: IntBox, samples: int) -> Hits:
+        """Return what ``samples`` by ``samples`` rays a pixel of a box (xyxy in the picture) meet first."""
+        x1, y1, x2, y2 = box
+        size = (y2 - y1) * samples, (x2 - x1) * samples
+        x = (np.arange(size[1], dtype=np.float32) + 0.5) / samples + x1
+        y = (np.arange(size[0], dtype=np.float32) + 0.5) / samples + y1
+        start = np.empty((*size, 3), np.float32)
+        start[..., 0] = (x - camera.shift[0]) / camera.scale
+        start[..., 1] = min(float(mesh.vertices[:, 1].min()) for mesh in self._meshes) - BEFORE
+        start[..., 2] = -(y[:, None] - camera.shift[1]) / camera.scale
+        flat = start.reshape(-1, 3)
+        away = np.array([0, 1, 0], np.float32)
+        found = self._scene.run(flat, np.broadcast_to(away, flat.shape).copy(), output=True)
+        ray = np.flatnonzero(found["primID"] >= 0)
+        mesh, face = found["geomID"][ray].astype(np.int32), found["primID"][ray].astype(np.int32)
+        u, v = found["u"][ray], found["v"][ray]
+        hits = Hits(
+            size=size,
+            ray=ray,
+            mesh=mesh,
+            face=face,
+            shares=np.stack([1 - u - v, u, v], 1).astype(np.float32),
+            points=(flat[ray] + away * found["tfar"][ray, None]).astype(np.float32),
+            normals=np.zeros((len(ray), 3), np.float32),
+        )
+        for number, surface in enumerate(self._meshes):
+            own = mesh == number
+            if own.any():
+                smooth = normals(surface.vertices, surface.faces)
+                hits.normals[own] = facing(unit(hits.mixed(own, surface.faces, smooth)))
+        return hits
+
+    def shade(self, hits: Hits, bumped: Floats, light: Light, rays: int, rng: np.random.Generator) -> Floats:
+        """Return the light that white surfaces send back, float32 (N, 3).
+
+        Args:
+            hits: From ``primary``.
+            bumped: float32 (N, 3), unit normals with what is finer than the mesh.
+            light: Sun and surroundings.
+            rays: Rays of ambient occlusion per hit.
+            rng: Directions of rays.
+        """
+        count = len(hits.points)
+        base = (hits.points + hits.normals * OFF).astype(np.float32)
+        sun = unit(unit(light.sun) + DISC * rng.standard_normal((count, 3)).astype(np.float32))
+        facing_sun = np.clip(bumped @ unit(light.sun), 0, 1)
+        lit = np.zeros(count, np.float32)
+        towards = np.flatnonzero(facing_sun > 0)
+        lit[towards] = self._free(base[towards], sun[towards])
+        lit = smoothed(hits, lit)
+        above, below = np.zeros(count, np.float32), np.zeros(count, np.float32)
+        for _ in range(rays):
+            # Normal plus a point on the unit sphere: directions as dense as the cosine.
+            way = unit(bumped + 0.98 * unit(rng.standard_normal((count, 3)).astype(np.float32)))
+            free = self._free(base, way)
+            up = np.clip(way[:, 2] * 2 + 0.5, 0, 1)
+            above += free * up
+            below += free * (1 - up)
+        above, below = (smoothed(hits, seen) for seen in (above, below))
+        # What is closed in gets a share of the light that its normal would see.
+        share = 0.5 + 0.5 * bumped[:, 2]
+        above, below = (
+            (1 - BOUNCED) * seen / max(rays, 1) + BOUNCED * usual
+            for seen, usual in ((above, share), (below, 1 - share))
+        )
+        out = (facing_sun * lit)[:, None] * light.sunlight + above[:, None] * light.sky + below[:, None] * light.ground
+        return np.asarray(out, np.float32)
+
+    def _free(self, start: Floats, way: Floats) -> NDArray[np.bool_]:
+        """Return which rays meet nothing, bool (N,)."""
+        if not len(start):
+            return np.zeros(0, np.bool_)
+        return np.asarray(self._scene.run(start, way.astype(np.float32), query="OCCLUDED")) < 0
+
+
+def facing(vectors: Floats) -> Floats:
+    """Return unit normals (N, 3) turned so that none points away from the camera: smooth ones may at the rim."""
+    away = vectors[:, 1:2] > 0
+    return unit(np.where(away, vectors * np.array([1, 0, 1], np.float32), vectors))
+
+
+def smoothed(hits: Hits, values: Floats) -> Floats:
+    """Return values (N,) of hits averaged with their neighbours on the same mesh: few rays leave noise."""
+    import cv2
+
+    out = values.copy()
+    for number in np.unique(hits.mesh):
+        own = hits.mesh == number
+        grid = np.zeros((hits.size[0] * hits.size[1], 2), np.float32)
+        grid[hits.ray[own], 0], grid[hits.ray[own], 1] = values[own], 1
+        blurred = cv2.blur(grid.reshape(*hits.size, 2), (NEAR, NEAR), borderType=cv2.BORDER_CONSTANT).reshape(-1, 2)
+        out[own] = blurred[hits.ray[own], 0] / np.maximum(blurred[hits.ray[own], 1], 1e-6)
+    return out
+
+
+def averaged(hits: Hits, values: Floats, samples: int) -> Floats:
+    """Return values (N, K) of hits averaged over each pixel, float32 (h, w, K); rays that meet nothing count as 0."""
+    height, width = hits.size
+    grid = np.zeros((height * width, values.shape[1]), np.float32)
+    grid[hits.ray] = values
+    pixels = grid.reshape(height // samples, samples, width // samples, samples, -1)
+    return np.asarray(pixels.mean(axis=(1, 3)), np.float32)
