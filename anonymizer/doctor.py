@@ -160,15 +160,19 @@ def _presets(checks: list[Check]) -> list[Check]:
 
 
 def _misses() -> list[Check]:
-    """Tell which share of instances the embedded detector missed on held-out pictures, by size."""
+    """Tell which proportion of instances the embedded detector neither found nor covered on held-out pictures."""
     measured = presets.tables()[MAIN_PRESET]["detect"].get("missed", {})
     found = []
     for label, rows in measured.items():
         sizes = ", ".join(
-            f"{100 * share:.0f} % from {low} px" if high is None else f"{100 * share:.0f} % of {low} to {high} px"
+            f"{100 * share:.0f} % from {low} px" if high is None else f"{100 * share:.0f} % from {low} to {high} px"
             for low, high, share in ((low, high or None, share) for low, high, share in rows)
         )
-        found.append(Check("misses", label, "note", f"on held-out pictures the embedded detector misses {sizes}"))
+        found.append(
+            Check(
+                "misses", label, "note", f"on held-out pictures the embedded detector neither finds nor covers {sizes}"
+            )
+        )
     return found
 
 

@@ -26,6 +26,8 @@ COVERED, COVERED_BOX = 0.75, 0.8
 IN_CROWD = 0.5
 #: Least height of persons and faces and width of plates that count, in pixels.
 PERSON, FACE, PLATE = 40, 16, 24
+#: Sizes by class for the figures that ``anonymizer doctor`` shows, as ``detection_measures.SIZES``.
+SIDES = {"person": SIZES, "face": ((16, 32), (32, 64), (64, 0)), "license_plate": ((24, 40), (40, 80), (80, 0))}
 #: Of every so many pictures one is also measured in the dark.
 DARK_EVERY = 3
 #: Score from which a face that CenterFace sees counts as one, its least height in pixels, and the proportion of it that
@@ -289,14 +291,19 @@ def cyclist_rows(subjects: Iterable[Subject]) -> list[dict[str, Any]]:
     ]
 
 
-def face_rows(runs: Runs, data: Path, limit: int) -> list[dict[str, Any]]:
-    """Return how many manually annotated faces each detector finds, and covers with what it anonymizes."""
+def faces(runs: Runs, data: Path, limit: int) -> dict[str, list[Subject]]:
+    """Return what each detector makes of manually annotated faces."""
     known: dict[str, list[Subject]] = {name: [] for name in FACE_DETECTORS}
     for path, truths in some(pictures(data, FACE_PACK.name, FACE_PACK.split), limit):
         wanted = _manual(truths, "face")
         size = read(path).shape[:2]
         for name in FACE_DETECTORS:
             known[name] += examined(FACE_PACK.name, path, runs.found(name, path), wanted, size)
+    return known
+
+
+def face_rows(known: Mapping[str, Sequence[Subject]]) -> list[dict[str, Any]]:
+    """Return how many faces each detector finds, and covers with what it anonymizes."""
     rows = []
     for name, subjects in known.items():
         part = [s for s in subjects if s.side >= FACE]
@@ -390,6 +397,20 @@ def mask_rows(subjects: Iterable[Subject], names: Sequence[str]) -> list[dict[st
         part = [s.mask_iou for s in known if s.pack == name and s.mask_iou is not None]
         if part:
             rows.append({"pack": name, "persons": len(part), "mask_iou": _mean(part), "median": float(np.median(part))})
+    return rows
+
+
+def missed_rows(subjects: Sequence[Subject]) -> list[dict[str, Any]]:
+    """Return by class and size how many are neither found nor covered; cyclists left out."""
+    rows = []
+    for label, sizes in SIDES.items():
+        for low, high in sizes:
+            part = [s for s in subjects if s.label == label and not s.cyclist and in_size(s.side, low, high)]
+            if part:
+                hits = [not (s.found or s.is_covered) for s in part]
+                rows.append(
+                    {"class": label, "from_px": low, "to_px": high or None, **_share("instances", "missed", hits)}
+                )
     return rows
 
 
