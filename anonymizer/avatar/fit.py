@@ -59,7 +59,7 @@ CURL = 0.32
 #: A fit smaller than this share of the one to head, shoulders and arms has legs that are not there.
 SMALLER = 0.8
 #: Height of a head in heights of a face's box, and the factor from which a head is too large or small for its face.
-HEAD, OTHER = 1.2, 1.25
+HEAD, OTHER = 1.05, 1.25
 #: Steps of reweighting, and the distance in metres from which a joint counts less (Huber).
 STEPS, HUBER = 4, 0.08
 
