@@ -327,7 +327,9 @@ class Anonymizer:
         if self._artist is None:
             return
         own = [work.persons.get(person.id, person) for person in persons]
-        work.show(draw_avatars(self._artist, clean, own, seeds), [person.id for person in persons])
+        faces = sorted((i for i in work.instances if i.label == "face"), key=lambda i: i.score)
+        best = {face.parent: face for face in faces if face.parent is not None}
+        work.show(draw_avatars(self._artist, clean, own, seeds, best), [person.id for person in persons])
 
     def _redact(self, work: Work) -> None:
         """Fill what is to be redacted from the surroundings as they are after the redraw.

@@ -387,13 +387,16 @@ class Detector(Protocol):
 class AvatarArtist(Protocol):
     """Draws avatars."""
 
-    def draw(self, image: Image, person: Instance, rng: np.random.Generator) -> Rendering | None:
+    def draw(
+        self, image: Image, person: Instance, rng: np.random.Generator, face: Instance | None = None
+    ) -> Rendering | None:
         """Return somebody else in a person's place and pose, None where the pose is not known well enough.
 
         Args:
             image: RGB uint8 (H, W, 3) with all that is anonymized filled.
             person: The person, with ``body``.
             rng: Source of everything but pose and place.
+            face: The person's face, if it was found.
         """
         ...
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.appearance import Appearance, Faces, draw_appearance
 from anonymizer.avatar.body import Body, Shape, skin
-from anonymizer.avatar.fit import Fit, fit
+from anonymizer.avatar.fit import Fit, fit, headed
 from anonymizer.avatar.light import estimate_light, noise_level
 from anonymizer.avatar.paint import FaceMap, bumped, cloth_paint, hair_paint, press, rest_ahead, skin_paint
 from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
@@ -33,6 +33,8 @@ LARGEST = 1200
 RAYS = 3
 #: Smallest height of a box that is rendered.
 LEAST = 24
+#: Number of the head among the parts of the body.
+HEAD = 1
 #: Pixels around the body.
 PAD = 3
 #: A joint deeper than this below the visible surface, in metres, is hidden by something else.
@@ -69,13 +71,16 @@ class AvatarArtist:
         self._fine, self._coarse = Body.load(body)
         self._faces = Faces.load(faces)
 
-    def draw(self, image: NDArray[np.uint8], person: Instance, rng: np.random.Generator) -> Rendering | None:
+    def draw(
+        self, image: NDArray[np.uint8], person: Instance, rng: np.random.Generator, face: Instance | None = None
+    ) -> Rendering | None:
         """Return a rendering of somebody else, or None where too little of the person was seen to pose a body.
 
         Args:
             image: RGB uint8 (H, W, 3) with everything anonymized filled: it gives the light.
             person: Whose place is taken, with its ``body``.
             rng: Source of all that the rendering does not take from the person's pose.
+            face: The person's face, if it was found: it gives place and size of the head.
         """
         size = image.shape[0], image.shape[1]
         height = float(person.box[3] - person.box[1])
@@ -89,6 +94,8 @@ class AvatarArtist:
             return None
         measures = Measures.of(body, shape)
         posed = _dressed(body, shape, measures, look, pose, rng)
+        if face is not None:
+            pose = headed(pose, posed.vertices[body.parts == HEAD], face.box)
         box = _frame(posed, pose, size)
         if box is None:
             return None

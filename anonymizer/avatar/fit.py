@@ -6,7 +6,7 @@ seen takes the pose of somebody who stands, and does not count for scale and pla
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.mesh import unit
 from anonymizer.types import PersonView
 
-__all__ = ["Fit", "fit"]
+__all__ = ["Fit", "fit", "headed"]
 
 Floats = NDArray[np.float32]
 
@@ -58,6 +58,8 @@ TILT = 0.5
 CURL = 0.32
 #: A fit smaller than this share of the one to head, shoulders and arms has legs that are not there.
 SMALLER = 0.8
+#: Height of a head in heights of a face's box, and the factor from which a head is too large or small for its face.
+HEAD, OTHER = 1.05, 1.25
 #: Steps of reweighting, and the distance in metres from which a joint counts less (Huber).
 STEPS, HUBER = 4, 0.08
 
@@ -107,6 +109,27 @@ def fit(view: PersonView, body: Body, shape: Shape, size: tuple[int, int]) -> Fi
     if above is not None and (found.residual > WORST or found.scale < SMALLER * above.scale):
         found = above
     return found if found.residual <= WORST else None
+
+
+def headed(pose: Fit, head: Floats, face: Floats) -> Fit:
+    """Return a pose whose head is as large as the face that was found, at its place, if it is not nearly so already.
+
+    In close-ups legs and hips are guesses, and a body that is scaled by them has too small a head.
+
+    Args:
+        pose: The pose.
+        head: float32 (N, 3), the posed vertices of the head.
+        face: float32 (4,) xyxy in the picture, forehead and chin included.
+    """
+    points = pose.project(head)
+    low, high = points.min(0), points.max(0)
+    ratio = HEAD * float(face[3] - face[1]) / max(float(high[1] - low[1]), 1e-3)
+    if 1 / OTHER <= ratio <= OTHER:
+        return pose
+    chin = np.array([(low[0] + high[0]) / 2, high[1]], np.float32)
+    place = np.array([(face[0] + face[2]) / 2, face[3]], np.float32)
+    shift = place - (chin - pose.shift) * np.float32(ratio)
+    return replace(pose, scale=pose.scale * ratio, shift=shift.astype(np.float32))
 
 
 def _fitted(view: PersonView, trust: Floats, body: Body, shape: Shape) -> Fit | None:

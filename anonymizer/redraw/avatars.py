@@ -25,7 +25,11 @@ AVATAR_DRAW = 2
 
 
 def draw_avatars(
-    artist: AvatarArtist, image: NDArray[np.uint8], persons: Iterable[Instance], seeds: Mapping[int, int]
+    artist: AvatarArtist,
+    image: NDArray[np.uint8],
+    persons: Iterable[Instance],
+    seeds: Mapping[int, int],
+    faces: Mapping[int, Instance],
 ) -> dict[int, Rendering]:
     """Return a rendering for each person whose pose is known well enough, by id.
 
@@ -34,16 +38,20 @@ def draw_avatars(
         image: RGB uint8 (H, W, 3) with all that is anonymized filled.
         persons: Persons to redraw.
         seeds: Seed by instance id.
+        faces: Best face by the id of its person.
     """
     size = image.shape[0], image.shape[1]
     out: dict[int, Rendering] = {}
     for person in persons:
-        drawn = artist.draw(image, person, np.random.default_rng((seeds[person.id], AVATAR_DRAW)))
+        rng = np.random.default_rng((seeds[person.id], AVATAR_DRAW))
+        drawn = artist.draw(image, person, rng, faces.get(person.id))
         if drawn is None:
             continue
-        whole = float((drawn.alpha >= HALF).sum())
+        # What lies beyond the person's box, as legs behind a table do, was not seen of the person either.
+        y1, y2 = (int(v) for v in (person.box[1], np.ceil(person.box[3])))
+        whole = float((drawn.alpha[max(y1 - drawn.box[1], 0) : max(y2 - drawn.box[1], 0)] >= HALF).sum())
         shown = shown_as(person, drawn)
-        if float((cover(person, drawn, size) >= HALF).sum()) < (1 - MOST_CUT) * whole or not whole:
+        if not whole or float((cover(person, drawn, size) >= HALF).sum()) < (1 - MOST_CUT) * whole:
             continue
         if float((shown.outline & person.outline).sum()) >= LEAST_COVER * float(person.outline.sum()):
             out[person.id] = drawn

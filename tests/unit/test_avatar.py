@@ -12,7 +12,7 @@ from anonymizer import weights
 from anonymizer.avatar import AvatarArtist
 from anonymizer.avatar.appearance import SKIN, Faces, draw_appearance
 from anonymizer.avatar.body import Body, Shape
-from anonymizer.avatar.fit import ANKLES, EARS, ELBOWS, HIPS, KNEES, NOSE, SHOULDERS, WRISTS, Fit, fit
+from anonymizer.avatar.fit import ANKLES, EARS, ELBOWS, HIPS, KNEES, NOSE, SHOULDERS, WRISTS, Fit, fit, headed
 from anonymizer.avatar.light import estimate_light, noise_level
 from anonymizer.avatar.mesh import areas
 from anonymizer.avatar.tailor import Measures
@@ -306,3 +306,15 @@ def test_other_face_files_are_refused(tmp_path: Path) -> None:
     file.write_bytes(b"nothing")
     with pytest.raises(ModelError, match="expected average faces"):
         Faces.load(file)
+
+
+def test_a_head_that_is_far_too_small_for_its_face_is_put_right() -> None:
+    identity = np.tile(np.eye(3, 4, dtype=np.float32), (2, 1, 1))
+    pose = Fit(identity, 100.0, np.array([50, 200], np.float32), 0.0, 1.0)
+    head = np.array([[-0.1, 0, 1.5], [0.1, 0, 1.8]], np.float32)  # 30 pixels high
+    near = headed(pose, head, np.array([40, 20, 60, 45], np.float32))
+    assert near is pose
+    put = headed(pose, head, np.array([20, 0, 100, 100], np.float32))
+    points = put.project(head)
+    assert np.ptp(points[:, 1]) == pytest.approx(105, abs=0.1)
+    assert points[:, 1].max() == pytest.approx(100, abs=0.1) and points[:, 0].mean() == pytest.approx(60, abs=0.1)

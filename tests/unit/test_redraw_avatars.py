@@ -44,7 +44,9 @@ class Artist:
         self.drawn = drawn
         self.seen: list[Image] = []
 
-    def draw(self, image: Image, person: Instance, rng: np.random.Generator) -> Rendering | None:
+    def draw(
+        self, image: Image, person: Instance, rng: np.random.Generator, face: Instance | None = None
+    ) -> Rendering | None:
         self.seen.append(image)
         return self.drawn
 
@@ -70,10 +72,10 @@ def test_an_avatar_shows_inside_the_safe_mask_alone_and_becomes_the_outline() ->
 
 def test_an_avatar_that_is_mostly_cut_off_is_left_out() -> None:
     image = picture()
-    assert set(draw_avatars(Artist(rendering()), image, [PERSON], {1: 5})) == {1}
-    assert not draw_avatars(Artist(rendering((40, 20, 90, 80))), image, [PERSON], {1: 5})
-    assert not draw_avatars(Artist(rendering((30, 24, 40, 60))), image, [PERSON], {1: 5}), "it covers too little"
-    assert not draw_avatars(Artist(None), image, [PERSON], {1: 5})
+    assert set(draw_avatars(Artist(rendering()), image, [PERSON], {1: 5}, {})) == {1}
+    assert not draw_avatars(Artist(rendering((40, 20, 90, 80))), image, [PERSON], {1: 5}, {})
+    assert not draw_avatars(Artist(rendering((30, 24, 40, 60))), image, [PERSON], {1: 5}, {}), "it covers too little"
+    assert not draw_avatars(Artist(None), image, [PERSON], {1: 5}, {})
 
 
 def test_conditions_inside_persons_are_those_of_the_avatars() -> None:
