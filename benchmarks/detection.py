@@ -1,8 +1,8 @@
-"""Measures the embedded preset's detector on annotated packs: recall, coverage, false finds, masks, seconds.
+"""Benchmark of the embedded preset's detector on annotated packs: recall, coverage, false finds, masks, seconds.
 
     python benchmarks/detection.py --data DATA [--packs NAME ...] [--limit N] [--dark 30] [--misses PAGE.html]
 
-``DATA`` holds annotated packs (see ``packs.py``). Every picture is looked at once; what was found is kept in the cache,
+``DATA`` holds annotated packs (see ``packs.py``). Detection runs once per picture; what was found is kept in the cache,
 so that tables can be made again in seconds. ``--out`` gets ``detection.json`` and ``detection.md``.
 """
 
@@ -222,6 +222,7 @@ def main() -> None:
     (args.out / "detection.md").write_text(text, encoding="utf-8")
     (args.out / "detection.json").write_text(json.dumps(head | report, indent=1) + "\n", encoding="utf-8")
     if args.misses:
+        args.misses.parent.mkdir(parents=True, exist_ok=True)
         args.misses.write_text(page(runs, missed, plate_counts), encoding="utf-8")
 
 

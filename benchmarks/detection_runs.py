@@ -1,4 +1,4 @@
-"""Runs detectors over pictures once and keeps what they found: JSON with run-length masks, one file per picture.
+"""Detections of pictures, made once and kept: JSON with run-length masks, one file per picture.
 
 What was found is kept under a key of everything that decides it: settings, weights, versions and the detector's source.
 """
