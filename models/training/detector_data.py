@@ -95,9 +95,11 @@ def load(labels: Path, data: Path, pictures: int = 0) -> list[Source]:
         if bgr is None:
             raise FileNotFoundError(folder / row["file"])
         image = np.ascontiguousarray(bgr[..., ::-1])
-        scale = min(1.0, KEPT / max(image.shape[:2]))
-        if scale < 1:
-            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        shrink = min(1.0, KEPT / max(image.shape[:2]))
+        if shrink < 1:
+            image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        # Pictures packed for another machine are smaller than their labels say.
+        scale = image.shape[1] / row["size"][0]
         items = []
         for label in row["labels"]:
             box = np.array(label["box"], np.float64)

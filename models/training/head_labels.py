@@ -60,7 +60,8 @@ def of_person(session: ort.InferenceSession, image: np.ndarray, box: Box, mask: 
         source = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         matrix[:, :2] /= scale
     crop = cv2.warpAffine(source, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR).astype(np.float32) / 255
-    present, marks, drawn = session.run(["Identity_3", "Identity_2", "Identity_1"], {session.get_inputs()[0].name: crop[None]})
+    given = dict(zip((o.name.split(":")[0] for o in session.get_outputs()), session.run(None, {session.get_inputs()[0].name: crop[None]}), strict=True))
+    present, marks, drawn = (given[name] for name in ("Identity_3", "Identity_2", "Identity_1"))
     if float(present.ravel()[0]) < PRESENT:
         return None
     joints = marks.reshape(39, 5)
@@ -164,11 +165,10 @@ def main() -> None:
 
 
 def looked_at(row: dict[str, Any], image: np.ndarray) -> list[np.ndarray]:
-    """Return tiles of 96 by 96 pixels with each head drawn, those by joints first."""
+    """Return tiles of 96 by 96 pixels with each head drawn that was placed by joints."""
     out = []
-    for label in row["labels"]:
-        if label["name"] != "head":
-            continue
+    heads = [label for label in row["labels"] if label["name"] == "head"]
+    for label in heads[sum(label["name"] == "face" for label in row["labels"]) :]:
         x1, y1, x2, y2 = label["box"]
         side = 2.4 * max(y2 - y1, x2 - x1)
         scale = 96 / side
