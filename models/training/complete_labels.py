@@ -1,6 +1,6 @@
 """Write one label file for the detector's training: annotations, completed by teachers that agree.
 
-    python models/training/complete_labels.py --data ../shared/data --teachers runs/teachers.jsonl --out runs/labels.json
+    python models/training/complete_labels.py --data ../shared/data --teachers runs/teachers.jsonl
 
 A pack labels some classes and leaves others unknown. What two networks see in the same place, or one is sure of,
 becomes a label; what one of them only suspects becomes a region that costs nothing; the rest is background. A picture
@@ -136,14 +136,18 @@ def row(picture: Picture, known_faces: dict[str, Any], seen: dict[str, Any] | No
             ignore.append((name, whole))
             continue
         added, unknown = complete(name, known, teacher, own, name == "license_plate" and picture.pack in DECEIVED)
-        labels += [{"name": name, "box": [round(float(v), 2) for v in b[:4]], "rle": None, "added": True} for b in added]
+        labels += [
+            {"name": name, "box": [round(float(v), 2) for v in b[:4]], "rle": None, "added": True} for b in added
+        ]
         ignore += [(name, b[:4]) for b in unknown]
     faces = [label["box"] for label in labels if label["name"] == "face"]
     for label in labels:
         x1, y1, x2, y2 = label["box"]
         if label["name"] == "person" and y2 - y1 < SMALL:
             upper = [x1, y1 - 0.03 * (y2 - y1), x2, y1 + UPPER * (y2 - y1)]
-            if not any(upper[0] < (f[0] + f[2]) / 2 < upper[2] and upper[1] < (f[1] + f[3]) / 2 < upper[3] for f in faces):
+            if not any(
+                upper[0] < (f[0] + f[2]) / 2 < upper[2] and upper[1] < (f[1] + f[3]) / 2 < upper[3] for f in faces
+            ):
                 ignore.append(("face", upper))
     return {
         "pack": picture.pack,

@@ -137,9 +137,7 @@ def put(canvas: Canvas, source: Source, matrix: np.ndarray, window: Sequence[int
     local = matrix.copy()
     local[:, :2] /= shrunk
     local[:, 2] += 0.5 * local[:, :2].sum(axis=1) - 0.5 - [x1, y1]
-    part = cv2.warpAffine(
-        image, local, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR, borderValue=(GREY, GREY, GREY)
-    )
+    part = cv2.warpAffine(image, local, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR, borderValue=(GREY, GREY, GREY))
     canvas.image[y1:y2, x1:x2] = part
     size = canvas.image.shape[0]
     for name, box in source.ignore:
@@ -190,9 +188,7 @@ def _tight(mask: np.ndarray, box: np.ndarray) -> np.ndarray:
         return box
     low, high = np.array([columns[0], rows[0]]) * 4.0, np.array([columns[-1] + 1, rows[-1] + 1]) * 4.0
     # A cell of the mask is four pixels: within that, the box is the better of the two.
-    return np.concatenate(
-        [np.where(low - box[:2] > 4, low, box[:2]), np.where(box[2:] - high > 4, high, box[2:])]
-    )
+    return np.concatenate([np.where(low - box[:2] > 4, low, box[:2]), np.where(box[2:] - high > 4, high, box[2:])])
 
 
 def _settle(canvas: Canvas, visible: float) -> None:

@@ -60,7 +60,13 @@ def of_person(session: ort.InferenceSession, image: np.ndarray, box: Box, mask: 
         source = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         matrix[:, :2] /= scale
     crop = cv2.warpAffine(source, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR).astype(np.float32) / 255
-    given = dict(zip((o.name.split(":")[0] for o in session.get_outputs()), session.run(None, {session.get_inputs()[0].name: crop[None]}), strict=True))
+    given = dict(
+        zip(
+            (o.name.split(":")[0] for o in session.get_outputs()),
+            session.run(None, {session.get_inputs()[0].name: crop[None]}),
+            strict=True,
+        )
+    )
     present, marks, drawn = (given[name] for name in ("Identity_3", "Identity_2", "Identity_1"))
     if float(present.ravel()[0]) < PRESENT:
         return None

@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,6 +54,8 @@ BANDS = {"person": ((20, 40), (40, 1e9)), "face": ((16, 1e9),), "license_plate":
 MASKED = ("pennfudan", "ccp", "camvid")
 #: Lowest score looked at, and the most finds of a class in one view.
 FLOOR, MOST = 0.02, 300
+#: The other network of each class, and the score from which it counts.
+BESIDE = {"person": ("centernet", 0.3), "face": ("centerface", 0.3), "license_plate": ("platedet", 0.3)}
 #: False finds a picture.
 ALLOWED = (1.0, 0.1)
 
@@ -61,8 +64,9 @@ ALLOWED = (1.0, 0.1)
 class Tally:
     """Scores of one class over all pictures."""
 
-    #: (pack, band, height in pixels, score of the find that met it or 0, IoU of the masks or NaN) per object.
-    objects: list[tuple[str, int, float, float, float]] = field(default_factory=list)
+    #: (pack, band, whether the other network found it, score of the find that met it or 0, IoU of the masks or NaN)
+    #: per object.
+    objects: list[tuple[str, int, bool, float, float]] = field(default_factory=list)
     false: list[float] = field(default_factory=list)
     pictures: int = 0
 
@@ -114,9 +118,7 @@ def _mask(view: tuple[np.ndarray, ...], row: int, count: int, box: np.ndarray, s
     table, protos, (scale_x, scale_y, left, top) = view
     logits = np.tensordot(table[row, 4 + count :], protos, axes=1)
     height, width = size
-    matrix = np.array([[4 / scale_x, 0, (1.5 - left + 0.5) / scale_x - 0.5], [0, 4 / scale_y, 0]], np.float64)
-    matrix[1, 2] = (2.0 - top) / scale_y - 0.5
-    matrix[0, 2] = (2.0 - left) / scale_x - 0.5
+    matrix = np.array([[4 / scale_x, 0, (2.0 - left) / scale_x - 0.5], [0, 4 / scale_y, (2.0 - top) / scale_y - 0.5]])
     full = cv2.warpAffine(logits, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) > 0
     x1, y1, x2, y2 = (round(float(v)) for v in box)
     cut = np.zeros_like(full)
@@ -132,9 +134,14 @@ def side(label: Label) -> float:
 
 
 def judge(
-    picture: Picture, sources: dict[int, str | None], name: str, seen: Sequence[tuple[np.ndarray, ...]], tally: Tally
+    picture: Picture,
+    sources: dict[int, str | None],
+    name: str,
+    seen: Sequence[tuple[np.ndarray, ...]],
+    others: np.ndarray,
+    tally: Tally,
 ) -> None:
-    """Add one picture's objects and false finds of class ``name`` to the tally."""
+    """Add one picture's objects and false finds of class ``name`` to the tally; ``others`` are another network's."""
     index = CLASSES.index(name)
     count = seen[0][0].shape[1] - 36
     found = finds(seen, index, count)
@@ -168,7 +175,8 @@ def judge(
     for n, label in enumerate(judged):
         band = next(k for k, (low, high) in enumerate(BANDS[name]) if low <= side(label) < high)
         score, quality = met.get(n, (0.0, np.nan))
-        tally.objects.append((picture.pack, band, side(label), score, quality))
+        elsewhere = bool(len(others) and box_iou(boxes[n][None], others).max() >= 0.5)
+        tally.objects.append((picture.pack, band, elsewhere, score, quality))
     tally.pictures += JUDGED[name][picture.pack]
 
 
@@ -181,8 +189,10 @@ def sources(picture: Picture, document: dict[str, list[dict[str, object]]]) -> d
     }
 
 
-def run(path: Path, data: Path, split: str, sizes: Sequence[int]) -> dict[str, Tally]:
-    """Judge one network on every pack."""
+def run(
+    path: Path, data: Path, split: str, sizes: Sequence[int], beside: dict[tuple[str, str], Any]
+) -> dict[str, Tally]:
+    """Judge one network on every pack, ``beside`` what others found."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 2
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -198,7 +208,10 @@ def run(path: Path, data: Path, split: str, sizes: Sequence[int]) -> dict[str, T
             known = sources(picture, document)
             for name in CLASSES:
                 if pack in JUDGED[name]:
-                    judge(picture, known, name, seen, tallies[name])
+                    other, least = BESIDE[name]
+                    rows = beside.get((pack, picture.path.name), {}).get(other, [])
+                    boxes = np.array([row[:4] for row in rows if row[4] >= least], np.float32).reshape(-1, 4)
+                    judge(picture, known, name, seen, boxes, tallies[name])
     return tallies
 
 
@@ -226,6 +239,12 @@ def summary(tallies: dict[str, Tally]) -> dict[str, str]:
                     f"{(scores >= lowest).mean():.3f} / {(scores >= strict).mean():.3f}"
                 )
         scores = np.array([o[3] for o in tally.objects])
+        elsewhere = np.array([o[2] for o in tally.objects])
+        if elsewhere.any():
+            rows[f"{name}: {BESIDE[name][0]} at {BESIDE[name][1]}"] = f"{elsewhere.mean():.3f}"
+            rows[f"{name}: both together"] = (
+                f"{(elsewhere | (scores >= lowest)).mean():.3f} / {(elsewhere | (scores >= strict)).mean():.3f}"
+            )
         pooled.append((scores >= lowest).mean())
         for pack in MASKED if name == "person" else ():
             masks = np.array([o[4] for o in tally.objects if o[0] == pack and o[1] == 1 and o[3] >= lowest])
@@ -241,9 +260,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--split", default="val")
     parser.add_argument("--sizes", type=int, nargs="+", default=[192, 256, 384, 576])
+    parser.add_argument("--beside", type=Path, help="what teachers.py wrote with --judged: adds recall together")
     args = parser.parse_args()
-    columns = [summary(run(path, args.data, args.split, args.sizes)) for path in args.networks]
-    print("| recall at 1 / 0.1 false a picture | " + " | ".join(p.stem for p in args.networks) + " |")
+    beside = {}
+    if args.beside:
+        beside = {(r["pack"], r["file"]): r for r in map(json.loads, args.beside.read_text().splitlines())}
+    columns = [summary(run(path, args.data, args.split, args.sizes, beside)) for path in args.networks]
+    names = (path.parent.name if path.stem == "detector" else path.stem for path in args.networks)
+    print("| recall at 1 / 0.1 false a picture | " + " | ".join(names) + " |")
     print("|---" * (len(columns) + 1) + "|")
     for row in columns[0]:
         print(f"| {row} | " + " | ".join(column.get(row, "") for column in columns) + " |")

@@ -91,7 +91,9 @@ def restore(
         with torch.no_grad():
             if weight.shape != conv.weight.shape:
                 if rows is None or weight.shape[1:] != conv.weight.shape[1:] or norm is not None:
-                    raise ValueError(f"{export}: {name} has shape {tuple(weight.shape)}, not {tuple(conv.weight.shape)}")
+                    raise ValueError(
+                        f"{export}: {name} has shape {tuple(weight.shape)}, not {tuple(conv.weight.shape)}"
+                    )
                 for place, sources in rows.items():
                     conv.weight[place] = weight[list(sources)].mean(dim=0)
                     conv.bias[place] = bias[list(sources)].mean(dim=0)

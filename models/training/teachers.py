@@ -39,6 +39,13 @@ PACKS = {
     "ccp": (240, "p"),
     "lfw": (120, "p"),
 }
+#: Packs that ``judge_detector.py`` judges by, and who is asked about their ``val`` pictures.
+JUDGED = {
+    **dict.fromkeys(("pennfudan", "camvid", "coco256", "coco100", "humanseg"), (999, "pq")),
+    "ccp": (999, "p"),
+    "facemask": (999, "f"),
+    **dict.fromkeys(("openalpr", "plates_br", "plates_ro", "plates_eg", "plates_mix"), (999, "l")),
+}
 #: Side of CenterNet's input, its class of persons, and grey that fills the letterbox.
 SIDE, PERSON, GREY = 512, 0, 114
 #: Lowest scores kept.
@@ -130,6 +137,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--own", type=Path, default=Path("models/embedded/detector/detector.onnx"))
     parser.add_argument("--out", type=Path, default=Path("runs/teachers.jsonl"))
+    parser.add_argument("--judged", action="store_true", help="look at the pictures that networks are judged by")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     options = ort.SessionOptions()
@@ -145,8 +153,9 @@ def main() -> None:
         done = {(row["pack"], row["file"]) for row in map(json.loads, args.out.read_text().splitlines())}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with args.out.open("a") as stream:
-        for pack, (most, asked) in PACKS.items():
-            training: list[Picture] = [p for p in read_pack(args.data, pack, teacher=False) if p.split == "train"]
+        split = "val" if args.judged else "train"
+        for pack, (most, asked) in (JUDGED if args.judged else PACKS).items():
+            training: list[Picture] = [p for p in read_pack(args.data, pack, teacher=False) if p.split == split]
             for picture in training[:: max(len(training) // most, 1)][:most]:
                 if (pack, picture.path.name) in done:
                     continue

@@ -40,7 +40,7 @@ WEIGHT_DECAY, CLIP = 5e-4, 10.0
 #: The average of the weights over steps that is exported: its slowest decay, and the steps it takes to get there.
 DECAY, RAMP = 0.998, 300
 #: Steps between checkpoints.
-SAVED = 100
+SAVED = 50
 #: Steps between lines of the log.
 LOGGED = 10
 #: NudeNet's classes of faces (female, male), from which the class of faces starts.
@@ -190,7 +190,8 @@ def train(args: argparse.Namespace) -> bool:
     step, earlier = 0, 0.0
     if saved is not None:
         average.load_state_dict(saved["average"])
-        solver.load_state_dict(saved["solver"])
+        if "solver" in saved:
+            solver.load_state_dict(saved["solver"])
         step, earlier = saved["step"], saved["seconds"]
     criterion = Loss(model)
     batches = Batches(sources, args.batch, args.sizes, SEED, step, steps)
@@ -249,8 +250,9 @@ def train(args: argparse.Namespace) -> bool:
 
 
 def freeze(model: SegmentationModel, stages: int) -> None:
-    """Leave the first stages of MobileNetV2 as they are: they cost most, and any start knows edges and colours."""
-    for stage in model.model[0].m[:stages] if stages else ():
+    """Leave the first stages of the backbone as they are: they cost most, and any start knows edges and colours."""
+    backbone = model.model[0].m if hasattr(model.model[0], "m") else model.model
+    for stage in backbone[:stages] if stages else ():
         stage.requires_grad_(False).eval()
 
 
@@ -304,7 +306,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--half", action="store_true", help="bfloat16; also faster on CPUs that have it")
-    parser.add_argument("--frozen", type=int, default=0, help="stages of MobileNetV2 that are left as they are")
+    parser.add_argument("--frozen", type=int, default=0, help="first stages of the backbone that are left as they are")
     parser.add_argument("--export-only", action="store_true")
     args = parser.parse_args()
     if args.export_only or train(args):
