@@ -121,7 +121,7 @@ def light(checkpoint: Path) -> bytes:
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     for part in ("model", "average"):
         state[part] = {k: v.half() if v.dtype.is_floating_point else v for k, v in state[part].items()}
-    del state["solver"]
+    state.pop("solver", None)
     stream = io.BytesIO()
     torch.save(state, stream)
     return stream.getvalue()

