@@ -1,18 +1,13 @@
-"""Made-up training pictures for the detector: close-ups cut from whole persons, and persons pasted into streets.
-
-The packs hold hardly any labelled close-up of head and shoulders, and few streets with labelled persons.
-"""
+"""Made-up training pictures for the detector: persons pasted into streets, of which few have labelled persons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from packs import Label, Picture
 
-#: Share of a standing person's height that a close-up shows.
-SHOWN = (0.18, 0.5)
 #: Height of a pasted person as a share of the picture's height.
 PASTED = (0.14, 0.62)
 
@@ -28,31 +23,6 @@ def persons(picture: Picture) -> list[Label]:
         if label.name == "person" and label.mask is not None and whole and not label.crowd:
             out.append(label)
     return out
-
-
-def close_up(picture: Picture, rng: np.random.Generator) -> Scene | None:
-    """Cut a picture down to the upper part of one of its persons; every label is cut with it."""
-    chosen = persons(picture)
-    if not chosen:
-        return None
-    x1, y1, x2, y2 = chosen[rng.integers(len(chosen))].box
-    height = (y2 - y1) * rng.uniform(*SHOWN)
-    aspect = rng.uniform(0.75, 1.5)
-    top = y1 - height * rng.uniform(0.05, 0.4)
-    width = max(height * 1.25 * aspect, 48)
-    middle = (x1 + x2) / 2 + width * rng.uniform(-0.2, 0.2)
-    window = [middle - width / 2, top, middle + width / 2, y1 + height]
-    left, low, right, high = (
-        int(np.clip(v, 0, limit)) for v, limit in zip(window, (picture.width, picture.height) * 2, strict=True)
-    )
-    if right - left < 40 or high - low < 40:
-        return None
-    image = picture.read()[low:high, left:right]
-    labels = [kept for label in picture.labels if (kept := _cut(label, (left, low, right, high))) is not None]
-    scale = 352 / max(image.shape[:2])
-    size = round(image.shape[1] * scale), round(image.shape[0] * scale)
-    resized = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
-    return resized, [_scaled(label, scale, size) for label in labels]
 
 
 def pasted(street: Picture, sources: Sequence[Picture], rng: np.random.Generator) -> Scene:
@@ -77,45 +47,6 @@ def pasted(street: Picture, sources: Sequence[Picture], rng: np.random.Generator
         left, top = int(rng.uniform(-0.2, 1.0) * (street.width - size[0] / 2)), int(feet - size[1])
         labels = _paste(image, labels, cut, mask, (left, top))
     return image, labels
-
-
-def scenes(pictures: Sequence[Picture], close_ups: int, pastes: int, seed: int) -> Iterator[tuple[str, Scene]]:
-    """Yield named scenes made from training pictures."""
-    rng = np.random.default_rng(seed)
-    sources = [p for p in pictures if p.pack in ("ccp", "pennfudan") and persons(p)]
-    streets = [p for p in pictures if p.pack in ("camvid", "openalpr")]
-    for number in range(close_ups):
-        made = close_up(sources[rng.integers(len(sources))], rng)
-        if made is not None and made[1]:
-            yield f"close_{number}", made
-    for number in range(pastes):
-        yield f"paste_{number}", pasted(streets[rng.integers(len(streets))], sources, rng)
-
-
-def _cut(label: Label, window: tuple[int, int, int, int]) -> Label | None:
-    left, top, right, bottom = window
-    x1, y1, x2, y2 = label.box
-    area = (x2 - x1) * (y2 - y1)
-    x1, x2 = (float(np.clip(v, left, right)) - left for v in (x1, x2))
-    y1, y2 = (float(np.clip(v, top, bottom)) - top for v in (y1, y2))
-    seen = (x2 - x1) * (y2 - y1)
-    if min(x2 - x1, y2 - y1) < 5 or (label.name != "person" and seen < 0.6 * area):
-        return None
-    mask = None if label.mask is None else label.mask[top:bottom, left:right]
-    if mask is not None:
-        ys, xs = np.nonzero(mask)
-        if len(xs) < 60:
-            return None
-        x1, y1, x2, y2 = float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1)
-    return Label(label.name, (x1, y1, x2, y2), mask, label.crowd)
-
-
-def _scaled(label: Label, scale: float, size: tuple[int, int]) -> Label:
-    x1, y1, x2, y2 = (v * scale for v in label.box)
-    mask = None
-    if label.mask is not None:
-        mask = cv2.resize(label.mask.astype(np.uint8), size, interpolation=cv2.INTER_LINEAR) > 0
-    return Label(label.name, (x1, y1, x2, y2), mask, label.crowd)
 
 
 def _paste(

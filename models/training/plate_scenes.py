@@ -1,13 +1,13 @@
 """Made-up training pictures for the detector: plates of many countries, drawn over those of real cars.
 
 The packs hold plates of two regions by day. Styles here are made of what plates share (proportions, colours, a band,
-one line or two) and copy no country's typeface. Some pictures are turned to night.
+one line or two) and copy no country's typeface.
 """
 
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -106,49 +106,6 @@ def replaced(picture: Picture, fonts: Sequence[str], rng: np.random.Generator) -
     for plate in plates:
         labels.append(_lay(image, plate, fonts, rng))
     return image, labels
-
-
-def at_night(image: np.ndarray, labels: Sequence[Label], rng: np.random.Generator) -> np.ndarray:
-    """Return a picture by night: dark, tinted, noisy, with lamps; plates shine back some of the light."""
-    scaled = (image.astype(np.float32) / 255) ** rng.uniform(1.2, 1.9) * rng.uniform(0.25, 0.6)
-    scaled *= np.array([1.0, rng.uniform(0.78, 1.0), rng.uniform(0.5, 1.05)], np.float32)
-    height, width = image.shape[:2]
-    for label in labels:
-        if label.name == "license_plate" and rng.random() < 0.7:
-            x1, y1, x2, y2 = (int(v) for v in label.box)
-            scaled[y1:y2, x1:x2] *= rng.uniform(1.3, 3.0)
-    ys, xs = np.mgrid[:height, :width].astype(np.float32)
-    for _ in range(rng.integers(0, 5)):
-        x, y, radius = rng.uniform(0, width), rng.uniform(0.1, 0.9) * height, rng.uniform(0.01, 0.06) * width
-        glow = np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * radius**2))
-        scaled += glow[..., None] * np.array([1.0, rng.uniform(0.75, 1.0), rng.uniform(0.4, 1.0)], np.float32)
-    scaled += rng.normal(0, rng.uniform(0.005, 0.04), image.shape).astype(np.float32)
-    return np.clip(np.rint(scaled * 255), 0, 255).astype(np.uint8)
-
-
-def scenes(
-    pictures: Sequence[Picture], plates: int, nights: int, fonts: Sequence[str], seed: int
-) -> Iterator[tuple[str, Scene]]:
-    """Yield named scenes made from training pictures.
-
-    Args:
-        pictures: Training pictures.
-        plates: Pictures with other countries' plates, a fifth of them by night.
-        nights: Pictures of streets and persons by night.
-        fonts: Files of TrueType fonts.
-        seed: Seed.
-    """
-    rng = np.random.default_rng(seed)
-    cars = [p for p in pictures if any(label.name == "license_plate" for label in p.labels)]
-    others = [p for p in pictures if p.pack in ("camvid", "pennfudan", "ccp", "coco256")]
-    for number in range(plates):
-        made = replaced(cars[rng.integers(len(cars))], fonts, rng)
-        if made is not None:
-            image, labels = made
-            yield f"plate_{number}", (at_night(image, labels, rng) if rng.random() < 0.2 else image, labels)
-    for number in range(nights):
-        picture = others[rng.integers(len(others))]
-        yield f"night_{number}", (at_night(picture.read(), picture.labels, rng), list(picture.labels))
 
 
 def _text(lines: int, rng: np.random.Generator) -> list[str]:

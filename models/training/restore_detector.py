@@ -6,6 +6,7 @@ of its input on training pictures, so that the network computes the same as the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from torch import nn
 def folded_weights(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
     """Return weight and bias of every convolution in an exported network, by the module's dotted name."""
     graph = onnx.load(path).graph
-    arrays = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    # ``onnx_half.py`` stores weights under another name and casts them back.
+    arrays = {i.name.removesuffix("_half"): numpy_helper.to_array(i).astype(np.float32) for i in graph.initializer}
     out = {}
     for node in graph.node:
         if node.op_type in ("Conv", "ConvTranspose"):
@@ -57,8 +59,20 @@ def pictures(paths: list[Path], size: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
 
 
-def restore(model: nn.Module, export: Path, batch: torch.Tensor) -> None:
+def restore(
+    model: nn.Module, export: Path, batch: torch.Tensor, rows: Mapping[int, Sequence[int]] | None = None
+) -> int:
     """Fill a network with an export's weights, in place.
+
+    Args:
+        model: The network.
+        export: ONNX file of the same architecture; where ``rows`` is given, parts of it may differ and stay as they
+            are.
+        batch: Training pictures, float32 (N, 3, h, w) in [0, 1].
+        rows: For each class of the network, by its place, the export's classes whose mean it starts from.
+
+    Returns:
+        Number of convolutions filled.
 
     Raises:
         ValueError: The export is of another architecture.
@@ -66,22 +80,35 @@ def restore(model: nn.Module, export: Path, batch: torch.Tensor) -> None:
     folded = folded_weights(export)
     found = scopes(model)
     missing = sorted(set(found) ^ set(folded))
-    if missing:
+    if missing and rows is None:
         raise ValueError(f"{export}: another architecture, e.g. {missing[:4]}")
     followers = _followers(model)
+    filled = set()
     for name, conv in found.items():
-        weight, bias = folded[name]
+        if name not in folded:
+            continue
+        weight, bias = (None if v is None else torch.from_numpy(v.copy()) for v in folded[name])
         norm = followers.get(conv)
         with torch.no_grad():
-            conv.weight.copy_(torch.from_numpy(weight.copy()))
+            if weight.shape != conv.weight.shape:
+                if rows is None or weight.shape[1:] != conv.weight.shape[1:] or norm is not None:
+                    raise ValueError(
+                        f"{export}: {name} has shape {tuple(weight.shape)}, not {tuple(conv.weight.shape)}"
+                    )
+                for place, sources in rows.items():
+                    conv.weight[place] = weight[list(sources)].mean(dim=0)
+                    conv.bias[place] = bias[list(sources)].mean(dim=0)
+                continue
+            conv.weight.copy_(weight)
+            filled.add(conv)
             if norm is None:
                 if conv.bias is not None and bias is not None:
-                    conv.bias.copy_(torch.from_numpy(bias.copy()))
+                    conv.bias.copy_(bias)
                 continue
             norm.running_mean.zero_()
             norm.running_var.fill_(1 - norm.eps)
             norm.weight.fill_(1.0)
-            norm.bias.copy_(torch.from_numpy(bias.copy()))
+            norm.bias.copy_(bias)
 
     def calibrate(norm: nn.BatchNorm2d, inputs: tuple[torch.Tensor]) -> None:
         mean, var = inputs[0].mean((0, 2, 3)), inputs[0].var((0, 2, 3)).clamp_min(1e-4)
@@ -90,13 +117,14 @@ def restore(model: nn.Module, export: Path, batch: torch.Tensor) -> None:
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(var)
 
-    hooks = [norm.register_forward_pre_hook(calibrate) for norm in followers.values()]
+    hooks = [followers[conv].register_forward_pre_hook(calibrate) for conv in filled & set(followers)]
     model.eval()
     with torch.no_grad():
         model(batch)
     for hook in hooks:
         hook.remove()
     model.train()
+    return len(filled)
 
 
 def _followers(model: nn.Module) -> dict[nn.Module, nn.BatchNorm2d]:

