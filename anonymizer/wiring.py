@@ -30,7 +30,7 @@ def make_detector(table: Table, source: Source, reader: OCRReader, classes: Sequ
         table: ``network`` (the embedded one, or with ``coco = true`` one of COCO's classes) with a threshold per
             class, ``sizes``, ``faces`` with ``centerface``, ``tile`` and ``tile_from``; optional ``persons``
             (CenterNet) with ``person_box``, ``vehicle`` and ``quarters``, ``plates`` with ``plate_sizes``,
-            ``second_plates`` and ``packaged_plates`` (networks of the embedded kind for plates alone), ``scrfd`` with
+            ``packaged_plates`` (a network of the embedded kind for plates alone), ``scrfd`` with
             ``scrfd_score``, ``refine`` with ``body`` and ``face_mesh``.
         source: Weights and device.
         reader: Finds text.
@@ -40,7 +40,7 @@ def make_detector(table: Table, source: Source, reader: OCRReader, classes: Sequ
     from anonymizer.detect.merge import UnionDetector
     from anonymizer.detect.plates import TextDetector
     from anonymizer.detect.tiling import TiledDetector
-    from anonymizer.detect.yolo import COCO, COCO_LABELS, YoloSegDetector
+    from anonymizer.detect.yolo import COCO, COCO_LABELS, OWN, YoloSegDetector
 
     network, sizes, device = source.path(table["network"]), table["sizes"], source.device
     found: list[Detector] = []
@@ -50,12 +50,7 @@ def make_detector(table: Table, source: Source, reader: OCRReader, classes: Sequ
         found.append(YoloSegDetector(network, thresholds, sizes=sizes, classes=COCO, labels=COCO_LABELS, device=device))
     else:
         thresholds = {label: table[label] for label in ("person", "face", "license_plate")}
-        found.append(YoloSegDetector(network, thresholds, sizes=sizes, device=device))
-    if "second_plates" in table:
-        second = table["second_plates"]
-        only = {"license_plate": second["license_plate"]}
-        network = source.path(second["network"])
-        found.append(YoloSegDetector(network, only, sizes=second["sizes"], device=device, source="plate-detector"))
+        found.append(YoloSegDetector(network, thresholds, sizes=sizes, classes=OWN, device=device))
     if "persons" in table:
         from anonymizer.detect.centernet import CenterNetDetector
 

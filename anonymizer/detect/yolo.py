@@ -16,13 +16,16 @@ from anonymizer.geometry import box_iou, integer_box
 from anonymizer.sessions import open_session
 from anonymizer.types import Floats, Image, Instance, Mask, check_image
 
-__all__ = ["COCO", "COCO_LABELS", "YoloSegDetector", "letterbox"]
+__all__ = ["COCO", "COCO_LABELS", "OWN", "YoloSegDetector", "letterbox"]
 
 #: Names of COCO's classes in the order in which ultralytics' networks know them, as far as they matter here; the
 #: other 72 of the 80 have no name.
 COCO = ("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", *("",) * 72)
 #: What they are here. Bicycles carry no plate and hide nobody.
 COCO_LABELS = {"person": "person", **dict.fromkeys(("car", "motorcycle", "bus", "truck"), "vehicle")}
+
+#: Classes of the embedded network in its order.
+OWN = ("person", "face", "license_plate", "head")
 
 #: Coarsest stride of the network: sides of its input are multiples of it.
 STRIDE = 32

@@ -152,9 +152,9 @@ def outline_detector() -> Detector:
     Raises:
         ModelError: Weights are missing or corrupt.
     """
-    from anonymizer.detect.yolo import YoloSegDetector
+    from anonymizer.detect.yolo import OWN, YoloSegDetector
 
-    return YoloSegDetector(weights.path("detector"), {"person": OUTLINE_SCORE}, sizes=OUTLINE_LOOK)
+    return YoloSegDetector(weights.path("detector"), {"person": OUTLINE_SCORE}, sizes=OUTLINE_LOOK, classes=OWN)
 
 
 def embedded_detector() -> Detector:
@@ -167,11 +167,11 @@ def embedded_detector() -> Detector:
     from anonymizer.detect.merge import UnionDetector
     from anonymizer.detect.plates import TextDetector
     from anonymizer.detect.tiling import TiledDetector
-    from anonymizer.detect.yolo import YoloSegDetector
+    from anonymizer.detect.yolo import OWN, YoloSegDetector
     from anonymizer.recognize.ocr import RapidOcrReader
 
     parts = (
-        YoloSegDetector(weights.path("detector"), THRESHOLDS),
+        YoloSegDetector(weights.path("detector"), THRESHOLDS, classes=OWN),
         CenterFaceDetector(weights.path("centerface"), THRESHOLDS["face"]),
         TextDetector(RapidOcrReader(weights.path("ppocr"))),
     )

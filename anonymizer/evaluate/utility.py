@@ -41,11 +41,11 @@ def embedded_detector() -> tuple[Detector, dict[str, Any]]:
     Raises:
         ModelError: Its file is missing or corrupt.
     """
-    from anonymizer.detect.yolo import YoloSegDetector
+    from anonymizer.detect.yolo import OWN, YoloSegDetector
 
     path = weights.path("detector")
     labels = ("person", "face", "license_plate")
-    return YoloSegDetector(path, dict.fromkeys(labels, LEAST_SCORE), sizes=SIZES), {
+    return YoloSegDetector(path, dict.fromkeys(labels, LEAST_SCORE), sizes=SIZES, classes=OWN), {
         "name": f"embedded network, looks at {' and '.join(map(str, SIZES))} px, scores from {LEAST_SCORE}",
         "sha256": weights.digest("detector"),
         "note": (

@@ -18,7 +18,7 @@ import numpy as np
 from packs import Picture, read_pack
 
 from anonymizer.condition.pose import CROP, MARGIN
-from anonymizer.detect.yolo import YoloSegDetector
+from anonymizer.detect.yolo import OWN, YoloSegDetector
 from anonymizer.geometry import context_box, take
 
 #: Crops are kept larger than the network looks at them: the teacher sees more, and training may turn and scale.
@@ -63,7 +63,7 @@ def main() -> None:
     for folder in ("crops", "masks"):
         (options.out / folder).mkdir(parents=True, exist_ok=True)
     network = Path(__file__).parents[1] / "embedded/detector/detector.onnx"
-    detector = YoloSegDetector(network, {"person": 0.3, "face": 0.3}, sizes=[192, 256, 384])
+    detector = YoloSegDetector(network, {"person": 0.3, "face": 0.3}, sizes=[192, 256, 384], classes=OWN)
     rows, seen = [], {"lfw": 0}
     for pack in options.packs:
         for picture in read_pack(options.data, pack):
