@@ -74,10 +74,13 @@ def material(folder: Path) -> tuple[Path, Path]:
     for seed, name in enumerate(NAMES):
         pixels = np.random.default_rng(seed).integers(0, 256, (96, 128, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "in" / name)
+    # A box alone would be filled, as nobody is seen in noise.
+    outline = [[20, 10, 30, 10, 40, 40, 36, 80, 14, 80, 10, 40]]
+    person = {"category_id": 1, "bbox": [10, 10, 30, 70], "segmentation": outline}
     document = {
         "categories": [{"id": 1, "name": "person"}],
         "images": [{"id": n, "file_name": name} for n, name in enumerate(NAMES)],
-        "annotations": [{"id": n, "image_id": n, "category_id": 1, "bbox": [10, 10, 30, 70]} for n in range(5)],
+        "annotations": [{"id": n, "image_id": n} | person for n in range(5)],
     }
     (folder / "given.json").write_text(json.dumps(document))
     return folder / "in", folder / "given.json"
