@@ -242,8 +242,12 @@ class Redrawer:
     ) -> dict[int, Patch]:
         whole = image.shape[0], image.shape[1]
         windows = [crop_box(i.box, self._crops[i.label], whole) for i in instances]
-        shapes = [cover(i, avatars[i.id], whole) if i.id in avatars else silhouette(i, whole) for i in instances]
-        cores = shapes if outlined else [None] * len(instances)
+
+        def shape(instance: Instance) -> NDArray[np.float32]:
+            drawn = avatars.get(instance.id)
+            return silhouette(instance, whole) if drawn is None else cover(instance, drawn, whole)
+
+        cores = [shape(i) if outlined else None for i in instances]
         jobs = [
             self._job(image, i, window, conditions, seeds[i.id], faces.get(i.id), heads.get(i.id), around, core, avatar)
             for i, window, core in zip(instances, windows, cores, strict=True)
