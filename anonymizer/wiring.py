@@ -187,12 +187,18 @@ def make_redrawer(table: Table, source: Source, batch_size: int | None) -> Any:
 
 
 def make_artist(table: Table, source: Source) -> AvatarArtist | None:
-    """Return who draws the avatars that a ``redraw`` table names (``avatar``, faces from ``prototypes``), or None."""
+    """Return who draws the avatars that a ``redraw`` table names (``avatar``, ``poses``, faces from ``prototypes``)."""
     if "avatar" not in table:
         return None
     from anonymizer import avatar
 
-    return avatar.AvatarArtist(source.path(table["avatar"]), source.path(table["prototypes"]) / "faces.safetensors")
+    return avatar.AvatarArtist(
+        source.path(table["avatar"]),
+        source.path(table["prototypes"]) / "faces.safetensors",
+        source.path(table["poses"]),
+        table.get("joint_noise"),
+        table.get("pose_bank", False),
+    )
 
 
 def _crop(table: Table) -> Any:

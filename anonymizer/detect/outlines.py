@@ -36,6 +36,11 @@ LEAST = 0.15
 #: BlazePose draws better from this presence, height in pixels and IoU with the other outline on: mean mask IoU rises
 #: from 0.81 to 0.86 (Penn-Fudan) and 0.91 to 0.93 (CCP); below, it falls from 0.77 to 0.68 (CamVid).
 PRESENT, TALL, ALIKE = 0.8, 80, 0.6
+#: BlazePose learned whole people: of those of whom a box shows fewer than ``SHORT`` heights of the face it guesses
+#: legs into the box. They are seen again in a box of ``WHOLE`` heights of the face, half as wide.
+SHORT, WHOLE = 6.0, 7.5
+#: Presence of a face from which its size is known.
+FACED = 0.5
 
 
 class OutlineDetector:
@@ -85,8 +90,25 @@ class OutlineDetector:
         faces = [instance for instance in found if instance.label == "face"]
         if self._mesh is not None and faces:
             views = self._mesh.look(image, np.stack([face.box for face in faces]))
-            finer |= {face.id: replace(face, face=view) for face, view in zip(faces, views, strict=True)}
+            faces = [replace(face, face=view) for face, view in zip(faces, views, strict=True)]
+            finer |= {face.id: face for face in faces}
+            finer |= self._whole(image, [person for person in finer.values() if person.label == "person"], faces)
         return tuple(finer.get(instance.id, instance) for instance in found)
+
+    def _whole(self, image: Image, persons: Sequence[Instance], faces: Sequence[Instance]) -> dict[int, Instance]:
+        """Return the persons whose legs lie outside of what their boxes show, seen again as if all of them showed."""
+        if self._pose is None:
+            return {}
+        boxes = {person.id: _whole_box(person, faces) for person in persons}
+        cut = {number: box for number, box in boxes.items() if box is not None}
+        if not cut:
+            return {}
+        views = dict(zip(cut, self._pose.look(image, np.stack(list(cut.values()))), strict=True))
+        return {
+            person.id: replace(person, body=views[person.id])
+            for person in persons
+            if person.id in views and (person.body is None or views[person.id].presence >= person.body.presence / 2)
+        }
 
     def segment(self, image: Image, boxes: Floats) -> tuple[Instance | None, ...]:
         """Return the person in each box (N, 4) xyxy inside RGB uint8 (H, W, 3), None where no outline is seen."""
@@ -110,6 +132,23 @@ class OutlineDetector:
             return out
         views = self._pose.look(image, np.stack([outline_box(person) for person, _ in out]))
         return [_posed(image, *each, view) for each, view in zip(out, views, strict=True)]
+
+
+def _whole_box(person: Instance, faces: Sequence[Instance]) -> Floats | None:
+    """Return the box (4,) xyxy that all of a person would fill by the size of the face; None where it mostly shows."""
+    x1, y1, x2, y2 = outline_box(person)
+    for face in sorted(faces, key=lambda face: -face.score):
+        height = float(face.box[3] - face.box[1])
+        x, y = (float(v) for v in (face.box[:2] + face.box[2:]) / 2)
+        own = face.parent == person.id or (face.parent is None and x1 <= x < x2 and y1 <= y < (y1 + y2) / 2)
+        if not own or face.face is None or face.face.confidence < FACED:
+            continue
+        top = min(float(face.box[1]), float(y1))
+        if y2 - top >= SHORT * height:
+            return None
+        middle, half = (x + float(x1 + x2) / 2) / 2, WHOLE * height / 4
+        return np.array([middle - half, top, middle + half, top + WHOLE * height], np.float32)
+    return None
 
 
 def _posed(image: Image, person: Instance, outlined: bool, view: PersonView) -> tuple[Instance, bool]:
