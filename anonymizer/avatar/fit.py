@@ -69,12 +69,14 @@ SIDE = 64
 BORDER = 2
 #: Least IoU of body and person, and IoU from which no plainer fit is tried; both of a person who is known as a box, of
 #: which the body fills a part.
-LEAST_IOU, SURE_IOU, BOX_IOU = 0.35, 0.5, 0.2
+LEAST_IOU, SURE_IOU, BOX_IOU = 0.35, 0.45, 0.2
 #: How much better a fit to the upper body must be to be taken, one of somebody who stands, and of somebody who stands
 #: and is cut off where no border of the picture cuts.
 BETTER, STANDING, CUT = 0.06, 0.08, 0.12
 #: Heights of a standing body that is tried on an outline, in heights of the outline: it may be cut off.
 TIMES = (1.0, 1.3, 1.7, 2.2, 3.0)
+#: Factor up to which that height may be off the one that a face tells.
+LIKE = 1.4
 #: How far landmarks that are good for nothing else are trusted to tell where somebody faces.
 FACING = 0.5
 
@@ -168,7 +170,7 @@ class Fitter:
                     if made is not None and made[0].residual <= max(WORST, BLUR / made[0].scale):
                         best = _better(best, target.score(made[1], made[0], self._body), made[0], BETTER)
         if best is None or best[0] < sure:
-            for fit, vertices, margin in self._upright(person, shape, size):
+            for fit, vertices, margin in self._upright(person, shape, size, face):
                 best = _better(best, target.score(vertices, fit, self._body), fit, margin)
         if best is None or best[0] < least:
             return None
@@ -191,33 +193,24 @@ class Fitter:
             shift = noise.place(shift, scale * float(np.ptp(shape.vertices[:, 2])), rng)
         return replace(fit, stance=stance, transforms=transforms, scale=scale, shift=shift)
 
-    def _upright(self, person: Instance, shape: Shape, size: tuple[int, int]) -> Iterator[tuple[Fit, Floats, float]]:
-        """Yield fits of somebody who stands to the outline, whole or cut off, their vertices and margins."""
+    def _upright(
+        self, person: Instance, shape: Shape, size: tuple[int, int], face: Instance | None
+    ) -> Iterator[tuple[Fit, Floats, float]]:
+        """Yield fits of somebody who stands, to face and outline, with their vertices and margins."""
         rows = np.tile(np.array([0, 0, 1], np.float32), (len(ROWS), 1))
         rows[[ACROSS_HIPS, ACROSS_SHOULDERS, HEAD_LEFT]] = 1, 0, 0
         known = np.zeros(len(ROWS), np.float32)
         if person.body is not None:
             # Landmarks that fit nothing else still tell where somebody faces.
-            rows = read_stance(person.body, np.ones(len(person.body.visibility), np.float32)).rows
+            none = np.zeros(len(person.body.visibility), np.float32)
+            read = read_stance(person.body, none, face)
+            rows, known = read.rows, read.trust
             known[[ACROSS_HIPS, ACROSS_SHOULDERS]] = FACING
         stance = self._prior.complete(Stance(rows, known))
         transforms = self._body.transforms(shape, rotations(stance, self._body, shape))
         vertices = self._body.pose(shape, transforms)
-        points = _flat(vertices)
-        x1, y1, x2, y2 = (float(v) for v in outline_box(person))
-        low, high = points[:, 1].min() - HAIR, points[:, 1].max()
-        columns = np.nonzero(person.outline)[1]
-        middle = float(np.median(columns)) + integer_box(person.box)[0]
-        whole = (y2 - y1) / float(high - low)
-        cut_above, cut_below = y1 <= BORDER, y2 >= size[0] - BORDER
-        # The outline of somebody of whom a box is known says nothing of how much of them it holds.
-        for times in TIMES[:1] if person.boxed else TIMES:
-            scale = times * whole
-            for row, end, cut in ((y1, low, cut_below), (y2, high, cut_above)):
-                if times > 1 or end == low:
-                    shift = np.array([middle - scale * float(np.median(points[:, 0])), row - scale * end], np.float32)
-                    margin = STANDING if times == 1 else BETTER if cut else CUT
-                    yield Fit(stance, transforms, scale, shift, 0.0, 0.0), vertices, margin
+        for scale, shift, margin in _upright_places(_flat(vertices), self._head, person, size, face):
+            yield Fit(stance, transforms, scale, shift.astype(np.float32), 0.0, 0.0), vertices, margin
 
     def _seen(
         self, person: Instance, trust: Floats, shape: Shape, size: tuple[int, int], face: Instance | None
@@ -226,7 +219,7 @@ class Fitter:
         view = person.body
         if view is None:
             return None
-        stance = self._prior.complete(read_stance(view, trust, None if face is None else face.face))
+        stance = self._prior.complete(read_stance(view, trust, face))
         transforms = self._body.transforms(shape, rotations(stance, self._body, shape))
         joints = self._joints(shape, transforms, trust, view.landmarks)
         if joints.weights[:, 0].sum() < LEAST_WEIGHT or (joints.weights[:, 0] > 0.1).sum() < LEAST_JOINTS:
@@ -322,6 +315,41 @@ class _Target:
             cv2.fillConvexPoly(drawn, triangle, 1, shift=4)
         inside = drawn > 0
         return float((inside & self.mask).sum()) / max(float((inside | self.mask).sum()), 1.0)
+
+
+def _upright_places(
+    points: Floats, heads: NDArray[np.bool_], person: Instance, size: tuple[int, int], face: Instance | None
+) -> Iterator[tuple[float, Floats, float]]:
+    """Yield scales, shifts and margins at which somebody who stands may fill a person's outline.
+
+    Args:
+        points: float32 (V, 2), the body as seen, in metres.
+        heads: bool (V,), which of them are of the head.
+        person: The person.
+        size: Height and width of the picture.
+        face: The person's face, if it was found.
+    """
+    x1, y1, x2, y2 = (float(v) for v in outline_box(person))
+    low, high = float(points[:, 1].min()) - HAIR, float(points[:, 1].max())
+    columns = np.nonzero(person.outline)[1]
+    middle = float(np.median(columns)) + integer_box(person.box)[0]
+    whole = (y2 - y1) / (high - low)
+    cut_above, cut_below = y1 <= BORDER, y2 >= size[0] - BORDER
+    scales = tuple(times * whole for times in TIMES)
+    if face is not None:
+        head = points[heads]
+        chin = np.array([(head[:, 0].min() + head[:, 0].max()) / 2, head[:, 1].max()])
+        scale = HEAD * float(face.box[3] - face.box[1]) / float(np.ptp(head[:, 1]))
+        yield scale, np.array([(face.box[0] + face.box[2]) / 2, face.box[3]]) - scale * chin, BETTER
+        scales = tuple(other for other in scales if scale / LIKE <= other <= scale * LIKE)
+    elif person.boxed:
+        # The outline of somebody of whom a box is known says nothing of how much of them it holds.
+        scales = scales[:1]
+    for scale in scales:
+        for row, end, cut in ((y1, low, cut_below), (y2, high, cut_above)):
+            if scale > whole or end == low:
+                margin = STANDING if scale == whole else BETTER if cut else CUT
+                yield scale, np.array([middle - scale * float(np.median(points[:, 0])), row - scale * end]), margin
 
 
 def _better(best: tuple[float, Fit] | None, score: float, fit: Fit, margin: float) -> tuple[float, Fit]:

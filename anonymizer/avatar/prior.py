@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.mesh import unit
-from anonymizer.avatar.stance import ROWS, Stance, facing
+from anonymizer.avatar.stance import ROWS, Stance, facing, grounded
 from anonymizer.errors import ModelError
 
 __all__ = ["PosePrior"]
@@ -77,7 +77,7 @@ class PosePrior:
         turn = facing(stance)
         number, away = self._likeliest(stance, turn)
         rows = (self._middles[number] + self._covariance @ away).reshape(-1, 3).astype(np.float32)
-        return Stance((unit(rows) @ turn.T).astype(np.float32), stance.trust)
+        return Stance(grounded((unit(rows) @ turn.T).astype(np.float32)), stance.trust)
 
     def nearest(self, stance: Stance) -> Stance:
         """Return the middle that is likeliest, facing where somebody faces to the next of ``WAYS`` ways."""

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.mesh import unit
-from anonymizer.types import FaceView, PersonView
+from anonymizer.types import Instance, PersonView
 
-__all__ = ["ROWS", "Stance", "facing", "read_stance", "rotations", "trust_of"]
+__all__ = ["ROWS", "Stance", "facing", "grounded", "read_stance", "rotations", "trust_of"]
 
 Floats = NDArray[np.float32]
 
@@ -47,12 +47,23 @@ MASKED, NEAR = (0.2, 0.6), 0.02
 ALONE = 0.15
 #: Share of its length that a limb must show across the line of sight for the picture to tell where it points.
 AHEAD = 0.35
-#: Presence of a face that counts fully, and below which it counts nothing.
+#: Presence of a face that counts fully, and presence or score below which it counts nothing.
 FACED = (0.9, 0.5)
-#: Angle in radians by which the nose lies below the middle of the ears when the head is level.
-NOSE_DROP = 0.11
+#: Angle in radians by which BlazePose's nose lies below the middle of the ears when FaceMesh calls a head level: median
+#: of 58 people.
+NOSE_DROP = 0.2
+#: Heads of people who look ahead come out as bowed by this angle in radians, and tilts as too large by one part in two.
+BOWED, TILTED = 0.07, 0.65
+#: How far the nose's tip lies ahead of the eyes, in heights of a face's box, and how sure eyes and nose are.
+NOSE_AHEAD, MARKED = 0.29, 0.7
 #: Vertices of FaceMesh: outer corners of the left and the right eye, corners of the mouth, forehead and chin.
 EYES_OUT, MOUTH, FOREHEAD, CHIN = (263, 33), (291, 61), 10, 152
+FIRST_LEG, FIRST_FOOT = 9, 15
+#: A foot stands if its ankle lies at most this higher than the other, in lengths of half a leg, and its shin points down
+#: at least this far.
+STEP, UPRIGHT = 0.15, -0.7
+#: Slope of the sole (sine, up is positive) of feet that stand, and of others.
+FLAT, LIFTED = (-0.1, 0.1), (-0.75, 0.5)
 #: Sine of the bend of a knee or elbow from which the bend says how the limb is rolled, and from which it alone does.
 BENT = (0.15, 0.45)
 #: Bend of each joint of a relaxed finger, in radians.
@@ -100,13 +111,13 @@ def trust_of(view: PersonView, size: tuple[int, int]) -> Floats:
     return np.asarray(out, np.float32)
 
 
-def read_stance(view: PersonView, trust: Floats, face: FaceView | None = None) -> Stance:
+def read_stance(view: PersonView, trust: Floats, face: Instance | None = None) -> Stance:
     """Return the directions that were seen of a person.
 
     Args:
         view: The person.
         trust: float32 (33,), see ``trust_of``.
-        face: The person's face, if it was seen: it gives the head's rotation.
+        face: The person's face, if it was found: it gives the head's rotation.
     """
     # x right, y down, z away become x right, y away, z up.
     world = view.world[:, [0, 2, 1]] * np.array([1, 1, -1], np.float32)
@@ -118,16 +129,34 @@ def read_stance(view: PersonView, trust: Floats, face: FaceView | None = None) -
     for first, starts, ends in LIMBS:
         for k in range(2):
             limb = world[ends[k]] - world[starts[k]]
-            rows[first + k] = _as_seen(limb, view.landmarks[ends[k]] - view.landmarks[starts[k]])
+            # A sole that lies flat points down in the picture, as far as the camera stands above it.
+            flat = starts is HEELS
+            rows[first + k] = limb if flat else _as_seen(limb, view.landmarks[ends[k]] - view.landmarks[starts[k]])
             sure[first + k] = min(float(trust[ends[k]]), 0.3 + float(trust[starts[k]]))
     rows[[HEAD_LEFT, HEAD_UP]] = _head(world)
     sure[[HEAD_LEFT, HEAD_UP]] = trust[[NOSE, *EARS]].max()
-    if face is not None and face.confidence > FACED[1]:
-        share = np.float32(min((face.confidence - FACED[1]) / (FACED[0] - FACED[1]), 1))
-        turned = _turned_face(face)
-        rows[[HEAD_LEFT, HEAD_UP]] = share * turned + (1 - share) * unit(rows[[HEAD_LEFT, HEAD_UP]])
+    turned = None if face is None else _turned_face(face)
+    if turned is not None:
+        axes, share = turned
+        rows[[HEAD_LEFT, HEAD_UP]] = share * axes + (1 - share) * unit(rows[[HEAD_LEFT, HEAD_UP]])
         sure[[HEAD_LEFT, HEAD_UP]] = np.maximum(sure[[HEAD_LEFT, HEAD_UP]], share)
-    return Stance(unit(rows), sure)
+    rows = unit(rows)
+    rows[HEAD_UP] = _raised(rows[HEAD_LEFT], rows[HEAD_UP])
+    return Stance(rows, sure)
+
+
+def grounded(rows: Floats) -> Floats:
+    """Return directions (17, 3) with the sole that stands flat on the ground, and no toes that point straight down."""
+    legs = [rows[FIRST_LEG + k] + rows[FIRST_LEG + 2 + k] for k in range(2)]
+    out = rows.copy()
+    for k in range(2):
+        stands = float(legs[k][2]) <= float(legs[1 - k][2]) + STEP and float(rows[FIRST_LEG + 2 + k, 2]) < UPRIGHT
+        low, high = FLAT if stands else LIFTED
+        foot = out[FIRST_FOOT + k]
+        z = float(np.clip(foot[2], low, high))
+        level = unit(np.array([foot[0], foot[1], 0], np.float32))
+        out[FIRST_FOOT + k] = np.sqrt(1 - z * z) * level + np.array([0, 0, z], np.float32)
+    return out
 
 
 def facing(stance: Stance) -> Floats:
@@ -183,12 +212,32 @@ def _head(world: Floats) -> Floats:
     return np.stack([across, unit(np.cos(NOSE_DROP) * up - np.sin(NOSE_DROP) * ahead)])
 
 
-def _turned_face(face: FaceView) -> Floats:
-    """Return the left and the up of a head, float32 (2, 3), from points of its face."""
-    points = face.points[:, [0, 2, 1]] * np.array([1, 1, -1], np.float32)
-    across = points[EYES_OUT[0]] - points[EYES_OUT[1]] + points[MOUTH[0]] - points[MOUTH[1]]
-    frame = _frame(unit(across), unit(points[FOREHEAD] - points[CHIN]))
-    return frame[:, [0, 2]].T
+def _raised(left: Floats, up: Floats) -> Floats:
+    """Return the up of a head, float32 (3,), whose tilt is not exaggerated."""
+    frame = _frame(left, up)
+    ahead = -frame[:, 1]
+    tilt = float(np.arcsin(np.clip(ahead[2], -1, 1)))
+    return np.asarray(_about(frame[:, 0], tilt - TILTED * (tilt + BOWED)) @ frame[:, 2], np.float32)
+
+
+def _turned_face(face: Instance) -> tuple[Floats, float] | None:
+    """Return left and up of a head, float32 (2, 3), from points of its face, and how sure they are, if they are."""
+    mesh = face.face
+    if mesh is not None and mesh.confidence > FACED[1]:
+        points = mesh.points[:, [0, 2, 1]] * np.array([1, 1, -1], np.float32)
+        across = points[EYES_OUT[0]] - points[EYES_OUT[1]] + points[MOUTH[0]] - points[MOUTH[1]]
+        axes = _frame(unit(across), unit(points[FOREHEAD] - points[CHIN]))[:, [0, 2]].T
+        return axes, min((mesh.confidence - FACED[1]) / (FACED[0] - FACED[1]), 1.0)
+    if face.landmarks is None or face.score < FACED[1]:
+        return None
+    # Of masked and small faces only eyes and nose are known: where the nose lies between the eyes tells the turn.
+    eyes, nose = face.landmarks[:2], face.landmarks[2]
+    line = eyes[1] - eyes[0]
+    roll = unit(np.array([line[0], 0, -line[1]], np.float32))
+    aside = float((nose - eyes.mean(0)) @ line) / max(float(np.hypot(*line)), 1e-3)
+    sine = float(np.clip(aside / (NOSE_AHEAD * float(face.box[3] - face.box[1])), -1, 1))
+    up = np.array([-roll[2], 0, roll[0]], np.float32)
+    return np.stack([np.sqrt(1 - sine**2) * roll + np.array([0, sine, 0], np.float32), up]), MARKED
 
 
 def _limb(
