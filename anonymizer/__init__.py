@@ -30,7 +30,7 @@ __all__ = [
     "__version__",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Before anything else of this package can import a third party, whoever uses it: command line, API or a worker.
 disable_telemetry()
