@@ -26,6 +26,7 @@ RANKS = {
     "convert": 4,
     "hub": 5,
     **dict.fromkeys(STAGES, 5),
+    "config": 4,
     "requirements": 4,
     "annotations": 6,
     "wiring": 6,
