@@ -15,6 +15,7 @@ STAGES = ("detect", "condition", "avatar", "redraw", "verify", "recognize", "dat
 #: Unit -> rank: a unit may import units of lower rank only (and itself). Equal ranks never import each other.
 RANKS = {
     "errors": 0,
+    "core": 1,
     "geometry": 1,
     "readings": 1,
     "types": 2,
