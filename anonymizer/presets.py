@@ -143,7 +143,6 @@ def _wire(
         detector=chooser,
         depth=wiring.make_depth(condition, source),
         edges=wiring.make_edges(condition, source),
-        poses=wiring.make_poses(condition, source),
         segmenter=detector if isinstance(detector, PersonSegmenter) else None,
         artist=wiring.make_artist(redraw, source),
         redrawer=wiring.make_redrawer(redraw, source, batch_size),

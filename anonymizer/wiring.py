@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from anonymizer import weights
-from anonymizer.types import CLASSES, AvatarArtist, DepthEstimator, Detector, EdgeDetector, OCRReader, PoseEstimator
+from anonymizer.types import CLASSES, AvatarArtist, DepthEstimator, Detector, EdgeDetector, OCRReader
 
-__all__ = ["Source", "make_artist", "make_depth", "make_detector", "make_edges", "make_poses", "make_redrawer"]
+__all__ = ["Source", "make_artist", "make_depth", "make_detector", "make_edges", "make_redrawer"]
 
 Table = Mapping[str, Any]
 
@@ -129,15 +129,6 @@ def make_edges(table: Table, source: Source) -> EdgeDetector:
     return EdgeNet(path)
 
 
-def make_poses(table: Table, source: Source) -> PoseEstimator | None:
-    """Return the pose network that a ``condition`` table names, or None if it names none."""
-    if "pose" not in table:
-        return None
-    from anonymizer.condition.pose import PoseNet
-
-    return PoseNet(source.path(table["pose"]), source.device)
-
-
 def make_redrawer(table: Table, source: Source, batch_size: int | None) -> Any:
     """Return the ``Redrawer`` that a ``redraw`` table describes.
 
@@ -148,9 +139,8 @@ def make_redrawer(table: Table, source: Source, batch_size: int | None) -> Any:
     """
     from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings
     from anonymizer.redraw.direction import Director
-    from anonymizer.redraw.galleries import FaceGallery, PersonGallery
     from anonymizer.redraw.loading import LoadSettings
-    from anonymizer.redraw.prototypes import Prototypes
+    from anonymizer.redraw.prototypes import FaceBank
     from anonymizer.redraw.redrawer import Redrawer
 
     switches = ("family", "dtype", "scheduler", "channels_last", "compile", "vae_tiling", "cpu_offload")
@@ -175,15 +165,10 @@ def make_redrawer(table: Table, source: Source, batch_size: int | None) -> Any:
         load,
         source.path(table["lora"]) if "lora" in table else None,
     )
-    prototypes = None
-    if "prototypes" in table:
-        galleries = source.path(table["prototypes"])
-        faces = FaceGallery.load(galleries / "faces.safetensors")
-        persons = PersonGallery.load(galleries / "persons.safetensors")
-        prototypes = Prototypes(faces, persons, table["strength"])
+    faces = FaceBank.load(source.path(table["prototypes"]) / "faces.safetensors") if "prototypes" in table else None
     director = Director(_direction(table["direction"])) if "direction" in table else None
     crops = {label: _crop(crop) for label, crop in table["crops"].items()}
-    return Redrawer(painter, crops, prototypes, director, table.get("avatar_strength", 0.0))
+    return Redrawer(painter, crops, faces, table.get("strength"), director)
 
 
 def make_artist(table: Table, source: Source) -> AvatarArtist | None:
