@@ -309,7 +309,7 @@ class Anonymizer:
             face.redact()
         work.outline()
         avatars = {t.id: t.rendering for t in work.ordered() if t.redrawn and t.rendering is not None}
-        work.scene = shaded(work.base, avatars.values())
+        work.scene, work.shadows = shaded(work.base, avatars.values())
         chosen = [t for t in work.ordered() if t in pending and t.redrawn]
         if not chosen:
             return
@@ -379,12 +379,12 @@ class Anonymizer:
             work.evidence = self._verifier.examine(work.image, [t.found for t in work.targets])
 
     def _assess(self, work: Work, timings: dict[str, float]) -> _Assessed:
-        if work.scene is None or work.treated is None:
+        if work.scene is None or work.treated is None or work.shadows is None:
             raise StageError("blend", "expected a filled picture, got none")
         with timed(timings, "blend"), stage("blend"):
             laid = [t.patch for t in work.ordered() if t.redrawn and t.patch is not None]
             result, painted = compose(work.scene, laid)
-            treated = work.treated | painted
+            treated = work.treated | work.shadows | painted
         with timed(timings, "verify"), stage("verify"):
             everything = self._verifier.find(result)
             found = self._targets(everything)

@@ -74,6 +74,7 @@ class Work:
         base: The original with the fill laid over everything anonymized, RGB uint8 (H, W, 3); None: to be filled.
         scene: The base with the avatars' shadows, RGB uint8 (H, W, 3).
         treated: bool (H, W), where the fill lies, rims included.
+        shadows: bool (H, W), where shadows lie.
         fills: How often the picture was filled.
     """
 
@@ -85,6 +86,7 @@ class Work:
     base: Image | None = None
     scene: Image | None = None
     treated: Mask | None = None
+    shadows: Mask | None = None
     fills: int = 0
 
     @property

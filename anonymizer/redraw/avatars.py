@@ -28,8 +28,8 @@ HALF = 0.5
 #: Share of a person's longer side by which an avatar may reach beyond the safe masks, and its limits in pixels: hair,
 #: sleeves and hems of somebody else, and no more than a hand's breadth of what may stand in front.
 MARGIN, MARGIN_LIMITS = 0.03, (2, 24)
-#: Share of a person's longer side over which a shadow fades at the edge of the safe masks, beyond which none may lie.
-SHADOW_RIM = 0.06
+#: Share of a person's longer side over which a shadow fades at the edge of its room, beyond which none may lie.
+SHADOW_RIM = 0.025
 #: Pixels over which an avatar fades where the safe masks cut it.
 CUT_RIM = 2
 #: Sets the chance that decides on avatars apart from all other under one seed.
@@ -96,7 +96,7 @@ def room(person: Instance, box: IntBox, free: Mask, kept: Mask) -> Mask:
 
 
 def confined(drawn: Rendering, person: Instance, free: Mask, kept: Mask) -> Rendering:
-    """Return a rendering cut to its ``room``, its shadow to the safe masks, both with soft edges."""
+    """Return a rendering cut with its shadow to its ``room``, both with soft edges."""
     x1, y1, x2, y2 = drawn.box
     size = free.shape
     # Where the picture ends, nothing is cut.
@@ -106,9 +106,10 @@ def confined(drawn: Rendering, person: Instance, free: Mask, kept: Mask) -> Rend
         alpha = feather(np.pad(mask, pad), width)
         return alpha[pad[0][0] : alpha.shape[0] - pad[0][1], pad[1][0] : alpha.shape[1] - pad[1][1]]
 
-    alpha = drawn.alpha * soft(room(person, drawn.box, free, kept), CUT_RIM)
+    inside = room(person, drawn.box, free, kept)
+    alpha = drawn.alpha * soft(inside, CUT_RIM)
     rim = max(round(SHADOW_RIM * max(float(person.box[2] - person.box[0]), float(person.box[3] - person.box[1]))), 1)
-    shadow = drawn.shadow * soft(free[y1:y2, x1:x2] & ~kept[y1:y2, x1:x2], rim)
+    shadow = drawn.shadow * soft(inside, rim)
     return replace(drawn, alpha=alpha.astype(np.float32), shadow=shadow.astype(np.float32))
 
 
@@ -134,15 +135,16 @@ def shown_as(person: Instance, drawn: Rendering, nearer: Iterable[Rendering] = (
     return replace(person, box=box, mask=mask, core=_within(alpha >= HALF, drawn.box, frame))
 
 
-def shaded(image: Image, renderings: Iterable[Rendering]) -> Image:
-    """Return a picture RGB uint8 (H, W, 3) with the shadows of avatars on it."""
-    out = image.copy()
+def shaded(image: Image, renderings: Iterable[Rendering]) -> tuple[Image, Mask]:
+    """Return a picture RGB uint8 (H, W, 3) with the shadows of avatars on it, and bool (H, W) where they lie."""
+    out, where = image.copy(), np.zeros(image.shape[:2], np.bool_)
     for drawn in renderings:
         x1, y1, x2, y2 = drawn.box
         part = out[y1:y2, x1:x2]
         dark = drawn.shadow > 0
         part[dark] = np.rint(part[dark] * (1 - drawn.shadow[dark][:, None])).astype(np.uint8)
-    return out
+        where[y1:y2, x1:x2] |= dark
+    return out, where
 
 
 def pasted(crop: Image, window: IntBox, drawn: Rendering, hard: bool = False) -> Image:

@@ -31,12 +31,14 @@ from anonymizer.redraw.prototypes import FaceBank
 from anonymizer.redraw.surroundings import Surroundings, describe_surroundings
 from anonymizer.types import BODIES, Conditions, Instance, Rendering
 
-__all__ = ["Painter", "Patch", "Redrawer", "compose", "region_patch"]
+__all__ = ["Painter", "Patch", "Redrawer", "changed", "compose", "region_patch"]
 
 Done = TypeVar("Done")
 
 #: Two cells of the embedded model's latent space in pixels.
 BEYOND = 8
+#: How the embedded autoencoder softens a picture: like a Gaussian of this many pixels at the model's size.
+SOFTENED = 0.8
 #: Sets the chance that decides on grain apart from all other under one seed.
 GRAIN_DRAW = 4
 #: Standard deviation in pixels of the blur of grain: a camera's noise has passed through demosaicing and JPEG.
@@ -191,12 +193,16 @@ class Redrawer:
             for i, window in zip(instances, windows, strict=True)
         ]
         out = {}
-        for instance, window, painted in zip(instances, windows, self._painter.paint(jobs), strict=True):
-            full = _resize(painted, (window[2] - window[0], window[3] - window[1]))
+        for instance, window, job, painted in zip(instances, windows, jobs, self._painter.paint(jobs), strict=True):
+            size = window[2] - window[0], window[3] - window[1]
+            drawn = avatars.get(instance.id)
+            if drawn is None:
+                full = _resize(painted, size)
+            else:
+                full = changed(pasted(take(image, window), window, drawn, hard=True), job.image, painted)
             patch = empty[instance.id]
             x1, y1, x2, y2 = patch.box
             pixels = np.ascontiguousarray(full[y1 - window[1] : y2 - window[1], x1 - window[0] : x2 - window[0]])
-            drawn = avatars.get(instance.id)
             if drawn is not None:
                 pixels = _grained(pixels, drawn.grain, np.random.default_rng((seeds[instance.id], GRAIN_DRAW)))
             out[instance.id] = replace(patch, pixels=pixels)
@@ -249,6 +255,18 @@ def _empty(image: NDArray[np.uint8], instance: Instance, avatar: Rendering | Non
         return region_patch(image, instance)
     x1, y1, x2, y2 = avatar.box
     return Patch(avatar.box, image[y1:y2, x1:x2], avatar.alpha)
+
+
+def changed(drawn: NDArray[np.uint8], start: NDArray[np.uint8], painted: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a rendering with what the model changed in it: at the model's size, an eye is a few pixels.
+
+    Args:
+        drawn: A crop with an avatar at the picture's size, RGB uint8 (H, W, 3).
+        start: The same at the model's size, RGB uint8 (h, w, 3).
+        painted: What the model made of that, RGB uint8 (h, w, 3).
+    """
+    change = painted.astype(np.float32) - cv2.GaussianBlur(start, (0, 0), SOFTENED)
+    return np.clip(np.rint(drawn + _resize(change, (drawn.shape[1], drawn.shape[0]))), 0, 255).astype(np.uint8)
 
 
 def _grained(pixels: NDArray[np.uint8], grain: float, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -118,7 +118,8 @@ def test_a_nearer_avatar_covers_a_farther_ones_outline() -> None:
 
 def test_shadows_darken_where_they_lie_and_nothing_else() -> None:
     dark = replace(rendering(), shadow=np.full((57, 26), 0.5, np.float32))
-    out = shaded(np.full((*SIZE, 3), 100, np.uint8), [dark])
+    out, where = shaded(np.full((*SIZE, 3), 100, np.uint8), [dark])
+    assert where.sum() == 57 * 26 and where[22:79, 22:48].all()
     assert (out[22:79, 22:48] == 50).all() and (out[:22] == 100).all() and (out[:, 48:] == 100).all()
 
 
