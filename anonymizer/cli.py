@@ -38,13 +38,15 @@ from anonymizer.errors import AnonymizerError, InputError
 
 __all__ = ["app", "main"]
 
+#: What typer raises where the command line itself is wrong: its parent has no public name.
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 app = typer.Typer(
     name="anonymizer",
     help="Redraw every person, face and license plate in pictures, prove it, and fail closed.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(models, name="models")
@@ -93,24 +95,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; None takes the process's.
     """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    fail = partial(_fail, as_json="--json" in arguments)
     try:
-        app(args=None if argv is None else list(argv), prog_name="anonymizer")
-    except SystemExit as leave:
-        return leave.code if isinstance(leave.code, int) else FAILURE
+        code = app(args=arguments, prog_name="anonymizer", standalone_mode=False)
+    except USAGE_ERROR as error:
+        message = error.format_message().strip()
+        if message and "--json" in arguments:
+            return fail(error, message, USAGE)
+        error.show()
+        return error.exit_code
     except InputError as error:
-        return _fail(error, str(error), USAGE)
+        return fail(error, str(error), USAGE)
     except AnonymizerError as error:
-        return _fail(error, str(error), FAILURE)
+        return fail(error, str(error), FAILURE)
     # The last line of defence: whatever else goes wrong ends in one line, not in a traceback.
     except Exception as error:
-        return _fail(error, f"unexpected {type(error).__name__}: {error} (ANONYMIZER_DEBUG=1 shows where)", FAILURE)
-    return RELEASED
+        return fail(error, f"unexpected {type(error).__name__}: {error} (ANONYMIZER_DEBUG=1 shows where)", FAILURE)
+    return code if isinstance(code, int) else RELEASED
 
 
-def _fail(error: Exception, message: str, code: int) -> int:
+def _fail(error: Exception, message: str, code: int, as_json: bool) -> int:
+    """Say what went wrong on one line of stderr; with --json as one object on stdout as well."""
     if os.environ.get("ANONYMIZER_DEBUG") == "1":
         raise error
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    line = " ".join(message.split())
+    print("error: " + line, file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": {"kind": type(error).__name__, "message": line, "exit_code": code}}))
     return code
 
 

@@ -202,7 +202,7 @@ def test_errors_end_in_one_line(calls: Calls, capsys: pytest.CaptureFixture[str]
     calls.error = error
     assert cli.main(["run", "in", "out", "--json"]) == code
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert json.loads(captured.out)["error"]["exit_code"] == code
     last = captured.err.splitlines()[-1]
     assert last.startswith("error: ") and str(error).split("\n")[0] in last
     assert "Traceback" not in captured.err
@@ -332,7 +332,7 @@ def test_wrong_paths_exit_2_with_one_line(tmp_path: Path, case: str) -> None:
         "preset": [source, output, "--preset", "nothing"],
     }[case]
     done = in_a_process("run", *arguments, "--json")
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.returncode == 2 and json.loads(done.stdout)["error"]["exit_code"] == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ")
     assert not output.exists() and not (source / "out").exists()
 
@@ -369,21 +369,39 @@ def test_what_was_passed_over_or_left_the_input_is_told(
     assert json.loads(capsys.readouterr().out)["withdrawn"] == 2
 
 
-def test_the_readme_names_every_command_and_option() -> None:
+def test_the_documentation_names_every_command_and_option() -> None:
     import typer
 
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     command = typer.main.get_command(cli.app)
     lacking: set[str] = set()
 
     def walk(name: str, node: Any) -> None:
         for option in (text for parameter in node.params for text in parameter.opts if text.startswith("--")):
-            if option != "--help" and option not in readme:
+            if option != "--help" and option not in text:
                 lacking.add(f"{name} {option}")
         for child, inner in getattr(node, "commands", {}).items():
-            if f"{name} {child}" not in readme:
+            if f"{name} {child}" not in text:
                 lacking.add(f"{name} {child}")
             walk(f"{name} {child}", inner)
 
     walk("anonymizer", command)
     assert not lacking
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        (["run", "a", "--json"], "MissingParameter", "INPUT"),
+        (["run", "a", "b", "--nothing", "--json"], "NoSuchOption", "--nothing"),
+        (["run", "nowhere", "out", "--json"], "InputError", "nowhere"),
+        (["run", "a", "b", "--classes", "dog", "--json"], "InputError", "dog"),
+    ],
+)
+def test_with_json_every_error_is_one_object(
+    arguments: list[str], kind: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    told = json.loads(capsys.readouterr().out)["error"]
+    assert told["kind"] == kind and words in told["message"] and told["exit_code"] == 2
