@@ -17,7 +17,7 @@ from anonymizer.avatar.fit import Fit, fit, headed
 from anonymizer.avatar.light import GAMMA, Scene, estimate_light, look, noise_level
 from anonymizer.avatar.paint import FaceMap, bumped, cloth_paint, hair_paint, press, rest_ahead, skin_paint
 from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
-from anonymizer.avatar.shadow import Ground, cast
+from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import HAIR, Garment, dress
 from anonymizer.geometry import IntBox, full_mask
@@ -35,8 +35,8 @@ LARGEST = 1200
 RAYS = 3
 #: Smallest height of a box that is rendered.
 LEAST = 24
-#: Number of the head among the parts of the body.
-HEAD = 1
+#: Numbers of head and foot among the parts of the body.
+HEAD, FOOT = 1, 9
 #: Pixels around the body, and room for shadows beside its feet and before them, in metres.
 PAD, SHADOWED = 3, (0.35, 0.25)
 #: A joint deeper than this below the visible surface, in metres, is hidden by something else.
@@ -135,7 +135,7 @@ def _dressed(
 
 def _frame(posed: Posed, pose: Fit, size: tuple[int, int]) -> IntBox | None:
     """Return the box around the body inside the picture, or None where they do not meet."""
-    points = pose.project(np.concatenate([posed.vertices, *(p for _, p in posed.garments)]))
+    points = pose.project(np.concatenate((posed.vertices, *(p for _, p in posed.garments))))
     beside, before = (round(room * pose.scale) for room in SHADOWED)
     low = np.floor(points.min(0)).astype(int) - (PAD + beside, PAD)
     high = np.ceil(points.max(0)).astype(int) + (PAD + beside, PAD + before)
@@ -189,8 +189,18 @@ def _render(
         joints=_joints(body.joints(shape, pose.transforms), pose, depth, seen, box),
         parts=parts.reshape(height // samples, samples, width // samples, samples)[:, 0, :, 0].copy(),
         residual=pose.residual,
-        shadow=cast(tracer, Ground.under(meshes, pitch), Camera(pose.scale, pose.shift), box, light, rng),
+        shadow=cast(tracer, _feet(body, posed), pitch, Camera(pose.scale, pose.shift), box, light, rng),
     )
+
+
+def _feet(body: Body, posed: Posed) -> list[Foot]:
+    """Return where a body's feet stand: soles of shoes where it wears some."""
+    sides = np.array([bone.rpartition(".")[2] for bone in body.bones])[body.weights.argmax(1)]
+    lowest = min(float(points[:, 2].min()) for points in (posed.vertices, *(p for _, p in posed.garments)))
+    bare = posed.vertices[body.parts == FOOT]
+    sole = float(bare[:, 2].min()) - lowest
+    feet = [posed.vertices[(body.parts == FOOT) & (sides == side)] for side in "LR"]
+    return [Foot(float(foot[:, 2].min()) - sole, float(foot[:, 1].min())) for foot in feet if len(foot)]
 
 
 def _placed(made: Rendering, box: IntBox, share: float) -> Rendering:

@@ -33,9 +33,9 @@ PITCH = (0.06, 0.5)
 #: Surroundings of a person that are looked at, as a share of the longer side of its box on each side.
 AROUND = 0.6
 #: Light (linear) of ordinary surroundings, median; the light on people follows it with this power, within limits:
-#: half of what it does in the picture, for cameras expose for the whole. Of 139 annotated persons the brightness goes
+#: less than in proportion, for cameras expose for the whole. Of 139 annotated persons the brightness goes
 #: with power 0.3 to 0.46 of the median around them.
-USUAL, POWER, LIMITS = 0.16, 0.5, (0.45, 1.6)
+USUAL, POWER, LIMITS = 0.16, 0.6, (0.45, 1.6)
 #: Share of the surroundings' colour in the light.
 CAST = 0.5
 #: What a white surface that faces the light sends back in ordinary surroundings: all together, and the ground's part
@@ -46,13 +46,13 @@ FULL, GROUND = 1.25, 0.3
 #: under clouds and in sun; and its limits where shadows do.
 CLOUDY, SUNNY, DIFFUSE = 0.12, 0.28, (0.1, 0.4)
 DIRECT = (0.35, 0.75)
-#: Directions of the sun that are tried: azimuths, and cotangents of its height, which are lengths of shadows in heights.
+#: Directions of the sun that are tried: azimuths, and cotangents of its height: lengths of shadows in heights.
 AZIMUTHS, LENGTHS = 24, (0.4, 0.8, 1.5)
 #: Where shadows are sampled, in metres: from the foot on, at this step, half their width, and how far beside them.
 FROM, STEP, HALF, BESIDE = 0.3, 0.08, 0.12, (0.5, 0.75)
-#: By how much a cast shadow is darker at least, in logarithms of values, to be believed (in sun it takes half of the light
-#: and more, 0.3; what stands close to others in overcast light reaches 0.2), and how much clearer it is than
-#: the second best direction that is not its neighbour.
+#: By how much a cast shadow is darker at least, in logarithms of values, to be believed (in sun it takes half of the
+#: light and more, 0.3; what stands close to others in overcast light reaches 0.2), and how much clearer it is than the
+#: second best direction that is not its neighbour.
 DARKER, CLEARER = 0.25, 1.25
 #: Least height of a person in pixels whose shadow is looked for, and least share of samples that are seen.
 TALL, SEEN = 40, 0.5
@@ -71,7 +71,7 @@ class Scene:
         open: bool (h, w), what nothing anonymized covers.
         scale: Pixels of ``linear`` per pixel of the picture.
         pitch: Sine of the angle by which the camera looks down.
-        sun: float32 (3,), direction to the sun (x right, y away, z up), or None where no shadow tells it.
+        sun: float32 (3,), direction to the sun (x right, y away on level ground, z up); None where no shadow tells it.
         direct: Part of the sun in the light where ``sun`` is known, in [0, 1].
         blur: Standard deviation in pixels of the picture's sharpest edges.
     """
@@ -111,8 +111,8 @@ def look(image: Image, hidden: Mask, persons: Sequence[Instance], horizon: float
 def sun_of(linear: Floats, seen: Mask, boxes: Floats, pitch: float) -> tuple[Floats | None, float]:
     """Return the direction to the sun by the shadows that persons cast, and its part in the light.
 
-    For each direction and length, the ground where a shadow would lie is compared with the ground beside it and
-    beyond its end. All persons have the same sun.
+    For each direction and length, the ground where a shadow would lie is compared with the ground on both sides of it.
+    All persons have the same sun.
 
     Args:
         linear: float32 (h, w, 3), light.
@@ -132,14 +132,10 @@ def sun_of(linear: Floats, seen: Mask, boxes: Floats, pitch: float) -> tuple[Flo
             continue
         metre = tall / HEIGHT
         foot = np.array([(box[0] + box[2]) / 2, box[3] - 0.03 * tall], np.float32)
-        for k in range(AZIMUTHS):
-            angle = 2 * np.pi * k / AZIMUTHS
-            along = np.array([np.sin(angle), np.cos(angle)], np.float32)  # of the shadow: x right, y away
-            for n, length in enumerate(LENGTHS):
-                found = _contrast(values, seen, foot, metre, pitch, along, length * HEIGHT)
-                if found is not None:
-                    score[k, n] += found * tall
-                    weight[k, n] += tall
+        for n, length in enumerate(LENGTHS):
+            found = _contrast(values, seen, foot, metre * np.array([1, pitch], np.float32), length * HEIGHT)
+            score[:, n] += np.nan_to_num(found) * tall
+            weight[:, n] += ~np.isnan(found) * tall
     mean = np.divide(score, weight, out=np.zeros_like(score), where=weight > 0)
     k, n = np.unravel_index(int(mean.argmax()), mean.shape)
     best = float(mean[k, n])
@@ -151,42 +147,46 @@ def sun_of(linear: Floats, seen: Mask, boxes: Floats, pitch: float) -> tuple[Flo
     direct = float(np.clip(1 - np.exp(-best * GAMMA), *DIRECT))
     angle = 2 * np.pi * float(k) / AZIMUTHS
     up = np.array([-np.sin(angle) * LENGTHS[n], -np.cos(angle) * LENGTHS[n], 1], np.float32)
-    level = up / np.linalg.norm(up)
-    # The camera looks down: what is level is not level in its frame.
-    cosine = np.sqrt(1 - pitch**2)
-    turned = np.array(
-        [level[0], cosine * level[1] - pitch * level[2], pitch * level[1] + cosine * level[2]], np.float32
-    )
-    return turned, direct
+    return (up / np.linalg.norm(up)).astype(np.float32), direct
 
 
-def _contrast(
-    values: Floats, seen: Mask, foot: Floats, metre: float, pitch: float, along: Floats, length: float
-) -> float | None:
-    """Return by how much the ground is darker where a shadow would lie than around it; None where it is not seen."""
-    t = np.arange(FROM, length, STEP, dtype=np.float32)
-    across = np.array([along[1], -along[0]], np.float32)
+def _contrast(values: Floats, seen: Mask, foot: Floats, metre: Floats, length: float) -> Floats:
+    """Return by how much the ground is darker where a shadow would lie than around it.
 
-    def read(distance: Floats, beside: float) -> tuple[Floats, Mask]:
-        ground = distance[:, None] * along + np.float32(beside) * across
-        x = np.rint(foot[0] + metre * ground[:, 0]).astype(int)
-        y = np.rint(foot[1] - metre * pitch * ground[:, 1]).astype(int)
+    Args:
+        values: float32 (h, w), logarithms of a picture's values.
+        seen: bool (h, w), what may be read.
+        foot: float32 (2,), x and y in pixels of where the shadow begins.
+        metre: float32 (2,), pixels of a metre of ground to the right and away.
+        length: Of the shadow in metres.
+
+    Returns:
+        float32 (AZIMUTHS,), NaN where too little of the ground is seen.
+    """
+    angle = 2 * np.pi * np.arange(AZIMUTHS, dtype=np.float32) / AZIMUTHS
+    along = np.stack([np.sin(angle), np.cos(angle)], 1)  # of the shadow: x right, y away
+    across = np.stack([along[:, 1], -along[:, 0]], 1)
+
+    def read(distance: Floats, sides: Sequence[float]) -> Floats:
+        """Return values at distances (N,) and sides (S,) of each direction, float32 (AZIMUTHS, S * N), NaN unseen."""
+        beside = np.array(sides, np.float32)[None, :, None, None] * across[:, None, None]
+        ground = (distance[None, None, :, None] * along[:, None, None] + beside).reshape(AZIMUTHS, -1, 2)
+        x, y = (np.rint(foot[k] + sign * metre[k] * ground[..., k]).astype(int) for k, sign in ((0, 1), (1, -1)))
         inside = (x >= 0) & (y >= 0) & (x < values.shape[1]) & (y < values.shape[0])
         x, y = np.clip(x, 0, values.shape[1] - 1), np.clip(y, 0, values.shape[0] - 1)
-        return values[y, x], inside & seen[y, x]
+        return np.where(inside & seen[y, x], values[y, x], np.float32(np.nan))
 
-    inner, dark = zip(*(read(t, side) for side in (-HALF, 0.0, HALF)), strict=True)
-    beyond = np.arange(length + 0.3, length + 0.8, STEP, dtype=np.float32)
-    outer, light = zip(*(read(t, sign * side) for sign in (-1, 1) for side in BESIDE), strict=True)
-    end, ended = read(beyond, 0.0)
-    shade, lit = (np.concatenate(v)[np.concatenate(m)] for v, m in ((inner, dark), ((*outer, end), (*light, ended))))
-    if len(shade) < SEEN * 3 * len(t) or len(lit) < SEEN * 4 * len(t):
-        return None
-    left, right = (np.concatenate(outer[n : n + 2])[np.concatenate(light[n : n + 2])] for n in (0, 2))
-    if not len(left) or not len(right):
-        return None
-    # A shadow is darker than the ground on either side; a kerb or a wall than that on one.
-    return float(min(np.median(left), np.median(right)) - np.median(shade))
+    t = np.arange(FROM, length, STEP, dtype=np.float32)
+    dark = read(t, (-HALF, 0.0, HALF))
+    flanks = [read(t, [sign * side for side in BESIDE]) for sign in (-1, 1)]
+    enough = [(~np.isnan(part)).mean(1) >= SEEN for part in (dark, *flanks)]
+    out = np.full(AZIMUTHS, np.nan, np.float32)
+    usable = np.logical_and.reduce(enough)
+    if usable.any():
+        shade, left, right = (np.nanmedian(part[usable], axis=1) for part in (dark, *flanks))
+        # A shadow is darker than the ground on either side; a kerb or a wall than that on one.
+        out[usable] = np.minimum(left, right) - shade
+    return out
 
 
 def estimate_light(scene: Scene, box: IntBox, rng: np.random.Generator) -> Light:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.mesh import unit
-from anonymizer.avatar.render import Camera, Light, Mesh, Tracer
+from anonymizer.avatar.render import Camera, Light, Tracer
 from anonymizer.geometry import IntBox
 
-__all__ = ["Ground", "cast"]
+__all__ = ["Foot", "cast"]
 
 Floats = NDArray[np.float32]
 
@@ -23,70 +23,77 @@ SUN_RAYS, SKY_RAYS = 4, 10
 DISC = 0.06
 #: Step in metres at which the ground is looked at, and how far above it rays begin.
 STEP, OFF = 0.025, 0.01
-#: Metres before and behind the feet on which shadows are drawn.
+#: Metres before and behind the body on which shadows are drawn.
 REACH = 1.2
 #: Share of the light on the ground that a shadow takes at most: it comes back from what stands around.
-MOST = 0.8
+MOST = 0.9
 #: A picture's values are this root of light.
 GAMMA = 2.2
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """A plane that the feet of a body touch, seen by a camera that looks down.
+class Foot:
+    """A foot on the ground.
 
     Args:
-        level: Height z in metres at y = 0.
-        pitch: Sine of the angle by which the camera looks down.
+        level: Height z of its sole in metres.
+        front: Its least distance y from the camera in metres.
     """
 
     level: float
-    pitch: float
-
-    @property
-    def slope(self) -> float:
-        """Rise of the plane with the distance from the camera, in the camera's frame."""
-        return float(self.pitch / np.sqrt(1 - self.pitch**2))
-
-    @classmethod
-    def under(cls, meshes: Sequence[Mesh], pitch: float) -> Ground:
-        """Return the plane under meshes."""
-        slope = cls(0.0, pitch).slope
-        return cls(min(float((m.vertices[:, 2] - slope * m.vertices[:, 1]).min()) for m in meshes), pitch)
+    front: float
 
 
-def cast(tracer: Tracer, ground: Ground, camera: Camera, box: IntBox, light: Light, rng: np.random.Generator) -> Floats:
+def cast(
+    tracer: Tracer,
+    feet: Sequence[Foot],
+    pitch: float,
+    camera: Camera,
+    box: IntBox,
+    light: Light,
+    rng: np.random.Generator,
+) -> Floats:
     """Return how far a body darkens the ground in a box of the picture, float32 (h, w) in [0, 1].
+
+    The body is seen from the side; the ground before and behind its soles takes as many rows as the camera, which
+    looks down, sees of it. Each foot has ground at its own height: one that stands nearer stands lower in a picture.
 
     Args:
         tracer: The body.
-        ground: The plane it stands on.
+        feet: Where it stands.
+        pitch: Sine of the angle by which the camera looks down.
         camera: The view.
         box: Integer xyxy.
         light: Sun and surroundings.
         rng: Directions of rays.
     """
+    shadows = [_under(tracer, foot, pitch, camera, box, light, rng) for foot in feet]
+    return np.max(shadows, axis=0) if shadows else np.zeros((box[3] - box[1], box[2] - box[0]), np.float32)
+
+
+def _under(
+    tracer: Tracer, foot: Foot, pitch: float, camera: Camera, box: IntBox, light: Light, rng: np.random.Generator
+) -> Floats:
     x1, y1, x2, y2 = box
     step = max(camera.scale * STEP, 1.0)
     # Rows of the ground seen nearly from the side are closer together.
-    columns = np.arange(x1 + step / 2, x2 + step / 2, step, dtype=np.float32)
     fine = max(step * 0.5, 1.0)
+    columns = np.arange(x1 + step / 2, x2 + step / 2, step, dtype=np.float32)
     rows = np.arange(y1 + fine / 2, y2 + fine / 2, fine, dtype=np.float32)
-    z = -(rows - camera.shift[1]) / np.float32(camera.scale)
-    y = (z - np.float32(ground.level)) / np.float32(ground.slope)
+    sole = float(camera.shift[1]) - camera.scale * foot.level
+    x = (columns - camera.shift[0]) / np.float32(camera.scale)
+    y = np.float32(foot.front) - (rows - np.float32(sole)) / np.float32(camera.scale * pitch)
     low, high = tracer.depths()
     near = (y > low - REACH) & (y < high + REACH)
     out = np.zeros((len(rows), len(columns)), np.float32)
     if not near.any():
         return np.zeros((y2 - y1, x2 - x1), np.float32)
-    x = (columns - camera.shift[0]) / np.float32(camera.scale)
-    points = np.stack(
-        [np.broadcast_to(a, (int(near.sum()), len(x))) for a in (x[None], y[near, None], z[near, None])], 2
-    ).reshape(-1, 3)
-    up = unit(np.array([0, -ground.slope, 1], np.float32))
-    start = (points + OFF * up).astype(np.float32)
+    start = np.full((int(near.sum()), len(x), 3), foot.level + OFF, np.float32)
+    start[..., 0], start[..., 1] = x[None], y[near, None]
+    start = start.reshape(-1, 3)
+    up = np.array([0, 0, 1], np.float32)
     sun = unit(light.sun)
-    facing = max(float(sun @ up), 0.0)
+    facing = max(float(sun[2]), 0.0)
     lit, open_ = np.ones(len(start), np.float32), np.zeros(len(start), np.float32)
     if facing > 0:
         lit[:] = 0

@@ -244,8 +244,8 @@ class Redraw(Table):
     attempts: dict[Class, Annotated[int, Field(ge=1)]] = Field(description="Redraws before an instance is filled.")
     prototypes: Reference | None = Field(default=None, description="Average faces to start from.")
     avatar: Reference | None = Field(default=None, description="Body model of avatars.")
-    strength: dict[Class, Share] = Field(
-        default_factory=dict, description="Share of the noise schedule that a start passes through."
+    strength: dict[Class, Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=dict, description="Share of the noise schedule that avatars and average faces pass through."
     )
     crops: dict[Class, Crop]
     least_side: dict[Class, Annotated[int, Field(ge=0)]] = Field(
@@ -258,6 +258,9 @@ class Redraw(Table):
     def _together(self) -> Redraw:
         if self.avatar is not None and self.prototypes is None:
             raise ValueError("avatar needs prototypes beside it: the faces of avatars")
+        for name, label in (("avatar", "person"), ("prototypes", "face")):
+            if getattr(self, name) is not None and label in self.crops and label not in self.strength:
+                raise ValueError(f"{name} needs strength.{label} beside it")
         return self
 
 

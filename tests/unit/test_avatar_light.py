@@ -11,7 +11,7 @@ import pytest
 
 from anonymizer.avatar.light import GAMMA, estimate_light, look, noise_level, sharpness
 from anonymizer.avatar.render import Camera, Light, Mesh, Tracer
-from anonymizer.avatar.shadow import Ground, cast
+from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.types import Instance
 
 SIZE = (240, 320)
@@ -93,7 +93,7 @@ def made(seed: int, shadows: bool = True) -> Made:
     values = 255 * np.power(np.clip(light, 0, 1), 1 / GAMMA) + rng.normal(0, noise, SIZE)
     image = np.repeat(np.clip(np.rint(values), 0, 255).astype(np.uint8)[..., None], 3, 2)
     image[hidden] = 0
-    return Made(image, hidden, tuple(persons), sun, float(exposure), float(noise))
+    return Made(image, hidden, tuple(persons), level.astype(np.float32), float(exposure), float(noise))
 
 
 def test_the_sun_is_found_by_the_shadows_of_20_scenes() -> None:
@@ -169,14 +169,14 @@ def test_sharpness_is_that_of_the_sharpest_edges() -> None:
 def test_a_shadow_lies_at_the_foot_and_away_from_the_sun() -> None:
     body, rng = capsule(), np.random.default_rng(0)
     camera, box = Camera(60.0, np.array([100, 120], np.float32)), (0, 0, 200, 160)
-    ground = Ground.under([body], 0.3)
+    foot = [Foot(0.0, -0.05)]
     full = np.full(3, 0.6, np.float32)
     from_left = Light(np.array([-0.7, 0, 0.7], np.float32), full, full, full / 3)
-    shadow = cast(Tracer([body]), ground, camera, box, from_left, rng)
+    shadow = cast(Tracer([body]), foot, 0.3, camera, box, from_left, rng)
     assert shadow.shape == (160, 200) and shadow.min() >= 0 and shadow.max() <= 1
-    foot = shadow[112:126]
-    assert foot[:, 112:135].mean() > 3 * foot[:, 65:88].mean()
-    overcast = cast(Tracer([body]), ground, camera, box, Light(from_left.sun, full * 0, full, full / 3), rng)
+    rows = shadow[112:126]
+    assert rows[:, 112:135].mean() > 3 * rows[:, 65:88].mean()
+    overcast = cast(Tracer([body]), foot, 0.3, camera, box, Light(from_left.sun, full * 0, full, full / 3), rng)
     right, left = overcast[112:126, 105:125].mean(), overcast[112:126, 75:95].mean()
     assert right == pytest.approx(left, rel=0.25) and overcast[112:126, 90:110].max() > 0.2
     assert overcast[112:126, 95:105].mean() > 3 * overcast[112:126, 150:].mean()
