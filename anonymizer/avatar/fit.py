@@ -53,6 +53,8 @@ PLACED = (
 HEAD_WEIGHT, HEAD_JOINTS = 1.0, (0, 3, 4)
 #: Weight of the rows of crown and soles at the ends of the person's outline, and of chin and crown at a face's box.
 END_WEIGHT, FACE_WEIGHT = 1.5, 1.0
+#: Number of the head among the parts of the body.
+HEAD_PART = 1
 #: Height of a head, hair not counted, in heights of a face's box, and of the hair above the crown in metres.
 HEAD, HAIR = 1.05, 0.02
 #: Least summed weight and number of seen joints of a fit, and least span of them in metres.
@@ -65,11 +67,16 @@ PRESENT = 0.3
 STEPS, HUBER = 4, 0.08
 #: Longer side in pixels at which the body's outline is compared with the person's.
 SIDE = 64
+#: Room beside an outline in which a body counts, in widths of the outline.
+AROUND = 0.25
+#: How far beside a foot's landmarks its outline is looked for, and how far below them it may end, in heights of the
+#: person.
+BESIDE, BELOW = 0.02, 0.08
 #: Distance in pixels from the picture's border at which an outline counts as cut off.
 BORDER = 2
 #: Least IoU of body and person, and IoU from which no plainer fit is tried; both of a person who is known as a box, of
 #: which the body fills a part.
-LEAST_IOU, SURE_IOU, BOX_IOU = 0.35, 0.45, 0.2
+LEAST_IOU, SURE_IOU, BOX_IOU = 0.25, 0.45, 0.2
 #: How much better a fit to the upper body must be to be taken, one of somebody who stands, and of somebody who stands
 #: and is cut off where no border of the picture cuts.
 BETTER, STANDING, CUT = 0.06, 0.08, 0.12
@@ -135,9 +142,12 @@ class Fitter:
         self._noise = noise
         self._bank = bank
         bones = body.weights.argmax(1)
-        ends = {side: {body.number(b) for b in body.bones if b.startswith(("foot", "toe")) and b[-1] == side} for side in "LR"}
+        ends = {
+            side: {body.number(b) for b in body.bones if b.startswith(("foot", "toe")) and b[-1] == side}
+            for side in "LR"
+        }
         self._feet = [np.isin(bones, list(ends[side])) for side in "LR"]
-        self._head = body.parts == 1
+        self._head = body.parts == HEAD_PART
 
     def fit(
         self,
@@ -210,7 +220,7 @@ class Fitter:
         transforms = self._body.transforms(shape, rotations(stance, self._body, shape))
         vertices = self._body.pose(shape, transforms)
         for scale, shift, margin in _upright_places(_flat(vertices), self._head, person, size, face):
-            yield Fit(stance, transforms, scale, shift.astype(np.float32), 0.0, 0.0), vertices, margin
+            yield Fit(stance, transforms, scale, shift, 0.0, 0.0), vertices, margin
 
     def _seen(
         self, person: Instance, trust: Floats, shape: Shape, size: tuple[int, int], face: Instance | None
@@ -252,61 +262,42 @@ class Fitter:
     def _ends(
         self, posed: Floats, trust: Floats, person: Instance, size: tuple[int, int], face: Instance | None
     ) -> _Rows:
-        """Return the rows of crown, chin and soles."""
-        vertices = _flat(posed)
-        head = vertices[self._head]
-        outline, (left, top, *_) = person.outline, integer_box(person.box)
-        landmarks = person.body.landmarks if person.body is not None else None
-        points, targets, weights = [], [], []
-
-        def add(at: Floats, row: float, weight: float) -> None:
-            points.append(at)
-            targets.append((0.0, row))
-            weights.append((0.0, weight))
-
-        crown, chin = head[head[:, 1].argmin()], head[head[:, 1].argmax()]
-        height = float(outline_box(person)[3] - outline_box(person)[1])
+        """Return crown and chin at the face's box, and soles at the lower end of the outline, with their rows."""
+        points = _flat(posed)
+        pairs: list[tuple[Floats, float, float]] = []
         if face is not None:
-            low, high = float(face.box[3]), float(face.box[3] - HEAD * (face.box[3] - face.box[1]))
-            add(chin, low, FACE_WEIGHT)
-            add(crown, high, FACE_WEIGHT)
-        if landmarks is not None:
+            head, (_, top, _, bottom) = points[self._head], (float(v) for v in face.box)
+            weight = FACE_WEIGHT * face.score
+            pairs.append((head[head[:, 1].argmax()], bottom, weight))
+            pairs.append((head[head[:, 1].argmin()], bottom - HEAD * (bottom - top), weight))
+        if person.body is not None:
             for k, feet in enumerate(self._feet):
-                sure = float(trust[ANKLES[k]])
-                marks = landmarks[[ANKLES[k], HEELS[k], TOES[k]]]
-                reach = 0.02 * height
-                columns = slice(max(int(marks[:, 0].min() - reach) - left, 0), max(int(marks[:, 0].max() + reach) - left + 1, 0))
-                lowest = np.flatnonzero(outline[:, columns].any(1))
-                if sure <= 0 or not len(lowest) or top + lowest[-1] + 1 >= size[0] - BORDER:
-                    continue
-                row = float(top + lowest[-1] + 1)
-                # An outline that goes on far below the foot is that of something else.
-                if abs(row - float(marks[:, 1].max())) < 0.08 * height:
-                    sole = vertices[feet]
-                    add(sole[sole[:, 1].argmax()], row, END_WEIGHT * sure)
-        if not points:
-            return _Rows(*(np.zeros((0, 2), np.float32) for _ in range(3)))
-        return _Rows(np.stack(points), np.array(targets, np.float32), np.array(weights, np.float32))
+                row = _sole_row(person, person.body.landmarks[[ANKLES[k], HEELS[k], TOES[k]], :2], size)
+                if row is not None and trust[ANKLES[k]] > 0:
+                    sole = points[feet]
+                    pairs.append((sole[sole[:, 1].argmax()], row, END_WEIGHT * float(trust[ANKLES[k]])))
+        places = np.array([point for point, *_ in pairs], np.float32).reshape(-1, 2)
+        rest = np.array([(0.0, row, 0.0, weight) for _, row, weight in pairs], np.float32).reshape(-1, 4)
+        return _Rows(places, rest[:, :2], rest[:, 2:])
 
 
 class _Target:
     """A person's outline at low resolution, with which a body's is compared."""
 
     def __init__(self, person: Instance, size: tuple[int, int]) -> None:
-        x1, y1, x2, y2 = outline_box(person)
+        x1, y1, x2, y2 = (float(v) for v in outline_box(person))
         self.share = SIDE / max(x2 - x1, y2 - y1)
-        pad = 0.25 * (x2 - x1)
-        self.box = max(x1 - pad, 0), y1, min(x2 + pad, size[1]), y2
-        width, height = max(round((self.box[2] - self.box[0]) * self.share), 1), max(round((y2 - y1) * self.share), 1)
-        left, top, right, bottom = integer_box(person.box)
-        # Where the outline's frame lies in this one.
-        matrix = np.array([[self.share, 0, (left - self.box[0]) * self.share], [0, self.share, (top - y1) * self.share]])
-        self.mask = cv2.warpAffine(person.outline.astype(np.uint8) * 255, matrix, (width, height), flags=cv2.INTER_AREA) > 127
-        self.size = height, width
+        left, right = max(x1 - AROUND * (x2 - x1), 0.0), min(x2 + AROUND * (x2 - x1), float(size[1]))
+        self.corner = np.array([left, y1], np.float32)
+        self.size = max(round((y2 - y1) * self.share), 1), max(round((right - left) * self.share), 1)
+        # From the frame of the person's mask to this one.
+        x, y = (np.array(integer_box(person.box)[:2]) - self.corner) * self.share
+        matrix = np.array([[self.share, 0, x], [0, self.share, y]])
+        self.mask = cv2.warpAffine(person.outline.astype(np.uint8) * 255, matrix, self.size[::-1]) > 127
 
     def score(self, vertices: Floats, fit: Fit, body: Body) -> float:
-        """Return the IoU of a body with the outline, inside the picture and between the outline's first and last row."""
-        points = np.rint((fit.project(vertices) - np.array(self.box[:2])) * (self.share * 16)).astype(np.int32)
+        """Return the IoU of a body with the outline, inside the picture and the outline's rows."""
+        points = np.rint((fit.project(vertices) - self.corner) * (self.share * 16)).astype(np.int32)
         triangles = points[body.faces]
         (a, b), (c, d) = (triangles[:, 1] - triangles[:, 0]).T, (triangles[:, 2] - triangles[:, 0]).T
         drawn = np.zeros(self.size, np.uint8)
@@ -329,7 +320,7 @@ def _upright_places(
         size: Height and width of the picture.
         face: The person's face, if it was found.
     """
-    x1, y1, x2, y2 = (float(v) for v in outline_box(person))
+    _, y1, _, y2 = (float(v) for v in outline_box(person))
     low, high = float(points[:, 1].min()) - HAIR, float(points[:, 1].max())
     columns = np.nonzero(person.outline)[1]
     middle = float(np.median(columns)) + integer_box(person.box)[0]
@@ -338,9 +329,9 @@ def _upright_places(
     scales = tuple(times * whole for times in TIMES)
     if face is not None:
         head = points[heads]
-        chin = np.array([(head[:, 0].min() + head[:, 0].max()) / 2, head[:, 1].max()])
         scale = HEAD * float(face.box[3] - face.box[1]) / float(np.ptp(head[:, 1]))
-        yield scale, np.array([(face.box[0] + face.box[2]) / 2, face.box[3]]) - scale * chin, BETTER
+        across = float(face.box[0] + face.box[2] - scale * (head[:, 0].min() + head[:, 0].max())) / 2
+        yield scale, np.array([across, face.box[3] - scale * float(head[:, 1].max())], np.float32), BETTER
         scales = tuple(other for other in scales if scale / LIKE <= other <= scale * LIKE)
     elif person.boxed:
         # The outline of somebody of whom a box is known says nothing of how much of them it holds.
@@ -349,7 +340,28 @@ def _upright_places(
         for row, end, cut in ((y1, low, cut_below), (y2, high, cut_above)):
             if scale > whole or end == low:
                 margin = STANDING if scale == whole else BETTER if cut else CUT
-                yield scale, np.array([middle - scale * float(np.median(points[:, 0])), row - scale * end]), margin
+                across = middle - scale * float(np.median(points[:, 0]))
+                yield scale, np.array([across, row - scale * end], np.float32), margin
+
+
+def _sole_row(person: Instance, marks: Floats, size: tuple[int, int]) -> float | None:
+    """Return the row in the picture on which a foot stands; None where the outline does not tell.
+
+    Args:
+        person: Its outline ends there.
+        marks: float32 (3, 2), ankle, heel and toes.
+        size: Height and width of the picture.
+    """
+    left, top, *_ = integer_box(person.box)
+    height = float(np.diff(outline_box(person)[[1, 3]])[0])
+    first, last = (int(v) - left for v in (marks[:, 0].min() - BESIDE * height, marks[:, 0].max() + BESIDE * height))
+    rows = np.flatnonzero(person.outline[:, max(first, 0) : max(last + 1, 0)].any(1))
+    if not len(rows):
+        return None
+    row = float(top + rows[-1] + 1)
+    # An outline that goes on far below the foot is that of something else; one that is cut tells nothing.
+    known = row < size[0] - BORDER and abs(row - float(marks[:, 1].max())) < BELOW * height
+    return row if known else None
 
 
 def _better(best: tuple[float, Fit] | None, score: float, fit: Fit, margin: float) -> tuple[float, Fit]:

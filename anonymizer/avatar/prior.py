@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,11 +74,11 @@ class PosePrior:
             ) from error
 
     def complete(self, stance: Stance) -> Stance:
-        """Return a stance with what was not seen as it is in the likeliest plausible stance; trust stays."""
+        """Return a stance with what was not seen as it is in the likeliest plausible stance; trust and gaze stay."""
         turn = facing(stance)
         number, away = self._likeliest(stance, turn)
         rows = (self._middles[number] + self._covariance @ away).reshape(-1, 3).astype(np.float32)
-        return Stance(grounded((unit(rows) @ turn.T).astype(np.float32)), stance.trust)
+        return replace(stance, rows=grounded((unit(rows) @ turn.T).astype(np.float32)))
 
     def nearest(self, stance: Stance) -> Stance:
         """Return the middle that is likeliest, facing where somebody faces to the next of ``WAYS`` ways."""

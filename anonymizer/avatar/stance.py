@@ -59,9 +59,14 @@ NOSE_AHEAD, MARKED = 0.29, 0.7
 #: Vertices of FaceMesh: outer corners of the left and the right eye, corners of the mouth, forehead and chin.
 EYES_OUT, MOUTH, FOREHEAD, CHIN = (263, 33), (291, 61), 10, 152
 FIRST_LEG, FIRST_FOOT = 9, 15
-#: A foot stands if its ankle lies at most this higher than the other, in lengths of half a leg, and its shin points down
-#: at least this far.
+#: A foot stands if its ankle lies at most this higher than the other, in lengths of half a leg, and its shin points
+#: down at least this far.
 STEP, UPRIGHT = 0.15, -0.7
+#: Middles of FaceMesh's irises, with the corners of the eyes to their right and left as the person has it.
+IRISES = ((468, 33, 133), (473, 362, 263))
+#: Width of an eye in radii of its ball; the largest angle of gaze in radians, and the largest sine of the head's turn at
+#: which it is read.
+EYE, GAZE, ASIDE = 2.5, 0.4, 0.6
 #: Slope of the sole (sine, up is positive) of feet that stand, and of others.
 FLAT, LIFTED = (-0.1, 0.1), (-0.75, 0.5)
 #: Sine of the bend of a knee or elbow from which the bend says how the limb is rolled, and from which it alone does.
@@ -79,10 +84,12 @@ class Stance:
     Args:
         rows: float32 (17, 3), unit vectors in the order of ``ROWS``.
         trust: float32 (17,) in [0, 1], how far each was seen.
+        gaze: Angle in radians by which the eyes look to the person's left of where the head faces.
     """
 
     rows: Floats
     trust: Floats
+    gaze: float = 0.0
 
 
 def trust_of(view: PersonView, size: tuple[int, int]) -> Floats:
@@ -142,7 +149,7 @@ def read_stance(view: PersonView, trust: Floats, face: Instance | None = None) -
         sure[[HEAD_LEFT, HEAD_UP]] = np.maximum(sure[[HEAD_LEFT, HEAD_UP]], share)
     rows = unit(rows)
     rows[HEAD_UP] = _raised(rows[HEAD_LEFT], rows[HEAD_UP])
-    return Stance(rows, sure)
+    return Stance(rows, sure, 0.0 if face is None else _gaze(face, rows[HEAD_LEFT]))
 
 
 def grounded(rows: Floats) -> Floats:
@@ -181,8 +188,10 @@ def rotations(stance: Stance, body: Body, shape: Shape) -> Floats:
         else:
             out[number] = hips
     head = _frame(stance.rows[HEAD_LEFT], stance.rows[HEAD_UP])
-    for bone, share in (("neck01", 0.25), ("neck02", 0.5), ("neck03", 0.75), ("head", 1), ("eye.L", 1), ("eye.R", 1)):
+    for bone, share in (("neck01", 0.25), ("neck02", 0.5), ("neck03", 0.75), ("head", 1)):
         out[body.number(bone)] = _between(chest, head, share)
+    for bone in ("eye.L", "eye.R"):
+        out[body.number(bone)] = head @ _about(np.array([0, 0, 1], np.float32), stance.gaze)
     for side in "LR":
         _limb(out, stance, body, shape, side, chest, ("upperarm", "lowerarm", "hand"))
         _limb(out, stance, body, shape, side, hips, ("upperleg", "lowerleg", "foot"))
@@ -240,6 +249,20 @@ def _turned_face(face: Instance) -> tuple[Floats, float] | None:
     return np.stack([np.sqrt(1 - sine**2) * roll + np.array([0, sine, 0], np.float32), up]), MARKED
 
 
+def _gaze(face: Instance, left: Floats) -> float:
+    """Return how far in radians eyes look to the left of where the head faces; 0 where that is not seen well."""
+    mesh = face.face
+    if mesh is None or mesh.confidence < FACED[0] or abs(float(left[1])) > ASIDE:
+        return 0.0
+    aside = []
+    for iris, right, leftmost in IRISES:
+        corners = mesh.points[[right, leftmost], :2]
+        line = corners[1] - corners[0]
+        aside.append(float((mesh.points[iris, :2] - corners.mean(0)) @ line) / max(float(line @ line), 1e-6))
+    sine = float(np.clip(np.mean(aside) * EYE, -1, 1))
+    return float(np.clip(np.arcsin(sine), -GAZE, GAZE))
+
+
 def _limb(
     out: Floats, stance: Stance, body: Body, shape: Shape, side: str, trunk: Floats, names: tuple[str, str, str]
 ) -> None:
@@ -265,7 +288,8 @@ def _limb(
     share = float(np.clip((np.linalg.norm(bend) - BENT[0]) / (BENT[1] - BENT[0]), 0, 1))
     usual = plain @ unit(hinge)
     axis = unit(bend) if arm or bend @ usual > 0 else usual
-    rolled = _two(unit(long), unit(hinge), first, unit(share * axis + (1 - share) * usual))
+    turned = np.asarray(share * axis + (1 - share) * usual, np.float32)
+    rolled = _two(unit(long), unit(hinge), first, unit(turned))
     bottom = _turn(rolled @ short, second) @ rolled
     if arm:
         tail = _turn(bottom @ (rest(tip) - rest(root)), third) @ bottom

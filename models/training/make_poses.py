@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from anonymizer import weights
 from anonymizer.avatar.mesh import unit
-from anonymizer.avatar.stance import ROWS, Stance, facing, read_stance, trust_of
+from anonymizer.avatar.stance import ROWS, facing, read_stance, trust_of
 from anonymizer.detect.blazepose import BlazePose
 
 PACKS = ("pennfudan", "humanseg", "coco256", "coco100", "street", "pedstreet", "camvid", "ccp", "facemask")

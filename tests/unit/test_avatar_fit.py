@@ -130,7 +130,9 @@ def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.degrees(np.arccos(np.clip((a * b).sum(-1), -1, 1)))
 
 
-def test_random_stances_of_the_model_are_found_again(fitter: Fitter, body: Body, shape: Shape, prior: PosePrior) -> None:
+def test_random_stances_of_the_model_are_found_again(
+    fitter: Fitter, body: Body, shape: Shape, prior: PosePrior
+) -> None:
     chance = np.random.default_rng(2)
     off, sizes, places = [], [], []
     for number in chance.choice(len(prior.stances), 24, replace=False):
@@ -143,7 +145,11 @@ def test_random_stances_of_the_model_are_found_again(fitter: Fitter, body: Body,
         pose = fitter.fit(person, shape, SIZE, rng())
         assert pose is not None
         true, found = (rotations(each, body, shape) for each in (stance, pose.stance))
-        bones = [body.number(f"{b}.{side}") for b in ("upperarm02", "lowerarm01", "upperleg02", "lowerleg01") for side in "LR"]
+        bones = [
+            body.number(f"{b}.{side}")
+            for b in ("upperarm02", "lowerarm01", "upperleg02", "lowerleg01")
+            for side in "LR"
+        ]
         turned = np.einsum("bji,bjk->bik", true[bones], found[bones])
         off.append(np.degrees(np.arccos(np.clip((np.trace(turned, axis1=1, axis2=2) - 1) / 2, -1, 1))))
         sizes.append(pose.scale / 180)
@@ -184,6 +190,16 @@ def test_lengths_of_limbs_do_not_enter(fitter: Fitter, body: Body, shape: Shape)
     assert np.abs(one.transforms[:, :, :3] - other.transforms[:, :, :3]).max() < 1e-4
 
 
+def test_of_an_outline_only_its_ends_enter(fitter: Fitter, body: Body, shape: Shape) -> None:
+    person, _ = posed(body, shape, standing(0.4))
+    thin = cv2.erode(person.mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    kept = slice(round(0.85 * len(thin)), None)
+    thin[kept] = person.mask[kept]
+    one, other = (fitter.fit(each, shape, SIZE, rng()) for each in (person, replace(person, mask=thin)))
+    assert one is not None and other is not None and (thin != person.mask).mean() > 0.02
+    assert (one.transforms == other.transforms).all() and one.scale == other.scale and (one.shift == other.shift).all()
+
+
 def cut(person: Instance, row: int) -> Instance:
     """Return a person of whom nothing shows below a row of the picture."""
     x1, y1, x2, _ = (int(v) for v in person.box)
@@ -191,7 +207,9 @@ def cut(person: Instance, row: int) -> Instance:
     below = person.body.mask.copy()
     below[round(row / SIZE[0] * 256) :] = 0
     mask = person.mask[: row - y1]
-    return replace(person, box=np.array([x1, y1, x2, row], np.float32), mask=mask, body=replace(person.body, mask=below))
+    return replace(
+        person, box=np.array([x1, y1, x2, row], np.float32), mask=mask, body=replace(person.body, mask=below)
+    )
 
 
 def test_legs_behind_a_table_count_nothing_and_are_plausible(
@@ -225,8 +243,9 @@ def test_joints_beyond_the_picture_count_nothing(fitter: Fitter, body: Body, sha
     assert view is not None
     odd = view.landmarks.copy()
     odd[odd[:, 1] >= 260, 0] += 90
-    one, other = fitter.fit(person, shape, size, rng()), fitter.fit(
-        replace(person, body=replace(view, landmarks=odd)), shape, size, rng()
+    one, other = (
+        fitter.fit(person, shape, size, rng()),
+        fitter.fit(replace(person, body=replace(view, landmarks=odd)), shape, size, rng()),
     )
     assert one is not None and other is not None
     assert one.scale == pytest.approx(180, rel=0.06)
@@ -242,7 +261,11 @@ def test_poor_landmarks_leave_somebody_who_stands_in_the_outline(
     assert view is not None
     scattered = view.landmarks.copy()
     scattered[:, :2] = np.random.default_rng(0).uniform((70, 20), (220, 380), (33, 2))
-    worse = {"no view": None, "not present": replace(view, presence=0.1), "scattered": replace(view, landmarks=scattered)}
+    worse = {
+        "no view": None,
+        "not present": replace(view, presence=0.1),
+        "scattered": replace(view, landmarks=scattered),
+    }
     pose = fitter.fit(replace(person, body=worse[poor]), shape, SIZE, rng())
     assert pose is not None and pose.scale == pytest.approx(180, rel=0.1)
     points = pose.project(body.pose(shape, pose.transforms))
@@ -260,13 +283,30 @@ def test_a_face_turns_the_head(body: Body, shape: Shape) -> None:
     points = np.zeros((478, 3), np.float32)
     # Eyes, mouth, forehead and chin of a face turned by 30 degrees to its left, in pixels.
     c, s = np.cos(np.pi / 6), np.sin(np.pi / 6)
-    for number, (x, y) in {263: (20, -10), 33: (-20, -10), 291: (12, 15), 61: (-12, 15), 10: (0, -40), 152: (0, 40)}.items():
+    for number, (x, y) in {
+        263: (20, -10),
+        33: (-20, -10),
+        291: (12, 15),
+        61: (-12, 15),
+        10: (0, -40),
+        152: (0, 40),
+    }.items():
         points[number] = c * x, y, s * x
     box = np.array([130, 40, 170, 90], np.float32)
     face = Instance(2, "face", box, score=0.9, face=FaceView(points, 1.0))
     stance = read_stance(person.body, np.ones(33, np.float32), face)
     assert apart(stance.rows[HEAD_LEFT], np.array([c, s, 0])) < 1
     assert apart(stance.rows[HEAD_UP], np.array([0, 0, 1])) < 5
+    # Irises in the middle of eyes of 10 pixels, then a tenth of that to the person's left.
+    for right, leftmost, x in ((33, 133, -20), (362, 263, 10)):
+        points[right, :2], points[leftmost, :2] = (c * x, -10), (c * (x + 10), -10)
+    for to_left, angle in ((0.0, 0.0), (1.0, np.arcsin(0.25))):
+        for iris, x in ((468, -15), (473, 15)):
+            points[iris, :2] = c * (x + to_left), -10
+        looking = read_stance(person.body, np.ones(33, np.float32), replace(face, face=FaceView(points, 1.0)))
+        assert looking.gaze == pytest.approx(angle, abs=0.02)
+    turned = rotations(replace(standing(), gaze=0.25), body, shape)
+    assert apart(-turned[body.number("eye.L")][:, 1], np.array([np.sin(0.25), -np.cos(0.25), 0])) < 0.1
     # Of a face whose surface is unsure eyes and nose count: here it is turned to the other side.
     marks = np.array([[138, 60], [158, 60], [141, 68], [140, 78], [156, 78]], np.float32)
     masked = replace(face, face=FaceView(points, 0.3), landmarks=marks)
