@@ -137,9 +137,10 @@ def _frame(posed: Posed, pose: Fit, size: tuple[int, int]) -> IntBox | None:
     """Return the box around the body inside the picture, or None where they do not meet."""
     points = pose.project(np.concatenate((posed.vertices, *(p for _, p in posed.garments))))
     beside, before = (round(room * pose.scale) for room in SHADOWED)
-    low = np.floor(points.min(0)).astype(int) - (PAD + beside, PAD)
-    high = np.ceil(points.max(0)).astype(int) + (PAD + beside, PAD + before)
-    box = max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), size[1]), min(int(high[1]), size[0])
+    left, top = (int(v) for v in np.floor(points.min(0)))
+    right, bottom = (int(v) for v in np.ceil(points.max(0)))
+    x1, y1 = max(left - PAD - beside, 0), max(top - PAD, 0)
+    box = x1, y1, min(right + PAD + beside, size[1]), min(bottom + PAD + before, size[0])
     return box if box[2] > box[0] and box[3] > box[1] else None
 
 
