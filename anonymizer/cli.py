@@ -126,6 +126,18 @@ def _fail(error: Exception, message: str, code: int, as_json: bool) -> int:
     return code
 
 
+def _lines(place: str) -> list[str]:
+    """Return the lines of a list of files, or of stdin."""
+    try:
+        text = sys.stdin.read() if place == "-" else Path(place).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--files-from {place}: expected a text with one path on each line, got {error}") from error
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"--files-from {place}: expected one path on each line, got an empty text")
+    return lines
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"anonymizer {__version__}")
@@ -143,11 +155,17 @@ def _options(
 
 @app.command()
 def run(
-    source: Annotated[
+    places: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="Picture, folder (with subfolders) or glob; or its URL; or several."),
+        typer.Argument(
+            metavar="INPUT... OUTPUT",
+            help="Pictures, folders (with subfolders), a glob or a URL; last, a folder or URL for the results.",
+        ),
     ],
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder or URL for the results, outside INPUT.")],
+    files_from: Annotated[
+        str | None,
+        typer.Option("--files-from", metavar="LIST", help="Read INPUTs from a file, one on each line; - for stdin."),
+    ] = None,
     preset: Annotated[str, typer.Option(help="Name of a preset, or a preset file (TOML).")] = "embedded",
     classes: Annotated[
         str | None, typer.Option(metavar="A,B", help="Classes to redraw: person, face, license_plate, text, vehicle.")
@@ -212,6 +230,11 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Anonymize pictures. Only pictures that passed every check are written."""
+    *source, output = places
+    if files_from is not None:
+        source += _lines(files_from)
+    if not source:
+        raise InputError("expected INPUT and OUTPUT, got one path; name the pictures first, or give --files-from")
     wanted = None if classes is None else _classes(classes)
     if engine is not Engine.RAY and (ray_address is not None or worker_gpus is not None):
         raise InputError("--ray-address and --worker-gpus say how Ray works; add --engine ray")

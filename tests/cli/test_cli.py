@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -393,7 +394,7 @@ def test_the_documentation_names_every_command_and_option() -> None:
 @pytest.mark.parametrize(
     ("arguments", "kind", "words"),
     [
-        (["run", "a", "--json"], "MissingParameter", "INPUT"),
+        (["run", "--json"], "MissingParameter", "INPUT"),
         (["run", "a", "b", "--nothing", "--json"], "NoSuchOption", "--nothing"),
         (["run", "nowhere", "out", "--json"], "InputError", "nowhere"),
         (["run", "a", "b", "--classes", "dog", "--json"], "InputError", "dog"),
@@ -405,3 +406,25 @@ def test_with_json_every_error_is_one_object(
     assert cli.main(arguments) == 2
     told = json.loads(capsys.readouterr().out)["error"]
     assert told["kind"] == kind and words in told["message"] and told["exit_code"] == 2
+
+
+def test_inputs_are_read_from_a_list(
+    tmp_path: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.jpg", "b c.jpg", "d.jpg", "e.jpg"):
+        picture(tmp_path / name)
+    (tmp_path / "list.txt").write_text("a.jpg\n\nb c.jpg\n")
+    assert cli.main(["run", "out", "--files-from", str(tmp_path / "list.txt")]) == 0
+    assert calls.ran["source"] == ["a.jpg", "b c.jpg"] and calls.ran["output"] == "out"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("d.jpg\n"))
+    assert cli.main(["run", "e.jpg", "out", "--files-from", "-"]) == 0
+    assert calls.ran["source"] == ["e.jpg", "d.jpg"]
+    (tmp_path / "empty.txt").write_text("\n")
+    for place, words in (("empty.txt", "got an empty text"), ("nowhere.txt", "No such file")):
+        assert cli.main(["run", "out", "--files-from", str(tmp_path / place)]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_one_path_is_not_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "in"]) == 2
+    assert "expected INPUT and OUTPUT, got one path" in capsys.readouterr().err
