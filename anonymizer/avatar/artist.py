@@ -20,7 +20,7 @@ from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
 from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import HAIR, Garment, dress
-from anonymizer.geometry import IntBox, full_mask
+from anonymizer.geometry import IntBox, integer_box, paste_window
 from anonymizer.types import Instance, Rendering
 
 __all__ = ["AvatarArtist"]
@@ -93,8 +93,8 @@ class AvatarArtist:
             person: Whose place is taken, with its ``body``.
             rng: Source of all that the rendering does not take from the person's pose.
             face: The person's face, if it was found: it gives place and size of the head.
-            scene: What ``look`` returned for the picture; None: it is looked at now, with this person alone hidden
-                and the horizon in the middle.
+            scene: What ``look`` returned for the picture; None: it is looked at now, with this person's box alone
+                hidden and the horizon in the middle.
         """
         size = image.shape[0], image.shape[1]
         height = float(person.box[3] - person.box[1])
@@ -113,7 +113,12 @@ class AvatarArtist:
         box = _frame(posed, pose, size)
         if box is None:
             return None
-        around, hidden = scene or self.look(image, full_mask(person, size), [person], size[0] / 2)
+        if scene is None:
+            rows, columns = paste_window(integer_box(person.box), size)[0]
+            covered = np.zeros(size, np.bool_)
+            covered[rows, columns] = True
+            scene = self.look(image, covered, [person], size[0] / 2)
+        around, hidden = scene
         light = estimate_light(around, box, rng)
         share = min(1.0, LARGEST / max(box[2] - box[0], box[3] - box[1]))
         corner = np.array(box[:2], np.float32)

@@ -35,7 +35,7 @@ AROUND = 0.6
 #: Light (linear) of ordinary surroundings, median; the light on people follows it with this power, within limits:
 #: less than in proportion, for cameras expose for the whole. Of 139 annotated persons the brightness goes
 #: with power 0.3 to 0.46 of the median around them.
-USUAL, POWER, LIMITS = 0.16, 0.6, (0.45, 1.6)
+USUAL, POWER, LIMITS = 0.16, 0.6, (0.45, 2.2)
 #: Share of the surroundings' cast in the light, and the norm by which their colours are averaged.
 CAST, NORM = 0.6, 6
 #: What a white surface that faces the light sends back in ordinary surroundings: all together, and the ground's part
