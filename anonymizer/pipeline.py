@@ -305,7 +305,7 @@ class Anonymizer:
         seeds = {t.id: int(work.rng(t).integers(2**63)) for t in pending}
         if self._artist is not None:
             self._draw_avatars(work, self._artist, [t for t in pending if t.found.label == "person"], seeds)
-        for face in floating(work):
+        for face in floating(work, self._artist is not None):
             face.redact()
         work.outline()
         avatars = {t.id: t.rendering for t in work.ordered() if t.redrawn and t.rendering is not None}

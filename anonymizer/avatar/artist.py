@@ -22,7 +22,7 @@ from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
 from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import HAIR, Garment, dress
-from anonymizer.geometry import IntBox, full_mask
+from anonymizer.geometry import IntBox, integer_box, paste_window
 from anonymizer.types import Instance, Rendering
 
 __all__ = ["AvatarArtist"]
@@ -103,8 +103,8 @@ class AvatarArtist:
             person: Whose place is taken, with its ``body``.
             rng: Source of all that the rendering does not take from the person's pose.
             face: The person's face, if it was found: it gives place and size of the head.
-            scene: What ``look`` returned for the picture; None: it is looked at now, with this person alone hidden
-                and the horizon in the middle.
+            scene: What ``look`` returned for the picture; None: it is looked at now, with this person's box alone
+                hidden and the horizon in the middle.
         """
         size = image.shape[0], image.shape[1]
         height = float(person.box[3] - person.box[1])
@@ -121,7 +121,12 @@ class AvatarArtist:
         box = _frame(posed, pose, size)
         if box is None:
             return None
-        around, hidden = scene or self.look(image, full_mask(person, size), [person], size[0] / 2)
+        if scene is None:
+            rows, columns = paste_window(integer_box(person.box), size)[0]
+            covered = np.zeros(size, np.bool_)
+            covered[rows, columns] = True
+            scene = self.look(image, covered, [person], size[0] / 2)
+        around, hidden = scene
         light = estimate_light(around, box, rng)
         share = min(1.0, LARGEST / max(box[2] - box[0], box[3] - box[1]))
         corner = np.array(box[:2], np.float32)
@@ -145,9 +150,10 @@ def _frame(posed: Posed, pose: Fit, size: tuple[int, int]) -> IntBox | None:
     """Return the box around the body inside the picture, or None where they do not meet."""
     points = pose.project(np.concatenate((posed.vertices, *(p for _, p in posed.garments))))
     beside, before = (round(room * pose.scale) for room in SHADOWED)
-    low = np.floor(points.min(0)).astype(int) - (PAD + beside, PAD)
-    high = np.ceil(points.max(0)).astype(int) + (PAD + beside, PAD + before)
-    box = max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), size[1]), min(int(high[1]), size[0])
+    left, top = (int(v) for v in np.floor(points.min(0)))
+    right, bottom = (int(v) for v in np.ceil(points.max(0)))
+    x1, y1 = max(left - PAD - beside, 0), max(top - PAD, 0)
+    box = x1, y1, min(right + PAD + beside, size[1]), min(bottom + PAD + before, size[0])
     return box if box[2] > box[0] and box[3] > box[1] else None
 
 
