@@ -200,6 +200,7 @@ class Anonymizer:
             treated=treated,
             provenance={**self.describe(), "timings_s": {k: round(v, 4) for k, v in timings.items()}},
             texts=tuple(text for texts in work.evidence.texts.values() for text in texts),
+            renderings={i: drawn for i, drawn in work.renderings.items() if work.actions[i] == "redrawn"},
         )
 
     def anonymize_many(

@@ -356,6 +356,7 @@ class Result:
         treated: bool (H, W): pixels that were allowed to change.
         provenance: Preset, model ids and hashes, versions, timings in seconds. Never seeds, pixels or embeddings.
         texts: What was read on plates of the original, to find it again in names and annotations; never written down.
+        renderings: Avatars by the id of the person in whose place they stand, of redrawn persons alone.
     """
 
     image: Image
@@ -365,6 +366,7 @@ class Result:
     treated: Mask
     provenance: Mapping[str, Any] = field(default_factory=dict)
     texts: tuple[str, ...] = field(default=(), repr=False)
+    renderings: Mapping[int, Rendering] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
