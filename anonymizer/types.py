@@ -74,7 +74,7 @@ def check_image(image: Image) -> Image:
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise InputError(f"image: expected RGB uint8 (H, W, 3), got {got}")
+        raise InputError(f"image: expected RGB uint8 (H, W, 3), got {got}; anonymizer.as_rgb converts other pictures")
     if image.size == 0:
         raise InputError(f"image: expected at least one pixel, got shape {image.shape}")
     return image

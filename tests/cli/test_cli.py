@@ -369,19 +369,20 @@ def test_what_was_passed_over_or_left_the_input_is_told(
     assert json.loads(capsys.readouterr().out)["withdrawn"] == 2
 
 
-def test_the_readme_names_every_command_and_option() -> None:
+def test_the_documentation_names_every_command_and_option() -> None:
     import typer
 
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     command = typer.main.get_command(cli.app)
     lacking: set[str] = set()
 
     def walk(name: str, node: Any) -> None:
         for option in (text for parameter in node.params for text in parameter.opts if text.startswith("--")):
-            if option != "--help" and option not in readme:
+            if option != "--help" and option not in text:
                 lacking.add(f"{name} {option}")
         for child, inner in getattr(node, "commands", {}).items():
-            if f"{name} {child}" not in readme:
+            if f"{name} {child}" not in text:
                 lacking.add(f"{name} {child}")
             walk(f"{name} {child}", inner)
 
