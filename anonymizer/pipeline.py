@@ -17,6 +17,7 @@ from anonymizer.condition.maps import conditions_of
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.errors import InputError, StageError, VerificationFailed
+from anonymizer.geometry import outlined
 from anonymizer.redraw.avatars import draw_avatars, rendered_conditions
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.plate_corners import stands_out
@@ -28,6 +29,7 @@ from anonymizer.types import (
     DepthEstimator,
     Detector,
     EdgeDetector,
+    Floats,
     Image,
     Instance,
     Mask,
@@ -65,6 +67,7 @@ class Settings:
         least_side: Per class, the shorter side in pixels below which an instance is redacted rather than redrawn.
         least_score: Per class, the score below which a find is redacted rather than redrawn, unless it is a person
             with a sure face or the best face of a person. A redraw of what is none puts one into the picture.
+        depth_map: Whether results hold the depth of the released picture.
     """
 
     classes: tuple[str, ...]
@@ -74,6 +77,7 @@ class Settings:
     guard_level: int
     least_side: Mapping[str, int]
     least_score: Mapping[str, float]
+    depth_map: bool = False
 
 
 class _Assessed(NamedTuple):
@@ -195,12 +199,16 @@ class Anonymizer:
         return Result(
             image=result,
             instances=work.instances,
-            treatments=tuple(Treatment(i.id, work.actions[i.id], work.attempts[i.id]) for i in work.instances),
+            treatments=tuple(
+                Treatment(i.id, work.actions[i.id], work.attempts[i.id], work.mask_iou(i)) for i in work.instances
+            ),
             verdicts=verdicts,
             treated=treated,
             provenance={**self.describe(), "timings_s": {k: round(v, 4) for k, v in timings.items()}},
             texts=tuple(text for texts in work.evidence.texts.values() for text in texts),
             renderings={i: drawn for i, drawn in work.renderings.items() if work.actions[i] == "redrawn"},
+            order=tuple(i.id for i in work.ordered()),
+            depth=self._released_depth(work, result, timings),
         )
 
     def anonymize_many(
@@ -291,6 +299,13 @@ class Anonymizer:
         failed = {f"{v.check} (instance {v.instance_id})" for v in verdicts if not v.passed}
         names = ", ".join(sorted(failed)) or "second_pass"
         raise VerificationFailed(f"still failing after every retry and redaction: {names}", verdicts)
+
+    def _released_depth(self, work: Work, image: Image, timings: dict[str, float]) -> Floats | None:
+        if not self.settings.depth_map:
+            return None
+        with timed(timings, "depth"), stage("depth"):
+            shown = tuple(outlined(i) for i in work.instances if work.actions[i.id] == "redrawn")
+            return self._depth.estimate(image, shown)
 
     def _tries(self, instance: Instance) -> int:
         return max(self.settings.attempts.get(instance.label, 1), 1)

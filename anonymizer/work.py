@@ -9,7 +9,7 @@ import numpy as np
 
 from anonymizer.condition.order import far_to_near
 from anonymizer.detect.regions import coverage
-from anonymizer.geometry import box_iou
+from anonymizer.geometry import box_iou, mask_iou, outlined
 from anonymizer.redraw.avatars import shown_as
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Patch
@@ -62,6 +62,12 @@ class Work:
         order = far_to_near(self.raw.depth, self.instances)
         filled = {i.id for i in order if i.label in BODIES and self.actions.get(i.id) == "redacted"}
         return (*(i for i in order if i.id in filled), *(i for i in order if i.id not in filled))
+
+    def mask_iou(self, instance: Instance) -> float | None:
+        """Return the IoU of the outline of a person as found with that of its avatar, None without an avatar."""
+        if instance.id not in self.renderings or self.actions[instance.id] != "redrawn":
+            return None
+        return mask_iou(outlined(self.persons[instance.id]), outlined(instance))
 
     def rng(self, instance_id: int) -> np.random.Generator:
         """Return the source of chance for an instance's present attempt."""

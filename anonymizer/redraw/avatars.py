@@ -43,7 +43,8 @@ def draw_avatars(
     size = image.shape[0], image.shape[1]
     out: dict[int, Rendering] = {}
     for person in persons:
-        rng = np.random.default_rng((seeds[person.id], AVATAR_DRAW))
+        # Who is linked looks the same in every picture and attempt.
+        rng = np.random.default_rng((seeds[person.id] if person.link is None else person.link, AVATAR_DRAW))
         drawn = artist.draw(image, person, rng, faces.get(person.id))
         if drawn is None:
             continue
