@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,8 @@ from judges import Floats, Image, Lite2, MoveNet, NanoDet
 from numpy.typing import NDArray
 from packs import Truth, pictures, read
 
-from anonymizer import Anonymizer, Instance, Result, VerificationFailed
-from anonymizer.errors import InputError
+from anonymizer import Anonymizer, Instance, Result, VerificationFailed, detect
+from anonymizer.errors import InputError, StageError
 from anonymizer.evaluate.baselines import Blur
 from anonymizer.evaluate.detectors import outline_detector
 from anonymizer.evaluate.records import Pair, Subject
@@ -47,7 +48,7 @@ class Person:
     Args:
         pack, picture, annotation: Where it is annotated.
         box: float32 (4,) xyxy of the annotation.
-        action: ``redrawn``, ``redacted``, ``missed`` (no instance at its box) or ``quarantined``.
+        action: ``redrawn``, ``redacted``, ``missed`` (no instance at its box) or ``withheld`` (no picture).
         score: NanoDet's score before and after, 0 where nobody is found.
         posed: MoveNet's mean score before and after.
         joints: How many visible exported joints MoveNet places within a tenth of the height, and how many there are.
@@ -133,7 +134,10 @@ class Judged:
     def __init__(self, anonymizer: Anonymizer, judges: Path, kept: Kept, sheets: Path | None) -> None:
         self._anonymizer = anonymizer
         described = anonymizer.describe()
+        # Finds depend on the code as well.
+        code = b"".join(path.read_bytes() for path in sorted(Path(detect.__file__).parent.rglob("*.py")))
         decides = {"detect": described["preset_settings"]["detect"], "models": described["models"]}
+        decides["code"] = hashlib.sha256(code).hexdigest()
         if not isinstance(anonymizer._detector, KeptDetector):
             settings = json.dumps(decides, sort_keys=True)
             anonymizer._detector = KeptDetector(anonymizer._detector, kept, settings)
@@ -177,7 +181,8 @@ class Judged:
         begun, worked = time.perf_counter(), time.process_time()
         try:
             result: Result | None = self._anonymizer(image, key=picture)
-        except VerificationFailed:
+        except (VerificationFailed, StageError) as error:
+            print(f"{pack}/{picture}: {error}", file=sys.stderr, flush=True)
             result = None
         self.pictures.append((time.perf_counter() - begun, time.process_time() - worked))
         boxes = np.stack([truth.box for truth in truths])
@@ -195,7 +200,7 @@ class Judged:
         out = []
         linked = self._silhouettes(after, truths) if pack == LINKED else [None] * len(truths)
         for number, (truth, instance) in enumerate(zip(truths, places, strict=True)):
-            action = "quarantined" if result is None else "missed"
+            action = "withheld" if result is None else "missed"
             if instance is not None and result is not None:
                 action = next(t.action for t in result.treatments if t.instance_id == instance.id)
             shown = instance if action == "redrawn" else None

@@ -5,7 +5,7 @@
 
 The list is ``avatar_instances.json`` (``avatar_instances.py`` wrote it before the work); the judges are made by
 ``judge_networks.py`` and take no part in a run. A person who is filled counts as not found, and as the fill in the
-distance; one who is left untouched or quarantined has no pixels to compare, and is counted beside. ``--cache`` keeps
+distance; one who is left untouched or withheld has no pixels to compare, and is counted beside. ``--cache`` keeps
 detections and what judges say of originals, which no variant changes; ``--strength`` and ``--set`` change a setting of
 the preset (``--set redraw.steps=20``); ``--against`` compares with the folder of another run on the same persons.
 ``DIR`` gets ``avatars.json``, ``avatars.md``, ``features.npz`` and a sheet before and after of each person.
@@ -151,7 +151,7 @@ def measures(persons: Sequence[Person], real: tuple[Any, list[str], list[str]], 
 
 def comparable(persons: Sequence[Person]) -> list[Person]:
     """Return the persons whose pixels were replaced: others would stand as real ones in the distance."""
-    return [p for p in persons if p.action != "quarantined" and p.touched >= TOUCHED]
+    return [p for p in persons if p.action != "withheld" and p.touched >= TOUCHED]
 
 
 def distances(persons: Sequence[Person], real: tuple[Any, list[str], list[str]]) -> dict[str, Measured]:
@@ -215,23 +215,24 @@ def save(out: Path, persons: Sequence[Person], rows: Mapping[str, Measured]) -> 
 
 def shown(persons: Sequence[Person], rows: Mapping[str, Measured]) -> str:
     """Return a table in Markdown."""
-    actions = {a: sum(p.action == a for p in persons) for a in ("redrawn", "redacted", "missed", "quarantined")}
+    actions = {a: sum(p.action == a for p in persons) for a in ("redrawn", "redacted", "missed", "withheld")}
     left = len(persons) - len(comparable(persons))
     head = f"{len(persons)} persons: " + ", ".join(f"{n} {a}" for a, n in actions.items())
-    head += f"; {left} untouched or quarantined, not in the distance"
+    head += f"; {left} untouched or withheld, not in the distance"
     lines = []
     for name, row in rows.items():
-        whole = name.startswith(("redrawn", "found", "pose", "joints", "silhouette", "told", "real ones"))
-        lines.append({"measure": name, "value": _text(row, whole), "of": row.count})
+        lines.append({"measure": name, "value": cell(name, dataclasses.asdict(row)), "of": row.count})
     return f"{head}\n\n{table(lines)}\n"
 
 
-def _text(row: Measured, proportional: bool) -> str:
-    if row.value is None:
+def cell(name: str, row: Mapping[str, Any]) -> str:
+    """Return a measure with its interval, proportions in percent."""
+    if row["value"] is None:
         return "–"
-    form = "{:.1%}" if proportional else "{:.3f}"
-    ends = "" if row.low is None else f" [{form.format(row.low)}, {form.format(row.high)}]"
-    return form.format(row.value) + ends
+    whole = name.startswith(("redrawn", "found", "pose", "joints", "silhouette", "told", "real ones"))
+    form = "{:.1%}" if whole else "{:.3f}"
+    ends = "" if row["low"] is None else f" [{form.format(row['low'])}, {form.format(row['high'])}]"
+    return form.format(row["value"]) + ends
 
 
 def against(out: Path, other: Path, real: tuple[Any, list[str], list[str]]) -> str:
