@@ -19,7 +19,7 @@ from judges import Floats, Image, Lite2, MoveNet, NanoDet
 from numpy.typing import NDArray
 from packs import Truth, pictures, read
 
-from anonymizer import Anonymizer, Instance, Result, VerificationFailed, detect
+from anonymizer import Anonymizer, Instance, Result, VerificationFailed, detect, types
 from anonymizer.errors import InputError, StageError
 from anonymizer.evaluate.baselines import Blur
 from anonymizer.evaluate.detectors import outline_detector
@@ -135,7 +135,8 @@ class Judged:
         self._anonymizer = anonymizer
         described = anonymizer.describe()
         # Finds depend on the code as well.
-        code = b"".join(path.read_bytes() for path in sorted(Path(detect.__file__).parent.rglob("*.py")))
+        files = [*sorted(Path(detect.__file__).parent.rglob("*.py")), Path(types.__file__)]
+        code = b"".join(path.read_bytes() for path in files)
         decides = {"detect": described["preset_settings"]["detect"], "models": described["models"]}
         decides["code"] = hashlib.sha256(code).hexdigest()
         if not isinstance(anonymizer._detector, KeptDetector):
