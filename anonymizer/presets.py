@@ -175,7 +175,6 @@ def _wire(
         detector=chooser,
         depth=own.get("depth") or wiring.make_depth(condition, source),
         edges=own.get("edges") or wiring.make_edges(condition, source),
-        poses=wiring.make_poses(condition, source),
         segmenter=detector if isinstance(detector, PersonSegmenter) else None,
         artist=own.get("artist") or wiring.make_artist(redraw, source),
         redrawer=wiring.make_redrawer(redraw, source, batch_size),

@@ -11,7 +11,7 @@ from typing import Any
 from anonymizer import weights
 from anonymizer.config.schema import Condition, Crop, Detect, Direct, LongSideCrop, Redraw
 from anonymizer.errors import InputError
-from anonymizer.types import CLASSES, AvatarArtist, DepthEstimator, Detector, EdgeDetector, OCRReader, PoseEstimator
+from anonymizer.types import CLASSES, AvatarArtist, DepthEstimator, Detector, EdgeDetector, OCRReader
 
 __all__ = [
     "Source",
@@ -20,7 +20,6 @@ __all__ = [
     "make_depth",
     "make_detector",
     "make_edges",
-    "make_poses",
     "make_redrawer",
 ]
 
@@ -166,15 +165,6 @@ def make_edges(table: Condition, source: Source) -> EdgeDetector:
     return EdgeNet(path)
 
 
-def make_poses(table: Condition, source: Source) -> PoseEstimator | None:
-    """Return the pose network that a ``condition`` table names, or None if it names none."""
-    if table.pose is None:
-        return None
-    from anonymizer.condition.pose import PoseNet
-
-    return PoseNet(source.path(table.pose), source.device)
-
-
 def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
     """Return the ``Redrawer`` that a ``redraw`` table describes.
 
@@ -185,9 +175,8 @@ def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
     """
     from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings
     from anonymizer.redraw.direction import Director
-    from anonymizer.redraw.galleries import FaceGallery, PersonGallery
     from anonymizer.redraw.loading import LoadSettings
-    from anonymizer.redraw.prototypes import Prototypes
+    from anonymizer.redraw.prototypes import FaceBank
     from anonymizer.redraw.redrawer import Redrawer
 
     load = LoadSettings(
@@ -217,15 +206,12 @@ def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
         load,
         source.path(table.lora) if table.lora is not None else None,
     )
-    prototypes = None
+    faces = None
     if table.prototypes is not None:
-        galleries = source.path(table.prototypes)
-        faces = FaceGallery.load(galleries / "faces.safetensors")
-        persons = PersonGallery.load(galleries / "persons.safetensors")
-        prototypes = Prototypes(faces, persons, table.strength)
+        faces = FaceBank.load(source.path(table.prototypes) / "faces.safetensors")
     director = Director(_direction(table.direction)) if table.direction is not None else None
     crops = {label: _crop(crop) for label, crop in table.crops.items()}
-    return Redrawer(painter, crops, prototypes, director, table.avatar_strength)
+    return Redrawer(painter, crops, faces, table.strength, director)
 
 
 def make_artist(table: Redraw, source: Source) -> AvatarArtist | None:

@@ -36,6 +36,7 @@ import numpy as np
 from avatar_run import Judged, Kept
 from markdown_table import table
 
+from anonymizer import pipeline
 from anonymizer.avatar import artist
 from anonymizer.avatar.render import Light
 from anonymizer.errors import AnonymizerError
@@ -97,17 +98,15 @@ def undenoised() -> Any:
 
 def mean_filled() -> Any:
     """Return a context in which fills are the mean colour of what is left of the picture."""
-    from anonymizer import pipeline, work
 
-    def filled(image: Any, hidden: Any, rng: Any) -> Any:
-        del rng
+    def filled(image: Any, hidden: Any, rng: Any, plain: Any = None) -> Any:
+        del rng, plain
         rest = image[~hidden] if (~hidden).any() else np.full((1, 3), 127, np.uint8)
         out = image.copy()
         out[hidden] = np.rint(rest.mean(axis=0)).astype(np.uint8)
         return out
 
-    place = work if hasattr(work, "redact") else pipeline
-    return replaced(place, "redact", filled)
+    return replaced(pipeline, "redact", filled)
 
 
 @contextmanager

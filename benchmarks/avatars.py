@@ -79,7 +79,7 @@ def build(arguments: argparse.Namespace) -> Anonymizer:
     """Return the preset with the settings asked for."""
     changes = list(arguments.set)
     if arguments.strength is not None:
-        changes.append(f"redraw.avatar_strength={arguments.strength}")
+        changes.append(f"redraw.strength.person={arguments.strength}")
     if not changes and not arguments.without:
         return presets.build(arguments.preset, seed=arguments.seed)
     settings = changed(presets.tables()[arguments.preset], changes, arguments.without)

@@ -174,7 +174,6 @@ class Condition(Table):
 
     depth: Reference | None = Field(default=None, description="Depth Anything; in closed form where left out.")
     edges: Reference
-    pose: Reference | None = Field(default=None, description="Joints of persons for figures.")
     guard_level: int = Field(ge=0, le=2, description="Guard of the first attempt; later ones are stricter.")
 
 
@@ -245,10 +244,9 @@ class Redraw(Table):
     attempts: dict[Class, Annotated[int, Field(ge=1)]] = Field(description="Redraws before an instance is filled.")
     prototypes: Reference | None = Field(default=None, description="Average faces to start from.")
     avatar: Reference | None = Field(default=None, description="Body model of avatars.")
-    avatar_strength: Share = Field(
-        default=0, description="Share of the noise schedule that a rendering passes through."
+    strength: dict[Class, Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=dict, description="Share of the noise schedule that avatars and average faces pass through."
     )
-    strength: dict[Class, Share] = Field(default_factory=dict, description="The same for prototypes.")
     crops: dict[Class, Crop]
     least_side: dict[Class, Annotated[int, Field(ge=0)]] = Field(
         description="Shorter side in pixels below which an instance is filled."
@@ -260,6 +258,9 @@ class Redraw(Table):
     def _together(self) -> Redraw:
         if self.avatar is not None and self.prototypes is None:
             raise ValueError("avatar needs prototypes beside it: the faces of avatars")
+        for name, label in (("avatar", "person"), ("prototypes", "face")):
+            if getattr(self, name) is not None and label in self.crops and label not in self.strength:
+                raise ValueError(f"{name} needs strength.{label} beside it")
         return self
 
 

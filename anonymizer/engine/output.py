@@ -36,7 +36,8 @@ class OutputFolder:
     """An OUTPUT folder held by one run at a time; use it as a context manager.
 
     ``images`` holds released pictures only, ``masks``, ``parts`` and ``depth`` maps of them, ``.state`` what is needed
-    to resume: unfinished files, the annotations of each released picture, and the lock. ``stored.StoredOutput`` is one whose results lie in object storage.
+    to resume: unfinished files, the annotations of each released picture, and the lock. ``stored.StoredOutput`` is one
+    whose results lie in object storage.
 
     Args:
         path: The folder; made if missing.

@@ -96,7 +96,6 @@ OPTIONAL = [
     ("detect", "scrfd"),
     ("detect", "refine"),
     ("condition", "depth"),
-    ("condition", "pose"),
     ("redraw", "lora"),
     ("redraw", "prototypes"),
 ]
@@ -190,7 +189,7 @@ def test_from_preset_builds_and_describes() -> None:
     told = anonymizer.describe()
     assert told["preset"] == "embedded"
     assert told["settings"]["classes"] == ["face"]
-    assert {"detector", "edges", "pose", "inpaint", "centerface", "dlib-face", "ppocr"} <= set(told["models"])
+    assert {"detector", "edges", "inpaint", "centerface", "dlib-face", "ppocr"} <= set(told["models"])
     assert "seed" not in str(told)
 
 
