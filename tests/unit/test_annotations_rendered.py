@@ -26,7 +26,7 @@ from anonymizer.types import Instance, Rendering, Result, Treatment
 
 from .fakes import FakeAnonymizer
 from .test_pipeline import PERSON, picture
-from .test_redraw_avatars import rendering
+from .test_redraw_avatars import Artist, rendering
 
 SIZE = (60, 80)
 #: Two persons, the second nearer and over the right part of the first.
@@ -326,11 +326,12 @@ def test_linked_persons_are_handed_over_named_in_the_ledger_and_keyed_per_output
 def test_a_linked_person_draws_the_same_by_chance_whatever_the_seed() -> None:
     drawn_numbers: list[int] = []
 
-    class Artist:
-        def draw(self, image: Any, person: Instance, rng: np.random.Generator, face: Instance | None = None) -> Any:
+    class Chance(Artist):
+        def draw(self, image: Any, person: Instance, rng: np.random.Generator, *rest: Any) -> Rendering | None:
             drawn_numbers.append(int(rng.integers(2**62)))
-            return rendering()
+            return super().draw(image, person, rng, *rest)
 
     for link, seed in ((77, 5), (77, 6), (78, 5), (None, 5), (None, 6)):
-        draw_avatars(Artist(), picture(), [replace(PERSON, link=link)], {1: seed}, {})
+        someone = replace(PERSON, link=link)
+        draw_avatars(Chance(rendering()), picture(), [someone], [someone], {1: seed}, 20.0)
     assert drawn_numbers[0] == drawn_numbers[1] and len(set(drawn_numbers)) == 4
