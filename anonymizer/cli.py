@@ -207,6 +207,13 @@ def run(
             help="Metadata to keep: datetime, datetime-subsec, camera, focal-length, gps, heading, gpano; else none.",
         ),
     ] = None,
+    write: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Maps to write beside pictures, as PNG: masks, parts, depth.")
+    ] = None,
+    link_identities: Annotated[
+        bool,
+        typer.Option("--link-identities", help="Same avatar for one identity or track_id of the annotations."),
+    ] = False,
     rename: Annotated[Rename | None, typer.Option(help="Release under keyed hashes instead of names.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes, each with its own models.")] = 1,
     timeout: Annotated[
@@ -259,11 +266,15 @@ def run(
             _listed(keep_metadata),
             rename is not None,
             keep_fields=_listed(keep_fields),
+            write=_listed(write),
+            link_identities=link_identities,
         )
         inputs = source[0] if len(source) == 1 else source
         find_inputs(inputs, output)
-        if annotations is None and (mapping or require_annotations):
-            raise InputError("--map and --require-annotations say how annotations are used; add --annotations")
+        if annotations is None and (mapping or require_annotations or link_identities):
+            raise InputError(
+                "--map, --require-annotations and --link-identities say how annotations are used; add --annotations"
+            )
         told = parse_map(mapping or ())
         given = None if annotations is None else kept.enter_context(annotations_at(annotations, told))
         build = partial(
@@ -277,6 +288,7 @@ def run(
             batch_size=batch_size,
             accept_noncommercial=accept_noncommercial,
             force=force,
+            depth_map="depth" in release.write,
         )
         settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
         with show_progress() as report:
