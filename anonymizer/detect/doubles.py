@@ -33,6 +33,11 @@ HELD = 0.85
 #: it to the second, shares less than ``SHARED`` with the others, and is seen by networks for outlines and for boxes or
 #: well by BlazePose.
 MADE_UP, MEMBER = 0.65, 0.7
+#: Somebody stands beside or behind a larger find, whose outline often runs into theirs, if their middle is at least the
+#: first proportion of its width away from its own and their height is at least the second of its height.
+ASIDE, TALL = 0.25, 0.4
+#: A larger find with less than this proportion of a smaller one's score is a poor view of the same person.
+POOR = 0.6
 #: Landmarks that say where a person is.
 PLACES = [LANDMARKS.index(name) for name in ("nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip")]
 
@@ -83,15 +88,25 @@ def _whole(part: Instance, larger: Sequence[Instance], faced: set[int | None]) -
     others = [i for i in larger if not {part.id, i.id} <= faced]
     shares = {i.id: float(_inside(part, i, i.outline).mean()) for i in others}
     others.sort(key=lambda i: -shares[i.id])
-    for other in others:
-        if shares[other.id] >= INSIDE or (shares[other.id] >= SHARED and _one_pose(part, other)):
-            return other
+    posed = next((i for i in others if shares[i.id] >= SHARED and _one_pose(part, i)), None)
+    if posed is not None:
+        return posed
+    others = [i for i in others if not _beside(part, i)]
+    if others and shares[others[0].id] >= INSIDE:
+        return others[0]
     if part.id in faced or not others or not by_boxes(part):
         return None
     if np.logical_or.reduce([_inside(part, i, i.outline) for i in others]).mean() >= INSIDE:
         return others[0]
     drawn = [i for i in others if not by_boxes(i)]
     return next((i for i in drawn if _inside(part, i, i.mask).mean() >= HELD), None)
+
+
+def _beside(one: Instance, other: Instance) -> bool:
+    """Return whether somebody stands to the side of a larger find, as tall as people are."""
+    x1, y1, x2, y2 = outline_box(one).tolist()
+    left, top, right, bottom = outline_box(other).tolist()
+    return abs(x1 + x2 - left - right) / 2 >= ASIDE * (right - left) and y2 - y1 >= TALL * (bottom - top)
 
 
 def _members(group: Instance, smaller: Sequence[Instance]) -> list[Instance]:
@@ -137,8 +152,9 @@ def _one_pose(part: Instance, other: Instance) -> bool:
 
 
 def _joined(whole: Instance, part: Instance) -> Instance:
-    """Return a person with the pixels and the evidence of another find; the outline stays, unless there was none."""
-    kept, added = (part, whole) if is_sketch(whole) and not is_sketch(part) else (whole, part)
+    """Return a person with the pixels and the evidence of another find; the better outline stays."""
+    poor = whole.score < POOR * part.score or (is_sketch(whole) and not is_sketch(part))
+    kept, added = (part, whole) if poor else (whole, part)
     wider = widen(kept, replace(added, core=np.zeros_like(added.mask), score=0.0, evidence={}))
     best = {**added.signs, **{name: max(score, added.signs.get(name, 0.0)) for name, score in kept.signs.items()}}
     return replace(wider, id=whole.id, score=max(whole.score, part.score), evidence=best)
