@@ -10,14 +10,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.appearance import Appearance, Faces, draw_appearance
+from anonymizer.avatar.appearance import Appearance, draw_appearance
 from anonymizer.avatar.body import Body, Shape, skin
+from anonymizer.avatar.faces import Faces, places
 from anonymizer.avatar.fit import Fit, fit, headed
 from anonymizer.avatar.light import estimate_light, noise_level
-from anonymizer.avatar.paint import FaceMap, bumped, cloth_paint, hair_paint, press, rest_ahead, skin_paint
+from anonymizer.avatar.hair import HAIR, Scalp
+from anonymizer.avatar.paint import bumped, cloth_paint, hair_paint, press, skin_paint
 from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
 from anonymizer.avatar.tailor import Measures
-from anonymizer.avatar.wardrobe import HAIR, Garment, dress
+from anonymizer.avatar.wardrobe import Garment, dress
 from anonymizer.geometry import IntBox
 from anonymizer.types import Instance, Rendering
 
@@ -113,7 +115,7 @@ class AvatarArtist:
 def _dressed(
     body: Body, shape: Shape, measures: Measures, look: Appearance, pose: Fit, rng: np.random.Generator
 ) -> Posed:
-    garments, bare = dress(body, shape, measures, look.outfit, rng)
+    garments, bare = dress(body, shape, measures, look.outfit, pose.scale, rng)
     moved = tuple((g, skin(g.vertices, g.weights, pose.transforms)) for g in garments)
     return Posed(body.pose(shape, pose.transforms), body.faces[(bare[body.faces] > 0).any(1)], moved)
 
@@ -144,10 +146,8 @@ def _render(
     hits = tracer.primary(Camera(pose.scale, pose.shift), box, samples)
     if not len(hits.ray):
         return None
-    albedo, relief, flat, part = _painted(body, shape, measures, look, posed, hits, rng)
+    albedo, relief, part = _painted(body, shape, measures, look, pose, posed, hits, light, rng)
     shade = tracer.shade(hits, bumped(hits.normals, relief), light, RAYS, rng)
-    even = shade.mean(0)
-    shade = shade + (even - shade) * flat[:, None]
     colour = averaged(
         hits, np.concatenate([albedo * np.power(shade, 1 / GAMMA), np.ones((len(albedo), 1), np.float32)], 1), samples
     )
@@ -196,35 +196,45 @@ def _placed(made: Rendering, box: IntBox, share: float) -> Rendering:
 
 
 def _painted(
-    body: Body, shape: Shape, measures: Measures, look: Appearance, posed: Posed, hits: Hits, rng: np.random.Generator
-) -> tuple[Floats, Floats, Floats, NDArray[np.uint8]]:
-    """Return colours (N, 3), relief (N, 3), how far own light is kept (N,), and parts of the body (N,) of hits."""
+    body: Body,
+    shape: Shape,
+    measures: Measures,
+    look: Appearance,
+    pose: Fit,
+    posed: Posed,
+    hits: Hits,
+    light: Light,
+    rng: np.random.Generator,
+) -> tuple[Floats, Floats, NDArray[np.uint8]]:
+    """Return colours (N, 3), relief (N, 3) and parts of the body (N,) of hits."""
     count = len(hits.ray)
     albedo, relief = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
-    flat, part = np.zeros(count, np.float32), np.zeros(count, np.uint8)
+    part = np.zeros(count, np.uint8)
     own = hits.mesh == 0
     if own.any():
         eyes = body.weights[:, [b.startswith("eye") for b in body.bones]].sum(1)
-        head = body.weights[:, [b.startswith(("head", "eye")) for b in body.bones]].sum(1)
-        table = np.concatenate(
-            [shape.vertices, rest_ahead(body, shape)[:, None], head[:, None], eyes[:, None]], 1
-        ).astype(np.float32)
+        scalp = Scalp.of(body, HAIR[look.outfit.hair].recede).field
+        table = np.concatenate([shape.vertices, places(body), eyes[:, None], scalp[:, None]], 1).astype(np.float32)
         values = hits.mixed(own, posed.faces, table)
         at = values[:, :3]
         pupils = np.stack([shape.heads[body.number(f"eye.{side}")] for side in "LR"])[:, [0, 2]]
-        iris = np.linalg.norm(at[:, None, [0, 2]] - pupils, axis=2).min(1)
-        face = FaceMap(look.face, body, shape, look.skin)
-        albedo[own], flat[own] = skin_paint(look, face, at, values[:, 3], values[:, 4], values[:, 5], iris)
+        apart = at[:, None, [0, 2]] - pupils
+        nearest = apart[np.arange(len(at)), np.linalg.norm(apart, axis=2).argmin(1)]
+        albedo[own] = skin_paint(
+            look, at, values[:, 3:6], hits.normals[own], values[:, 6], nearest, values[:, 7], light
+        )
         part[own] = body.parts[posed.faces[hits.face[own], 0]]
     owners = _part_table(body)
     for number, (garment, points) in enumerate(posed.garments, 1):
         own = hits.mesh == number
         if not own.any():
             continue
-        places = np.concatenate([garment.body, garment.vertices[:, 2:]], 1)
-        at, height = np.split(hits.mixed(own, garment.faces, places), [3], 1)
+        below = np.concatenate([garment.body, garment.vertices[:, 2:]], 1)
+        at, height = np.split(hits.mixed(own, garment.faces, below), [3], 1)
         if garment.kind == "hair":
-            albedo[own], relief[own] = hair_paint(look.hair, at, HAIR[garment.name].curl > 0)
+            along = skin(garment.vertices + garment.coords[:, :3], garment.weights, pose.transforms) - points
+            coords = hits.mixed(own, garment.faces, np.concatenate([along, garment.coords[:, 3:]], 1))
+            albedo[own], relief[own] = hair_paint(look.hair, coords, hits.normals[own], light)
         else:
             pressed = press(garment, points)[hits.face[own]]
             seed = int(rng.integers(2**31))
@@ -232,7 +242,7 @@ def _painted(
                 garment, look.cloths[garment.name], at, height[:, 0], pressed, measures, seed
             )
         part[own] = owners[garment.weights.argmax(1)][garment.faces[hits.face[own], 0]]
-    return albedo, relief, flat, part
+    return albedo, relief, part
 
 
 def _part_table(body: Body) -> NDArray[np.uint8]:

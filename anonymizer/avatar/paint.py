@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.appearance import Appearance, Cloth, Face
-from anonymizer.avatar.body import Body, Shape
-from anonymizer.avatar.mesh import areas, normals, unit
+from anonymizer.avatar.appearance import Appearance, Cloth
+from anonymizer.avatar.hair import THIN
+from anonymizer.avatar.mesh import areas, unit
+from anonymizer.avatar.render import Light
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import Garment
 
-__all__ = ["FaceMap", "cloth_paint", "hair_paint", "press", "skin_paint"]
+__all__ = ["bumped", "cloth_paint", "hair_paint", "press", "skin_paint"]
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int32]
@@ -20,102 +21,95 @@ Numbers = NDArray[np.int32]
 FOLDS = ((30, 0.09, 0.30), (80, 0.05, 0.16))
 #: Waves summed for one relief.
 WAVES = 8
-#: Relief and colour of strands of hair: waves per metre, depth.
-STRANDS = ((260, 0.42), (420, 0.22))
-#: Share of a projected face's own light and shade that stays beside the rendered one.
-BAKED = 0.45
-#: Colours of eyes and of the soles of sneakers, RGB in [0, 1]; radius of an iris in metres.
-IRIS, WHITE, SOLE = (np.array(c, np.float32) for c in ((0.12, 0.08, 0.06), (0.75, 0.73, 0.7), (0.85, 0.84, 0.82)))
-IRIS_RADIUS = 0.0062
+#: How much of the scalp's colour is the hair's: the rest is skin between strands.
+ROOTS = 0.6
+#: White of a highlight on hair, and of one on skin.
+GLINT, SKIN_GLOSS = np.float32(0.13), np.float32(0.07)
+#: Colours of eyes and of the soles of sneakers, RGB in [0, 1]; radius of an iris and of a pupil in metres.
+WHITE, SOLE = (np.array(c, np.float32) for c in ((0.72, 0.69, 0.67), (0.85, 0.84, 0.82)))
+IRIS_RADIUS, PUPIL = 0.006, 0.0019
 #: Height of painted soles in metres.
 SOLE_HEIGHT = 0.03
 
 
-class FaceMap:
-    """Projection of an average face from ahead onto a head at rest.
-
-    Args:
-        face: The average.
-        body: The model.
-        shape: Its shape.
-        skin: RGB float32 (3,), the colour the face is to have.
-    """
-
-    def __init__(self, face: Face, body: Body, shape: Shape, skin: Floats) -> None:
-        left, right = (shape.heads[body.number(f"eye.{side}")] for side in "LR")
-        marks = face.landmarks
-        # The person's left eye is at larger x in the picture and on the body.
-        scale = float(np.linalg.norm(marks[1] - marks[0])) / float(left[0] - right[0])
-        nose = body.joints(shape)[0]
-        down = float((left[2] + right[2]) / 2 - nose[2]) * scale
-        self._stretch = float(np.clip((marks[2, 1] - marks[:2, 1].mean()) / max(down, 1), 0.8, 1.3)) * scale
-        self._scale = scale
-        self._centre = marks[:2].mean(0)
-        self._eyes = ((left + right) / 2)[[0, 2]]
-        self._pixels = face.pixels * np.clip(skin / np.maximum(face.skin, 0.05), 0.15, 1.4)
-        self._apart = float(np.linalg.norm(marks[1] - marks[0]))
-
-    def look_up(self, at: Floats, ahead: Floats) -> tuple[Floats, Floats]:
-        """Return colours float32 (N, 3) and how far they belong to the face, float32 (N,).
-
-        Args:
-            at: float32 (N, 3), points of the body at rest.
-            ahead: float32 (N,), how far their normals look ahead at rest, in [-1, 1].
-        """
-        import cv2
-
-        x = self._centre[0] + (at[:, 0] - self._eyes[0]) * self._scale
-        y = self._centre[1] - (at[:, 2] - self._eyes[1]) * self._stretch
-        maps = x.astype(np.float32)[None], y.astype(np.float32)[None]
-        # remap takes at most 32767 columns.
-        parts = [
-            cv2.remap(
-                self._pixels,
-                maps[0][:, k : k + 30000],
-                maps[1][:, k : k + 30000],
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )[0]
-            for k in range(0, len(at), 30000)
-        ]
-        texels = np.concatenate(parts) if parts else np.zeros((0, 3), np.float32)
-        # An oval around eyes and mouth with a wide soft rim.
-        across = (x - self._centre[0]) / (1.25 * self._apart)
-        down = (y - self._centre[1] - 0.45 * self._apart) / (1.6 * self._apart)
-        inside = np.clip((1.0 - np.hypot(across, down)) / 0.35, 0, 1) * np.clip((ahead - 0.1) / 0.45, 0, 1)
-        return texels.astype(np.float32), inside.astype(np.float32)
-
-
 def skin_paint(
-    look: Appearance, face: FaceMap, at: Floats, ahead: Floats, head: Floats, eye: Floats, iris: Floats
-) -> tuple[Floats, Floats]:
-    """Return colours (N, 3) of skin and how far each keeps its own light, (N,).
+    look: Appearance, at: Floats, places: Floats, normal: Floats, eye: Floats, pupil: Floats, scalp: Floats, light: Light
+) -> Floats:
+    """Return colours (N, 3) of skin, face, eyes and the scalp under the hair.
 
     Args:
         look: Whose skin.
-        face: The face on the head.
         at: float32 (N, 3), points of the body at rest.
-        ahead: float32 (N,), how far normals look ahead at rest.
-        head: float32 (N,), share of the head.
+        places: float32 (N, 3), where they lie on the face, see ``faces.places``.
+        normal: float32 (N, 3), posed normals.
         eye: float32 (N,), share of the eyeballs.
-        iris: float32 (N,), distance from the middle of the next pupil in metres.
+        pupil: float32 (N, 2), right and up from the middle of the next pupil in metres.
+        scalp: float32 (N,), how far inside of the hair line, in metres.
+        light: What lights the body.
     """
-    mottled = 1 + 0.03 * _waves(at, 60, 5)[1] + 0.02 * _waves(at, 400, 6)[1]
-    colour = look.skin * mottled[:, None]
-    white = np.where((iris < IRIS_RADIUS)[:, None], IRIS, WHITE)
-    colour = np.where((eye > 0.5)[:, None], white, colour)
-    texels, inside = face.look_up(at, ahead)
-    inside = inside * (head > 0.6)
-    colour = colour + (texels - colour) * inside[:, None]
-    return colour.astype(np.float32), (BAKED * inside).astype(np.float32)
+    mottled = 1 + 0.02 * _waves(at, 60, 5)[1] + 0.015 * _waves(at, 900, 6)[1]
+    colour = look.skin * mottled[:, None] * look.face.look_up(places[:, :2], places[:, 2])
+    hair = np.clip(scalp / THIN + 0.35 * _waves(at, 700, 3)[1], 0, 1)[:, None]
+    colour = colour + (ROOTS * look.hair + (1 - ROOTS) * look.skin * look.hair - colour) * hair * 0.92
+    colour = colour + (SKIN_GLOSS * sheen(normal, light, 14))[:, None] * (1 - 0.7 * hair)
+    ball = eye > 0.5
+    if ball.any():
+        colour[ball] = _eye(look, pupil[ball])
+    return np.clip(colour, 0, 1).astype(np.float32)
 
 
-def hair_paint(colour: Floats, at: Floats, curly: bool) -> tuple[Floats, Floats]:
-    """Return colours (N, 3) and relief (N, 3) of hair at points (N, 3) of the body at rest."""
-    stretch = (1.0, 1.0, 0.6) if curly else (1.0, 1.0, 0.07)
-    relief = STRANDS[0][1] * _waves(at, STRANDS[0][0], 1, stretch)[0]
-    shade = 1 + STRANDS[1][1] * _waves(at, STRANDS[1][0], 2, stretch)[1]
-    return (colour * shade[:, None]).astype(np.float32), relief.astype(np.float32)
+def _eye(look: Appearance, pupil: Floats) -> Floats:
+    """Return colours (N, 3) of eyeballs: the white, darker in the corners, the iris with its rim, pupil and a glint."""
+    away = np.hypot(pupil[:, 0], pupil[:, 1])
+    white = WHITE * np.clip(1.08 - 14 * np.maximum(away - IRIS_RADIUS, 0), 0.7, 1)[:, None]
+    # The upper lid shades the eye.
+    white = white * np.clip(1.0 - 55 * np.maximum(pupil[:, 1] - 0.001, 0), 0.55, 1)[:, None]
+    angle = np.arctan2(pupil[:, 1], pupil[:, 0])
+    rays = 1 + 0.12 * np.sin(angle * 23) + 0.1 * np.sin(angle * 37 + 1)
+    iris = look.iris * (rays * np.clip(1.25 - 90 * np.maximum(away - 0.0042, 0), 0.45, 1.25))[:, None]
+    share = np.clip((IRIS_RADIUS - away) / 0.0005, 0, 1)[:, None]
+    colour = white + (iris - white) * share
+    colour = colour * np.clip((away - PUPIL) / 0.0004, 0.08, 1)[:, None]
+    glint = np.clip(1 - (np.hypot(pupil[:, 0] - 0.0022, pupil[:, 1] - 0.0022) - 0.0009) / 0.0006, 0, 1)[:, None]
+    return np.asarray(colour + (0.95 - colour) * 0.85 * glint, np.float32)
+
+
+def hair_paint(colour: Floats, coords: Floats, normal: Floats, light: Light) -> tuple[Floats, Floats]:
+    """Return colours (N, 3) and relief (N, 3) of hair.
+
+    Two highlights as Marschner et al. (2003) found them: a white one towards the root and one in the hair's colour
+    towards the tip.
+
+    Args:
+        colour: RGB (3,).
+        coords: float32 (N, 5), see ``hair.Strands``, the direction posed.
+        normal: float32 (N, 3), posed normals.
+        light: What lights the body.
+    """
+    along, share, tone = unit(coords[:, :3]), coords[:, 3], coords[:, 4]
+    base = colour * (0.62 + 0.62 * tone)[:, None] * (0.72 + 0.34 * np.sqrt(share))[:, None]
+    # Strands bleached a little by the sun.
+    base = base * (1 + 0.12 * share * tone)[:, None] ** np.array([1.4, 1.1, 0.8], np.float32)
+    out = base
+    for source, strength in ((light.sun, 1.0), (np.array([0, -0.25, 1], np.float32), 0.55)):
+        half = unit(unit(source) + np.array([0, -1, 0], np.float32))
+        facing = np.clip(normal @ unit(source) + 0.25, 0, 1)
+        for shift, width, tint in ((-0.1, 70.0, GLINT * (0.4 + 0.6 * tone)[:, None]), (0.14, 18.0, 1.25 * base)):
+            tilted = unit(along + np.float32(shift) * normal)
+            across = np.sqrt(np.clip(1 - (tilted @ half) ** 2, 0, 1))
+            out = out + np.float32(strength) * (facing * across**width)[:, None] * tint
+    # Strands across the light are lit as rods are: their normal turns towards it.
+    towards = unit(unit(light.sun) - along * (along @ unit(light.sun))[:, None])
+    return np.clip(out, 0, 1).astype(np.float32), (-0.5 * towards).astype(np.float32)
+
+
+def sheen(normal: Floats, light: Light, power: float) -> Floats:
+    """Return how far surfaces mirror the sun and the sky above towards the camera, float32 (N,) in [0, 1]."""
+    out = np.zeros(len(normal), np.float32)
+    for source, strength in ((light.sun, 0.65), (np.array([0, -0.5, 1], np.float32), 0.35)):
+        half = unit(unit(source) + np.array([0, -1, 0], np.float32))
+        out += np.float32(strength) * np.clip(normal @ half, 0, 1) ** np.float32(power)
+    return out
 
 
 def press(garment: Garment, posed: Floats) -> Floats:
@@ -177,11 +171,6 @@ def cloth_paint(
         sole = garment.vertices[:, 2].min() + SOLE_HEIGHT
         colour = np.where((height < sole)[:, None] & (garment.name == "sneakers"), SOLE, colour)
     return np.clip(colour * weave[:, None], 0.01, 1).astype(np.float32), relief.astype(np.float32)
-
-
-def rest_ahead(body: Body, shape: Shape) -> Floats:
-    """Return how far each vertex looks ahead at rest, float32 (V,) in [-1, 1]."""
-    return -normals(shape.vertices, body.faces)[:, 1]
 
 
 def bumped(smooth: Floats, relief: Floats) -> Floats:

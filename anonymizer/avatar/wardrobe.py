@@ -13,18 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
+from anonymizer.avatar.hair import HAIR, Scalp, grow
 from anonymizer.avatar.mesh import averaging, cut, normals
 from anonymizer.avatar.tailor import Measures, hang, spread, tube
 
 __all__ = [
     "BOTTOMS",
     "FULL",
-    "HAIR",
     "SHOES",
     "TOPS",
     "Bottom",
     "Garment",
-    "Hair",
     "Outfit",
     "Shoe",
     "Top",
@@ -45,8 +44,6 @@ FLAT = 0.018
 RIM = 0.025
 #: Least distance of a top from the hull of trunk and legs: it hangs over trousers.
 UNTUCKED = 0.016
-#: Distance of long hair from the shoulders, in metres.
-ON_CLOTH = 0.055
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +94,6 @@ class Shoe:
     sole: float
 
 
-@dataclass(frozen=True, slots=True)
-class Hair:
-    """Hair.
-
-    Args:
-        nape: Where it ends at the back: 0 chin, 1 crown; below 0 on the shoulders.
-        line: Height of the hair above the forehead, 0 chin, 1 crown.
-        volume: Distance from the skin in metres.
-        knot: Where a knot sits (height and depth in sizes of the head) and its radius in metres, or None.
-        curl: Depth of curls in metres.
-    """
-
-    nape: float
-    line: float
-    volume: float
-    knot: tuple[float, float, float] | None = None
-    curl: float = 0.0
-
-
 TOPS = {
     "t-shirt": Top(0.3, 0.1, 0.0, 0.014),
     "tank top": Top(0.02, 0.08, -0.04, 0.008),
@@ -142,18 +120,11 @@ FULL = {
     "overalls": (Top(0.3, 0.02, 0.0, 0.014), Bottom(0.97, 0.018, 0.015)),
 }
 SHOES = {"sneakers": Shoe(0.945, 0.016), "low shoes": Shoe(0.98, 0.01), "boots": Shoe(0.78, 0.018)}
-HAIR = {
-    "crop": Hair(0.36, 0.84, 0.008),
-    "short": Hair(0.32, 0.82, 0.02),
-    "full": Hair(0.2, 0.8, 0.036),
-    "bob": Hair(0.02, 0.82, 0.034),
-    "long": Hair(-1.1, 0.82, 0.03),
-    "bun": Hair(0.3, 0.84, 0.014, (0.86, 0.98, 0.045)),
-    "ponytail": Hair(0.28, 0.84, 0.014, (0.5, 1.12, 0.042)),
-    "curls": Hair(0.12, 0.8, 0.055, None, 0.02),
-}
 #: How often each is worn by men and by women: neighbours in the tables above, in their order.
-HAIR_WEIGHTS = ((5, 6, 3, 0.3, 0.3, 0.1, 0.1, 1.2), (0.4, 1, 1.2, 3, 4, 2, 2, 1.5))
+HAIR_WEIGHTS = (
+    (2, 4, 4, 2.5, 2, 1.5, 0.8, 2, 0.2, 0.1, 0.3, 0.2, 0.2, 0.1),
+    (0.2, 0.5, 0.8, 0.6, 0.6, 1.5, 0.7, 0.1, 2.5, 1.5, 3, 3, 2.2, 2),
+)
 TOP_WEIGHTS = ((4, 0.5, 4, 2, 3, 0, 3, 2.5, 1.2), (3.5, 1, 2, 0.7, 3, 3, 2.5, 1.5, 1.2))
 BOTTOM_WEIGHTS = ((5, 2.5, 1, 1.2, 0, 0), (3, 4, 1.2, 0.8, 1.5, 0.8))
 SHOE_WEIGHTS = ((3, 3, 0.7), (3, 2, 1.5))
@@ -184,6 +155,7 @@ class Garment:
         weights: float32 (M, B) of the bones.
         body: float32 (M, 3), the points of the body that lie below; patterns hang on them.
         covers: float32 (V,), above 0 where it covers the body.
+        coords: float32 (M, C), what paint goes by: of hair see ``Strands``, of cloth see ``COORDS``.
     """
 
     kind: str
@@ -193,6 +165,7 @@ class Garment:
     weights: Floats
     body: Floats
     covers: Floats
+    coords: Floats
 
 
 def choose(rng: np.random.Generator, female: bool) -> Outfit:
@@ -222,7 +195,7 @@ def choose(rng: np.random.Generator, female: bool) -> Outfit:
 
 
 def dress(
-    body: Body, shape: Shape, at: Measures, outfit: Outfit, rng: np.random.Generator
+    body: Body, shape: Shape, at: Measures, outfit: Outfit, scale: float, rng: np.random.Generator
 ) -> tuple[list[Garment], Floats]:
     """Return an outfit on a body at rest, and where skin shows, float32 (V,): above 0 where it does.
 
@@ -231,6 +204,7 @@ def dress(
         shape: Its shape.
         at: Its measures.
         outfit: What is worn.
+        scale: Pixels a metre in the picture.
         rng: Small differences of lengths and widths.
     """
     pieces: list[Garment] = []
@@ -253,7 +227,9 @@ def dress(
         pieces.append(_top(body, shape, at, worn, name))
     pieces.append(_shoes(body, shape, at, SHOES[outfit.shoes], outfit.shoes))
     covers = np.max([p.covers for p in pieces], axis=0)
-    pieces.append(_hair(body, shape, at, HAIR[outfit.hair], outfit.hair, rng))
+    hair = _hair(body, shape, at, outfit.hair, scale, rng)
+    if hair is not None:
+        pieces.append(hair)
     return pieces, np.asarray(COVERED - covers, np.float32)
 
 
@@ -278,7 +254,8 @@ def _piece(
         out_of = 0.5 * out_of + 0.5 * (around @ out_of)
     weights = out_of / out_of.sum(1, keepdims=True)
     covers = np.minimum(field, 0.04).astype(np.float32)
-    return Garment(kind, name, points.astype(np.float32), part.faces, weights.astype(np.float32), below, covers)
+    coords = np.zeros((len(below), 1), np.float32)
+    return Garment(kind, name, points.astype(np.float32), part.faces, weights.astype(np.float32), below, covers, coords)
 
 
 def _bottom(body: Body, shape: Shape, at: Measures, bottom: Bottom, name: str) -> Garment:
@@ -292,7 +269,7 @@ def _bottom(body: Body, shape: Shape, at: Measures, bottom: Bottom, name: str) -
     field = np.where(at.arm > 0, -1, np.minimum(at.z - end - 0.03, below_waist))
     points, faces, weights = tube(body, shape, at, top, end, bottom.ease, bottom.flare)
     covers = np.minimum(field, 0.04).astype(np.float32)
-    return Garment("bottom", name, points, faces, weights, points.copy(), covers)
+    return Garment("bottom", name, points, faces, weights, points.copy(), covers, np.zeros((len(points), 1), np.float32))
 
 
 def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment:
@@ -330,48 +307,12 @@ def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str) -> Gar
     return replace(piece, vertices=points, covers=covers)
 
 
-def _hair(body: Body, shape: Shape, at: Measures, hair: Hair, name: str, rng: np.random.Generator) -> Garment:
-    wave = 0.015 * np.cos(55 * at.x + rng.uniform(0, 6.28))
-    above = np.minimum(at.crown - hair.line + wave, 0.2)
-    # Ears, halfway back, stay free of short hair.
-    behind = np.minimum(at.depth - (0.57 if hair.nape > 0.1 else 0.5), at.crown - hair.nape)
-    field = np.where(at.head > 0.3, np.maximum(above, behind), -1)
-    if hair.nape < 0:
-        shoulders = np.minimum(at.y - at.middle[1] - 0.03, at.z - at.collar + 0.16 * -hair.nape)
-        field = np.maximum(field, np.where((at.arm < 0) & (np.abs(at.x) < 0.1), np.clip(shoulders * 4, -1, 0.2), -1))
-        field = np.maximum(field, np.where((at.neck > 0.4) & (at.depth > 0.5), 0.1, -1))
-    # Thin at its border, so that no step shows.
-    ease = hair.volume * np.clip(0.15 + field / 0.2, 0.15, 1)
-    # On the shoulders it lies outside of all cloth.
-    ease = np.where(at.head < 0.3, ON_CLOTH, ease)
-    piece = _piece(body, shape, "hair", name, at.soft(field, 2), ease.astype(np.float32), 8, 2)
-    points = piece.vertices
-    if hair.curl > 0:
-        phases = points @ rng.normal(0, 70, (3, 6)) + rng.uniform(0, 2 * np.pi, 6)
-        bumps = np.sin(phases).mean(1)
-        points = points + normals(points, piece.faces) * (hair.curl * bumps[:, None]).astype(np.float32)
-    piece = replace(piece, vertices=np.asarray(points, np.float32), covers=np.full(len(body.weights), -1, np.float32))
-    return piece if hair.knot is None else _knot(piece, body, at, hair.knot)
-
-
-def _knot(piece: Garment, body: Body, at: Measures, knot: tuple[float, float, float]) -> Garment:
-    """Return hair with a ball behind the head; a low one hangs down."""
-    height, depth, radius = knot
-    u, v = np.meshgrid(np.linspace(0, 2 * np.pi, 17)[:-1], np.linspace(0.02, np.pi - 0.02, 9))
-    ball = np.stack([np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v)], -1).reshape(-1, 3)
-    long = 2.6 if height < 0.7 else 1.0
-    middle = np.array([0, at.face_y + depth * at.head_depth, at.chin + height * at.head_height])
-    ball = ball * radius * np.array([1, 1, long]) + middle - np.array([0, 0, (long - 1) * radius * 0.8])
-    a = (np.arange(8)[:, None] * 16 + np.arange(16)).ravel()
-    b = (np.arange(8)[:, None] * 16 + (np.arange(16) + 1) % 16).ravel()
-    faces = np.concatenate([np.stack([a, a + 16, b], 1), np.stack([b, a + 16, b + 16], 1)])
-    weights = np.zeros((len(ball), piece.weights.shape[1]), np.float32)
-    weights[:, body.number("head")] = 1
-    count = len(piece.vertices)
-    return replace(
-        piece,
-        vertices=np.concatenate([piece.vertices, ball]).astype(np.float32),
-        faces=np.concatenate([piece.faces, faces + count]).astype(np.int32),
-        weights=np.concatenate([piece.weights, weights]),
-        body=np.concatenate([piece.body, ball]).astype(np.float32),
-    )
+def _hair(
+    body: Body, shape: Shape, at: Measures, name: str, scale: float, rng: np.random.Generator
+) -> Garment | None:
+    hair = HAIR[name]
+    made = grow(hair, body, shape, at, Scalp.of(body, hair.recede), scale, rng)
+    if made is None:
+        return None
+    covers = np.full(len(body.weights), -1, np.float32)
+    return Garment("hair", name, made.vertices, made.faces, made.weights, made.vertices, covers, made.coords)
