@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.faces import Face, Faces
+from anonymizer.avatar.shoes import SHOES
 from anonymizer.avatar.wardrobe import Outfit, choose
 
 __all__ = ["Appearance", "Cloth", "draw_appearance"]
@@ -37,7 +38,6 @@ HAIR_COLOURS = (
     ((0.52, 0.4, 0.27), 1.4, 0.0),
     ((0.68, 0.55, 0.38), 0.8, 0.05),
     ((0.36, 0.17, 0.09), 0.5, 0.15),
-    ((0.55, 0.54, 0.53), 0.7, 0.4),
 )
 #: Lightness of CIELAB from which skin counts as light here.
 LIGHT = 58.0
@@ -65,7 +65,23 @@ COLOURS = (
 )
 DENIM = ((0.6, 0.42, 0.38), (0.015, 0.12, 0.14))
 #: How often each pattern is drawn.
-PATTERNS = (("plain", 6.0), ("stripes", 1.2), ("checks", 0.8), ("print", 1.2), ("yoke", 0.5))
+PATTERNS = (
+    *(("plain", 7.0), ("stripes", 1.2), ("pinstripes", 0.4), ("checks", 0.8), ("dots", 0.4), ("flowers", 0.5)),
+    *(("print", 0.9), ("yoke", 0.3)),
+)
+#: What may be patterned; all else is plain.
+PATTERNED = ("t-shirt", "tank top", "shirt", "polo", "sweater", "blouse", "dress", "summer dress", "shirt dress", "skirt")
+#: Fabrics of garments that are not woven.
+FABRICS = {
+    **dict.fromkeys(("t-shirt", "tank top", "polo", "hoodie", "joggers", "leggings", "dress"), "jersey"),
+    **dict.fromkeys(("sweater", "cardigan", "turtleneck"), "knit"),
+    **{"puffer jacket": "down", "leather jacket": "leather"},
+}
+#: Colours of canvas and of leather shoes, RGB in [0, 1], and how often they are drawn.
+SHOE_COLOURS = (
+    (((0.84, 0.83, 0.81), 3.0), ((0.1, 0.1, 0.11), 2.5), ((0.4, 0.4, 0.41), 1.0), ((0.16, 0.2, 0.33), 1.0)),
+    (((0.07, 0.065, 0.06), 4.0), ((0.24, 0.15, 0.1), 2.0), ((0.42, 0.27, 0.17), 1.0), ((0.6, 0.5, 0.4), 0.5)),
+)
 #: How often trousers are of denim.
 DENIM_SHARE = 0.4
 
@@ -75,16 +91,20 @@ class Cloth:
 
     Args:
         colour, second: RGB float32 (3,) in [0, 1].
-        pattern: ``plain``, ``stripes``, ``checks``, ``print``, ``yoke`` or ``denim``.
+        pattern: One of ``PATTERNS``.
         period: Distance of the pattern's repeats in metres.
+        fabric: ``jersey``, ``woven``, ``knit``, ``denim``, ``leather`` or ``down``.
         folds: Depth of folds, 1 is usual.
+        belt: Whether a belt is worn over it.
     """
 
     colour: Floats
     second: Floats
     pattern: str
     period: float
+    fabric: str
     folds: float
+    belt: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,16 +183,23 @@ def _drawn(rng: np.random.Generator) -> Floats:
 
 def _cloth(name: str, rng: np.random.Generator) -> Cloth:
     colour, second = _drawn(rng), _drawn(rng)
-    period, folds = float(rng.uniform(0.025, 0.08)), float(rng.uniform(0.7, 1.2))
-    if name in ("sneakers", "low shoes", "boots"):
-        base = np.array([0.88, 0.87, 0.85] if name == "sneakers" else [0.12, 0.115, 0.11], np.float32)
-        return Cloth(colour if rng.random() < 0.5 else base, base, "plain", period, 0.3)
-    if "trousers" in name or "shorts" in name:
-        if rng.random() < DENIM_SHARE:
-            return Cloth(_colour(*DENIM, rng), second, "denim", period, folds)
-        return Cloth(colour, second, "plain", period, folds)
-    weights = np.array([weight for _, weight in PATTERNS])
-    pattern = str(PATTERNS[int(rng.choice(len(PATTERNS), p=weights / weights.sum()))][0])
-    if "jacket" in name or name in ("parka", "long coat"):
-        pattern = "plain"
-    return Cloth(colour, second, pattern, period, folds)
+    period, folds, belt = float(rng.uniform(0.025, 0.07)), float(rng.uniform(0.75, 1.2)), bool(rng.random() < 0.4)
+    if name in SHOES:
+        leather = SHOES[name].material in ("leather", "suede")
+        base = _one(SHOE_COLOURS[int(leather)], rng) * np.float32(rng.uniform(0.9, 1.1))
+        return Cloth(colour if rng.random() < 0.2 else base, second, "plain", period, "leather", 0.3, False)
+    denim = name == "denim jacket" or (
+        ("trousers" in name or name in ("shorts", "overalls", "skirt", "pencil skirt")) and rng.random() < DENIM_SHARE
+    )
+    if denim:
+        return Cloth(_colour(*DENIM, rng), second, "plain", period, "denim", folds, belt)
+    fabric = FABRICS.get(name, "woven")
+    pattern = str(_chosen(PATTERNS, rng)) if name in PATTERNED else "plain"
+    if name == "leather jacket":
+        colour = _one(SHOE_COLOURS[1], rng)
+    return Cloth(colour, second, pattern, period, fabric, folds * (0.6 if fabric == "knit" else 1.0), belt)
+
+
+def _chosen(table: tuple[tuple[str, float], ...], rng: np.random.Generator) -> str:
+    weights = np.array([weight for _, weight in table])
+    return str(table[int(rng.choice(len(table), p=weights / weights.sum()))][0])

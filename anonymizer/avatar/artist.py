@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.appearance import Appearance, draw_appearance
 from anonymizer.avatar.body import Body, Shape, skin
+from anonymizer.avatar.cloth import Place, cloth_paint, press
 from anonymizer.avatar.faces import Faces, places
 from anonymizer.avatar.fit import Fit, fit, headed
 from anonymizer.avatar.light import estimate_light, noise_level
 from anonymizer.avatar.hair import HAIR, Scalp
-from anonymizer.avatar.paint import bumped, cloth_paint, hair_paint, press, skin_paint
+from anonymizer.avatar.paint import bumped, embossed, hair_paint, skin_paint
 from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import Garment, dress
@@ -146,8 +147,8 @@ def _render(
     hits = tracer.primary(Camera(pose.scale, pose.shift), box, samples)
     if not len(hits.ray):
         return None
-    albedo, relief, part = _painted(body, shape, measures, look, pose, posed, hits, light, rng)
-    shade = tracer.shade(hits, bumped(hits.normals, relief), light, RAYS, rng)
+    albedo, relief, height, part = _painted(body, shape, measures, look, pose, posed, hits, light, rng)
+    shade = tracer.shade(hits, bumped(embossed(hits, height), relief), light, RAYS, rng)
     colour = averaged(
         hits, np.concatenate([albedo * np.power(shade, 1 / GAMMA), np.ones((len(albedo), 1), np.float32)], 1), samples
     )
@@ -205,11 +206,11 @@ def _painted(
     hits: Hits,
     light: Light,
     rng: np.random.Generator,
-) -> tuple[Floats, Floats, NDArray[np.uint8]]:
-    """Return colours (N, 3), relief (N, 3) and parts of the body (N,) of hits."""
+) -> tuple[Floats, Floats, Floats, NDArray[np.uint8]]:
+    """Return colours (N, 3), relief (N, 3), heights (N,) in metres and parts of the body (N,) of hits."""
     count = len(hits.ray)
     albedo, relief = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
-    part = np.zeros(count, np.uint8)
+    height, part = np.zeros(count, np.float32), np.zeros(count, np.uint8)
     own = hits.mesh == 0
     if own.any():
         eyes = body.weights[:, [b.startswith("eye") for b in body.bones]].sum(1)
@@ -229,20 +230,17 @@ def _painted(
         own = hits.mesh == number
         if not own.any():
             continue
-        below = np.concatenate([garment.body, garment.vertices[:, 2:]], 1)
-        at, height = np.split(hits.mixed(own, garment.faces, below), [3], 1)
         if garment.kind == "hair":
             along = skin(garment.vertices + garment.coords[:, :3], garment.weights, pose.transforms) - points
             coords = hits.mixed(own, garment.faces, np.concatenate([along, garment.coords[:, 3:]], 1))
             albedo[own], relief[own] = hair_paint(look.hair, coords, hits.normals[own], light)
         else:
-            pressed = press(garment, points)[hits.face[own]]
+            table = np.concatenate([garment.body, garment.coords, press(garment, points)[:, None]], 1)
+            place = Place(*np.split(hits.mixed(own, garment.faces, table), [3, 9], 1), hits.normals[own], pose.scale)
             seed = int(rng.integers(2**31))
-            albedo[own], relief[own] = cloth_paint(
-                garment, look.cloths[garment.name], at, height[:, 0], pressed, measures, seed
-            )
+            albedo[own], height[own] = cloth_paint(garment, look.cloths[garment.name], place, measures, light, seed)
         part[own] = owners[garment.weights.argmax(1)][garment.faces[hits.face[own], 0]]
-    return albedo, relief, part
+    return albedo, relief, height, part
 
 
 def _part_table(body: Body) -> NDArray[np.uint8]:

@@ -252,7 +252,7 @@ def _lengths(hair: Hair, angle: Floats, up: Floats, mark: _Head, roots: Floats, 
     low = hair.side + (hair.back - hair.side) * behind
     out = low + (hair.top - low) * top
     if hair.fringe > 0:
-        front = np.clip((0.75 - angle) / 0.2, 0, 1)
+        front = np.clip((0.85 - angle) / 0.12, 0, 1) * (up < 0.1)
         out = out + (hair.fringe - out) * front
     return np.asarray(out, np.float32)
 
@@ -275,12 +275,11 @@ def _guides(
     out = [where]
     step = (lengths / STEPS)[:, None]
     angle = np.arctan2(np.abs(roots[:, 0]), -(roots[:, 1] - mark.skull[1]))
-    low = np.clip((0.05 - (roots[:, 2] - mark.eyes[2])) / 0.03, 0, 1)
     own = (rng.standard_normal(roots.shape) * (0.02 if hair.knot is not None else 0.07)).astype(np.float32)
     normal = away
     for k in range(STEPS):
         t = k / STEPS
-        way = _combed(hair, mark, where, side, angle, low) + own
+        way = _combed(hair, mark, where, side, angle) + own
         # What is longer than a finger hangs.
         weight = np.clip(lengths * t / 0.1 - 0.25, 0, 1.6)[:, None] * (hair.comb != "tie")
         way = way + weight * np.array([0, 0.12, -1], np.float32)
@@ -306,11 +305,12 @@ def _parting(hair: Hair) -> float:
     return 0.0 if hair.top > 0.3 else 0.03
 
 
-def _combed(hair: Hair, mark: _Head, where: Floats, side: Floats, angle: Floats, low: Floats) -> Floats:
+def _combed(hair: Hair, mark: _Head, where: Floats, side: Floats, angle: Floats) -> Floats:
     """Return the directions (N, 3) in which strands are combed at points (N, 3)."""
     x, zero = side, np.zeros_like(side)
     whorl = mark.skull + np.array([0.01, 0.055, 0.08], np.float32)
-    down = np.stack([0.1 * x, 0.25 + zero, -1 + zero], 1)
+    down = np.stack([0.0 * x, 0.2 + zero, -1 + zero], 1)
+    low = np.clip((0.05 - (where[:, 2] - mark.eyes[2])) / 0.03, 0, 1)
     if hair.comb == "tie" and hair.knot is not None:
         return unit(mark.skull + np.array([0, hair.knot[1], hair.knot[0] - 0.03], np.float32) - where)
     if hair.comb == "part":
@@ -323,7 +323,7 @@ def _combed(hair: Hair, mark: _Head, where: Floats, side: Floats, angle: Floats,
         way = unit(where - whorl) + np.array([0, 0, -0.3], np.float32)
     way = unit(way)
     if hair.fringe > 0:
-        front = np.clip((0.75 - angle) / 0.2, 0, 1)[:, None]
+        front = np.clip((0.85 - angle) / 0.12, 0, 1)[:, None]
         way = way + front * (np.stack([0.2 * x, -1 + zero, -0.8 + zero], 1) - way)
     return np.asarray(way + low[:, None] * (down - way), np.float32)
 

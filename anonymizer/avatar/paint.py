@@ -1,35 +1,30 @@
-"""Paint: colours and fine relief of skin, face, hair and cloth where rays meet them."""
+"""Paint: colours and fine relief of skin, face and hair where rays meet them."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.appearance import Appearance, Cloth
+from anonymizer.avatar.appearance import Appearance
 from anonymizer.avatar.hair import THIN
-from anonymizer.avatar.mesh import areas, unit
-from anonymizer.avatar.render import Light
-from anonymizer.avatar.tailor import Measures
-from anonymizer.avatar.wardrobe import Garment
+from anonymizer.avatar.mesh import unit
+from anonymizer.avatar.render import Hits, Light
 
-__all__ = ["bumped", "cloth_paint", "hair_paint", "press", "skin_paint"]
+__all__ = ["bumped", "embossed", "hair_paint", "sheen", "skin_paint", "waves"]
 
 Floats = NDArray[np.float32]
-Numbers = NDArray[np.int32]
 
-#: Wave lengths per metre of large and small folds, their depth on smooth cloth, and more where cloth is pressed.
-FOLDS = ((30, 0.09, 0.30), (80, 0.05, 0.16))
+#: Step of depth in metres between neighbours beyond which they are not of one surface; steepest relief.
+STEP, STEEPEST = 0.03, np.float32(1.4)
 #: Waves summed for one relief.
 WAVES = 8
 #: How much of the scalp's colour is the hair's: the rest is skin between strands.
 ROOTS = 0.6
 #: White of a highlight on hair, and of one on skin.
 GLINT, SKIN_GLOSS = np.float32(0.13), np.float32(0.07)
-#: Colours of eyes and of the soles of sneakers, RGB in [0, 1]; radius of an iris and of a pupil in metres.
-WHITE, SOLE = (np.array(c, np.float32) for c in ((0.72, 0.69, 0.67), (0.85, 0.84, 0.82)))
+#: Colour of eyes, RGB in [0, 1]; radius of an iris and of a pupil in metres.
+WHITE = np.array((0.62, 0.585, 0.565), np.float32)
 IRIS_RADIUS, PUPIL = 0.006, 0.0019
-#: Height of painted soles in metres.
-SOLE_HEIGHT = 0.03
 
 
 def skin_paint(
@@ -47,9 +42,9 @@ def skin_paint(
         scalp: float32 (N,), how far inside of the hair line, in metres.
         light: What lights the body.
     """
-    mottled = 1 + 0.02 * _waves(at, 60, 5)[1] + 0.015 * _waves(at, 900, 6)[1]
+    mottled = 1 + 0.02 * waves(at, 60, 5)[1] + 0.015 * waves(at, 900, 6)[1]
     colour = look.skin * mottled[:, None] * look.face.look_up(places[:, :2], places[:, 2])
-    hair = np.clip(scalp / THIN + 0.35 * _waves(at, 700, 3)[1], 0, 1)[:, None]
+    hair = np.clip(scalp / THIN + 0.35 * waves(at, 700, 3)[1], 0, 1)[:, None]
     colour = colour + (ROOTS * look.hair + (1 - ROOTS) * look.skin * look.hair - colour) * hair * 0.92
     colour = colour + (SKIN_GLOSS * sheen(normal, light, 14))[:, None] * (1 - 0.7 * hair)
     ball = eye > 0.5
@@ -112,79 +107,49 @@ def sheen(normal: Floats, light: Light, power: float) -> Floats:
     return out
 
 
-def press(garment: Garment, posed: Floats) -> Floats:
-    """Return how far the pose presses each face of a garment together, float32 (F,) from 0."""
-    ratio = areas(posed, garment.faces) / np.maximum(areas(garment.vertices, garment.faces), 1e-9)
-    return np.clip(1.2 - ratio, 0, 1.2).astype(np.float32)
-
-
-def cloth_paint(
-    garment: Garment, cloth: Cloth, at: Floats, height: Floats, pressed: Floats, measures: Measures, seed: int
-) -> tuple[Floats, Floats]:
-    """Return colours (N, 3) and relief (N, 3) of cloth.
-
-    Args:
-        garment: Which piece.
-        cloth: Its cloth.
-        at: float32 (N, 3), points of the body at rest below it.
-        height: float32 (N,), z of the cloth itself at rest.
-        pressed: float32 (N,), see ``press``.
-        measures: The body's.
-        seed: Of the folds.
-    """
-    relief = np.zeros_like(at)
-    for number, (frequency, usual, more) in enumerate(FOLDS):
-        depth = cloth.folds * (usual + more * pressed)
-        relief += depth[:, None] * _waves(at, frequency, seed + number, (1, 1, 0.55))[0]
-    x, z = at[:, 0], at[:, 2]
-    front = at[:, 1] < measures.middle[1]
-    mix = np.zeros(len(at), np.float32)
-    period = cloth.period
-    if cloth.pattern == "stripes":
-        mix = _band(z / period)
-    elif cloth.pattern == "checks":
-        mix = 0.5 * _band(z / period) + 0.5 * _band(x / period)
-    elif cloth.pattern == "print":
-        wide, high = 0.075, 0.055
-        centre = measures.collar - 0.19
-        ragged = 0.25 * _waves(at, 160, seed + 5)[1]
-        mix = ((np.abs(x) / wide) ** 4 + (np.abs(z - centre) / high) ** 4 < 1 + ragged) & front
-        mix = mix.astype(np.float32) * (0.6 + 0.4 * (np.sin(x * 260) * np.sin(z * 330) > -0.2))
-    elif cloth.pattern == "yoke":
-        mix = (z > measures.collar - 0.14).astype(np.float32)
-    colour = cloth.colour + (cloth.second - cloth.colour) * mix[:, None].astype(np.float32)
-    weave = 1 + 0.035 * _waves(at, 900, seed + 7)[1] + 0.03 * _waves(at, 25, seed + 8)[1]
-    if cloth.pattern == "denim":
-        # Washed on the thighs, seams along the sides.
-        washed = np.clip(1 - np.abs(measures.hips - 0.25 - z) / 0.3, 0, 1) * front
-        weave = weave + 0.28 * washed + 0.05 * _waves(at, 500, seed + 9, (1, 1, 0.3))[1]
-    if garment.name in ("shirt", "polo", "blouse", "parka", "hooded jacket"):
-        # A placket with buttons, or a zip.
-        line = front & (np.abs(x) < 0.012) & (z > measures.hips - 0.4)
-        weave = np.where(line, weave * 0.88, weave)
-        button = front & (np.hypot(x, (z % 0.085) - 0.04) < 0.006)
-        weave = np.where(button, 0.55, weave) if "jacket" not in garment.name else weave
-    if garment.kind == "bottom":
-        waist = measures.hips + 0.105 * measures.leg_length
-        weave = np.where(z > waist - 0.02, weave * 0.7, weave)
-    if garment.kind == "shoes":
-        sole = garment.vertices[:, 2].min() + SOLE_HEIGHT
-        colour = np.where((height < sole)[:, None] & (garment.name == "sneakers"), SOLE, colour)
-    return np.clip(colour * weave[:, None], 0.01, 1).astype(np.float32), relief.astype(np.float32)
-
-
 def bumped(smooth: Floats, relief: Floats) -> Floats:
     """Return normals (N, 3) with a relief: its gradient (N, 3) along the surface."""
     along = relief - smooth * (relief * smooth).sum(1, keepdims=True)
     return unit(smooth - along)
 
 
-def _band(turns: Floats) -> Floats:
-    """Return stripes of half a turn with short soft rims."""
-    return np.clip(np.sin(turns * 2 * np.pi) * 4 + 0.5, 0, 1).astype(np.float32)
+def embossed(hits: Hits, height: Floats) -> Floats:
+    """Return the normals (N, 3) of hits raised by a height (N,) in metres, from differences between neighbours.
+
+    Source: Mikkelsen, Bump mapping unparametrized surfaces on the GPU, 2010.
+    """
+    grid = np.full((*hits.size, 4), np.nan, np.float32)
+    flat = grid.reshape(-1, 4)
+    flat[hits.ray, :3], flat[hits.ray, 3] = hits.points, height
+    owner = np.full(hits.size, -1, np.int32)
+    owner.ravel()[hits.ray] = hits.mesh
+
+    def differences(axis: int) -> Floats:
+        step = np.diff(grid, axis=axis)
+        step[(np.diff(owner, axis=axis) != 0) | (np.abs(step[..., 1]) > STEP)] = np.nan
+        ends = [(0, 0)] * 3
+        before, after = ends.copy(), ends.copy()
+        before[axis], after[axis] = (1, 0), (0, 1)
+        first = np.pad(step, before, constant_values=np.nan).reshape(-1, 4)[hits.ray]
+        second = np.pad(step, after, constant_values=np.nan).reshape(-1, 4)[hits.ray]
+        # Both neighbours where both are known, else the one that is.
+        lack, other = np.isnan(first), np.isnan(second)
+        total = np.where(lack, 0, first) + np.where(other, 0, second)
+        return np.asarray(total / np.maximum(2 - lack - other, 1), np.float32)
+
+    right, down = differences(1), differences(0)
+    normal = hits.normals
+    one, two = np.cross(down[:, :3], normal), np.cross(normal, right[:, :3])
+    area = (right[:, :3] * one).sum(1)
+    slope = np.sign(area)[:, None] * (right[:, 3:] * one + down[:, 3:] * two)
+    size = np.maximum(np.abs(area), 1e-12)[:, None]
+    steep = slope / size
+    length = np.linalg.norm(steep, axis=1, keepdims=True)
+    steep = steep * np.minimum(1, STEEPEST / np.maximum(length, 1e-6))
+    return unit(normal - steep)
 
 
-def _waves(
+def waves(
     at: Floats, frequency: float, seed: int, stretch: tuple[float, float, float] = (1, 1, 1)
 ) -> tuple[Floats, Floats]:
     """Return the gradient (N, 3) over the frequency and the value (N,) of a sum of random waves, about 1 in size."""

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.hair import HAIR, Scalp, grow
-from anonymizer.avatar.mesh import averaging, cut, normals
-from anonymizer.avatar.tailor import Measures, hang, spread, tube
+from anonymizer.avatar.mesh import averaging, border, cut, even, normals
+from anonymizer.avatar.shoes import SHOES, Shoe, lasts, loft
+from anonymizer.avatar.shoes import covered as inside_of
+from anonymizer.avatar.tailor import Measures, hang, spread, straighten, tube
 
 __all__ = [
     "BOTTOMS",
@@ -38,8 +40,11 @@ Numbers = NDArray[np.int32]
 COVERED = 0.012
 #: How far above the hips trousers and skirts reach, in shares of the leg.
 WAIST = 0.115
-#: What of a shoe is its sole, in metres above the ground.
-FLAT = 0.018
+#: Share of the leg from which on trousers are not cut from the body but hang on the shoe.
+LONGEST = 0.97
+#: What paint of cloth goes by, in the order of ``Garment.coords``: share of arm and of leg, how far along the limb (0 at
+#: shoulder or hip, 1 at wrist or ankle), two coordinates around its axis and the distance to the border, in metres.
+COORDS = ("arm", "leg", "along", "a", "b", "edge")
 #: How far inside of a shoe's border skin goes on, as a share of leg or foot.
 RIM = 0.025
 #: Least distance of a top from the hull of trunk and legs: it hangs over trousers.
@@ -58,6 +63,8 @@ class Top:
         fall: How much of its width above it keeps below, in [0, 1].
         opening: Half width in metres of an open front; 0: closed.
         outer: Whether it is worn over another top.
+        neck: How far a neckline goes down to a point in front, in metres; 0: it does not.
+        sleeve_fall: How much of its width above a sleeve keeps, in [0, 1].
     """
 
     sleeve: float
@@ -67,6 +74,8 @@ class Top:
     fall: float = 0.955
     opening: float = 0.0
     outer: bool = False
+    neck: float = 0.0
+    sleeve_fall: float = 0.985
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +87,16 @@ class Bottom:
         ease: Distance from the body, in metres.
         flare: How much wider it is at the ankle, for a skirt at its hem, in metres.
         skirt: Whether it is one tube around both legs.
+        fall: How much of its width above each slice keeps, in [0, 1]: straight trousers hang, slim ones follow the leg.
+        pleats: Depth of pleats at the hem as a share of its width.
     """
 
     length: float
     ease: float
     flare: float = 0.0
     skirt: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Shoe:
-    """What covers the feet up to a share of the leg (1 ankle), with a sole, in metres."""
-
-    height: float
-    sole: float
+    fall: float = 0.97
+    pleats: float = 0.03
 
 
 TOPS = {
@@ -106,12 +111,16 @@ TOPS = {
     "parka": Top(0.98, 0.4, 0.03, 0.032, 0.98, 0.0, True),
 }
 BOTTOMS = {
-    "trousers": Bottom(1.0, 0.014, 0.014),
-    "slim trousers": Bottom(0.94, 0.007),
-    "wide trousers": Bottom(1.02, 0.02, 0.035),
-    "shorts": Bottom(0.5, 0.022, 0.02),
-    "skirt": Bottom(0.52, 0.012, 0.1, True),
-    "long skirt": Bottom(0.86, 0.012, 0.16, True),
+    "trousers": Bottom(1.05, 0.012, fall=0.965),
+    "slim trousers": Bottom(0.99, 0.006, fall=0.9),
+    "wide trousers": Bottom(1.06, 0.02, 0.02, fall=0.99),
+    "cropped trousers": Bottom(0.8, 0.012, fall=0.975),
+    "shorts": Bottom(0.48, 0.02, 0.015, fall=0.985),
+    "joggers": Bottom(1.0, 0.022, fall=0.97),
+    "skirt": Bottom(0.5, 0.012, 0.08, True),
+    "pencil skirt": Bottom(0.58, 0.008, 0.0, True, pleats=0.0),
+    "long skirt": Bottom(0.88, 0.012, 0.14, True, pleats=0.05),
+    "leggings": Bottom(0.96, 0.003, fall=0.5),
 }
 #: Full-length pieces: a top and what hangs from it.
 FULL = {
@@ -119,15 +128,14 @@ FULL = {
     "long coat": (Top(0.98, 0.62, 0.03, 0.032, 0.985, 0.03, True), None),
     "overalls": (Top(0.3, 0.02, 0.0, 0.014), Bottom(0.97, 0.018, 0.015)),
 }
-SHOES = {"sneakers": Shoe(0.945, 0.016), "low shoes": Shoe(0.98, 0.01), "boots": Shoe(0.78, 0.018)}
 #: How often each is worn by men and by women: neighbours in the tables above, in their order.
 HAIR_WEIGHTS = (
     (2, 4, 4, 2.5, 2, 1.5, 0.8, 2, 0.2, 0.1, 0.3, 0.2, 0.2, 0.1),
     (0.2, 0.5, 0.8, 0.6, 0.6, 1.5, 0.7, 0.1, 2.5, 1.5, 3, 3, 2.2, 2),
 )
 TOP_WEIGHTS = ((4, 0.5, 4, 2, 3, 0, 3, 2.5, 1.2), (3.5, 1, 2, 0.7, 3, 3, 2.5, 1.5, 1.2))
-BOTTOM_WEIGHTS = ((5, 2.5, 1, 1.2, 0, 0), (3, 4, 1.2, 0.8, 1.5, 0.8))
-SHOE_WEIGHTS = ((3, 3, 0.7), (3, 2, 1.5))
+BOTTOM_WEIGHTS = ((6, 2.5, 0.7, 0.4, 1.0, 1, 0, 0, 0, 0), (3, 4, 1.2, 1, 0.6, 0.5, 1, 0.7, 0.8, 1.5))
+SHOE_WEIGHTS = ((3, 2, 0.7, 2.5, 1.2, 0, 0, 0.1), (3, 1.5, 0.5, 0.7, 1.5, 1.0, 1.8, 0.4))
 #: How often a full-length piece is worn.
 FULL_SHARE = (0.1, 0.25)
 
@@ -234,7 +242,15 @@ def dress(
 
 
 def _piece(
-    body: Body, shape: Shape, kind: str, name: str, field: Floats, ease: float | Floats, smooth: int, blend: int
+    body: Body,
+    shape: Shape,
+    at: Measures,
+    kind: str,
+    name: str,
+    field: Floats,
+    ease: float | Floats,
+    smooth: int,
+    blend: int,
 ) -> Garment:
     """Return the body's surface where a field (V,) is positive, smoothed and pushed out."""
     part = cut(body.faces, field)
@@ -250,26 +266,77 @@ def _piece(
     short = np.maximum(0, distance - ((points - below) * outward).sum(1))
     points = points + outward * short[:, None]
     points = 0.7 * points + 0.3 * (around @ points)
+    points = even(points.astype(np.float32), border(part.faces), 12)
     for _ in range(blend):
         out_of = 0.5 * out_of + 0.5 * (around @ out_of)
     weights = out_of / out_of.sum(1, keepdims=True)
     covers = np.minimum(field, 0.04).astype(np.float32)
-    coords = np.zeros((len(below), 1), np.float32)
-    return Garment(kind, name, points.astype(np.float32), part.faces, weights.astype(np.float32), below, covers, coords)
+    coords = np.concatenate([part.of(_coords(body, shape, at)), part.of(field)[:, None]], 1)
+    return Garment(
+        kind, name, points.astype(np.float32), part.faces, weights.astype(np.float32), below, covers, coords
+    )
+
+
+def _coords(body: Body, shape: Shape, at: Measures) -> Floats:
+    """Return the coordinates of cloth on each vertex but for the distance to the border, see ``COORDS``."""
+    arm = np.clip((at.arm + 0.02) * 8, 0, 1)
+    leg = np.where(at.arm > 0, 0, np.clip((at.leg + 0.02) * 5, 0, 1)) * (at.legs > 0.3)
+    along = np.where(at.arm > 0, at.arm, np.where(leg > 0, at.leg, 0))
+    left = at.x > 0
+    a, b = at.x - at.middle[0], at.y - at.middle[1]
+    for side, own in (("L", left), ("R", ~left)):
+        hip = shape.heads[body.number(f"upperleg01.{side}")]
+        foot = shape.heads[body.number(f"foot.{side}")]
+        axis = hip[None] + (foot - hip)[None] * np.clip(at.leg, 0, 1.1)[:, None]
+        a = np.where(own & (leg > 0), at.x - axis[:, 0], a)
+        b = np.where(own & (leg > 0), at.y - axis[:, 1], b)
+        shoulder, wrist = (shape.heads[body.number(f"{bone}.{side}")] for bone in ("upperarm01", "wrist"))
+        way = (wrist - shoulder) / np.linalg.norm(wrist - shoulder)
+        off = shape.vertices - shoulder
+        off = off - (off @ way)[:, None] * way
+        back = np.array([0, 1, 0]) - way * way[1]
+        back /= np.linalg.norm(back)
+        a = np.where(own & (at.arm > 0), off @ np.cross(way, back), a)
+        b = np.where(own & (at.arm > 0), off @ back, b)
+    return np.stack([arm, leg, along, a, b], 1).astype(np.float32)
 
 
 def _bottom(body: Body, shape: Shape, at: Measures, bottom: Bottom, name: str) -> Garment:
     top = at.hips + WAIST * at.leg_length
     below_waist = top - at.z
-    if not bottom.skirt:
-        field = at.soft(np.where(at.arm > 0, -1, np.minimum(bottom.length - at.leg, below_waist)), 1)
-        ease = bottom.ease + bottom.flare * np.clip(at.leg, 0, 1)
-        return _piece(body, shape, "bottom", name, field, ease.astype(np.float32), 14, 3)
-    end = at.hips - bottom.length * at.leg_length
-    field = np.where(at.arm > 0, -1, np.minimum(at.z - end - 0.03, below_waist))
-    points, faces, weights = tube(body, shape, at, top, end, bottom.ease, bottom.flare)
-    covers = np.minimum(field, 0.04).astype(np.float32)
-    return Garment("bottom", name, points, faces, weights, points.copy(), covers, np.zeros((len(points), 1), np.float32))
+    if bottom.skirt:
+        end = at.hips - bottom.length * at.leg_length
+        field = np.where(at.arm > 0, -1, np.minimum(at.z - end - 0.03, below_waist))
+        points, faces, weights = tube(body, shape, at, top, end, bottom.ease, bottom.flare, bottom.pleats)
+        down = (top - points[:, 2]) / (top - end)
+        zero = np.zeros_like(down)
+        coords = np.stack(
+            [zero, zero, down, *(points[:, :2] - at.middle).T, np.minimum(points[:, 2] - end, top - points[:, 2])], 1
+        )
+        covers = np.minimum(field, 0.04).astype(np.float32)
+        return Garment("bottom", name, points, faces, weights, points.copy(), covers, coords.astype(np.float32))
+    length = min(bottom.length, LONGEST)
+    field = np.where(at.arm > 0, -1, np.minimum((length - at.leg) * at.leg_length, below_waist))
+    piece = _piece(body, shape, at, "bottom", name, at.soft(field, 1), bottom.ease, 14, 3)
+    points, along = piece.vertices, piece.coords[:, 2]
+    for side, sign in (("L", 1), ("R", -1)):
+        hip, foot = (shape.heads[body.number(f"{bone}.{side}")] for bone in ("upperleg01", "foot"))
+        own = (sign * piece.body[:, 0] > 0) & (along > 0.12)
+        amount = np.clip((along - 0.16) / 0.2, 0, 1).astype(np.float32)
+        points = straighten(points, hip, foot, own, amount, 0.0, bottom.fall)
+    if bottom.flare:
+        # Wider towards the hem, seen from the leg's axis.
+        away = piece.coords[:, 3:5] / np.maximum(np.linalg.norm(piece.coords[:, 3:5], axis=1, keepdims=True), 1e-4)
+        points = points.copy()
+        points[:, :2] += away * (bottom.flare * np.clip(along, 0, 1) ** 1.5 * piece.coords[:, 1])[:, None]
+    if bottom.length > length:
+        # The rest hangs on the shoe.
+        more = (bottom.length - length) * at.leg_length
+        points = points.copy()
+        points[:, 2] -= more * np.clip((along - 0.78) / (length - 0.78), 0, 1)
+        away = piece.coords[:, 3:5] / np.maximum(np.linalg.norm(piece.coords[:, 3:5], axis=1, keepdims=True), 1e-4)
+        points[:, :2] += away * (0.006 * np.clip((along - 0.8) / 0.15, 0, 1))[:, None]
+    return replace(piece, vertices=points.astype(np.float32))
 
 
 def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment:
@@ -278,6 +345,10 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
     if top.collar < 0:
         # A wide neckline is round: deeper in the middle.
         trunk = np.minimum(trunk, at.collar + 0.5 * top.collar + 0.25 * np.abs(at.x) - at.z + 0.03)
+    if top.neck > 0:
+        # A neckline in front goes down to a point.
+        front = at.y < at.middle[1] + 0.02
+        trunk = np.where(front, np.minimum(trunk, 0.7 * (at.collar - top.neck + 1.25 * np.abs(at.x) - at.z)), trunk)
     if top.opening > 0:
         front = at.y < at.middle[1]
         trunk = np.where(
@@ -285,26 +356,52 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
             np.minimum(trunk, np.abs(at.x) - top.opening * np.clip((at.collar + 0.1 - at.z) / 0.4, 0.3, 1)),
             trunk,
         )
-    field = np.where(at.arm > 0, np.minimum(top.sleeve - at.arm, 1.0), trunk)
-    piece = _piece(body, shape, "outer" if top.outer else "top", name, at.soft(field, 2), top.ease, 10, 3)
+    arm_length = 0.9 * float(at.leg_length) * 0.65
+    field = np.where(at.arm > 0, np.minimum((top.sleeve - at.arm) * arm_length, 0.5), trunk)
+    piece = _piece(body, shape, at, "outer" if top.outer else "top", name, at.soft(field, 2), top.ease, 10, 12)
+    points = piece.vertices
+    arm = piece.coords[:, 0]
+    for side, sign in (("L", 1), ("R", -1)):
+        shoulder, wrist = (shape.heads[body.number(f"{bone}.{side}")] for bone in ("upperarm01", "wrist"))
+        own = (sign * piece.body[:, 0] > 0) & (piece.coords[:, 2] > 0.12) & (arm > 0.9)
+        amount = (np.clip((piece.coords[:, 2] - 0.15) / 0.15, 0, 1) * (arm > 0.9)).astype(np.float32)
+        points = straighten(points, shoulder, wrist, own, amount, 0.0, top.sleeve_fall)
     # Over trousers, and a coat over all.
     ease = top.ease if top.outer else max(0.6 * top.ease, UNTUCKED)
-    points = spread(piece.vertices, piece.weights, piece.faces, body, at, ease, top.fall)
+    points = spread(points, piece.weights, piece.faces, body, at, ease, top.fall)
     return replace(piece, vertices=points, weights=hang(piece.weights, points, body, at))
 
 
 def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str) -> Garment:
-    field = at.soft(np.maximum(at.foot - 0.35, np.where(at.legs > 0.3, at.leg - shoe.height, -1)), 1)
-    # Smooth enough that no toe shows.
-    piece = _piece(body, shape, "shoes", name, field, 0.012, 60, 1)
-    points = piece.vertices.copy()
-    ground = shape.vertices[:, 2].min()
-    # Soles are flat.
-    low = points[:, 2] < ground + FLAT
-    # The border shrinks when it is smoothed: skin goes on a little below it.
-    covers = piece.covers - RIM
-    points[:, 2] = np.where(low, ground - shoe.sole + 0.2 * (points[:, 2] - ground - FLAT), points[:, 2])
-    return replace(piece, vertices=points, covers=covers)
+    pair = lasts(body, shape, at)
+    made = [loft(shoe, last, body) for last in pair]
+    inside = np.max([inside_of(shoe, last, shape.vertices, at.foot) for last in pair], axis=0)
+    vertices, weights, coords = (np.concatenate([m[k] for m in made]) for k in (0, 2, 3))
+    faces = np.concatenate([made[0][1], made[1][1] + len(made[0][0])])
+    coords = np.concatenate([coords, np.zeros((len(coords), 3), np.float32)], 1)
+    covers = np.minimum(inside, 0.04)
+    if shoe.shaft < 1:
+        low = at.hips - 1.06 * at.leg_length
+        field = np.where(at.legs > 0.3, np.minimum((at.leg - shoe.shaft) * at.leg_length, at.z - low), -1)
+        field = np.where(at.arm > 0, -1, field)
+        shaft = _piece(body, shape, at, "shoes", name, at.soft(field, 1), 0.011, 20, 2)
+        count = len(vertices)
+        vertices = np.concatenate([vertices, shaft.vertices])
+        weights = np.concatenate([weights, shaft.weights])
+        own = np.stack([np.full(len(shaft.vertices), 0.2), np.zeros(len(shaft.vertices)), shaft.vertices[:, 2] - pair[0].heel[2]], 1)
+        coords = np.concatenate([coords, np.concatenate([own, np.zeros((len(own), 3))], 1)])
+        faces = np.concatenate([faces, shaft.faces + count])
+        covers = np.maximum(covers, shaft.covers - RIM)
+    return Garment(
+        "shoes",
+        name,
+        vertices.astype(np.float32),
+        faces.astype(np.int32),
+        weights.astype(np.float32),
+        vertices.astype(np.float32),
+        covers.astype(np.float32),
+        coords.astype(np.float32),
+    )
 
 
 def _hair(
