@@ -73,9 +73,16 @@ PATTERNS = (
 PATTERNED = ("t-shirt", "tank top", "shirt", "polo", "sweater", "blouse", "dress", "summer dress", "shirt dress", "skirt")
 #: Fabrics of garments that are not woven.
 FABRICS = {
-    **dict.fromkeys(("t-shirt", "tank top", "polo", "hoodie", "joggers", "leggings", "dress"), "jersey"),
-    **dict.fromkeys(("sweater", "cardigan", "turtleneck"), "knit"),
+    **dict.fromkeys(("t-shirt", "tank top", "polo", "hoodie", "joggers", "leggings", "dress", "cap"), "jersey"),
+    **dict.fromkeys(("sweater", "cardigan", "turtleneck", "beanie"), "knit"),
     **{"puffer jacket": "down", "leather jacket": "leather"},
+}
+#: Colours of glasses, masks and helmets, RGB in [0, 1], and how often they are drawn.
+WORN = {
+    "glasses": (((0.06, 0.055, 0.05), 3.0), ((0.3, 0.18, 0.1), 1.0), ((0.45, 0.44, 0.42), 1.0)),
+    "sunglasses": (((0.03, 0.03, 0.032), 4.0), ((0.14, 0.09, 0.06), 1.0)),
+    "mask": (((0.6, 0.72, 0.8), 3.0), ((0.85, 0.85, 0.84), 2.0), ((0.08, 0.08, 0.085), 2.0)),
+    "helmet": (((0.08, 0.08, 0.085), 3.0), ((0.82, 0.82, 0.81), 2.0), ((0.55, 0.12, 0.1), 1.0), ((0.15, 0.3, 0.5), 1.0)),
 }
 #: Colours of canvas and of leather shoes, RGB in [0, 1], and how often they are drawn.
 SHOE_COLOURS = (
@@ -142,8 +149,7 @@ def draw_appearance(faces: Faces, rng: np.random.Generator) -> Appearance:
     hair = hair * np.float32(rng.uniform(0.85, 1.2))
     grey = float(np.clip((age - 0.72) / 0.2, 0, 1)) * rng.random()
     hair = hair + (np.array([0.62, 0.61, 0.6], np.float32) - hair) * np.float32(grey)
-    names = [*outfit.tops, outfit.bottom, outfit.full, outfit.shoes]
-    cloths = {name: _cloth(name, rng) for name in names if name is not None}
+    cloths = {name: _cloth(name, rng) for name in outfit.cloths}
     face = faces.any(rng, female)
     return Appearance(phenotype, outfit, _rgb(tone), hair.astype(np.float32), iris, face, cloths)
 
@@ -193,6 +199,8 @@ def _cloth(name: str, rng: np.random.Generator) -> Cloth:
     )
     if denim:
         return Cloth(_colour(*DENIM, rng), second, "plain", period, "denim", folds, belt)
+    if name in WORN:
+        return Cloth(_one(WORN[name], rng), second, "plain", period, "leather" if name == "helmet" else "woven", 0.3, False)
     fabric = FABRICS.get(name, "woven")
     pattern = str(_chosen(PATTERNS, rng)) if name in PATTERNED else "plain"
     if name == "leather jacket":

@@ -20,7 +20,8 @@ from anonymizer.avatar.hair import HAIR, Scalp
 from anonymizer.avatar.paint import bumped, embossed, hair_paint, skin_paint
 from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
 from anonymizer.avatar.tailor import Measures
-from anonymizer.avatar.wardrobe import Garment, dress
+from anonymizer.avatar.garment import Garment
+from anonymizer.avatar.wardrobe import dress
 from anonymizer.geometry import IntBox
 from anonymizer.types import Instance, Rendering
 

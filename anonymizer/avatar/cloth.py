@@ -12,7 +12,7 @@ from anonymizer.avatar.mesh import areas
 from anonymizer.avatar.paint import sheen, waves
 from anonymizer.avatar.render import Light
 from anonymizer.avatar.tailor import Measures
-from anonymizer.avatar.wardrobe import Garment
+from anonymizer.avatar.garment import Garment
 
 __all__ = ["Place", "cloth_paint", "press"]
 

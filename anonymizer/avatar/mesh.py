@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cut", "areas", "averaging", "border", "cut", "even", "normals", "unit"]
+__all__ = ["Cut", "areas", "averaging", "border", "cut", "even", "normals", "outward", "unit"]
 
 Floats = NDArray[np.float32]
 Faces = NDArray[np.int32]
@@ -94,6 +94,13 @@ def even(points: Floats, edges: NDArray[np.int32], steps: int) -> Floats:
     out = points.copy()
     out[where] = curve
     return out
+
+
+def outward(points: Floats, faces: NDArray[Any]) -> Faces:
+    """Return the faces of a closed mesh, all turned so that their outside is the mesh's."""
+    a, b, c = (points[faces[:, k]].astype(np.float64) for k in range(3))
+    volume = float((a * np.cross(b, c)).sum())
+    return np.asarray(faces if volume > 0 else faces[:, ::-1], np.int32)
 
 
 def cut(faces: Faces, field: Floats) -> Cut:

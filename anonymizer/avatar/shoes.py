@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
-from anonymizer.avatar.mesh import unit
+from anonymizer.avatar.mesh import outward, unit
 from anonymizer.avatar.tailor import Measures
 
 __all__ = ["SHOES", "Last", "Shoe", "lasts", "loft"]
@@ -192,7 +192,7 @@ def loft(shoe: Shoe, last: Last, body: Body) -> tuple[Floats, Numbers, Floats, F
     signed = np.broadcast_to(np.where(turn < np.pi, 1, -1) * (1 - np.abs(turn / np.pi - 1)), (count, AROUND))
     coords = np.stack([np.broadcast_to(share[:, None], (count, AROUND)), signed, height], -1).reshape(-1, 3)
     coords = np.concatenate([coords, coords[[0, -1]]]).astype(np.float32)
-    return points, np.concatenate(faces).astype(np.int32), weights, coords
+    return points, outward(points, np.concatenate(faces)), weights, coords
 
 
 def covered(shoe: Shoe, last: Last, points: Floats, foot: Floats) -> Floats:

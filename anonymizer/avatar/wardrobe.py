@@ -6,28 +6,27 @@ convex hull of each horizontal slice. All is drawn by chance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
+from anonymizer.avatar.accessories import BAGS, HATS, bag, beard, glasses, hat, hat_line, mask
+from anonymizer.avatar.garment import Garment, piece_of
 from anonymizer.avatar.hair import HAIR, Scalp, grow
-from anonymizer.avatar.mesh import averaging, border, cut, even, normals
 from anonymizer.avatar.shoes import SHOES, Shoe, lasts, loft
 from anonymizer.avatar.shoes import covered as inside_of
 from anonymizer.avatar.tailor import Measures, hang, spread, straighten, tube
+from anonymizer.avatar.trimmings import Trim, trimmed
 
 __all__ = [
     "BOTTOMS",
     "FULL",
-    "SHOES",
     "TOPS",
     "Bottom",
-    "Garment",
     "Outfit",
-    "Shoe",
     "Top",
     "choose",
     "dress",
@@ -37,14 +36,11 @@ Floats = NDArray[np.float32]
 Numbers = NDArray[np.int32]
 
 #: Cloth over which skin is left out: how far inside the border, in metres.
-COVERED = 0.012
+COVERED = 0.025
 #: How far above the hips trousers and skirts reach, in shares of the leg.
 WAIST = 0.115
 #: Share of the leg from which on trousers are not cut from the body but hang on the shoe.
 LONGEST = 0.97
-#: What paint of cloth goes by, in the order of ``Garment.coords``: share of arm and of leg, how far along the limb (0 at
-#: shoulder or hip, 1 at wrist or ankle), two coordinates around its axis and the distance to the border, in metres.
-COORDS = ("arm", "leg", "along", "a", "b", "edge")
 #: How far inside of a shoe's border skin goes on, as a share of leg or foot.
 RIM = 0.025
 #: Least distance of a top from the hull of trunk and legs: it hangs over trousers.
@@ -65,6 +61,7 @@ class Top:
         outer: Whether it is worn over another top.
         neck: How far a neckline goes down to a point in front, in metres; 0: it does not.
         sleeve_fall: How much of its width above a sleeve keeps, in [0, 1].
+        trim: Collar, lapels, pockets and hood.
     """
 
     sleeve: float
@@ -76,6 +73,7 @@ class Top:
     outer: bool = False
     neck: float = 0.0
     sleeve_fall: float = 0.985
+    trim: Trim = Trim()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +98,27 @@ class Bottom:
 
 
 TOPS = {
-    "t-shirt": Top(0.3, 0.1, 0.0, 0.014),
+    "t-shirt": Top(0.34, 0.1, 0.0, 0.013),
     "tank top": Top(0.02, 0.08, -0.04, 0.008),
-    "shirt": Top(0.97, 0.14, 0.025, 0.014),
-    "polo": Top(0.33, 0.08, 0.025, 0.012),
-    "sweater": Top(0.97, 0.06, 0.01, 0.02),
-    "blouse": Top(0.6, 0.05, -0.015, 0.016),
-    "jacket": Top(0.98, 0.07, 0.03, 0.024, 0.97, 0.05, True),
-    "hooded jacket": Top(0.98, 0.1, 0.035, 0.028, 0.97, 0.0, True),
-    "parka": Top(0.98, 0.4, 0.03, 0.032, 0.98, 0.0, True),
+    "shirt": Top(0.97, 0.14, 0.012, 0.014, trim=Trim(collar=0.034, points=0.035, pockets=("chest",))),
+    "polo": Top(0.36, 0.08, 0.012, 0.013, trim=Trim(collar=0.028, points=0.03)),
+    "blouse": Top(0.62, 0.05, -0.015, 0.016, neck=0.1),
+    "sweater": Top(0.99, 0.06, 0.008, 0.02),
+    "turtleneck": Top(0.98, 0.07, 0.07, 0.014),
+    "hoodie": Top(0.98, 0.08, 0.015, 0.024, trim=Trim(pockets=("pouch",), hood=True)),
+    "cardigan": Top(0.98, 0.12, 0.0, 0.02, 0.97, 0.045, True),
+    "jacket": Top(0.99, 0.03, 0.03, 0.026, 0.98, 0.0, True, trim=Trim(collar=0.012)),
+    "hooded jacket": Top(0.98, 0.1, 0.02, 0.026, 0.97, 0.0, True, trim=Trim(pockets=("flap",), hood=True)),
+    "blazer": Top(0.98, 0.16, 0.0, 0.022, 0.975, 0.03, True, trim=Trim(0.03, 0.01, 0.3, ("flap",))),
+    "denim jacket": Top(0.98, 0.0, 0.01, 0.02, 0.97, 0.02, True, trim=Trim(0.036, 0.045, 0.0, ("chest",))),
+    "leather jacket": Top(0.98, 0.0, 0.012, 0.02, 0.97, 0.035, True, trim=Trim(0.034, 0.03, 0.2)),
+    "puffer jacket": Top(0.97, 0.07, 0.045, 0.036, 0.98, 0.0, True),
+    "parka": Top(0.98, 0.36, 0.03, 0.032, 0.98, 0.0, True, trim=Trim(0.02, 0.02, 0.0, ("hip",), True)),
 }
 BOTTOMS = {
-    "trousers": Bottom(1.05, 0.012, fall=0.965),
-    "slim trousers": Bottom(0.99, 0.006, fall=0.9),
-    "wide trousers": Bottom(1.06, 0.02, 0.02, fall=0.99),
+    "trousers": Bottom(1.08, 0.012, fall=0.965),
+    "slim trousers": Bottom(1.04, 0.006, fall=0.9),
+    "wide trousers": Bottom(1.09, 0.02, 0.02, fall=0.99),
     "cropped trousers": Bottom(0.8, 0.012, fall=0.975),
     "shorts": Bottom(0.48, 0.02, 0.015, fall=0.985),
     "joggers": Bottom(1.0, 0.022, fall=0.97),
@@ -124,82 +129,104 @@ BOTTOMS = {
 }
 #: Full-length pieces: a top and what hangs from it.
 FULL = {
-    "dress": (Top(0.22, 0.05, -0.01, 0.01), Bottom(0.5, 0.014, 0.12, True)),
-    "long coat": (Top(0.98, 0.62, 0.03, 0.032, 0.985, 0.03, True), None),
-    "overalls": (Top(0.3, 0.02, 0.0, 0.014), Bottom(0.97, 0.018, 0.015)),
+    "dress": (Top(0.25, 0.05, -0.01, 0.01), Bottom(0.5, 0.014, 0.1, True, pleats=0.05)),
+    "summer dress": (Top(0.02, 0.05, -0.04, 0.008, neck=0.08), Bottom(0.62, 0.012, 0.18, True, pleats=0.06)),
+    "shirt dress": (Top(0.6, 0.05, 0.012, 0.014, trim=Trim(0.032, 0.03)), Bottom(0.55, 0.012, 0.04, True)),
+    "long coat": (Top(0.98, 0.58, 0.0, 0.03, 0.985, 0.025, True, trim=Trim(0.04, 0.02, 0.28, ("flap",))), None),
+    "overalls": (Top(0.3, 0.02, 0.012, 0.014, trim=Trim(0.03, 0.03, 0.0, ("chest",))), Bottom(1.04, 0.018)),
 }
 #: How often each is worn by men and by women: neighbours in the tables above, in their order.
 HAIR_WEIGHTS = (
     (2, 4, 4, 2.5, 2, 1.5, 0.8, 2, 0.2, 0.1, 0.3, 0.2, 0.2, 0.1),
     (0.2, 0.5, 0.8, 0.6, 0.6, 1.5, 0.7, 0.1, 2.5, 1.5, 3, 3, 2.2, 2),
 )
-TOP_WEIGHTS = ((4, 0.5, 4, 2, 3, 0, 3, 2.5, 1.2), (3.5, 1, 2, 0.7, 3, 3, 2.5, 1.5, 1.2))
+TOP_WEIGHTS = (
+    (5, 0.4, 4, 2, 0, 2, 0.6, 2, 0.5, 1.5, 1.2, 1.8, 0.8, 0.8, 1.2, 0.8),
+    (4, 1, 2, 0.6, 3, 2, 1, 1, 1.5, 0.8, 0.8, 1.2, 1, 0.9, 1.2, 0.8),
+)
 BOTTOM_WEIGHTS = ((6, 2.5, 0.7, 0.4, 1.0, 1, 0, 0, 0, 0), (3, 4, 1.2, 1, 0.6, 0.5, 1, 0.7, 0.8, 1.5))
 SHOE_WEIGHTS = ((3, 2, 0.7, 2.5, 1.2, 0, 0, 0.1), (3, 1.5, 0.5, 0.7, 1.5, 1.0, 1.8, 0.4))
 #: How often a full-length piece is worn.
 FULL_SHARE = (0.1, 0.25)
 
 
+#: How often a hat, a bag and glasses are worn, a beard by men, and a face mask.
+HAT_SHARE, BAG_SHARE, GLASSES_SHARE, BEARD_SHARE, MASK_SHARE = 0.16, 0.28, 0.22, 0.22, 0.02
+#: How often each hat is worn by men and by women: neighbours in ``HATS``. Helmets are for cyclists.
+HAT_WEIGHTS = ((5, 3, 0, 0, 1), (2, 3, 0, 3, 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Outfit:
-    """Names of what somebody wears: one top at least, one of them on the other, bottom or none, shoes and hair."""
+    """Names of what somebody wears.
+
+    Args:
+        tops: One at least unless ``full`` is one, the second over the first.
+        bottom: Or None.
+        full: A full-length piece, or None.
+        shoes, hair: Names.
+        hat, bag, glasses: Or None.
+        beard, mask: Whether there is one.
+    """
 
     tops: tuple[str, ...]
     bottom: str | None
     full: str | None
     shoes: str
     hair: str
+    hat: str | None = None
+    bag: str | None = None
+    glasses: str | None = None
+    beard: bool = False
+    mask: bool = False
+
+    @property
+    def cloths(self) -> tuple[str, ...]:
+        """Names of all that has a cloth of its own."""
+        names = (*self.tops, self.bottom, self.full, self.shoes, self.hat, self.bag, self.glasses)
+        return (*(name for name in names if name is not None), *(("mask",) if self.mask else ()))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Garment:
-    """One piece on a body at rest.
+def choose(rng: np.random.Generator, female: bool, cyclist: bool = False) -> Outfit:
+    """Return what somebody wears, drawn by chance; a cyclist may wear a helmet and wears no skirt."""
 
-    Args:
-        kind: ``top``, ``outer``, ``bottom``, ``shoes`` or ``hair``.
-        name: Which.
-        vertices: float32 (M, 3).
-        faces: int32 (F, 3).
-        weights: float32 (M, B) of the bones.
-        body: float32 (M, 3), the points of the body that lie below; patterns hang on them.
-        covers: float32 (V,), above 0 where it covers the body.
-        coords: float32 (M, C), what paint goes by: of hair see ``Strands``, of cloth see ``COORDS``.
-    """
-
-    kind: str
-    name: str
-    vertices: Floats
-    faces: Numbers
-    weights: Floats
-    body: Floats
-    covers: Floats
-    coords: Floats
-
-
-def choose(rng: np.random.Generator, female: bool) -> Outfit:
-    """Return what somebody wears, drawn by chance."""
-
-    def one(table: dict[str, object], weights: tuple[float, ...], only: Callable[[str], bool] = lambda _: True) -> str:
+    def one(table: Iterable[str], weights: tuple[float, ...], only: Callable[[str], bool] = lambda _: True) -> str:
         names = list(table)
         share = np.array([w if only(n) else 0.0 for n, w in zip(names, weights, strict=True)])
         return str(names[int(rng.choice(len(names), p=share / share.sum()))])
 
     sex = int(female)
-    hair, shoes = one({**HAIR}, HAIR_WEIGHTS[sex]), one({**SHOES}, SHOE_WEIGHTS[sex])
-    inner = one({**TOPS}, TOP_WEIGHTS[sex], lambda n: not TOPS[n].outer)
-    bottom = one({**BOTTOMS}, BOTTOM_WEIGHTS[sex])
-    if rng.random() < FULL_SHARE[sex]:
-        full = str(rng.choice([n for n in FULL if female or n != "dress"]))
+    hair, shoes = one(HAIR, HAIR_WEIGHTS[sex]), one(SHOES, SHOE_WEIGHTS[sex])
+    inner = one(TOPS, TOP_WEIGHTS[sex], lambda n: not TOPS[n].outer)
+    bottom = one(BOTTOMS, BOTTOM_WEIGHTS[sex], lambda n: not (cyclist and BOTTOMS[n].skirt))
+    tops, full = (inner,), None
+    if not cyclist and rng.random() < FULL_SHARE[sex]:
+        full = str(rng.choice([n for n in FULL if female or "dress" not in n]))
         if full == "long coat":
-            trousers = one({**BOTTOMS}, BOTTOM_WEIGHTS[sex], lambda n: not BOTTOMS[n].skirt)
-            return Outfit((inner,), trousers, full, shoes, hair)
-        return Outfit((), None, full, shoes, hair)
-    top = one({**TOPS}, TOP_WEIGHTS[sex])
-    if not TOPS[top].outer:
-        return Outfit((top,), bottom, None, shoes, hair)
-    if TOPS[top].hem > 0.2 and BOTTOMS[bottom].skirt:
-        bottom = "slim trousers"
-    return Outfit((inner, top), bottom, None, shoes, hair)
+            bottom = one(BOTTOMS, BOTTOM_WEIGHTS[sex], lambda n: not BOTTOMS[n].skirt)
+    else:
+        top = one(TOPS, TOP_WEIGHTS[sex])
+        if TOPS[top].outer:
+            tops = (inner, top)
+            bottom = "slim trousers" if TOPS[top].hem > 0.2 and BOTTOMS[bottom].skirt else bottom
+        else:
+            tops = (top,)
+    hat = one(HATS, HAT_WEIGHTS[sex]) if rng.random() < HAT_SHARE else None
+    if cyclist:
+        hat = "helmet" if rng.random() < 0.5 else None
+    worn = Outfit(
+        tops=tops,
+        bottom=bottom,
+        full=full,
+        shoes=shoes,
+        hair=hair,
+        hat=hat,
+        bag=str(rng.choice(BAGS)) if rng.random() < BAG_SHARE else None,
+        glasses=("glasses" if rng.random() < 0.6 else "sunglasses") if rng.random() < GLASSES_SHARE else None,
+        beard=not female and bool(rng.random() < BEARD_SHARE),
+        mask=bool(rng.random() < MASK_SHARE),
+    )
+    return replace(worn, tops=(), bottom=None) if full is not None and full != "long coat" else worn
 
 
 def dress(
@@ -234,71 +261,22 @@ def dress(
         )
         pieces.append(_top(body, shape, at, worn, name))
     pieces.append(_shoes(body, shape, at, SHOES[outfit.shoes], outfit.shoes))
+    worn = [p for p in pieces if p.kind in ("top", "outer")]
+    if outfit.bag is not None:
+        pieces.append(bag(outfit.bag, body, at, worn, rng))
+    if outfit.hat is not None:
+        pieces.append(hat(outfit.hat, body, shape, at))
+    if outfit.mask:
+        pieces.append(mask(body, shape, at))
     covers = np.max([p.covers for p in pieces], axis=0)
-    hair = _hair(body, shape, at, outfit.hair, scale, rng)
-    if hair is not None:
-        pieces.append(hair)
+    if outfit.glasses is not None:
+        pieces.append(glasses(outfit.glasses, body, shape))
+    below = None if outfit.hat is None else hat_line(outfit.hat, body, shape)
+    grown = [_hair(body, shape, at, outfit.hair, scale, rng, below)]
+    if outfit.beard and not outfit.mask and outfit.hat not in ("headscarf", "hood"):
+        grown.append(beard(body, shape, at, scale, rng))
+    pieces += [p for p in grown if p is not None]
     return pieces, np.asarray(COVERED - covers, np.float32)
-
-
-def _piece(
-    body: Body,
-    shape: Shape,
-    at: Measures,
-    kind: str,
-    name: str,
-    field: Floats,
-    ease: float | Floats,
-    smooth: int,
-    blend: int,
-) -> Garment:
-    """Return the body's surface where a field (V,) is positive, smoothed and pushed out."""
-    part = cut(body.faces, field)
-    below = part.of(shape.vertices)
-    out_of = part.of(body.weights)
-    distance = part.of(np.broadcast_to(np.asarray(ease, np.float32), field.shape))
-    around = averaging(len(below), part.faces)
-    points = below.copy()
-    for _ in range(smooth):
-        points = 0.5 * points + 0.5 * (around @ points)
-    points = points + normals(points, part.faces) * distance[:, None]
-    outward = normals(below, part.faces)
-    short = np.maximum(0, distance - ((points - below) * outward).sum(1))
-    points = points + outward * short[:, None]
-    points = 0.7 * points + 0.3 * (around @ points)
-    points = even(points.astype(np.float32), border(part.faces), 12)
-    for _ in range(blend):
-        out_of = 0.5 * out_of + 0.5 * (around @ out_of)
-    weights = out_of / out_of.sum(1, keepdims=True)
-    covers = np.minimum(field, 0.04).astype(np.float32)
-    coords = np.concatenate([part.of(_coords(body, shape, at)), part.of(field)[:, None]], 1)
-    return Garment(
-        kind, name, points.astype(np.float32), part.faces, weights.astype(np.float32), below, covers, coords
-    )
-
-
-def _coords(body: Body, shape: Shape, at: Measures) -> Floats:
-    """Return the coordinates of cloth on each vertex but for the distance to the border, see ``COORDS``."""
-    arm = np.clip((at.arm + 0.02) * 8, 0, 1)
-    leg = np.where(at.arm > 0, 0, np.clip((at.leg + 0.02) * 5, 0, 1)) * (at.legs > 0.3)
-    along = np.where(at.arm > 0, at.arm, np.where(leg > 0, at.leg, 0))
-    left = at.x > 0
-    a, b = at.x - at.middle[0], at.y - at.middle[1]
-    for side, own in (("L", left), ("R", ~left)):
-        hip = shape.heads[body.number(f"upperleg01.{side}")]
-        foot = shape.heads[body.number(f"foot.{side}")]
-        axis = hip[None] + (foot - hip)[None] * np.clip(at.leg, 0, 1.1)[:, None]
-        a = np.where(own & (leg > 0), at.x - axis[:, 0], a)
-        b = np.where(own & (leg > 0), at.y - axis[:, 1], b)
-        shoulder, wrist = (shape.heads[body.number(f"{bone}.{side}")] for bone in ("upperarm01", "wrist"))
-        way = (wrist - shoulder) / np.linalg.norm(wrist - shoulder)
-        off = shape.vertices - shoulder
-        off = off - (off @ way)[:, None] * way
-        back = np.array([0, 1, 0]) - way * way[1]
-        back /= np.linalg.norm(back)
-        a = np.where(own & (at.arm > 0), off @ np.cross(way, back), a)
-        b = np.where(own & (at.arm > 0), off @ back, b)
-    return np.stack([arm, leg, along, a, b], 1).astype(np.float32)
 
 
 def _bottom(body: Body, shape: Shape, at: Measures, bottom: Bottom, name: str) -> Garment:
@@ -317,7 +295,7 @@ def _bottom(body: Body, shape: Shape, at: Measures, bottom: Bottom, name: str) -
         return Garment("bottom", name, points, faces, weights, points.copy(), covers, coords.astype(np.float32))
     length = min(bottom.length, LONGEST)
     field = np.where(at.arm > 0, -1, np.minimum((length - at.leg) * at.leg_length, below_waist))
-    piece = _piece(body, shape, at, "bottom", name, at.soft(field, 1), bottom.ease, 14, 3)
+    piece = piece_of(body, shape, at, "bottom", name, at.soft(field, 1), bottom.ease, 14, 3)
     points, along = piece.vertices, piece.coords[:, 2]
     for side, sign in (("L", 1), ("R", -1)):
         hip, foot = (shape.heads[body.number(f"{bone}.{side}")] for bone in ("upperleg01", "foot"))
@@ -358,7 +336,7 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
         )
     arm_length = 0.9 * float(at.leg_length) * 0.65
     field = np.where(at.arm > 0, np.minimum((top.sleeve - at.arm) * arm_length, 0.5), trunk)
-    piece = _piece(body, shape, at, "outer" if top.outer else "top", name, at.soft(field, 2), top.ease, 10, 12)
+    piece = piece_of(body, shape, at, "outer" if top.outer else "top", name, at.soft(field, 2), top.ease, 10, 12)
     points = piece.vertices
     arm = piece.coords[:, 0]
     for side, sign in (("L", 1), ("R", -1)):
@@ -369,7 +347,8 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
     # Over trousers, and a coat over all.
     ease = top.ease if top.outer else max(0.6 * top.ease, UNTUCKED)
     points = spread(points, piece.weights, piece.faces, body, at, ease, top.fall)
-    return replace(piece, vertices=points, weights=hang(piece.weights, points, body, at))
+    piece = replace(piece, vertices=points, weights=hang(piece.weights, points, body, at))
+    return trimmed(piece, top.trim, at)
 
 
 def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str) -> Garment:
@@ -384,7 +363,7 @@ def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str) -> Gar
         low = at.hips - 1.06 * at.leg_length
         field = np.where(at.legs > 0.3, np.minimum((at.leg - shoe.shaft) * at.leg_length, at.z - low), -1)
         field = np.where(at.arm > 0, -1, field)
-        shaft = _piece(body, shape, at, "shoes", name, at.soft(field, 1), 0.011, 20, 2)
+        shaft = piece_of(body, shape, at, "shoes", name, at.soft(field, 1), 0.011, 20, 2)
         count = len(vertices)
         vertices = np.concatenate([vertices, shaft.vertices])
         weights = np.concatenate([weights, shaft.weights])
@@ -405,10 +384,10 @@ def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str) -> Gar
 
 
 def _hair(
-    body: Body, shape: Shape, at: Measures, name: str, scale: float, rng: np.random.Generator
+    body: Body, shape: Shape, at: Measures, name: str, scale: float, rng: np.random.Generator, below: float | None
 ) -> Garment | None:
     hair = HAIR[name]
-    made = grow(hair, body, shape, at, Scalp.of(body, hair.recede), scale, rng)
+    made = grow(hair, body, shape, at, Scalp.of(body, hair.recede), scale, rng, below)
     if made is None:
         return None
     covers = np.full(len(body.weights), -1, np.float32)
