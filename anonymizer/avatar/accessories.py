@@ -60,10 +60,10 @@ def _wrapped(name: str, body: Body, shape: Shape, at: Measures, scalp: Scalp) ->
     hood = name == "hood"
     head = body.weights[:, [b.startswith(("head", "eye", "neck")) for b in body.bones]].sum(1)
     middle = body.middle.vertices
-    ahead = -normals(middle, body.faces)[:, 1]
     wide, high, down = (0.074, 0.098, 0.036) if hood else (0.063, 0.094, 0.034)
     oval = np.hypot(middle[:, 0] / wide, (scalp.up + down) / high) - 1
-    face = np.where((ahead > -0.2) & (scalp.angle < 1.5), oval * 0.07, 0.06)
+    # Nostrils and lips look all ways: only where they lie tells them from the back of the head.
+    face = np.where(scalp.angle < 1.35, oval * 0.07, 0.06)
     shoulders = np.minimum(at.z - at.collar + 0.035, 0.2 - np.abs(at.x))
     field = np.where(head > 0.4, np.minimum(face, 0.06), np.where(at.arm > 0, -1, np.minimum(shoulders, 0.06)))
     ease = np.where(head > 0.4, 0.026 if hood else 0.013, 0.034).astype(np.float32)
@@ -189,7 +189,7 @@ def bag(name: str, body: Body, at: Measures, tops: list[Garment], rng: np.random
     """Return a bag with its straps, worn over tops."""
     points = np.concatenate([p.vertices for p in tops])
     trunk = points[(np.abs(points[:, 0]) < 0.13) & (points[:, 2] > at.hips + 0.1)]
-    back, front = float(trunk[:, 1].max()), float(trunk[:, 1].min())
+    back = float(trunk[:, 1].max())
     middle = (at.collar + at.hips) / 2 + 0.05
     meshes: list[tuple[Floats, Numbers]] = []
     if name == "backpack":
@@ -197,7 +197,7 @@ def bag(name: str, body: Body, at: Measures, tops: list[Garment], rng: np.random
         meshes.append(ball(np.array([0, back + 0.055, middle], np.float32), size, 4.5))
         meshes.append(ball(np.array([0, back + 0.125, middle - 0.08], np.float32), size * [0.75, 0.45, 0.45], 4.5))
         for sign in (1, -1):
-            meshes.append(_strap(points, [sign * 0.1, sign * 0.085, sign * 0.1], (at.collar - 0.02, at.armpit - 0.16), back, front, at))
+            meshes.append(_strap(points, sign, back, at))
         bone = "spine02"
     else:
         sign = 1.0 if rng.random() < 0.5 else -1.0
@@ -212,19 +212,38 @@ def bag(name: str, body: Body, at: Measures, tops: list[Garment], rng: np.random
     return _rigid("bag", name, np.concatenate([m[0] for m in meshes]).astype(np.float32), faces, body, bone)
 
 
-def _strap(
-    points: Floats, across: list[float], ends: tuple[float, float], back: float, front: float, at: Measures
-) -> tuple[Floats, Numbers]:
-    """Return one strap of a backpack: from the back over the shoulder down the chest."""
+def _strap(points: Floats, sign: int, back: float, at: Measures) -> tuple[Floats, Numbers]:
+    """Return one strap of a backpack: from the back over the shoulder, down the chest and back below the arm."""
     from scipy.spatial import cKDTree
 
-    top = float(points[np.abs(points[:, 0] - across[1]) < 0.02][:, 2].max())
-    z = np.array([ends[0] - 0.02, top - 0.005, top + 0.004, top - 0.03, at.armpit + 0.04, ends[1]])
-    y = np.array([back, at.middle[1] + 0.03, at.middle[1] - 0.02, front + 0.04, front, front + 0.01])
-    x = np.interp(np.linspace(0, 1, 6), (0, 0.4, 1), across)
-    rough = np.stack([x, y, z], 1)
-    fine = np.stack([np.interp(np.linspace(0, 5, 26), np.arange(6), rough[:, k]) for k in range(3)], 1)
-    return _band(fine, points, cKDTree(points), np.array([np.sign(across[1]), 0, 0]), 0.024)
+    front = points[points[:, 1] < at.middle[1]]
+    behind = points[points[:, 1] >= at.middle[1]]
+    low = at.armpit - 0.2
+    x = np.array([0.085, 0.09, 0.1, 0.115, 0.15])
+    z = np.array([at.collar - 0.06, at.armpit + 0.03, at.armpit - 0.07, at.armpit - 0.15, low])
+    y = np.array([front[np.hypot(front[:, 0] - sign * u, front[:, 2] - v).argmin(), 1] for u, v in zip(x, z, strict=True)])
+    near = points[np.abs(points[:, 0] - sign * 0.085) < 0.025]
+    top = float(near[:, 2].max())
+    over = near[near[:, 2].argmax(), 1]
+    down = behind[np.hypot(behind[:, 0] - sign * 0.085, behind[:, 2] - at.collar + 0.08).argmin(), 1]
+    rough = np.concatenate(
+        [
+            [[0.08, down, at.collar - 0.08], [0.083, over + 0.03, top], [0.085, over - 0.03, top]],
+            np.stack([x, y, z], 1),
+            [[0.17, at.middle[1] + 0.02, low - 0.04], [0.12, back, low - 0.07]],
+        ]
+    ) * [sign, 1, 1]
+    place = np.arange(len(rough))
+    fine = np.stack([np.interp(np.linspace(0, len(rough) - 1, 46), place, rough[:, k]) for k in range(3)], 1)
+    for _ in range(3):
+        fine[1:-1] = 0.5 * fine[1:-1] + 0.25 * (fine[:-2] + fine[2:])
+    # Outside of all cloth: pushed away from the trunk's axis.
+    axis = np.stack([0 * fine[:, 0], np.full(len(fine), at.middle[1]), fine[:, 2] - 0.06], 1)
+    way = unit((fine - axis).astype(np.float32))
+    near_cloth = points[cKDTree(points).query(fine)[1]]
+    short = ((near_cloth - fine) * way).sum(1)
+    fine = fine + way * np.maximum(short, -0.002)[:, None]
+    return _band(fine, np.array([sign * 1.0, 0, 0]), 0.022)
 
 
 def _across(points: Floats, sign: float, place: Floats, at: Measures) -> tuple[Floats, Numbers]:
@@ -242,11 +261,11 @@ def _across(points: Floats, sign: float, place: Floats, at: Measures) -> tuple[F
     reach = np.linalg.norm((near - axis)[:, :2], axis=1)
     way = (out - axis)[:, :2] / np.maximum(np.linalg.norm((out - axis)[:, :2], axis=1, keepdims=True), 1e-3)
     low = np.abs(out[:, 2] - place[2]) < 0.1
-    out[:, :2] = np.where(low[:, None], out[:, :2], axis[:, :2] + way * np.minimum(reach + 0.004, 0.3)[:, None])
-    return _band(out.astype(np.float32), points, tree, np.array([0.5 * sign, 0, 1.0]), 0.014)
+    out[:, :2] = np.where(low[:, None], out[:, :2], axis[:, :2] + way * np.minimum(reach + 0.01, 0.32)[:, None])
+    return _band(out.astype(np.float32), np.array([0.5 * sign, 0, 1.0]), 0.014)
 
 
-def _band(curve: Floats, points: Floats, tree: object, across: Floats, half: float) -> tuple[Floats, Numbers]:
+def _band(curve: Floats, across: Floats, half: float) -> tuple[Floats, Numbers]:
     """Return a flat band along a curve (N, 3), outside of cloth."""
     along = unit(np.gradient(curve, axis=0).astype(np.float32))
     side = unit((across - along * (along @ across)[:, None]).astype(np.float32))

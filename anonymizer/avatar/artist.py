@@ -34,7 +34,7 @@ SMALL, FINE = 120, 700
 #: Longer side in pixels from which an avatar is rendered smaller and enlarged: bounds time and memory.
 LARGEST = 1200
 #: Rays of ambient occlusion per primary ray.
-RAYS = 3
+RAYS = 2
 #: Smallest height of a box that is rendered.
 LEAST = 24
 #: Number of the head among the parts of the body.

@@ -28,11 +28,11 @@ SKULL = 0.0785
 #: Steps of a strand, and guides that are grown; all other strands lie between them.
 STEPS, GUIDES = 8, 260
 #: Least width of a ribbon in metres, and its width in pixels where that is more; strands' ribbons overlap that often.
-WIDTH, PIXELS, OVERLAP = 0.0011, 0.85, 3.4
+WIDTH, PIXELS, OVERLAP = 0.0011, 1.0, 3.4
 #: Most and fewest ribbons.
 MOST, FEWEST = 7000, 150
 #: Distance of long hair from shoulders, in metres: it lies on cloth.
-ON_CLOTH = 0.05
+ON_CLOTH = 0.032
 #: Width over which a hair line thins out, in metres.
 THIN = 0.014
 
@@ -167,7 +167,7 @@ def grow(
     width = max(WIDTH, PIXELS / scale)
     length = max(hair.top, 0.03) if hair.comb != "tie" else 0.12
     # Long strands cover the head many times over: fewer are needed.
-    wanted = OVERLAP * float(sizes.sum()) / (width * min(max(length, 0.012), 0.06))
+    wanted = OVERLAP * float(sizes.sum()) / (width * min(max(length, 0.012), 0.045))
     count = int(np.clip(wanted * (2.5 if hair.comb == "radial" else 1.0), FEWEST, MOST))
     guides = min(GUIDES, count)
     chosen = rng.choice(len(faces), count, p=sizes / sizes.sum())
@@ -206,7 +206,7 @@ def grow(
     # Strands stay apart at their roots and come together at their ends.
     apart = (roots - roots[near])[:, None] * (1 - 0.45 * t[None, :, None] ** 1.5)
     lines = paths[near] + apart
-    cut = np.clip(lengths / np.maximum(lengths[near], 1e-4), 0.5, 1.15) * rng.uniform(0.72, 1.0, count)
+    cut = np.clip(lengths / np.maximum(lengths[near], 1e-4), 0.12, 1.15) * rng.uniform(0.72, 1.0, count)
     lines = _shortened(lines, cut.astype(np.float32))
     layer = rng.random(count).astype(np.float32)
     outward = unit(lines - mark.skull)
@@ -283,6 +283,9 @@ def _guides(
         # What is longer than a finger hangs.
         weight = np.clip(lengths * t / 0.1 - 0.25, 0, 1.6)[:, None] * (hair.comb != "tie")
         way = way + weight * np.array([0, 0.12, -1], np.float32)
+        # On the shoulders it goes back and in.
+        on = np.clip((at.chin - 0.03 - where[:, 2]) / 0.06, 0, 1)[:, None]
+        way = way + on * np.stack([-4 * where[:, 0], 0.35 + 0 * step[:, 0], 0 * step[:, 0]], 1)
         along = way - normal * np.minimum((way * normal).sum(1, keepdims=True), 0)
         steep = hair.lift * (1 - t)
         where = where + step * unit((along + steep * normal).astype(np.float32))

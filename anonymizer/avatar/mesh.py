@@ -77,8 +77,10 @@ def averaging(count: int, faces: Faces) -> Any:
 def border(faces: Faces) -> NDArray[np.int32]:
     """Return the edges (E, 2) that belong to one face only."""
     edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    found, count = np.unique(edges, axis=0, return_counts=True)
-    return np.asarray(found[count == 1], np.int32)
+    # One number an edge: unique rows are slow.
+    size = int(faces.max()) + 1
+    found, count = np.unique(edges[:, 0].astype(np.int64) * size + edges[:, 1], return_counts=True)
+    return np.stack([found[count == 1] // size, found[count == 1] % size], 1).astype(np.int32)
 
 
 def even(points: Floats, edges: NDArray[np.int32], steps: int) -> Floats:

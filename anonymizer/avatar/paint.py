@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 #: Step of depth in metres between neighbours beyond which they are not of one surface; steepest relief.
 STEP, STEEPEST = 0.03, np.float32(1.4)
 #: Waves summed for one relief.
-WAVES = 8
+WAVES = 5
 #: How much of the scalp's colour is the hair's: the rest is skin between strands.
 ROOTS = 0.6
 #: White of a highlight on hair, and of one on skin.

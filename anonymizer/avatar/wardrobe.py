@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.accessories import BAGS, HATS, bag, beard, glasses, hat, hat_line, mask
-from anonymizer.avatar.garment import Garment, piece_of
+from anonymizer.avatar.garment import Garment, let_down, piece_of
 from anonymizer.avatar.hair import HAIR, Scalp, grow
 from anonymizer.avatar.shoes import SHOES, Shoe, lasts, loft
 from anonymizer.avatar.shoes import covered as inside_of
@@ -43,6 +43,12 @@ WAIST = 0.115
 LONGEST = 0.97
 #: How far inside of a shoe's border skin goes on, as a share of leg or foot.
 RIM = 0.025
+#: Half width in metres of what there is of a top under an open jacket.
+PANEL = 0.11
+#: Ease of trousers in metres below which they go into boots.
+SLIM = 0.009
+#: How far below the hip joints tops are cut from the body, in shares of the leg.
+LOWEST = 0.05
 #: Least distance of a top from the hull of trunk and legs: it hangs over trousers.
 UNTUCKED = 0.016
 
@@ -62,6 +68,7 @@ class Top:
         neck: How far a neckline goes down to a point in front, in metres; 0: it does not.
         sleeve_fall: How much of its width above a sleeve keeps, in [0, 1].
         trim: Collar, lapels, pockets and hood.
+        panel: Half width in metres of what there is of it under something else: the front and the neck; 0: all.
     """
 
     sleeve: float
@@ -74,6 +81,7 @@ class Top:
     neck: float = 0.0
     sleeve_fall: float = 0.985
     trim: Trim = Trim()
+    panel: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,12 +263,13 @@ def dress(
     for name, top in tops:
         # Below a jacket no sleeve shows, and none pokes through.
         hidden = covered and not top.outer
-        worn = replace(top, sleeve=min(top.sleeve, 0.1), hem=min(top.hem, 0.03)) if hidden else top
+        worn = replace(top, sleeve=-0.1, hem=min(top.hem, 0.03), panel=PANEL, trim=replace(top.trim, pockets=(), hood=False)) if hidden else top
         worn = replace(
             worn, hem=worn.hem + float(rng.uniform(-0.02, 0.03)), ease=worn.ease * float(rng.uniform(0.9, 1.25))
         )
         pieces.append(_top(body, shape, at, worn, name))
-    pieces.append(_shoes(body, shape, at, SHOES[outfit.shoes], outfit.shoes))
+    tucked = bottom is None or bottom.skirt or bottom.length < 0.6 or bottom.ease < SLIM
+    pieces.append(_shoes(body, shape, at, SHOES[outfit.shoes], outfit.shoes, tucked))
     worn = [p for p in pieces if p.kind in ("top", "outer")]
     if outfit.bag is not None:
         pieces.append(bag(outfit.bag, body, at, worn, rng))
@@ -318,7 +327,9 @@ def _bottom(body: Body, shape: Shape, at: Measures, bottom: Bottom, name: str) -
 
 
 def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment:
-    hem = at.hips - top.hem * at.leg_length
+    end = at.hips - top.hem * at.leg_length
+    # Between the legs there is no body to cut cloth from: what is longer is let down.
+    hem = max(end, at.hips - LOWEST * at.leg_length)
     trunk = np.minimum(at.z - hem, at.collar + top.collar - at.z)
     if top.collar < 0:
         # A wide neckline is round: deeper in the middle.
@@ -327,6 +338,9 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
         # A neckline in front goes down to a point.
         front = at.y < at.middle[1] + 0.02
         trunk = np.where(front, np.minimum(trunk, 0.7 * (at.collar - top.neck + 1.25 * np.abs(at.x) - at.z)), trunk)
+    if top.panel > 0:
+        front = at.y < at.middle[1]
+        trunk = np.minimum(trunk, np.where(front, np.maximum(top.panel - np.abs(at.x), at.z - at.collar), at.z - at.collar + 0.03))
     if top.opening > 0:
         front = at.y < at.middle[1]
         trunk = np.where(
@@ -341,17 +355,20 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
     arm = piece.coords[:, 0]
     for side, sign in (("L", 1), ("R", -1)):
         shoulder, wrist = (shape.heads[body.number(f"{bone}.{side}")] for bone in ("upperarm01", "wrist"))
-        own = (sign * piece.body[:, 0] > 0) & (piece.coords[:, 2] > 0.12) & (arm > 0.9)
-        amount = (np.clip((piece.coords[:, 2] - 0.15) / 0.15, 0, 1) * (arm > 0.9)).astype(np.float32)
+        own = (sign * piece.body[:, 0] > 0) & (piece.coords[:, 2] > 0.24) & (arm > 0.9)
+        amount = (np.clip((piece.coords[:, 2] - 0.24) / 0.25, 0, 1) * (arm > 0.9)).astype(np.float32)
         points = straighten(points, shoulder, wrist, own, amount, 0.0, top.sleeve_fall)
     # Over trousers, and a coat over all.
     ease = top.ease if top.outer else max(0.6 * top.ease, UNTUCKED)
     points = spread(points, piece.weights, piece.faces, body, at, ease, top.fall)
-    piece = replace(piece, vertices=points, weights=hang(piece.weights, points, body, at))
+    piece = replace(piece, vertices=points)
+    if end < hem:
+        piece = let_down(piece, shape, at, hem, end, ease)
+    piece = replace(piece, weights=hang(piece.weights, piece.vertices, body, at))
     return trimmed(piece, top.trim, at)
 
 
-def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str) -> Garment:
+def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str, tucked: bool) -> Garment:
     pair = lasts(body, shape, at)
     made = [loft(shoe, last, body) for last in pair]
     inside = np.max([inside_of(shoe, last, shape.vertices, at.foot) for last in pair], axis=0)
@@ -359,11 +376,12 @@ def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str) -> Gar
     faces = np.concatenate([made[0][1], made[1][1] + len(made[0][0])])
     coords = np.concatenate([coords, np.zeros((len(coords), 3), np.float32)], 1)
     covers = np.minimum(inside, 0.04)
-    if shoe.shaft < 1:
+    # Wide trousers hang over boots.
+    if shoe.shaft < 1 and tucked:
         low = at.hips - 1.06 * at.leg_length
         field = np.where(at.legs > 0.3, np.minimum((at.leg - shoe.shaft) * at.leg_length, at.z - low), -1)
         field = np.where(at.arm > 0, -1, field)
-        shaft = piece_of(body, shape, at, "shoes", name, at.soft(field, 1), 0.011, 20, 2)
+        shaft = piece_of(body, shape, at, "shoes", name, at.soft(field, 1), 0.019, 20, 2)
         count = len(vertices)
         vertices = np.concatenate([vertices, shaft.vertices])
         weights = np.concatenate([weights, shaft.weights])
