@@ -13,7 +13,6 @@ from anonymizer.avatar import AvatarArtist
 from anonymizer.avatar.appearance import SKIN, Faces, draw_appearance
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.fit import ANKLES, EARS, ELBOWS, HIPS, KNEES, NOSE, SHOULDERS, WRISTS, Fit, fit, headed
-from anonymizer.avatar.light import estimate_light, noise_level
 from anonymizer.avatar.mesh import areas
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import BOTTOMS, FULL, HAIR, SHOES, TOPS, Outfit, dress
@@ -281,24 +280,6 @@ def test_huge_persons_are_rendered_smaller(artist: AvatarArtist, bodies: tuple[B
 
 def test_persons_without_a_view_are_left(artist: AvatarArtist) -> None:
     assert artist.draw(scene(), person(None), np.random.default_rng(0)) is None
-
-
-def test_light_follows_the_surroundings() -> None:
-    box, rng = (100, 100, 200, 300), np.random.default_rng(0)
-    dark = estimate_light(np.full((*SIZE, 3), 40, np.uint8), box, rng)
-    bright = estimate_light(np.full((*SIZE, 3), 200, np.uint8), box, rng)
-    assert dark.sky.mean() < bright.sky.mean()
-    warm = estimate_light(np.full((*SIZE, 3), (160, 110, 70), np.uint8), box, rng)
-    assert warm.sky[0] > warm.sky[2]
-
-
-def test_noise_is_measured() -> None:
-    rng = np.random.default_rng(0)
-    ramp = np.broadcast_to(np.linspace(50, 200, 300)[None, :, None], (*SIZE, 3))
-    for level in (0.0, 4.0, 10.0):
-        noisy = ramp + rng.normal(0, level, SIZE)[..., None]
-        got = noise_level(np.clip(np.rint(noisy), 0, 255).astype(np.uint8), (0, 0, 300, 400))
-        assert got * 255 == pytest.approx(level, abs=0.15 * level + 0.6)
 
 
 def test_other_face_files_are_refused(tmp_path: Path) -> None:
