@@ -220,7 +220,7 @@ def make_artist(table: Redraw, source: Source) -> AvatarArtist | None:
         return None
     from anonymizer import avatar
 
-    return avatar.AvatarArtist(source.path(table.avatar), source.path(table.prototypes) / "faces.safetensors")
+    return avatar.AvatarArtist(source.path(table.avatar), source.path(table.prototypes) / "textures.safetensors")
 
 
 def _crop(table: Crop) -> Any:

@@ -6,6 +6,7 @@ The population is stated here and is the same for every picture: nothing of the 
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Container
 from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,10 @@ HAIR_COLOURS = (
     ((0.68, 0.55, 0.38), 0.8, 0.05),
     ((0.36, 0.17, 0.09), 0.5, 0.15),
 )
+#: Ages of adults and of children as phenotypes: 1/3 is a child, 2/3 a young adult, 1 is old.
+AGES = ((0.5, 0.92), (0.22, 0.45))
+#: Draws until somebody is found who is like nobody else in the picture.
+TRIES = 60
 #: Lightness of CIELAB from which skin counts as light here.
 LIGHT = 58.0
 #: Irises, RGB in [0, 1], and how often they go with light and with darker skin.
@@ -134,15 +139,41 @@ class Appearance:
     face: Face
     cloths: dict[str, Cloth]
 
+    @property
+    def marks(self) -> frozenset[str]:
+        """What nobody else in a picture has: the face, and all clothes together."""
+        worn = self.outfit
+        return frozenset((f"face {self.face.number}", " + ".join((*worn.tops, worn.bottom or "", worn.full or ""))))
 
-def draw_appearance(faces: Faces, rng: np.random.Generator) -> Appearance:
-    """Return an adult drawn by chance."""
+
+def draw_appearance(
+    faces: Faces, rng: np.random.Generator, taken: Container[str] = (), child: bool = False
+) -> Appearance:
+    """Return somebody drawn by chance, with none of the ``Appearance.marks`` that others have taken.
+
+    Once all faces of a sex are taken, as in a crowd, marks come again.
+
+    Args:
+        faces: Average faces.
+        rng: Source of everything.
+        taken: Marks of others in the picture.
+        child: Whether it is a child of 4 to 12 years; else an adult.
+    """
+    for _ in range(TRIES):
+        drawn = _drawn_once(faces, rng, child)
+        if not any(mark in taken for mark in drawn.marks):
+            break
+    return drawn
+
+
+def _drawn_once(faces: Faces, rng: np.random.Generator, child: bool) -> Appearance:
     female = bool(rng.random() < 0.5)
-    age = float(np.clip(rng.beta(2, 2) * 0.42 + 0.5, 0, 1))
+    youngest, oldest = AGES[int(child)]
+    age = float(youngest + (oldest - youngest) * rng.beta(2, 2))
     gender = rng.uniform(0.85, 1) if female else rng.uniform(0, 0.15)
     spread = np.clip(rng.normal(0.5, (0.12, 0.14, 0.12, 0.12)), 0.2, 0.85)
     phenotype = np.array([gender, age, *spread], np.float32)
-    outfit = choose(rng, female)
+    outfit = choose(rng, female, child)
     tone = _tone(rng)
     dark = int(tone[0] < LIGHT)
     hair, iris = (_one(tuple((row[0], row[1 + dark]) for row in table), rng) for table in (HAIR_COLOURS, IRISES))

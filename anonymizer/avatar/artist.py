@@ -78,9 +78,12 @@ class AvatarArtist:
 
     def look(
         self, image: NDArray[np.uint8], hidden: NDArray[np.bool_], persons: Sequence[Instance], horizon: float
-    ) -> tuple[Scene, NDArray[np.bool_]]:
-        """Return light, perspective and sharpness of a picture, and what is not read of it; see ``light.look``."""
-        return look(image, hidden, persons, horizon), hidden
+    ) -> tuple[Scene, NDArray[np.bool_], set[str]]:
+        """Return light, perspective and sharpness of a picture, what is not read of it, and who was drawn in it: nobody.
+
+        See ``light.look``.
+        """
+        return look(image, hidden, persons, horizon), hidden, set()
 
     def draw(
         self,
@@ -88,7 +91,7 @@ class AvatarArtist:
         person: Instance,
         rng: np.random.Generator,
         face: Instance | None = None,
-        scene: tuple[Scene, NDArray[np.bool_]] | None = None,
+        scene: tuple[Scene, NDArray[np.bool_], set[str]] | None = None,
     ) -> Rendering | None:
         """Return a rendering of somebody else, or None where too little of the person was seen to pose a body.
 
@@ -98,14 +101,15 @@ class AvatarArtist:
             rng: Source of all that the rendering does not take from the person's pose.
             face: The person's face, if it was found: it gives place and size of the head.
             scene: What ``look`` returned for the picture; None: it is looked at now, with this person alone hidden
-                and the horizon in the middle.
+                and the horizon in the middle. Who is drawn is added to it, and nobody is drawn twice.
         """
         size = image.shape[0], image.shape[1]
         height = float(person.box[3] - person.box[1])
         if person.body is None or height < LEAST:
             return None
         body = self._coarse if height < SMALL else self._fine
-        outer = draw_appearance(self._faces, rng)
+        around, hidden, taken = scene or self.look(image, full_mask(person, size), [person], size[0] / 2)
+        outer = draw_appearance(self._faces, rng, taken)
         shape = body.rest(outer.phenotype)
         pose = fit(person.body, body, shape, size)
         if pose is None:
@@ -117,7 +121,7 @@ class AvatarArtist:
         box = _frame(posed, pose, size)
         if box is None:
             return None
-        around, hidden = scene or self.look(image, full_mask(person, size), [person], size[0] / 2)
+        taken.update(outer.marks)
         light = estimate_light(around, box, rng)
         share = min(1.0, LARGEST / max(box[2] - box[0], box[3] - box[1]))
         corner = np.array(box[:2], np.float32)

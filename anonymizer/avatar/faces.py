@@ -32,8 +32,14 @@ CHUNK = 30_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
-    """Colours of a face as ratios of its skin, float32 (SIDE, WIDTH, 3)."""
+    """One face.
 
+    Args:
+        number: Which of all.
+        ratios: float32 (SIDE, WIDTH, 3), its colours as ratios of its skin.
+    """
+
+    number: int
     ratios: Floats
 
     def look_up(self, at: Floats, ahead: Floats) -> Floats:
@@ -102,7 +108,7 @@ class Faces:
     def any(self, rng: np.random.Generator, female: bool) -> Face:
         """Return a face drawn by chance."""
         number = int(rng.choice(self._numbers[int(female)]))
-        return Face(self._textures[number].astype(np.float32) / NEUTRAL)
+        return Face(number, self._textures[number].astype(np.float32) / NEUTRAL)
 
 
 def texel(x: Floats, up: Floats) -> Floats:

@@ -44,7 +44,7 @@ LONGEST = 0.97
 #: How far inside of a shoe's border skin goes on, as a share of leg or foot.
 RIM = 0.025
 #: Half width in metres of what there is of a top under an open jacket.
-PANEL = 0.11
+PANEL = 0.085
 #: Ease of trousers in metres below which they go into boots.
 SLIM = 0.009
 #: How far below the hip joints tops are cut from the body, in shares of the leg.
@@ -112,7 +112,7 @@ TOPS = {
     "polo": Top(0.36, 0.08, 0.012, 0.013, trim=Trim(collar=0.028, points=0.03)),
     "blouse": Top(0.62, 0.05, -0.015, 0.016, neck=0.1),
     "sweater": Top(0.99, 0.06, 0.008, 0.02),
-    "turtleneck": Top(0.98, 0.07, 0.07, 0.014),
+    "turtleneck": Top(0.98, 0.07, 0.05, 0.014),
     "hoodie": Top(0.98, 0.08, 0.015, 0.024, trim=Trim(pockets=("pouch",), hood=True)),
     "cardigan": Top(0.98, 0.12, 0.0, 0.02, 0.97, 0.045, True),
     "jacket": Top(0.99, 0.03, 0.03, 0.026, 0.98, 0.0, True, trim=Trim(collar=0.012)),
@@ -160,6 +160,11 @@ FULL_SHARE = (0.1, 0.25)
 
 #: How often a hat, a bag and glasses are worn, a beard by men, and a face mask.
 HAT_SHARE, BAG_SHARE, GLASSES_SHARE, BEARD_SHARE, MASK_SHARE = 0.16, 0.28, 0.22, 0.22, 0.02
+#: What children do not wear.
+GROWN_UP = frozenset(
+    ("receding", "blazer", "leather jacket", "turtleneck", "long coat", "shirt dress", "pencil skirt", "blouse")
+    + ("oxfords", "tall boots", "ankle boots", "headscarf")
+)
 #: How often each hat is worn by men and by women: neighbours in ``HATS``. Helmets are for cyclists.
 HAT_WEIGHTS = ((5, 3, 0, 0, 1), (2, 3, 0, 3, 1))
 
@@ -195,12 +200,21 @@ class Outfit:
         return (*(name for name in names if name is not None), *(("mask",) if self.mask else ()))
 
 
-def choose(rng: np.random.Generator, female: bool, cyclist: bool = False) -> Outfit:
-    """Return what somebody wears, drawn by chance; a cyclist may wear a helmet and wears no skirt."""
+def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist: bool = False) -> Outfit:
+    """Return what somebody wears, drawn by chance.
+
+    Args:
+        rng: Source of everything.
+        female: Whether what women wear is drawn from.
+        child: Whether it is a child: of what is worn at any age.
+        cyclist: Whether a helmet may be worn, and no skirt.
+    """
 
     def one(table: Iterable[str], weights: tuple[float, ...], only: Callable[[str], bool] = lambda _: True) -> str:
         names = list(table)
-        share = np.array([w if only(n) else 0.0 for n, w in zip(names, weights, strict=True)])
+        share = np.array(
+            [w if only(n) and not (child and n in GROWN_UP) else 0.0 for n, w in zip(names, weights, strict=True)]
+        )
         return str(names[int(rng.choice(len(names), p=share / share.sum()))])
 
     sex = int(female)
@@ -209,7 +223,8 @@ def choose(rng: np.random.Generator, female: bool, cyclist: bool = False) -> Out
     bottom = one(BOTTOMS, BOTTOM_WEIGHTS[sex], lambda n: not (cyclist and BOTTOMS[n].skirt))
     tops, full = (inner,), None
     if not cyclist and rng.random() < FULL_SHARE[sex]:
-        full = str(rng.choice([n for n in FULL if female or "dress" not in n]))
+        fit_for = [n for n in FULL if (female or "dress" not in n) and not (child and n in GROWN_UP)]
+        full = str(rng.choice(fit_for))
         if full == "long coat":
             bottom = one(BOTTOMS, BOTTOM_WEIGHTS[sex], lambda n: not BOTTOMS[n].skirt)
     else:
@@ -231,7 +246,7 @@ def choose(rng: np.random.Generator, female: bool, cyclist: bool = False) -> Out
         hat=hat,
         bag=str(rng.choice(BAGS)) if rng.random() < BAG_SHARE else None,
         glasses=("glasses" if rng.random() < 0.6 else "sunglasses") if rng.random() < GLASSES_SHARE else None,
-        beard=not female and bool(rng.random() < BEARD_SHARE),
+        beard=not female and not child and bool(rng.random() < BEARD_SHARE),
         mask=bool(rng.random() < MASK_SHARE),
     )
     return replace(worn, tops=(), bottom=None) if full is not None and full != "long coat" else worn
@@ -263,7 +278,7 @@ def dress(
     for name, top in tops:
         # Below a jacket no sleeve shows, and none pokes through.
         hidden = covered and not top.outer
-        worn = replace(top, sleeve=-0.1, hem=min(top.hem, 0.03), panel=PANEL, trim=replace(top.trim, pockets=(), hood=False)) if hidden else top
+        worn = replace(top, sleeve=-0.1, ease=0.5 * top.ease, hem=min(top.hem, 0.03), panel=PANEL, trim=replace(top.trim, pockets=(), hood=False)) if hidden else top
         worn = replace(
             worn, hem=worn.hem + float(rng.uniform(-0.02, 0.03)), ease=worn.ease * float(rng.uniform(0.9, 1.25))
         )
