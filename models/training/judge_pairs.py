@@ -19,12 +19,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 import torch
 
 from anonymizer.evaluate.kid import kid
 from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
 from anonymizer.redraw.redrawer import lost
+from anonymizer.sessions import open_session
 
 SEED = 61
 #: Side in pixels of the square the judge sees; crops, half as wide as high, stand in its middle on grey.
@@ -61,7 +61,7 @@ class Judge:
     """
 
     def __init__(self, path: Path) -> None:
-        self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        self._session = open_session(path, path.stem)
 
     def describe(self, crops: list[np.ndarray]) -> np.ndarray:
         """Return features (N, D) of crops RGB uint8."""
