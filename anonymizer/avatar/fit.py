@@ -80,8 +80,9 @@ LEAST_IOU, SURE_IOU, BOX_IOU = 0.25, 0.45, 0.2
 #: How much better a fit to the upper body must be to be taken, one of somebody who stands, and of somebody who stands
 #: and is cut off where no border of the picture cuts.
 BETTER, STANDING, CUT = 0.06, 0.08, 0.12
-#: Heights of a standing body that is tried on an outline, in heights of the outline: it may be cut off.
-TIMES = (1.0, 1.3, 1.7, 2.2, 3.0)
+#: Heights of a standing body that is tried on an outline, in heights of the outline: it may be cut off; the last ones
+#: only where a border cuts, for the outline of a crowd is no giant's.
+TIMES, GIANT = (1.0, 1.3, 1.7, 2.2, 3.0), 2.0
 #: Factor up to which that height may be off the one that a face tells.
 LIKE = 1.4
 #: How far landmarks that are good for nothing else are trusted to tell where somebody faces.
@@ -338,7 +339,7 @@ def _upright_places(
         scales = scales[:1]
     for scale in scales:
         for row, end, cut in ((y1, low, cut_below), (y2, high, cut_above)):
-            if scale > whole or end == low:
+            if (scale > whole or end == low) and (scale < GIANT * whole or cut or face is not None):
                 margin = STANDING if scale == whole else BETTER if cut else CUT
                 across = middle - scale * float(np.median(points[:, 0]))
                 yield scale, np.array([across, row - scale * end], np.float32), margin
