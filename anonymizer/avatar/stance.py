@@ -64,8 +64,8 @@ FIRST_LEG, FIRST_FOOT = 9, 15
 STEP, UPRIGHT = 0.15, -0.7
 #: Middles of FaceMesh's irises, with the corners of the eyes to their right and left as the person has it.
 IRISES = ((468, 33, 133), (473, 362, 263))
-#: Width of an eye in radii of its ball; the largest angle of gaze in radians, and the largest sine of the head's turn at
-#: which it is read.
+#: Width of an eye in radii of its ball; the largest angle of gaze in radians, and the largest sine of the head's turn
+#: at which it is read.
 EYE, GAZE, ASIDE = 2.5, 0.4, 0.6
 #: Slope of the sole (sine, up is positive) of feet that stand, and of others.
 FLAT, LIFTED = (-0.1, 0.1), (-0.75, 0.5)
