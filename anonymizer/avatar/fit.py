@@ -74,9 +74,10 @@ AROUND = 0.25
 BESIDE, BELOW = 0.02, 0.08
 #: Distance in pixels from the picture's border at which an outline counts as cut off.
 BORDER = 2
-#: Least IoU of body and person, and IoU from which no plainer fit is tried; both of a person who is known as a box, of
-#: which the body fills a part.
-LEAST_IOU, SURE_IOU, BOX_IOU = 0.25, 0.45, 0.2
+#: Least IoU of body and person, and IoU from which no plainer fit is tried, for people whom the view shows doubtfully and
+#: surely (from ``SURE`` on); all of them of a person who is known as a box, of which the body fills a part.
+LEAST_IOU, DOUBTFUL_IOU, SURE_IOU, BOX_IOU = 0.25, 0.45, 0.35, 0.2
+SURE = 0.9
 #: How much better a fit to the upper body must be to be taken, one of somebody who stands, and of somebody who stands
 #: and is cut off where no border of the picture cuts.
 BETTER, STANDING, CUT = 0.06, 0.08, 0.12
@@ -170,7 +171,9 @@ class Fitter:
         view = person.body
         target = _Target(person, size)
         best: tuple[float, Fit] | None = None
-        least, sure = (BOX_IOU, BOX_IOU) if person.boxed else (LEAST_IOU, SURE_IOU)
+        least, sure = LEAST_IOU, SURE_IOU if view is not None and view.presence >= SURE else DOUBTFUL_IOU
+        if person.boxed:
+            least = sure = BOX_IOU
         if view is not None and view.presence >= PRESENT:
             trust = trust_of(view, size)
             upper = trust.copy()
