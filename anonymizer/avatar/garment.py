@@ -127,7 +127,9 @@ def _coords(body: Body, shape: Shape, at: Measures) -> Floats:
     return np.stack([arm, leg, along, a, b], 1).astype(np.float32)
 
 
-def let_down(piece: Garment, shape: Shape, at: Measures, hem: float, end: float, ease: float) -> Garment:
+def let_down(
+    piece: Garment, shape: Shape, at: Measures, hem: float, end: float, ease: float, opened: bool
+) -> Garment:
     """Return a top whose lower border is let down to a new hem, around both legs.
 
     Args:
@@ -136,6 +138,7 @@ def let_down(piece: Garment, shape: Shape, at: Measures, hem: float, end: float,
         at: Its measures.
         hem, end: Heights of the present and of the new hem in metres.
         ease: Distance from the hull of both legs in metres.
+        opened: Whether it is open in front, and so covers no legs.
     """
     edges = border(piece.faces)
     z = piece.vertices[:, 2]
@@ -182,7 +185,7 @@ def let_down(piece: Garment, shape: Shape, at: Measures, hem: float, end: float,
         faces=np.concatenate([piece.faces, *faces]).astype(np.int32),
         weights=np.concatenate([piece.weights, np.tile(piece.weights[ring], (steps, 1))]),
         body=np.concatenate([piece.body, flat]),
-        covers=np.where((at.arm < 0) & (at.z < hem + 0.02), np.clip(at.z - end - 0.05, -1, 0.04), piece.covers).astype(
+        covers=piece.covers if opened else np.where((at.arm < 0) & (at.z < hem + 0.02), np.clip(at.z - end - 0.05, -1, 0.04), piece.covers).astype(
             np.float32
         ),
         coords=np.concatenate([old, coords]).astype(np.float32),

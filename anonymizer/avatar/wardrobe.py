@@ -378,7 +378,7 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
     points = spread(points, piece.weights, piece.faces, body, at, ease, top.fall)
     piece = replace(piece, vertices=points)
     if end < hem:
-        piece = let_down(piece, shape, at, hem, end, ease)
+        piece = let_down(piece, shape, at, hem, end, ease, top.opening > 0)
     piece = replace(piece, weights=hang(piece.weights, piece.vertices, body, at))
     return trimmed(piece, top.trim, at)
 
