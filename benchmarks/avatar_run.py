@@ -128,10 +128,10 @@ class Judged:
         anonymizer: The preset.
         judges: Folder of the judges.
         kept: What does not depend on the variant.
-        sheets: Folder of sheets before and after; None writes none.
+        out: Folder that gets ``sheets`` before and after, and the released ``pictures``.
     """
 
-    def __init__(self, anonymizer: Anonymizer, judges: Path, kept: Kept, sheets: Path | None) -> None:
+    def __init__(self, anonymizer: Anonymizer, judges: Path, kept: Kept, out: Path) -> None:
         self._anonymizer = anonymizer
         described = anonymizer.describe()
         # Finds depend on the code as well.
@@ -144,17 +144,17 @@ class Judged:
             anonymizer._detector = KeptDetector(anonymizer._detector, kept, settings)
         self._find, self._pose, self._describe = NanoDet(judges), MoveNet(judges), Lite2(judges)
         self._outline = SilhouetteEmbedder(outline_detector())
-        self._blur, self._kept, self._sheets = Blur(), kept, sheets
+        self._blur, self._kept, self._out = Blur(), kept, out
         #: Seconds of the clock and of the processor by picture, and per avatar with its height in pixels.
         self.pictures: list[tuple[float, float]] = []
         self.avatars: list[tuple[float, float]] = []
         self._time_avatars()
 
-    def run(self, data: Path, quick: bool) -> list[Person]:
-        """Return the listed persons with what was measured."""
+    def run(self, data: Path, quick: bool, packs: Sequence[str] | None = None) -> list[Person]:
+        """Return the listed persons, of some packs alone, with what was measured."""
         by_picture: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         for person in json.loads(LIST.read_text())["persons"]:
-            if person["quick"] or not quick:
+            if (person["quick"] or not quick) and (packs is None or person["pack"] in packs):
                 by_picture[person["pack"], person["picture"]].append(person)
         truths = {pack: _annotations(data, pack, "val") for pack in {pack for pack, _ in by_picture}}
         out = []
@@ -196,6 +196,10 @@ class Judged:
             boxes.tolist(),
         )
         after = image if result is None else result.image
+        if result is not None:
+            target = self._out / "pictures" / pack / Path(picture).with_suffix(".png")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(target), after[..., ::-1])
         features = self._describe.describe(after, boxes)
         places = matched(truths, result)
         out = []
@@ -227,8 +231,7 @@ class Judged:
                 silhouettes=(before["silhouettes"][number], linked[number]) if pack == LINKED else None,
             )
             out.append(person)
-            if self._sheets is not None:
-                self._sheet(person, image, after)
+            self._sheet(person, image, after)
         return out
 
     def _silhouettes(self, image: Image, truths: Sequence[Truth]) -> list[Floats | None]:
@@ -278,9 +281,10 @@ class Judged:
         scale = SHEET / pair.shape[0]
         size = max(round(pair.shape[1] * scale), 1), SHEET
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        self._sheets.mkdir(parents=True, exist_ok=True)
+        sheets = self._out / "sheets"
+        sheets.mkdir(parents=True, exist_ok=True)
         name = f"{person.pack}-{Path(person.picture).stem}-{person.annotation}-{person.action}.png"
-        cv2.imwrite(str(self._sheets / name), cv2.resize(pair, size, interpolation=method)[..., ::-1])
+        cv2.imwrite(str(sheets / name), cv2.resize(pair, size, interpolation=method)[..., ::-1])
 
 
 def matched(truths: Sequence[Truth], result: Result | None) -> list[Instance | None]:
