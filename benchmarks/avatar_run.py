@@ -247,7 +247,7 @@ class Judged:
     def _before(self, pack: str, picture: str, image: Image, truths: Sequence[Truth]) -> dict[str, Any]:
         """Return what the judges say of the originals, and of their persons blurred."""
         boxes = np.stack([truth.box for truth in truths])
-        subjects = [Subject(picture, n, "person", t.box, mask=_cut(t)) for n, t in enumerate(truths)]
+        subjects = [Subject(picture, n, "person", t.box, mask=cut(t)) for n, t in enumerate(truths)]
         blurred = self._blur(Pair(picture, Path(), Path()), image, subjects)
         return {
             "score": [best(self._find.find(image, box), box)[0] for box in boxes],
@@ -337,7 +337,7 @@ def _joints(result: Result, shown: Instance | None) -> Floats | None:
     return renderings[shown.id].joints if shown is not None and shown.id in renderings else None
 
 
-def _cut(truth: Truth) -> NDArray[np.bool_] | None:
+def cut(truth: Truth) -> NDArray[np.bool_] | None:
     """Return an annotated mask in the frame of its box, or None where there is none."""
     mask = truth.mask
     if mask is None:
