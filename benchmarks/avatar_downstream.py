@@ -2,7 +2,7 @@
 
     python benchmarks/avatar_downstream.py --data DATA --run DIR [--pack NAME]... [--seed N]
 
-``DIR`` is the folder of a run of ``avatars.py``, whose released pictures are used; persons are annotated in all of them.
+``DIR`` is the folder of a run of ``avatars.py``, whose released pictures are used; persons are annotated in all.
 The training is that of ``anonymizer.evaluate.downstream``: on the originals twice (the difference is what chance does),
 on blurred persons, and on the released pictures. Prints a table.
 """

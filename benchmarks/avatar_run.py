@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,20 +149,40 @@ class Judged:
         #: Seconds of the clock and of the processor by picture, and per avatar with its height in pixels.
         self.pictures: list[tuple[float, float]] = []
         self.avatars: list[tuple[float, float]] = []
+        self._drawn: list[tuple[float, float]] = []
+        self._done = Kept(out / "done")
+        self._settings = anonymizer.settings_hash, anonymizer.settings.seed
         self._time_avatars()
 
-    def run(self, data: Path, quick: bool, packs: Sequence[str] | None = None) -> list[Person]:
-        """Return the listed persons, of some packs alone, with what was measured."""
+    def run(
+        self, data: Path, quick: bool, packs: Sequence[str] | None = None, most_s: float = float("inf")
+    ) -> list[Person]:
+        """Return the listed persons with what was measured; pictures that were done before are read from ``out``.
+
+        Args:
+            data: Folder of the packs.
+            quick: The quick part of the list alone.
+            packs: Persons of these packs alone.
+            most_s: Seconds after which no further picture is begun; those of the quick part come first.
+        """
+        begun = time.monotonic()
         by_picture: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         for person in json.loads(LIST.read_text())["persons"]:
             if (person["quick"] or not quick) and (packs is None or person["pack"] in packs):
                 by_picture[person["pack"], person["picture"]].append(person)
         truths = {pack: _annotations(data, pack, "val") for pack in {pack for pack, _ in by_picture}}
-        out = []
-        for (pack, picture), listed in by_picture.items():
+        out: list[Person] = []
+        for (pack, picture), listed in sorted(by_picture.items(), key=lambda item: not item[1][0]["quick"]):
+            if time.monotonic() - begun > most_s:
+                break
             image = read(data / pack / "images" / picture)
             known = [truths[pack][person["annotation"]] for person in listed]
-            out += self._picture(pack, picture, image, known)
+            persons, seconds, avatars = self._done.get(
+                partial(self._timed_picture, pack, picture, image, known), self._settings, pack, picture
+            )
+            out += persons
+            self.pictures.append(seconds)
+            self.avatars += avatars
         return out
 
     def reference(self, data: Path) -> tuple[Floats, list[str], list[str]]:
@@ -178,14 +199,21 @@ class Judged:
         features = self._kept.get(make, "reference", self._describe.sha256, LIST.read_bytes())
         return features, [f"{p['pack']}/{p['picture']}" for p in persons], [p["pack"] for p in persons]
 
-    def _picture(self, pack: str, picture: str, image: Image, truths: Sequence[Truth]) -> list[Person]:
+    def _timed_picture(self, *what: Any) -> tuple[list[Person], tuple[float, float], list[tuple[float, float]]]:
+        self._drawn.clear()
+        persons, seconds = self._picture(*what)
+        return persons, seconds, list(self._drawn)
+
+    def _picture(
+        self, pack: str, picture: str, image: Image, truths: Sequence[Truth]
+    ) -> tuple[list[Person], tuple[float, float]]:
         begun, worked = time.perf_counter(), time.process_time()
         try:
             result: Result | None = self._anonymizer(image, key=picture)
         except (VerificationFailed, StageError) as error:
             print(f"{pack}/{picture}: {error}", file=sys.stderr, flush=True)
             result = None
-        self.pictures.append((time.perf_counter() - begun, time.process_time() - worked))
+        seconds = time.perf_counter() - begun, time.process_time() - worked
         boxes = np.stack([truth.box for truth in truths])
         before = self._kept.get(
             lambda: self._before(pack, picture, image, truths),
@@ -232,7 +260,7 @@ class Judged:
             )
             out.append(person)
             self._sheet(person, image, after)
-        return out
+        return out, seconds
 
     def _silhouettes(self, image: Image, truths: Sequence[Truth]) -> list[Floats | None]:
         """Return the description of the outline found at each annotated place, None where nobody is found."""
@@ -270,7 +298,7 @@ class Judged:
             worked = time.process_time()
             drawn = draw(image, person, *rest, **named)
             if drawn is not None:
-                self.avatars.append((float(person.box[3] - person.box[1]), time.process_time() - worked))
+                self._drawn.append((float(person.box[3] - person.box[1]), time.process_time() - worked))
             return drawn
 
         artist.draw = timed
