@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.appearance import Appearance, Faces, draw_appearance
 from anonymizer.avatar.body import Body, Shape, skin
-from anonymizer.avatar.fit import Fit, fit, headed
+from anonymizer.avatar.fit import Fit, Fitter
 from anonymizer.avatar.light import GAMMA, Scene, estimate_light, look, noise_level
+from anonymizer.avatar.noise import JointNoise
 from anonymizer.avatar.paint import FaceMap, bumped, cloth_paint, hair_paint, press, rest_ahead, skin_paint
+from anonymizer.avatar.prior import PosePrior
 from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
 from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.avatar.tailor import Measures
@@ -35,8 +37,8 @@ LARGEST = 1200
 RAYS = 3
 #: Smallest height of a box that is rendered.
 LEAST = 24
-#: Numbers of head and foot among the parts of the body.
-HEAD, FOOT = 1, 9
+#: Number of the foot among the parts of the body.
+FOOT = 9
 #: Pixels around the body, and room for shadows beside its feet and before them, in metres.
 PAD, SHADOWED = 3, (0.35, 0.25)
 #: A joint deeper than this below the visible surface, in metres, is hidden by something else.
@@ -63,14 +65,22 @@ class AvatarArtist:
     Args:
         body: The embedded body, ``weights.path("body")``.
         faces: The embedded average faces.
+        poses: The embedded pose prior, ``weights.path("poses")``.
+        joint_noise: Epsilon of the noise on joints, see ``noise.JointNoise``; None: none.
+        pose_bank: Whether each pose is the nearest of the prior's bank.
 
     Raises:
         ModelError: A file holds something else.
+        InputError: An epsilon that is not above 0.
     """
 
-    def __init__(self, body: Path, faces: Path) -> None:
+    def __init__(
+        self, body: Path, faces: Path, poses: Path, joint_noise: float | None = None, pose_bank: bool = False
+    ) -> None:
         self._fine, self._coarse = Body.load(body)
         self._faces = Faces.load(faces)
+        noise = None if joint_noise is None else JointNoise(joint_noise)
+        self._fitter = Fitter(self._coarse, PosePrior.load(poses), noise, pose_bank)
 
     def look(
         self, image: NDArray[np.uint8], hidden: NDArray[np.bool_], persons: Sequence[Instance], horizon: float
@@ -98,18 +108,16 @@ class AvatarArtist:
         """
         size = image.shape[0], image.shape[1]
         height = float(person.box[3] - person.box[1])
-        if person.body is None or height < LEAST:
+        if height < LEAST:
             return None
         body = self._coarse if height < SMALL else self._fine
         outer = draw_appearance(self._faces, rng)
         shape = body.rest(outer.phenotype)
-        pose = fit(person.body, body, shape, size)
+        pose = self._fitter.fit(person, self._coarse.rest(outer.phenotype), size, rng, face)
         if pose is None:
             return None
         measures = Measures.of(body, shape)
         posed = _dressed(body, shape, measures, outer, pose, rng)
-        if face is not None:
-            pose = headed(pose, posed.vertices[body.parts == HEAD], face.box)
         box = _frame(posed, pose, size)
         if box is None:
             return None
