@@ -17,6 +17,7 @@ from anonymizer.condition.maps import conditions_of
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.errors import InputError, StageError, VerificationFailed
+from anonymizer.fill import redact
 from anonymizer.redraw.avatars import draw_avatars, rendered_conditions
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.plate_corners import stands_out
@@ -38,7 +39,6 @@ from anonymizer.types import (
     Verdict,
     check_image,
 )
-from anonymizer.verify.redaction import redact
 from anonymizer.verify.verifier import Verifier
 from anonymizer.work import Work, cleaned, floating, half_filled, unmade
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from anonymizer.condition.order import far_to_near
 from anonymizer.detect.regions import coverage
+from anonymizer.fill import redact
 from anonymizer.geometry import box_iou
 from anonymizer.redraw.avatars import shown_as
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Patch
 from anonymizer.types import BODIES, Action, Conditions, Image, Instance, Rendering, Verdict
-from anonymizer.verify.redaction import redact
 from anonymizer.verify.verifier import SOME_FACE, Evidence
 
 __all__ = ["Work", "cleaned", "floating", "half_filled", "unmade"]
