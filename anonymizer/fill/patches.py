@@ -23,8 +23,6 @@ HALF = 3
 SIDE = 2 * HALF + 1
 #: Longest side in pixels of the coarsest level, and up to which every patch is compared with every other.
 COARSEST, EXACT = 64, 64
-#: Rounds of matching and voting: at the coarsest level, at further levels, and at the finest one.
-ROUNDS = (2, 1, 1)
 #: There is a patch every so many-th of a level's longest side.
 STRIDE = 112
 #: What a patch costs from another height of the picture, or from far to the side, per square of the longest side, in
@@ -33,7 +31,7 @@ UPWARDS, SIDEWAYS = 3000.0, 300.0
 #: What it costs per further use of a place that is used more often than twice the mean, in squared levels.
 REPEATED = 60.0
 #: How far from its own a patch tries other places, in pixels of a level.
-NEARBY = 2
+NEARBY = 4
 #: How many times finer than the finest level steepness is measured at most.
 DETAIL = 4
 #: Worth of mean steepness beside colours.
@@ -44,8 +42,11 @@ MOST = 1200
 GUESSED, INWARDS = 0.15, 0.9
 #: Weight of what is only spread smoothly so far, while patches grow from the border inwards.
 BEYOND = 0.4
-#: How much worse a patch may be that carries on a neighbour's: few large pieces look better than many small ones.
-CARRY = 1.12
+#: How much worse a patch may be that carries on another's, as a factor and in squared levels: few large pieces look
+#: better than many small ones.
+CARRY, SLACK = 1.12, 40.0
+#: From how many patches away pieces are carried on, in turn; tries of places near one's own.
+JUMPS, TRIES = (4, 1), 2
 
 #: Weight of each pixel of a patch in a vote: the middle of a patch fits best.
 NEAR = np.exp(-(np.add.outer(np.arange(-HALF, HALF + 1) ** 2, np.arange(-HALF, HALF + 1) ** 2)) / (2 * 1.5**2))
@@ -96,13 +97,11 @@ def mosaic(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int, rng
         Barnes et al.: PatchMatch, 2009 (neighbours carry patches on); Newson et al.: Video Inpainting of Complex
         Scenes, 2014 (steepness beside colours, from the border inwards at the coarsest level).
     """
-    levels = list(_levels(crop, known, wanted, longest))
     field: Places | None = None
     above: _Level | None = None
-    for number, level in enumerate(levels):
+    for level in _levels(crop, known, wanted, longest):
         if not level.sources.any() or not level.wanted.any():
             continue
-        rounds = ROUNDS[0] if field is None else ROUNDS[2] if number == len(levels) - 1 else ROUNDS[1]
         exact = field is None or max(level.known.shape) <= EXACT
         patches = _Patches(level, 1 if exact else max(round(max(level.known.shape) / STRIDE), 1))
         if exact:
@@ -111,12 +110,12 @@ def mosaic(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int, rng
             patches.from_border()
         else:
             patches.start(field, above.known.shape)
-        for _ in range(rounds):
-            patches.vote()
-            if exact:
-                patches.match_all()
-            else:
-                patches.improve(rng)
+        patches.vote()
+        if exact:
+            patches.match_all()
+            patches.carry()
+        else:
+            patches.improve(rng)
         field, above = patches.field(), level
         last = patches
     if field is None:
@@ -219,15 +218,14 @@ class _Patches:
         inside = np.clip(places, 0, np.array(self.size, np.int32) - 1)
         return self._nearest[inside[:, 0], inside[:, 1]]
 
-    def _far(self, there: Places) -> Floats:
-        away = ((there - self.here) / np.float32(max(self.size))) ** 2
-        return away[:, 0] * np.float32(UPWARDS) + away[:, 1] * np.float32(SIDEWAYS)
-
-    def _costs(self, own: Floats, there: Places) -> Floats:
+    def _costs(self, own: Floats, there: Places, at: NDArray[np.intp]) -> Floats:
+        """Return what it costs that patches, whose numbers are ``at``, repeat places (N, 2)."""
         off = _windows(self._padded)[there[:, 0], there[:, 1]]
         off -= own
         off *= off
-        return np.einsum("nij,nij->n", off, self._weight, dtype=np.float32) + self._far(there)
+        away = ((there - self.here[at]) / np.float32(max(self.size))) ** 2
+        far = away[:, 0] * np.float32(UPWARDS) + away[:, 1] * np.float32(SIDEWAYS)
+        return np.asarray(np.einsum("nij,nij->n", off, self._weight[at], dtype=np.float32) + far, np.float32)
 
     def from_border(self) -> None:
         """Match patches from the border inwards, each with what is known or filled by then."""
@@ -270,6 +268,7 @@ class _Patches:
         self.there[chosen] = places[best]
         same = (weight * own * own).sum(axis=1) + (a**2).sum(axis=1)
         self.cost[chosen] = np.maximum(cost[np.arange(len(chosen)), best] + same, 0)
+        self._least = self.cost.copy()
 
     def _spread(self, used: Floats) -> Floats:
         """Return how often the surroundings of each place are used."""
@@ -288,39 +287,46 @@ class _Patches:
         self._squares = self._pieces * self._pieces
 
     def improve(self, rng: np.random.Generator) -> None:
-        """Try what neighbours repeat, carried on, and places around one's own."""
+        """Try what patches beside it repeat, carried on, and places around one's own."""
         own = _windows(self._padded)[self.here[:, 0], self.here[:, 1]]
-        self.cost = self._costs(own, self.there)
-        last = np.array(self.size, np.int32) - 1
-        for step in ((0, 1), (1, 0), (0, -1), (-1, 0)):
-            beside = self.here + self.stride * np.array(step, np.int32)
-            inside = ((beside >= 0) & (beside <= last)).all(axis=1)
-            beside = np.clip(beside, 0, last)
-            number = self._number[beside[:, 0], beside[:, 1]]
-            carried = self.there[number] - self.stride * np.array(step, np.int32)
-            ok = inside & (number >= 0) & ((carried >= 0) & (carried <= last)).all(axis=1)
-            carried = np.clip(carried, 0, last)
-            ok &= self.level.sources[carried[:, 0], carried[:, 1]]
-            self._try(own, carried, ok, CARRY)
-        for _ in range(2):
+        self.cost = self._costs(own, self.there, np.arange(len(self.here)))
+        self._least = self.cost.copy()
+        every = np.ones(len(self.here), np.bool_)
+        for _ in range(TRIES):
             moved = self.there + rng.integers(-NEARBY, NEARBY + 1, self.there.shape).astype(np.int32)
-            ok = ((moved >= 0) & (moved <= last)).all(axis=1)
-            moved = np.clip(moved, 0, last)
-            ok &= self.level.sources[moved[:, 0], moved[:, 1]]
-            self._try(own, moved, ok, 1.0)
+            self._try(own, moved, every, every)
+        self.carry(own)
 
-    def _try(self, own: Floats, there: Places, ok: Mask, slack: float) -> None:
-        at = np.flatnonzero(ok & (there != self.there).any(axis=1))
+    def carry(self, own: Floats | None = None) -> None:
+        """Carry on what patches beside it repeat: where it fits better, or as well and more patches do so already."""
+        if own is None:
+            own = _windows(self._padded)[self.here[:, 0], self.here[:, 1]]
+        for jump in JUMPS:
+            for step in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+                away = jump * self.stride * np.array(step, np.int32)
+                beside = self.here + away
+                inside = self._inside(beside)
+                number = self._number[np.where(inside, beside[:, 0], 0), np.where(inside, beside[:, 1], 0)]
+                moved = self.there - self.here
+                _, kind, count = np.unique(moved[:, 0] * 65536 + moved[:, 1], return_inverse=True, return_counts=True)
+                # Ties go one way only: two patches must not take over from each other at once.
+                rank = count[kind] * len(count) + kind
+                self._try(own, self.there[number] - away, inside & (number >= 0), rank[number] <= rank)
+
+    def _inside(self, places: Places) -> Mask:
+        return np.asarray(((places >= 0) & (places < np.array(self.size, np.int32))).all(axis=1))
+
+    def _try(self, own: Floats, there: Places, ok: Mask, strict: Mask) -> None:
+        """Repeat other places where that costs less, or, if not ``strict``, about as little as the least so far."""
+        ok = ok & self._inside(there) & (there != self.there).any(axis=1)
+        at = np.flatnonzero(ok)
+        at = at[self.level.sources[there[at, 0], there[at, 1]]]
         if not at.size:
             return
-        off = _windows(self._padded)[there[at, 0], there[at, 1]]
-        off -= own[at]
-        off *= off
-        away = ((there[at] - self.here[at]) / np.float32(max(self.size))) ** 2
-        far = away[:, 0] * np.float32(UPWARDS) + away[:, 1] * np.float32(SIDEWAYS)
-        cost = np.einsum("nij,nij->n", off, self._weight[at], dtype=np.float32) + far
-        better = cost < slack * self.cost[at]
+        cost, least = self._costs(own[at], there[at], at), self._least[at]
+        better = np.where(strict[at], cost < (least - SLACK) / CARRY, cost < CARRY * least + SLACK)
         self.there[at[better]], self.cost[at[better]] = there[at[better]], cost[better]
+        self._least[at] = np.minimum(least, cost)
 
     def worth(self) -> Floats:
         """Return how well each patch fits, float32 (N,) in (0, 1]."""

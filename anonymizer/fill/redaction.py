@@ -39,7 +39,7 @@ BLOCK = 500_000
 #: Pixels to a row of the tables that OpenCV looks colours up by.
 WIDE = 4096
 #: Power that the weights of patches are raised to: how clearly the better of two wins.
-SHARP = 3.0
+SHARP = 1.5
 
 
 def redact(
