@@ -28,8 +28,6 @@ STRIDE = 112
 #: What a patch costs from another height of the picture, or from far to the side, per square of the longest side, in
 #: squared levels of 0 to 255: walls and ground go on to the side.
 UPWARDS, SIDEWAYS = 3000.0, 300.0
-#: What it costs per further use of a place that is used more often than twice the mean, in squared levels.
-REPEATED = 60.0
 #: How far from its own a patch tries other places, in pixels of a level.
 NEARBY = 4
 #: How many times finer than the finest level steepness is measured at most.
@@ -247,7 +245,7 @@ class _Patches:
         self.match_all()
 
     def match_all(self, only: Mask | None = None) -> None:
-        """Compare every patch with every other; what is used often already costs more."""
+        """Give each patch, or those in the middle of ``only``, the one of all sources that is most like it."""
         chosen = np.arange(len(self.here)) if only is None else self._number[only]
         here, places = self.here[chosen], self._places
         own = _windows(self._padded)[here[:, 0], here[:, 1]].reshape(len(chosen), -1)
@@ -259,23 +257,10 @@ class _Patches:
         given = np.concatenate([self._squares, -2 * self._pieces, -2 * b, (b**2).sum(axis=1)[:, None]], axis=1)
         cost = wanted.astype(np.float32) @ given.astype(np.float32).T
         best = cost.argmin(axis=1)
-        if only is None:
-            used = self._spread(np.bincount(best, minlength=len(places)).astype(np.float32))
-            over = np.maximum(used - 2 * max(float(used.mean()), 1.0), 0)
-            if over.any():
-                cost += np.float32(REPEATED) * over[None]
-                best = cost.argmin(axis=1)
         self.there[chosen] = places[best]
         same = (weight * own * own).sum(axis=1) + (a**2).sum(axis=1)
         self.cost[chosen] = np.maximum(cost[np.arange(len(chosen)), best] + same, 0)
         self._least = self.cost.copy()
-
-    def _spread(self, used: Floats) -> Floats:
-        """Return how often the surroundings of each place are used."""
-        at = self._places[:, 0], self._places[:, 1]
-        table = np.zeros(self.size, np.float32)
-        table[at] = used
-        return np.asarray(cv2.blur(table, (3, 3))[at], np.float32)
 
     def gather(self, rng: np.random.Generator) -> None:
         """Take the patches that all others are compared with."""
