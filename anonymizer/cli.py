@@ -38,13 +38,15 @@ from anonymizer.errors import AnonymizerError, InputError
 
 __all__ = ["app", "main"]
 
+#: What typer raises where the command line itself is wrong: its parent has no public name.
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 app = typer.Typer(
     name="anonymizer",
     help="Redraw every person, face and license plate in pictures, prove it, and fail closed.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(models, name="models")
@@ -93,25 +95,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; None takes the process's.
     """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    fail = partial(_fail, as_json="--json" in arguments)
     try:
-        app(args=None if argv is None else list(argv), prog_name="anonymizer")
-    except SystemExit as leave:
-        return leave.code if isinstance(leave.code, int) else FAILURE
+        code = app(args=arguments, prog_name="anonymizer", standalone_mode=False)
+    except USAGE_ERROR as error:
+        message = error.format_message().strip()
+        if message and "--json" in arguments:
+            return fail(error, message, USAGE)
+        error.show()
+        return error.exit_code
     except InputError as error:
-        return _fail(error, str(error), USAGE)
+        return fail(error, str(error), USAGE)
     except AnonymizerError as error:
-        return _fail(error, str(error), FAILURE)
+        return fail(error, str(error), FAILURE)
     # The last line of defence: whatever else goes wrong ends in one line, not in a traceback.
     except Exception as error:
-        return _fail(error, f"unexpected {type(error).__name__}: {error} (ANONYMIZER_DEBUG=1 shows where)", FAILURE)
-    return RELEASED
+        return fail(error, f"unexpected {type(error).__name__}: {error} (ANONYMIZER_DEBUG=1 shows where)", FAILURE)
+    return code if isinstance(code, int) else RELEASED
 
 
-def _fail(error: Exception, message: str, code: int) -> int:
+def _fail(error: Exception, message: str, code: int, as_json: bool) -> int:
+    """Say what went wrong on one line of stderr; with --json as one object on stdout as well."""
     if os.environ.get("ANONYMIZER_DEBUG") == "1":
         raise error
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    line = " ".join(message.split())
+    print("error: " + line, file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": {"kind": type(error).__name__, "message": line, "exit_code": code}}))
     return code
+
+
+def _lines(place: str) -> list[str]:
+    """Return the lines of a list of files, or of stdin."""
+    try:
+        text = sys.stdin.read() if place == "-" else Path(place).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--files-from {place}: expected a text with one path on each line, got {error}") from error
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"--files-from {place}: expected one path on each line, got an empty text")
+    return lines
 
 
 def _version(wanted: bool) -> None:
@@ -131,11 +155,17 @@ def _options(
 
 @app.command()
 def run(
-    source: Annotated[
+    places: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="Picture, folder (with subfolders) or glob; or its URL; or several."),
+        typer.Argument(
+            metavar="INPUT... OUTPUT",
+            help="Pictures, folders (with subfolders), a glob or a URL; last, a folder or URL for the results.",
+        ),
     ],
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder or URL for the results, outside INPUT.")],
+    files_from: Annotated[
+        str | None,
+        typer.Option("--files-from", metavar="LIST", help="Read INPUTs from a file, one on each line; - for stdin."),
+    ] = None,
     preset: Annotated[str, typer.Option(help="Name of a preset, or a preset file (TOML).")] = "embedded",
     classes: Annotated[
         str | None, typer.Option(metavar="A,B", help="Classes to redraw: person, face, license_plate, text, vehicle.")
@@ -200,6 +230,11 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Anonymize pictures. Only pictures that passed every check are written."""
+    *source, output = places
+    if files_from is not None:
+        source += _lines(files_from)
+    if not source:
+        raise InputError("expected INPUT and OUTPUT, got one path; name the pictures first, or give --files-from")
     wanted = None if classes is None else _classes(classes)
     if engine is not Engine.RAY and (ray_address is not None or worker_gpus is not None):
         raise InputError("--ray-address and --worker-gpus say how Ray works; add --engine ray")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.appearance import Appearance, Faces, draw_appearance
 from anonymizer.avatar.body import Body, Shape, skin
-from anonymizer.avatar.fit import Fit, fit, headed
-from anonymizer.avatar.light import estimate_light, noise_level
+from anonymizer.avatar.fit import Fit, Fitter
+from anonymizer.avatar.light import GAMMA, Scene, estimate_light, look, noise_level
+from anonymizer.avatar.noise import JointNoise
 from anonymizer.avatar.paint import FaceMap, bumped, cloth_paint, hair_paint, press, rest_ahead, skin_paint
+from anonymizer.avatar.prior import PosePrior
 from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
+from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import HAIR, Garment, dress
-from anonymizer.geometry import IntBox
+from anonymizer.geometry import IntBox, full_mask
 from anonymizer.types import Instance, Rendering
 
 __all__ = ["AvatarArtist"]
@@ -33,18 +37,17 @@ LARGEST = 1200
 RAYS = 3
 #: Smallest height of a box that is rendered.
 LEAST = 24
-#: Number of the head among the parts of the body.
-HEAD = 1
-#: Pixels around the body.
-PAD = 3
+#: Number of the foot among the parts of the body.
+FOOT = 9
+#: Pixels around the body, and room for shadows beside its feet and before them, in metres.
+PAD, SHADOWED = 3, (0.35, 0.25)
 #: A joint deeper than this below the visible surface, in metres, is hidden by something else.
 DEEP = 0.16
 #: Depth step in metres and step of brightness that are full edges.
 EDGE_DEPTH, EDGE_LIGHT = 0.12, 0.5
-#: Standard deviation in pixels of the blur that makes a rendering as soft as a photograph.
-SOFT = 0.55
-#: Colours are the picture's, light is linear: a picture's values go with this root of the light.
-GAMMA = np.float32(2.2)
+#: Standard deviation in pixels of the blur that the rays of a pixel are averaged over, and the limits of what is added
+#: to make a rendering as soft as its picture.
+SAMPLED, SOFT = 0.35, (0.3, 2.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,17 +65,36 @@ class AvatarArtist:
     Args:
         body: The embedded body, ``weights.path("body")``.
         faces: The embedded average faces.
+        poses: The embedded pose prior, ``weights.path("poses")``.
+        joint_noise: Epsilon of the noise on joints, see ``noise.JointNoise``; None: none.
+        pose_bank: Whether each pose is the nearest of the prior's bank.
 
     Raises:
         ModelError: A file holds something else.
+        InputError: An epsilon that is not above 0.
     """
 
-    def __init__(self, body: Path, faces: Path) -> None:
+    def __init__(
+        self, body: Path, faces: Path, poses: Path, joint_noise: float | None = None, pose_bank: bool = False
+    ) -> None:
         self._fine, self._coarse = Body.load(body)
         self._faces = Faces.load(faces)
+        noise = None if joint_noise is None else JointNoise(joint_noise)
+        self._fitter = Fitter(self._coarse, PosePrior.load(poses), noise, pose_bank)
+
+    def look(
+        self, image: NDArray[np.uint8], hidden: NDArray[np.bool_], persons: Sequence[Instance], horizon: float
+    ) -> tuple[Scene, NDArray[np.bool_]]:
+        """Return light, perspective and sharpness of a picture, and what is not read of it; see ``light.look``."""
+        return look(image, hidden, persons, horizon), hidden
 
     def draw(
-        self, image: NDArray[np.uint8], person: Instance, rng: np.random.Generator, face: Instance | None = None
+        self,
+        image: NDArray[np.uint8],
+        person: Instance,
+        rng: np.random.Generator,
+        face: Instance | None = None,
+        scene: tuple[Scene, NDArray[np.bool_]] | None = None,
     ) -> Rendering | None:
         """Return a rendering of somebody else, or None where too little of the person was seen to pose a body.
 
@@ -81,33 +103,34 @@ class AvatarArtist:
             person: Whose place is taken, with its ``body``.
             rng: Source of all that the rendering does not take from the person's pose.
             face: The person's face, if it was found: it gives place and size of the head.
+            scene: What ``look`` returned for the picture; None: it is looked at now, with this person alone hidden
+                and the horizon in the middle.
         """
         size = image.shape[0], image.shape[1]
         height = float(person.box[3] - person.box[1])
-        if person.body is None or height < LEAST:
+        if height < LEAST:
             return None
         body = self._coarse if height < SMALL else self._fine
-        look = draw_appearance(self._faces, rng)
-        shape = body.rest(look.phenotype)
-        pose = fit(person.body, body, shape, size)
+        outer = draw_appearance(self._faces, rng)
+        shape = body.rest(outer.phenotype)
+        pose = self._fitter.fit(person, self._coarse.rest(outer.phenotype), size, rng, face)
         if pose is None:
             return None
         measures = Measures.of(body, shape)
-        posed = _dressed(body, shape, measures, look, pose, rng)
-        if face is not None:
-            pose = headed(pose, posed.vertices[body.parts == HEAD], face.box)
+        posed = _dressed(body, shape, measures, outer, pose, rng)
         box = _frame(posed, pose, size)
         if box is None:
             return None
-        light = estimate_light(image, box, rng)
+        around, hidden = scene or self.look(image, full_mask(person, size), [person], size[0] / 2)
+        light = estimate_light(around, box, rng)
         share = min(1.0, LARGEST / max(box[2] - box[0], box[3] - box[1]))
         corner = np.array(box[:2], np.float32)
         # Rendered in the frame of its box, smaller where that is huge.
         inner = replace(pose, scale=pose.scale * share, shift=(pose.shift - corner) * np.float32(share))
         frame = 0, 0, max(round((box[2] - box[0]) * share), 1), max(round((box[3] - box[1]) * share), 1)
-        noise = noise_level(image, box)
-        made = _render(body, shape, measures, look, inner, posed, frame, light, noise, rng)
-        return None if made is None else _placed(made, box, share)
+        soft = float(np.clip(np.sqrt(max((around.blur * share) ** 2 - SAMPLED**2, 0)), *SOFT))
+        made = _render(body, shape, measures, outer, inner, posed, frame, light, around.pitch, soft, rng)
+        return None if made is None else _placed(replace(made, grain=noise_level(image, hidden, box)), box, share)
 
 
 def _dressed(
@@ -120,8 +143,10 @@ def _dressed(
 
 def _frame(posed: Posed, pose: Fit, size: tuple[int, int]) -> IntBox | None:
     """Return the box around the body inside the picture, or None where they do not meet."""
-    points = pose.project(np.concatenate([posed.vertices, *(p for _, p in posed.garments)]))
-    low, high = np.floor(points.min(0)).astype(int) - PAD, np.ceil(points.max(0)).astype(int) + PAD
+    points = pose.project(np.concatenate((posed.vertices, *(p for _, p in posed.garments))))
+    beside, before = (round(room * pose.scale) for room in SHADOWED)
+    low = np.floor(points.min(0)).astype(int) - (PAD + beside, PAD)
+    high = np.ceil(points.max(0)).astype(int) + (PAD + beside, PAD + before)
     box = max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), size[1]), min(int(high[1]), size[0])
     return box if box[2] > box[0] and box[3] > box[1] else None
 
@@ -135,7 +160,8 @@ def _render(
     posed: Posed,
     box: IntBox,
     light: Light,
-    noise: float,
+    pitch: float,
+    soft: float,
     rng: np.random.Generator,
 ) -> Rendering | None:
     samples = 2 if box[3] - box[1] <= FINE else 1
@@ -151,10 +177,10 @@ def _render(
     colour = averaged(
         hits, np.concatenate([albedo * np.power(shade, 1 / GAMMA), np.ones((len(albedo), 1), np.float32)], 1), samples
     )
-    colour = cv2.GaussianBlur(colour, (0, 0), SOFT)
+    colour = cv2.GaussianBlur(colour, (0, 0), soft)
     alpha = np.clip(colour[..., 3], 0, 1)
     rgb = colour[..., :3] / np.maximum(colour[..., 3:], np.float32(1e-4))
-    rgb = np.clip(rgb + rng.normal(0, noise, rgb.shape[:2])[..., None].astype(np.float32), 0, 1)
+    rgb = np.clip(rgb, 0, 1)
     away = hits.points[:, 1:2]
     count = averaged(hits, np.ones_like(away), samples)
     depth = np.divide(averaged(hits, away, samples), count, out=np.zeros_like(count), where=count > 0)[..., 0]
@@ -171,7 +197,18 @@ def _render(
         joints=_joints(body.joints(shape, pose.transforms), pose, depth, seen, box),
         parts=parts.reshape(height // samples, samples, width // samples, samples)[:, 0, :, 0].copy(),
         residual=pose.residual,
+        shadow=cast(tracer, _feet(body, posed), pitch, Camera(pose.scale, pose.shift), box, light, rng),
     )
+
+
+def _feet(body: Body, posed: Posed) -> list[Foot]:
+    """Return where a body's feet stand: soles of shoes where it wears some."""
+    sides = np.array([bone.rpartition(".")[2] for bone in body.bones])[body.weights.argmax(1)]
+    lowest = min(float(points[:, 2].min()) for points in (posed.vertices, *(p for _, p in posed.garments)))
+    bare = posed.vertices[body.parts == FOOT]
+    sole = float(bare[:, 2].min()) - lowest
+    feet = [posed.vertices[(body.parts == FOOT) & (sides == side)] for side in "LR"]
+    return [Foot(float(foot[:, 2].min()) - sole, float(foot[:, 1].min())) for foot in feet if len(foot)]
 
 
 def _placed(made: Rendering, box: IntBox, share: float) -> Rendering:
@@ -192,6 +229,7 @@ def _placed(made: Rendering, box: IntBox, share: float) -> Rendering:
         edges=large(made.edges),
         joints=joints,
         parts=large(made.parts, cv2.INTER_NEAREST),
+        shadow=large(made.shadow),
     )
 
 

@@ -108,6 +108,11 @@ class Tracer:
         for mesh in self._meshes:
             TriangleMesh(self._scene, mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32))
 
+    def depths(self) -> tuple[float, float]:
+        """Return the least and the greatest distance y of the meshes."""
+        y = np.concatenate([mesh.vertices[:, 1] for mesh in self._meshes])
+        return float(y.min()), float(y.max())
+
     def primary(self, camera: Camera, box: IntBox, samples: int) -> Hits:
         """Return what ``samples`` by ``samples`` rays a pixel of a box (xyxy in the picture) meet first."""
         x1, y1, x2, y2 = box
@@ -156,13 +161,13 @@ class Tracer:
         facing_sun = np.clip(bumped @ unit(light.sun), 0, 1)
         lit = np.zeros(count, np.float32)
         towards = np.flatnonzero(facing_sun > 0)
-        lit[towards] = self._free(base[towards], sun[towards])
+        lit[towards] = self.free(base[towards], sun[towards])
         lit = smoothed(hits, lit)
         above, below = np.zeros(count, np.float32), np.zeros(count, np.float32)
         for _ in range(rays):
             # Normal plus a point on the unit sphere: directions as dense as the cosine.
             way = unit(bumped + 0.98 * unit(rng.standard_normal((count, 3)).astype(np.float32)))
-            free = self._free(base, way)
+            free = self.free(base, way)
             up = np.clip(way[:, 2] * 2 + 0.5, 0, 1)
             above += free * up
             below += free * (1 - up)
@@ -176,8 +181,8 @@ class Tracer:
         out = (facing_sun * lit)[:, None] * light.sunlight + above[:, None] * light.sky + below[:, None] * light.ground
         return np.asarray(out, np.float32)
 
-    def _free(self, start: Floats, way: Floats) -> NDArray[np.bool_]:
-        """Return which rays meet nothing, bool (N,)."""
+    def free(self, start: Floats, way: Floats) -> NDArray[np.bool_]:
+        """Return which rays, float32 (N, 3) start and direction, meet nothing: bool (N,)."""
         if not len(start):
             return np.zeros(0, np.bool_)
         return np.asarray(self._scene.run(start, way.astype(np.float32), query="OCCLUDED")) < 0

@@ -15,6 +15,7 @@ STAGES = ("detect", "condition", "avatar", "fill", "redraw", "verify", "recogniz
 #: Unit -> rank: a unit may import units of lower rank only (and itself). Equal ranks never import each other.
 RANKS = {
     "errors": 0,
+    "core": 1,
     "geometry": 1,
     "readings": 1,
     "types": 2,
@@ -26,6 +27,7 @@ RANKS = {
     "convert": 4,
     "hub": 5,
     **dict.fromkeys(STAGES, 5),
+    "config": 4,
     "requirements": 4,
     "annotations": 6,
     "wiring": 6,
