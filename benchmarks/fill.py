@@ -32,7 +32,16 @@ from anonymizer.geometry import dilate
 
 SEED = 3
 #: Packs with places where nobody stands, and how many pictures of each.
-PLACES = {"street": 2, "pennfudan": 5, "ccp": 6, "camvid": 4, "coco100": 5, "humanseg": 4, "plates_ro": 3, "openalpr": 3}
+PLACES = {
+    "street": 2,
+    "pennfudan": 5,
+    "ccp": 6,
+    "camvid": 4,
+    "coco100": 5,
+    "humanseg": 4,
+    "plates_ro": 3,
+    "openalpr": 3,
+}
 #: Packs whose outlines make holes.
 SHAPES = ("pennfudan", "ccp", "humanseg")
 #: Longest side of a picture, in pixels.
@@ -288,7 +297,8 @@ def main() -> None:
             values.append(measures(case, results[name]))
         means = {key: float(np.mean([value[key] for value in values])) for key in values[0]}
         area = sum(int(case.hole.sum()) for case in every)
-        rows.append({"engine": name, **means, "s_per_megapixel": 1e6 * spent / area, "s_per_picture": spent / len(every)})
+        means |= {"s_per_megapixel": 1e6 * spent / area, "s_per_picture": spent / len(every)}
+        rows.append({"engine": name, **means})
         print(json.dumps(rows[-1]), flush=True)
     print(f"\n{len(every)} pictures\n\n{table(rows)}")
     if args.sheet is not None:

@@ -150,7 +150,8 @@ def example(
             height = int(side * rng.uniform(0.25, 0.9))
             width = max(round(height * shape.shape[1] / shape.shape[0]), 2)
             shape = cv2.resize(shape.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-            top, left = int(rng.integers(-height // 4, side - height // 2)), int(rng.integers(-width // 2, side - width // 2))
+            top = int(rng.integers(-height // 4, side - height // 2))
+            left = int(rng.integers(-width // 2, side - width // 2))
             y1, x1, y2, x2 = max(top, 0), max(left, 0), min(top + height, side), min(left + width, side)
             hole[y1:y2, x1:x2] |= shape[y1 - top : y2 - top, x1 - left : x2 - left]
         hole = cv2.dilate(hole, np.ones((3, 3), np.uint8)) > 0
@@ -195,7 +196,9 @@ class Features(nn.Module):
         return out
 
 
-def loss_of(made: torch.Tensor, truth: torch.Tensor, count: torch.Tensor, hole: torch.Tensor, features: Features) -> torch.Tensor:
+def loss_of(
+    made: torch.Tensor, truth: torch.Tensor, count: torch.Tensor, hole: torch.Tensor, features: Features
+) -> torch.Tensor:
     """Return the loss of a batch."""
     weight = count * hole
     total = made.new_zeros(())
@@ -217,12 +220,11 @@ def loss_of(made: torch.Tensor, truth: torch.Tensor, count: torch.Tensor, hole: 
 def export(network: Network, path: Path) -> None:
     """Write the network in half precision."""
     network.eval()
-    whole = path.with_name("whole.onnx")
     torch.onnx.export(
-        network, (torch.zeros(1, 4, 128, 128),), whole, input_names=["seen"], output_names=["made"], dynamo=False,
+        network, (torch.zeros(1, 4, 128, 128),), path, input_names=["seen"], output_names=["made"], dynamo=False,
         dynamic_axes={"seen": {0: "n", 2: "h", 3: "w"}, "made": {0: "n", 2: "h", 3: "w"}}, opset_version=17,
     )  # fmt: skip
-    halve(whole, path)
+    halve(path)
 
 
 def main() -> None:
