@@ -75,7 +75,18 @@ PATTERNS = (
     *(("print", 0.9), ("yoke", 0.3)),
 )
 #: What may be patterned; all else is plain.
-PATTERNED = ("t-shirt", "tank top", "shirt", "polo", "sweater", "blouse", "dress", "summer dress", "shirt dress", "skirt")
+PATTERNED = (
+    "t-shirt",
+    "tank top",
+    "shirt",
+    "polo",
+    "sweater",
+    "blouse",
+    "dress",
+    "summer dress",
+    "shirt dress",
+    "skirt",
+)
 #: Fabrics of garments that are not woven.
 FABRICS = {
     **dict.fromkeys(("t-shirt", "tank top", "polo", "hoodie", "joggers", "leggings", "dress", "cap"), "jersey"),
@@ -87,7 +98,12 @@ WORN = {
     "glasses": (((0.06, 0.055, 0.05), 3.0), ((0.3, 0.18, 0.1), 1.0), ((0.45, 0.44, 0.42), 1.0)),
     "sunglasses": (((0.03, 0.03, 0.032), 4.0), ((0.14, 0.09, 0.06), 1.0)),
     "mask": (((0.6, 0.72, 0.8), 3.0), ((0.85, 0.85, 0.84), 2.0), ((0.08, 0.08, 0.085), 2.0)),
-    "helmet": (((0.08, 0.08, 0.085), 3.0), ((0.82, 0.82, 0.81), 2.0), ((0.55, 0.12, 0.1), 1.0), ((0.15, 0.3, 0.5), 1.0)),
+    "helmet": (
+        ((0.08, 0.08, 0.085), 3.0),
+        ((0.82, 0.82, 0.81), 2.0),
+        ((0.55, 0.12, 0.1), 1.0),
+        ((0.15, 0.3, 0.5), 1.0),
+    ),
 }
 #: Colours of canvas and of leather shoes, RGB in [0, 1], and how often they are drawn.
 SHOE_COLOURS = (
@@ -96,6 +112,7 @@ SHOE_COLOURS = (
 )
 #: How often trousers are of denim.
 DENIM_SHARE = 0.4
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cloth:
@@ -231,7 +248,9 @@ def _cloth(name: str, rng: np.random.Generator) -> Cloth:
     if denim:
         return Cloth(_colour(*DENIM, rng), second, "plain", period, "denim", folds, belt)
     if name in WORN:
-        return Cloth(_one(WORN[name], rng), second, "plain", period, "leather" if name == "helmet" else "woven", 0.3, False)
+        return Cloth(
+            _one(WORN[name], rng), second, "plain", period, "leather" if name == "helmet" else "woven", 0.3, False
+        )
     fabric = FABRICS.get(name, "woven")
     pattern = str(_chosen(PATTERNS, rng)) if name in PATTERNED else "plain"
     if name == "leather jacket":

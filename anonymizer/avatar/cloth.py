@@ -188,9 +188,7 @@ def _fabric(cloth: Cloth, place: Place, seed: int) -> tuple[Floats, Floats]:
     return height.astype(np.float32), shade.astype(np.float32)
 
 
-def _details(
-    garment: Garment, cloth: Cloth, place: Place, measures: Measures
-) -> tuple[Floats, Floats, Floats]:
+def _details(garment: Garment, cloth: Cloth, place: Place, measures: Measures) -> tuple[Floats, Floats, Floats]:
     """Return height (N,) in metres, shade (N,) and own colours (N, 3, NaN where none) of seams and fasteners."""
     at = place.at
     arm, leg, along, a, b, edge = place.coords.T

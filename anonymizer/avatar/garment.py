@@ -98,9 +98,7 @@ def piece_of(
     weights = out_of / out_of.sum(1, keepdims=True)
     covers = np.minimum(field, 0.04).astype(np.float32)
     coords = np.concatenate([part.of(_coords(body, shape, at)), part.of(field)[:, None]], 1)
-    return Garment(
-        kind, name, points.astype(np.float32), part.faces, weights.astype(np.float32), below, covers, coords
-    )
+    return Garment(kind, name, points.astype(np.float32), part.faces, weights.astype(np.float32), below, covers, coords)
 
 
 def _coords(body: Body, shape: Shape, at: Measures) -> Floats:
@@ -127,9 +125,7 @@ def _coords(body: Body, shape: Shape, at: Measures) -> Floats:
     return np.stack([arm, leg, along, a, b], 1).astype(np.float32)
 
 
-def let_down(
-    piece: Garment, shape: Shape, at: Measures, hem: float, end: float, ease: float, opened: bool
-) -> Garment:
+def let_down(piece: Garment, shape: Shape, at: Measures, hem: float, end: float, ease: float, opened: bool) -> Garment:
     """Return a top whose lower border is let down to a new hem, around both legs.
 
     Args:
@@ -148,8 +144,12 @@ def let_down(
     # Turned as the faces run, so that outside stays outside.
     directed = piece.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     count = len(z)
-    keys = np.isin(directed[:, 0].astype(np.int64) * count + directed[:, 1], low[:, 0].astype(np.int64) * count + low[:, 1])
-    keys |= np.isin(directed[:, 0].astype(np.int64) * count + directed[:, 1], low[:, 1].astype(np.int64) * count + low[:, 0])
+    keys = np.isin(
+        directed[:, 0].astype(np.int64) * count + directed[:, 1], low[:, 0].astype(np.int64) * count + low[:, 1]
+    )
+    keys |= np.isin(
+        directed[:, 0].astype(np.int64) * count + directed[:, 1], low[:, 1].astype(np.int64) * count + low[:, 0]
+    )
     first, second = directed[keys].T
     ring, local = np.unique(np.r_[first, second], return_inverse=True)
     a, b = local.reshape(2, -1)
@@ -168,7 +168,9 @@ def let_down(
         share = k / steps
         height = start[:, 2] + (end - start[:, 2]) * share
         wanted = looked_up(reach, rows, height.astype(np.float32), off) + ease
-        wide = np.maximum(away, away + (np.maximum(wanted, away) - away) * min(3 * share, 1)) * (1 + (pleat - 1) * share)
+        wide = np.maximum(away, away + (np.maximum(wanted, away) - away) * min(3 * share, 1)) * (
+            1 + (pleat - 1) * share
+        )
         points.append(np.concatenate([at.middle + off * (wide / away)[:, None], height[:, None]], 1))
         above = ring if k == 1 else count + (k - 2) * len(ring) + np.arange(len(ring))
         below = count + (k - 1) * len(ring) + np.arange(len(ring))
@@ -185,7 +187,9 @@ def let_down(
         faces=np.concatenate([piece.faces, *faces]).astype(np.int32),
         weights=np.concatenate([piece.weights, np.tile(piece.weights[ring], (steps, 1))]),
         body=np.concatenate([piece.body, flat]),
-        covers=piece.covers if opened else np.where((at.arm < 0) & (at.z < hem + 0.02), np.clip(at.z - end - 0.05, -1, 0.04), piece.covers).astype(
+        covers=piece.covers
+        if opened
+        else np.where((at.arm < 0) & (at.z < hem + 0.02), np.clip(at.z - end - 0.05, -1, 0.04), piece.covers).astype(
             np.float32
         ),
         coords=np.concatenate([old, coords]).astype(np.float32),

@@ -117,7 +117,16 @@ def lasts(body: Body, shape: Shape, at: Measures) -> tuple[Last, Last]:
         width = float(np.ptp(wide[(share > 0.55) & (share < 0.85)])) / 2
         smooth = np.convolve(np.pad(middles, 1, mode="edge"), (0.25, 0.5, 0.25), "valid")
         out.append(
-            Last(side, heel.astype(np.float32), ahead, across, length, width, np.array(heights, np.float32), smooth.astype(np.float32))
+            Last(
+                side,
+                heel.astype(np.float32),
+                ahead,
+                across,
+                length,
+                width,
+                np.array(heights, np.float32),
+                smooth.astype(np.float32),
+            )
         )
     return out[0], out[1]
 

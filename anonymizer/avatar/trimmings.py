@@ -139,7 +139,9 @@ def _collar(piece: Garment, trim: Trim, at: Measures) -> tuple[Floats, Numbers]:
     ).astype(np.float32)
     # Cloth below pushes its points out.
     low = points[3:].reshape(-1, 3)
-    low[:, 1] = np.where(low[:, 1] < middle[1], np.minimum(low[:, 1], _front(piece, low[:, 0], low[:, 2], at) - 0.003), low[:, 1])
+    low[:, 1] = np.where(
+        low[:, 1] < middle[1], np.minimum(low[:, 1], _front(piece, low[:, 0], low[:, 2], at) - 0.003), low[:, 1]
+    )
     points[3:] = low.reshape(2, RING, 3)
     return points.reshape(-1, 3), _sheet(len(rows), RING)
 
@@ -184,7 +186,9 @@ def ball(middle: Floats, radii: Floats, power: float) -> tuple[Floats, Numbers]:
     def shaped(values: Floats) -> Floats:
         return np.sign(values) * np.abs(values) ** np.float32(2 / power)
 
-    unit = np.stack([shaped(np.sin(v)) * shaped(np.cos(u)), shaped(np.sin(v)) * shaped(np.sin(u)), shaped(np.cos(v))], -1)
+    unit = np.stack(
+        [shaped(np.sin(v)) * shaped(np.cos(u)), shaped(np.sin(v)) * shaped(np.sin(u)), shaped(np.cos(v))], -1
+    )
     points = np.concatenate([unit.reshape(-1, 3), [[0, 0, 1], [0, 0, -1]]]) * radii + middle
     a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns)).ravel()
     b = (np.arange(rows - 1)[:, None] * columns + (np.arange(columns) + 1) % columns).ravel()

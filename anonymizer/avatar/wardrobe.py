@@ -278,7 +278,18 @@ def dress(
     for name, top in tops:
         # Below a jacket no sleeve shows, and none pokes through.
         hidden = covered and not top.outer
-        worn = replace(top, sleeve=-0.1, ease=0.5 * top.ease, hem=min(top.hem, 0.03), panel=PANEL, trim=replace(top.trim, pockets=(), hood=False)) if hidden else top
+        worn = (
+            replace(
+                top,
+                sleeve=-0.1,
+                ease=0.5 * top.ease,
+                hem=min(top.hem, 0.03),
+                panel=PANEL,
+                trim=replace(top.trim, pockets=(), hood=False),
+            )
+            if hidden
+            else top
+        )
         worn = replace(
             worn, hem=worn.hem + float(rng.uniform(-0.02, 0.03)), ease=worn.ease * float(rng.uniform(0.9, 1.25))
         )
@@ -355,7 +366,9 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
         trunk = np.where(front, np.minimum(trunk, 0.7 * (at.collar - top.neck + 1.25 * np.abs(at.x) - at.z)), trunk)
     if top.panel > 0:
         front = at.y < at.middle[1]
-        trunk = np.minimum(trunk, np.where(front, np.maximum(top.panel - np.abs(at.x), at.z - at.collar), at.z - at.collar + 0.03))
+        trunk = np.minimum(
+            trunk, np.where(front, np.maximum(top.panel - np.abs(at.x), at.z - at.collar), at.z - at.collar + 0.03)
+        )
     if top.opening > 0:
         front = at.y < at.middle[1]
         trunk = np.where(
@@ -400,7 +413,10 @@ def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str, tucked
         count = len(vertices)
         vertices = np.concatenate([vertices, shaft.vertices])
         weights = np.concatenate([weights, shaft.weights])
-        own = np.stack([np.full(len(shaft.vertices), 0.2), np.zeros(len(shaft.vertices)), shaft.vertices[:, 2] - pair[0].heel[2]], 1)
+        own = np.stack(
+            [np.full(len(shaft.vertices), 0.2), np.zeros(len(shaft.vertices)), shaft.vertices[:, 2] - pair[0].heel[2]],
+            1,
+        )
         coords = np.concatenate([coords, np.concatenate([own, np.zeros((len(own), 3))], 1)])
         faces = np.concatenate([faces, shaft.faces + count])
         covers = np.maximum(covers, shaft.covers - RIM)
