@@ -24,6 +24,7 @@ from anonymizer.avatar.paint import bumped, embossed, hair_paint, skin_paint
 from anonymizer.avatar.prior import PosePrior
 from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
 from anonymizer.avatar.shadow import Foot, cast
+from anonymizer.avatar.stature import children
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import dress
 from anonymizer.geometry import IntBox, integer_box, paste_window
@@ -88,12 +89,13 @@ class AvatarArtist:
 
     def look(
         self, image: NDArray[np.uint8], hidden: NDArray[np.bool_], persons: Sequence[Instance], horizon: float
-    ) -> tuple[Scene, NDArray[np.bool_], set[str]]:
-        """Return light, perspective and sharpness of a picture, what is not read of it, and who was drawn in it: nobody.
+    ) -> tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]]:
+        """Return light, perspective and sharpness of a picture, what is not read of it, who was drawn in it, children.
 
-        See ``light.look``.
+        See ``light.look`` and ``stature.children``; nobody was drawn yet.
         """
-        return look(image, hidden, persons, horizon), hidden, set()
+        young = children(persons, (image.shape[0], image.shape[1]), horizon)
+        return look(image, hidden, persons, horizon), hidden, set(), young
 
     def draw(
         self,
@@ -101,7 +103,7 @@ class AvatarArtist:
         person: Instance,
         rng: np.random.Generator,
         face: Instance | None = None,
-        scene: tuple[Scene, NDArray[np.bool_], set[str]] | None = None,
+        scene: tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]] | None = None,
     ) -> Rendering | None:
         """Return a rendering of somebody else, or None where too little of the person was seen to pose a body.
 
@@ -123,8 +125,8 @@ class AvatarArtist:
             covered = np.zeros(size, np.bool_)
             covered[rows, columns] = True
             scene = self.look(image, covered, [person], size[0] / 2)
-        around, hidden, taken = scene
-        outer = draw_appearance(self._faces, rng, taken)
+        around, hidden, taken, young = scene
+        outer = draw_appearance(self._faces, rng, taken, person.id in young)
         shape = body.rest(outer.phenotype)
         pose = self._fitter.fit(person, self._coarse.rest(outer.phenotype), size, rng, face)
         if pose is None:
