@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from anonymizer.avatar.appearance import Appearance, Faces, draw_appearance
 from anonymizer.avatar.body import Body, Shape, skin
 from anonymizer.avatar.fit import Fit, Fitter
-from anonymizer.avatar.light import GAMMA, Scene, estimate_light, look, noise_level
+from anonymizer.avatar.light import GAMMA, Scene, estimate_light, exposed, look, noise_level
 from anonymizer.avatar.noise import JointNoise
 from anonymizer.avatar.paint import FaceMap, bumped, cloth_paint, hair_paint, press, rest_ahead, skin_paint
 from anonymizer.avatar.prior import PosePrior
@@ -180,9 +180,8 @@ def _render(
     shade = tracer.shade(hits, bumped(hits.normals, relief), light, RAYS, rng)
     even = shade.mean(0)
     shade = shade + (even - shade) * flat[:, None]
-    colour = averaged(
-        hits, np.concatenate([albedo * np.power(shade, 1 / GAMMA), np.ones((len(albedo), 1), np.float32)], 1), samples
-    )
+    lit = exposed(albedo * np.power(shade, 1 / GAMMA))
+    colour = averaged(hits, np.concatenate([lit, np.ones((len(lit), 1), np.float32)], 1), samples)
     colour = cv2.GaussianBlur(colour, (0, 0), soft)
     alpha = np.clip(colour[..., 3], 0, 1)
     rgb = colour[..., :3] / np.maximum(colour[..., 3:], np.float32(1e-4))

@@ -26,7 +26,7 @@ STEP, OFF = 0.025, 0.01
 #: Metres before and behind the body on which shadows are drawn.
 REACH = 1.2
 #: Share of the light on the ground that a shadow takes at most: it comes back from what stands around.
-MOST = 0.55
+MOST = 0.65
 #: A picture's values are this root of light.
 GAMMA = 2.2
 
