@@ -9,7 +9,7 @@ import numpy as np
 
 from anonymizer.condition.order import far_to_near
 from anonymizer.detect.regions import coverage
-from anonymizer.geometry import box_iou
+from anonymizer.geometry import box_iou, mask_iou, outlined
 from anonymizer.redraw.avatars import shown_as
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Patch
@@ -55,6 +55,13 @@ class Target:
     def redrawn(self) -> bool:
         """Whether something is painted in its place."""
         return self.action == "redrawn"
+
+    @property
+    def mask_iou(self) -> float | None:
+        """IoU of the outline of a person as found with that of its avatar, None without an avatar."""
+        if self.rendering is None or not self.redrawn:
+            return None
+        return mask_iou(outlined(self.found), outlined(self.shown))
 
     def redact(self) -> None:
         """Leave its place to the fill."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.mesh import averaging
 
-__all__ = ["Measures", "hang", "span", "spread", "tube"]
+__all__ = ["Measures", "hang", "span", "spread", "straighten", "tube"]
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int32]
@@ -221,6 +221,30 @@ def spread(
     return np.asarray(points + (wide - points) * amount[:, None], np.float32)
 
 
+def straighten(
+    points: Floats, start: Floats, end: Floats, where: Mask, amount: Floats, ease: float, fall: float
+) -> Floats:
+    """Return cloth of a limb that hangs from its widest place instead of following calves or forearms.
+
+    Args:
+        points: float32 (M, 3).
+        start, end: float32 (3,), the limb's axis; cloth falls from start to end.
+        where: bool (M,), the limb's own cloth.
+        amount: float32 (M,), how far each point takes part, in [0, 1].
+        ease: Distance from the hull in metres.
+        fall: How much of its width above each slice keeps, in [0, 1].
+    """
+    if where.sum() < 30:
+        return points
+    axis = (start - end) / np.float32(np.linalg.norm(start - end))
+    first = np.cross(axis, np.array([0.3, -1, 0.2], np.float32))
+    first /= np.linalg.norm(first)
+    frame = np.stack([first, np.cross(axis, first), axis], 1).astype(np.float32)
+    local = (points - end) @ frame
+    wide = span(local, np.zeros(2, np.float32), ease, where, fall)
+    return np.asarray(points + ((wide - local) * amount[:, None]) @ frame.T, np.float32)
+
+
 def hang(weights: Floats, points: Floats, body: Body, at: Measures) -> Floats:
     """Return bone weights (M, B) of cloth below the hips that hangs between the thighs and follows both."""
     below = np.clip((at.hips + 0.05 - points[:, 2]) / 0.15, 0, 1)
@@ -234,7 +258,7 @@ def hang(weights: Floats, points: Floats, body: Body, at: Measures) -> Floats:
 
 
 def tube(
-    body: Body, shape: Shape, at: Measures, top: float, end: float, ease: float, flare: float
+    body: Body, shape: Shape, at: Measures, top: float, end: float, ease: float, flare: float, pleats: float
 ) -> tuple[Floats, Numbers, Floats]:
     """Return a skirt: vertices float32 (M, 3), faces int32 (F, 3), bone weights float32 (M, B).
 
@@ -246,6 +270,7 @@ def tube(
         end: Height of the hem in metres.
         ease: Distance from the body in metres.
         flare: How much wider the hem is, in metres.
+        pleats: Their depth at the hem as a share of its width.
     """
     own = (at.arm < 0) & (at.z < top + SLICE) & (at.z > end - 2 * SLICE)
     rows = np.linspace(end, top, max(int((top - end) / SLICE), 4), dtype=np.float32)
@@ -256,7 +281,7 @@ def tube(
     reach = reach + ease + (flare * down)[:, None]
     angle = np.linspace(-np.pi, np.pi, DIRECTIONS, endpoint=False)
     # Pleats grow towards the hem.
-    reach = reach * (1 + 0.03 * down[:, None] * np.cos(8 * angle))
+    reach = reach * (1 + pleats * down[:, None] * np.cos(11 * angle + 2 * np.sin(3 * angle)))
     x, y = at.middle[0] + reach * np.cos(angle), at.middle[1] + reach * np.sin(angle)
     points = np.stack([x, y, np.broadcast_to(rows[:, None], x.shape)], -1).reshape(-1, 3).astype(np.float32)
     a = (np.arange(len(rows) - 1)[:, None] * DIRECTIONS + np.arange(DIRECTIONS)).ravel()

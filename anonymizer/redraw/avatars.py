@@ -63,7 +63,8 @@ def draw_avatars(
     faces = {i.parent: i for i in sorted(everyone, key=lambda i: i.score) if i.label == "face"}
     out: dict[int, Rendering] = {}
     for person in persons:
-        rng = np.random.default_rng((seeds[person.id], AVATAR_DRAW))
+        # Who is linked looks the same in every picture and attempt.
+        rng = np.random.default_rng((seeds[person.id] if person.link is None else person.link, AVATAR_DRAW))
         whole = artist.draw(image, person, rng, faces.get(person.id), scene)
         if whole is None:
             continue
