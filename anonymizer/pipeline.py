@@ -18,6 +18,7 @@ from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.errors import InputError, StageError, VerificationFailed
 from anonymizer.geometry import outlined
+from anonymizer.fill import redact
 from anonymizer.redraw.avatars import draw_avatars, pasted, shaded
 from anonymizer.redraw.plate_corners import stands_out
 from anonymizer.redraw.redrawer import Redrawer, compose, region_patch
@@ -39,7 +40,6 @@ from anonymizer.types import (
     Verdict,
     check_image,
 )
-from anonymizer.verify.redaction import redact
 from anonymizer.verify.verifier import Verifier
 from anonymizer.work import Target, Work, floating, half_filled
 

@@ -1,6 +1,7 @@
 """Ablation of the diffusion core: each part of the way from a person to its redraw left out alone.
 
-    python benchmarks/ablation.py --data DATA --judges JUDGES --out DIR --cache CACHE [--full] [--only NAME]...
+    python benchmarks/ablation.py --data DATA --judges JUDGES --out DIR --cache CACHE [--full] [--pack NAME]...
+                                  [--only NAME]...
 
 Every variant runs over the quick part of the avatar benchmark's list (``--full``: all of it) with the same seed and is
 measured as in ``avatars.py``. The difference in kernel distance to the whole way has an interval by bootstrap over
@@ -144,6 +145,7 @@ def main() -> None:
     for name in ("data", "judges", "out", "cache"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--full", action="store_true", help="the whole list")
+    parser.add_argument("--pack", action="append", help="persons of this pack alone; repeatable")
     parser.add_argument("--only", action="append", choices=[*VARIANTS], help="some variants; measured ones are kept")
     arguments = parser.parse_args()
     for name in arguments.only or VARIANTS:
@@ -162,8 +164,8 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
     options = avatars.parsed([*base, *(part for setting in settings for part in ("--set", setting))])
     try:
         with offline(), context():
-            judged = Judged(avatars.build(options), arguments.judges, Kept(arguments.cache), out / "sheets")
-            persons = judged.run(arguments.data, quick=not arguments.full)
+            judged = Judged(avatars.build(options), arguments.judges, Kept(arguments.cache), out)
+            persons = judged.run(arguments.data, not arguments.full, arguments.pack)
             real = judged.reference(arguments.data)
             avatars.save(out, persons, avatars.measures(persons, real, judged) | avatars.linkage(persons))
             (out / "against.txt").write_text(

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +129,10 @@ class Judged:
         anonymizer: The preset.
         judges: Folder of the judges.
         kept: What does not depend on the variant.
-        sheets: Folder of sheets before and after; None writes none.
+        out: Folder that gets ``sheets`` before and after, and the released ``pictures``.
     """
 
-    def __init__(self, anonymizer: Anonymizer, judges: Path, kept: Kept, sheets: Path | None) -> None:
+    def __init__(self, anonymizer: Anonymizer, judges: Path, kept: Kept, out: Path) -> None:
         self._anonymizer = anonymizer
         described = anonymizer.describe()
         # Finds depend on the code as well.
@@ -144,24 +145,44 @@ class Judged:
             anonymizer._detector = KeptDetector(anonymizer._detector, kept, settings)
         self._find, self._pose, self._describe = NanoDet(judges), MoveNet(judges), Lite2(judges)
         self._outline = SilhouetteEmbedder(outline_detector())
-        self._blur, self._kept, self._sheets = Blur(), kept, sheets
+        self._blur, self._kept, self._out = Blur(), kept, out
         #: Seconds of the clock and of the processor by picture, and per avatar with its height in pixels.
         self.pictures: list[tuple[float, float]] = []
         self.avatars: list[tuple[float, float]] = []
+        self._drawn: list[tuple[float, float]] = []
+        self._done = Kept(out / "done")
+        self._settings = anonymizer.settings_hash, anonymizer.settings.seed
         self._time_avatars()
 
-    def run(self, data: Path, quick: bool) -> list[Person]:
-        """Return the listed persons with what was measured."""
+    def run(
+        self, data: Path, quick: bool, packs: Sequence[str] | None = None, most_s: float = float("inf")
+    ) -> list[Person]:
+        """Return the listed persons with what was measured; pictures that were done before are read from ``out``.
+
+        Args:
+            data: Folder of the packs.
+            quick: The quick part of the list alone.
+            packs: Persons of these packs alone.
+            most_s: Seconds after which no further picture is begun; those of the quick part come first.
+        """
+        begun = time.monotonic()
         by_picture: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         for person in json.loads(LIST.read_text())["persons"]:
-            if person["quick"] or not quick:
+            if (person["quick"] or not quick) and (packs is None or person["pack"] in packs):
                 by_picture[person["pack"], person["picture"]].append(person)
         truths = {pack: _annotations(data, pack, "val") for pack in {pack for pack, _ in by_picture}}
-        out = []
-        for (pack, picture), listed in by_picture.items():
+        out: list[Person] = []
+        for (pack, picture), listed in sorted(by_picture.items(), key=lambda item: not item[1][0]["quick"]):
+            if time.monotonic() - begun > most_s:
+                break
             image = read(data / pack / "images" / picture)
             known = [truths[pack][person["annotation"]] for person in listed]
-            out += self._picture(pack, picture, image, known)
+            persons, seconds, avatars = self._done.get(
+                partial(self._timed_picture, pack, picture, image, known), self._settings, pack, picture
+            )
+            out += persons
+            self.pictures.append(seconds)
+            self.avatars += avatars
         return out
 
     def reference(self, data: Path) -> tuple[Floats, list[str], list[str]]:
@@ -178,14 +199,21 @@ class Judged:
         features = self._kept.get(make, "reference", self._describe.sha256, LIST.read_bytes())
         return features, [f"{p['pack']}/{p['picture']}" for p in persons], [p["pack"] for p in persons]
 
-    def _picture(self, pack: str, picture: str, image: Image, truths: Sequence[Truth]) -> list[Person]:
+    def _timed_picture(self, *what: Any) -> tuple[list[Person], tuple[float, float], list[tuple[float, float]]]:
+        self._drawn.clear()
+        persons, seconds = self._picture(*what)
+        return persons, seconds, list(self._drawn)
+
+    def _picture(
+        self, pack: str, picture: str, image: Image, truths: Sequence[Truth]
+    ) -> tuple[list[Person], tuple[float, float]]:
         begun, worked = time.perf_counter(), time.process_time()
         try:
             result: Result | None = self._anonymizer(image, key=picture)
         except (VerificationFailed, StageError) as error:
             print(f"{pack}/{picture}: {error}", file=sys.stderr, flush=True)
             result = None
-        self.pictures.append((time.perf_counter() - begun, time.process_time() - worked))
+        seconds = time.perf_counter() - begun, time.process_time() - worked
         boxes = np.stack([truth.box for truth in truths])
         before = self._kept.get(
             lambda: self._before(pack, picture, image, truths),
@@ -196,6 +224,10 @@ class Judged:
             boxes.tolist(),
         )
         after = image if result is None else result.image
+        if result is not None:
+            target = self._out / "pictures" / pack / Path(picture).with_suffix(".png")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(target), after[..., ::-1])
         features = self._describe.describe(after, boxes)
         places = matched(truths, result)
         out = []
@@ -227,9 +259,8 @@ class Judged:
                 silhouettes=(before["silhouettes"][number], linked[number]) if pack == LINKED else None,
             )
             out.append(person)
-            if self._sheets is not None:
-                self._sheet(person, image, after)
-        return out
+            self._sheet(person, image, after)
+        return out, seconds
 
     def _silhouettes(self, image: Image, truths: Sequence[Truth]) -> list[Floats | None]:
         """Return the description of the outline found at each annotated place, None where nobody is found."""
@@ -244,7 +275,7 @@ class Judged:
     def _before(self, pack: str, picture: str, image: Image, truths: Sequence[Truth]) -> dict[str, Any]:
         """Return what the judges say of the originals, and of their persons blurred."""
         boxes = np.stack([truth.box for truth in truths])
-        subjects = [Subject(picture, n, "person", t.box, mask=_cut(t)) for n, t in enumerate(truths)]
+        subjects = [Subject(picture, n, "person", t.box, mask=cut(t)) for n, t in enumerate(truths)]
         blurred = self._blur(Pair(picture, Path(), Path()), image, subjects)
         return {
             "score": [best(self._find.find(image, box), box)[0] for box in boxes],
@@ -267,7 +298,7 @@ class Judged:
             worked = time.process_time()
             drawn = draw(image, person, *rest, **named)
             if drawn is not None:
-                self.avatars.append((float(person.box[3] - person.box[1]), time.process_time() - worked))
+                self._drawn.append((float(person.box[3] - person.box[1]), time.process_time() - worked))
             return drawn
 
         artist.draw = timed
@@ -278,9 +309,10 @@ class Judged:
         scale = SHEET / pair.shape[0]
         size = max(round(pair.shape[1] * scale), 1), SHEET
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        self._sheets.mkdir(parents=True, exist_ok=True)
+        sheets = self._out / "sheets"
+        sheets.mkdir(parents=True, exist_ok=True)
         name = f"{person.pack}-{Path(person.picture).stem}-{person.annotation}-{person.action}.png"
-        cv2.imwrite(str(self._sheets / name), cv2.resize(pair, size, interpolation=method)[..., ::-1])
+        cv2.imwrite(str(sheets / name), cv2.resize(pair, size, interpolation=method)[..., ::-1])
 
 
 def matched(truths: Sequence[Truth], result: Result | None) -> list[Instance | None]:
@@ -333,7 +365,7 @@ def _joints(result: Result, shown: Instance | None) -> Floats | None:
     return renderings[shown.id].joints if shown is not None and shown.id in renderings else None
 
 
-def _cut(truth: Truth) -> NDArray[np.bool_] | None:
+def cut(truth: Truth) -> NDArray[np.bool_] | None:
     """Return an annotated mask in the frame of its box, or None where there is none."""
     mask = truth.mask
     if mask is None:

@@ -1,14 +1,15 @@
 """Measure redrawn persons on a fixed list: found again, pose, distance to real persons, linkage, labels, seconds.
 
-    python benchmarks/avatars.py --data DATA --judges JUDGES --out DIR [--quick] [--cache DIR] [--preset NAME|FILE]
-                                 [--strength S] [--set KEY=VALUE]... [--without KEY]... [--against DIR]
+    python benchmarks/avatars.py --data DATA --judges JUDGES --out DIR [--quick] [--pack NAME]... [--cache DIR]
+                                 [--preset NAME] [--strength S] [--set KEY=VALUE]... [--without KEY]... [--against DIR]
 
 The list is ``avatar_instances.json`` (``avatar_instances.py`` wrote it before the work); the judges are made by
 ``judge_networks.py`` and take no part in a run. A person who is filled counts as not found, and as the fill in the
 distance; one who is left untouched or withheld has no pixels to compare, and is counted beside. ``--cache`` keeps
 detections and what judges say of originals, which no variant changes; ``--strength`` and ``--set`` change a setting of
 the preset (``--set redraw.steps=20``); ``--against`` compares with the folder of another run on the same persons.
-``DIR`` gets ``avatars.json``, ``avatars.md``, ``features.npz`` and a sheet before and after of each person.
+The same command goes on where it was; delete ``DIR/done`` when the code has changed. ``DIR`` gets ``avatars.json``,
+``avatars.md``, ``features.npz``, released pictures and a sheet of each person.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def main() -> None:
     with offline():
         anonymizer = build(arguments)
         kept = Kept(arguments.cache)
-        judged = Judged(anonymizer, arguments.judges, kept, arguments.out / "sheets")
-        persons = judged.run(arguments.data, arguments.quick)
+        judged = Judged(anonymizer, arguments.judges, kept, arguments.out)
+        persons = judged.run(arguments.data, arguments.quick, arguments.pack, arguments.most_seconds)
         real = judged.reference(arguments.data)
         rows = measures(persons, real, judged)
         rows |= linkage(persons)
@@ -65,6 +66,8 @@ def parsed(strings: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--judges", type=Path, required=True, help="folder that judge_networks.py filled")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--quick", action="store_true", help="the quick part of the list")
+    parser.add_argument("--pack", action="append", help="persons of this pack alone; repeatable")
+    parser.add_argument("--most-seconds", type=float, default=float("inf"), help="begin no picture after this time")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--preset", default="embedded")
     parser.add_argument("--seed", type=int, default=7)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
-from anonymizer.avatar.hair import Hair, Scalp, grow
+from anonymizer.avatar.hair import SKULL, Hair, Scalp, grow
 from anonymizer.avatar.mesh import normals, outward, unit
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.trimmings import ball
@@ -21,16 +21,16 @@ Numbers = NDArray[np.int32]
 RIM_ANGLES = (0.0, 0.8, 1.6, 2.4, np.pi)
 #: By hat: its rim, its distance from the head in metres, and steps of smoothing.
 HATS = {
-    "cap": ((0.062, 0.052, 0.034, 0.012, 0.002), 0.012, 24),
-    "beanie": ((0.052, 0.036, -0.004, -0.02, -0.03), 0.013, 20),
-    "helmet": ((0.064, 0.052, 0.03, 0.012, 0.0), 0.034, 40),
+    "cap": ((0.048, 0.042, 0.024, -0.012, -0.03), 0.013, 8),
+    "beanie": ((0.048, 0.03, -0.004, -0.02, -0.035), 0.013, 12),
+    "helmet": ((0.05, 0.042, 0.022, 0.0, -0.02), 0.032, 10),
     "headscarf": None,
     "hood": None,
 }
 BAGS = ("backpack", "shoulder bag")
 GLASSES = ("glasses", "sunglasses")
 #: A full beard: lengths of strands in metres.
-BEARD = Hair(0.02, 0.02, 0.02, "whorl", 0.005, 0.25)
+BEARD = Hair(0.013, 0.013, 0.013, "whorl", 0.004, 0.2)
 
 
 def hat_line(name: str, body: Body, shape: Shape) -> float:
@@ -49,10 +49,16 @@ def hat(name: str, body: Body, shape: Shape, at: Measures) -> Garment:
         return _wrapped(name, body, shape, at, scalp)
     line, ease, smooth = rim
     field = np.where(skull, scalp.up - np.interp(scalp.angle, RIM_ANGLES, line), -1)
-    piece = piece_of(body, shape, at, "hat", name, at.soft(field, 1), ease, smooth, 0)
+    piece = piece_of(body, shape, at, "hat", name, at.soft(field, 1), ease, smooth, 0, _ears(body, at, scalp))
     if name != "cap":
         return piece
     return _with(piece, *_brim(body, shape), body)
+
+
+def _ears(body: Body, at: Measures, scalp: Scalp) -> Floats:
+    """Return which vertices are ears, float32 (V,), with a soft rim."""
+    x = np.abs(body.middle.vertices[:, 0])
+    return at.soft((x > SKULL - 0.004) & (np.abs(scalp.up) < 0.06), 3)
 
 
 def _wrapped(name: str, body: Body, shape: Shape, at: Measures, scalp: Scalp) -> Garment:
@@ -64,10 +70,10 @@ def _wrapped(name: str, body: Body, shape: Shape, at: Measures, scalp: Scalp) ->
     oval = np.hypot(middle[:, 0] / wide, (scalp.up + down) / high) - 1
     # Nostrils and lips look all ways: only where they lie tells them from the back of the head.
     face = np.where(scalp.angle < 1.35, oval * 0.07, 0.06)
-    shoulders = np.minimum(at.z - at.collar + 0.035, 0.2 - np.abs(at.x))
+    shoulders = np.minimum(at.z - at.collar + 0.012, 0.1 - np.abs(at.x))
     field = np.where(head > 0.4, np.minimum(face, 0.06), np.where(at.arm > 0, -1, np.minimum(shoulders, 0.06)))
     ease = np.where(head > 0.4, 0.026 if hood else 0.013, 0.034).astype(np.float32)
-    return piece_of(body, shape, at, "hat", name, at.soft(field, 3), ease, 30 if hood else 24, 3)
+    return piece_of(body, shape, at, "hat", name, at.soft(field, 3), ease, 30 if hood else 24, 3, _ears(body, at, scalp))
 
 
 def _brim(body: Body, shape: Shape) -> tuple[Floats, Numbers]:
@@ -75,11 +81,11 @@ def _brim(body: Body, shape: Shape) -> tuple[Floats, Numbers]:
     eyes = (shape.heads[body.number("eye.L")] + shape.heads[body.number("eye.R")]) / 2
     u, v = np.meshgrid(np.linspace(-1, 1, 15), np.linspace(0, 1, 6))
     head = shape.vertices[body.parts == 1]
-    forehead = head[np.abs(head[:, 2] - eyes[2] - 0.065) < 0.012]
+    forehead = head[np.abs(head[:, 2] - eyes[2] - 0.055) < 0.012]
     front, half = float(forehead[:, 1].min()) - 0.01, float(np.abs(forehead[:, 0]).max()) * 0.92
     x = u * half * (1 - 0.12 * v)
     y = front + 0.075 * u**2 * (1 - 0.55 * v) - 0.075 * v * np.sqrt(1 - 0.75 * u**2)
-    z = eyes[2] + 0.064 - 0.022 * u**2 - 0.02 * v * (1 - 0.3 * u**2)
+    z = eyes[2] + 0.057 - 0.022 * u**2 - 0.02 * v * (1 - 0.3 * u**2)
     upper = np.stack([x, y, z], -1).reshape(-1, 3)
     lower = upper - np.array([0, 0, 0.004])
     a = (np.arange(5)[:, None] * 15 + np.arange(14)).ravel()

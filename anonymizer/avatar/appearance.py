@@ -51,8 +51,8 @@ IRISES = (
     ((0.2, 0.11, 0.06), 2.0, 6.0),
     ((0.3, 0.19, 0.1), 1.5, 1.0),
     ((0.33, 0.31, 0.18), 1.0, 0.1),
-    ((0.35, 0.44, 0.5), 1.5, 0.0),
-    ((0.4, 0.43, 0.43), 0.7, 0.0),
+    ((0.26, 0.34, 0.4), 1.5, 0.0),
+    ((0.32, 0.35, 0.35), 0.7, 0.0),
 )
 #: Cloth: hue, saturation and value with their spread, and how often it is drawn. Street clothes are mostly dark and
 #: grey.

@@ -20,6 +20,9 @@ Numbers = NDArray[np.int32]
 #: shoulder or hip, 1 at wrist or ankle), two coordinates around its axis and the distance to the border, in metres.
 COORDS = ("arm", "leg", "along", "a", "b", "edge")
 
+#: Steps of smoothing that leave nothing of an ear.
+FLAT = 60
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Garment:
@@ -56,19 +59,37 @@ def piece_of(
     ease: float | Floats,
     smooth: int,
     blend: int,
+    flat: Floats | None = None,
 ) -> Garment:
-    """Return the body's surface where a field (V,) is positive, smoothed and pushed out."""
+    """Return the body's surface where a field (V,) is positive, smoothed and pushed out.
+
+    Args:
+        body: The model.
+        shape: Its shape.
+        at: Its measures.
+        kind, name: See ``Garment``.
+        field: float32 (V,), about metres inside of the border.
+        ease: Distance from the body in metres, of all or (V,).
+        smooth: Steps in which cloth spans hollows.
+        blend: Steps in which bone weights are mixed with their neighbours'.
+        flat: float32 (V,) in [0, 1], what is pressed flat first: ears under a hat.
+    """
     part = cut(body.faces, field)
     below = part.of(shape.vertices)
     out_of = part.of(body.weights)
     distance = part.of(np.broadcast_to(np.asarray(ease, np.float32), field.shape))
     around = averaging(len(below), part.faces)
     points = below.copy()
+    if flat is not None:
+        for _ in range(FLAT):
+            points = 0.5 * points + 0.5 * (around @ points)
+        points = (below + (points - below) * part.of(flat)[:, None]).astype(np.float32)
+    under = points
     for _ in range(smooth):
         points = 0.5 * points + 0.5 * (around @ points)
     points = points + normals(points, part.faces) * distance[:, None]
-    outward = normals(below, part.faces)
-    short = np.maximum(0, distance - ((points - below) * outward).sum(1))
+    outward = normals(under, part.faces)
+    short = np.maximum(0, distance - ((points - under) * outward).sum(1))
     points = points + outward * short[:, None]
     points = 0.7 * points + 0.3 * (around @ points)
     points = even(points.astype(np.float32), border(part.faces), 12)
@@ -106,7 +127,9 @@ def _coords(body: Body, shape: Shape, at: Measures) -> Floats:
     return np.stack([arm, leg, along, a, b], 1).astype(np.float32)
 
 
-def let_down(piece: Garment, shape: Shape, at: Measures, hem: float, end: float, ease: float) -> Garment:
+def let_down(
+    piece: Garment, shape: Shape, at: Measures, hem: float, end: float, ease: float, opened: bool
+) -> Garment:
     """Return a top whose lower border is let down to a new hem, around both legs.
 
     Args:
@@ -115,6 +138,7 @@ def let_down(piece: Garment, shape: Shape, at: Measures, hem: float, end: float,
         at: Its measures.
         hem, end: Heights of the present and of the new hem in metres.
         ease: Distance from the hull of both legs in metres.
+        opened: Whether it is open in front, and so covers no legs.
     """
     edges = border(piece.faces)
     z = piece.vertices[:, 2]
@@ -161,7 +185,7 @@ def let_down(piece: Garment, shape: Shape, at: Measures, hem: float, end: float,
         faces=np.concatenate([piece.faces, *faces]).astype(np.int32),
         weights=np.concatenate([piece.weights, np.tile(piece.weights[ring], (steps, 1))]),
         body=np.concatenate([piece.body, flat]),
-        covers=np.where((at.arm < 0) & (at.z < hem + 0.02), np.clip(at.z - end - 0.05, -1, 0.04), piece.covers).astype(
+        covers=piece.covers if opened else np.where((at.arm < 0) & (at.z < hem + 0.02), np.clip(at.z - end - 0.05, -1, 0.04), piece.covers).astype(
             np.float32
         ),
         coords=np.concatenate([old, coords]).astype(np.float32),

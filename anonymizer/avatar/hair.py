@@ -252,8 +252,10 @@ def _lengths(hair: Hair, angle: Floats, up: Floats, mark: _Head, roots: Floats, 
     low = hair.side + (hair.back - hair.side) * behind
     out = low + (hair.top - low) * top
     if hair.fringe > 0:
-        front = np.clip((0.85 - angle) / 0.12, 0, 1) * (up < 0.1)
-        out = out + (hair.fringe - out) * front
+        # What grows further back is longer, and ends at the same height.
+        front = np.clip((0.95 - angle) / 0.12, 0, 1)
+        behind_line = np.maximum(roots[:, 1] - (mark.skull[1] - 0.085), 0)
+        out = out + (hair.fringe + 1.1 * behind_line - out) * front
     return np.asarray(out, np.float32)
 
 
@@ -270,7 +272,8 @@ def _guides(
     rng: np.random.Generator,
 ) -> Floats:
     """Return the paths of strands, float32 (N, STEPS + 1, 3), that stay outside of the body."""
-    side = np.where(roots[:, 0] > _parting(hair), 1.0, -1.0).astype(np.float32)
+    ragged = rng.normal(0, 0.004, len(roots))
+    side = np.where(roots[:, 0] > _parting(hair) + ragged, 1.0, -1.0).astype(np.float32)
     where = roots.copy()
     out = [where]
     step = (lengths / STEPS)[:, None]
@@ -326,7 +329,7 @@ def _combed(hair: Hair, mark: _Head, where: Floats, side: Floats, angle: Floats)
         way = unit(where - whorl) + np.array([0, 0, -0.3], np.float32)
     way = unit(way)
     if hair.fringe > 0:
-        front = np.clip((0.85 - angle) / 0.12, 0, 1)[:, None]
+        front = np.clip((0.95 - angle) / 0.12, 0, 1)[:, None]
         way = way + front * (np.stack([0.2 * x, -1 + zero, -0.8 + zero], 1) - way)
     return np.asarray(way + low[:, None] * (down - way), np.float32)
 

@@ -19,7 +19,7 @@ STEP, STEEPEST = 0.03, np.float32(1.4)
 #: Waves summed for one relief.
 WAVES = 5
 #: How much of the scalp's colour is the hair's: the rest is skin between strands.
-ROOTS = 0.6
+ROOTS = 0.8
 #: White of a highlight on hair, and of one on skin.
 GLINT, SKIN_GLOSS = np.float32(0.13), np.float32(0.07)
 #: Colour of eyes, RGB in [0, 1]; radius of an iris and of a pupil in metres.

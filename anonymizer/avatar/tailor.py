@@ -23,6 +23,8 @@ DIRECTIONS = 48
 SLICE = 0.02
 #: Armpits below the shoulder joints, in metres.
 ARMPIT = 0.09
+#: Share in which cloth below the hips follows the thighs; the rest follows the pelvis.
+FOLLOW = 0.95
 TRUNK = ("spine", "pelvis", "clavicle", "shoulder", "root")
 
 
@@ -240,7 +242,15 @@ def straighten(
     first = np.cross(axis, np.array([0.3, -1, 0.2], np.float32))
     first /= np.linalg.norm(first)
     frame = np.stack([first, np.cross(axis, first), axis], 1).astype(np.float32)
-    local = (points - end) @ frame
+    local = ((points - end) @ frame).astype(np.float32)
+    # Limbs at rest are a little bent: each slice is seen from its own middle.
+    rows = np.arange(local[where, 2].min(), local[where, 2].max() + 2 * SLICE, 2 * SLICE)
+    near = np.clip(((local[where, 2] - rows[0]) / (2 * SLICE)).astype(int), 0, len(rows) - 1)
+    count = np.maximum(np.bincount(near, minlength=len(rows)), 1)
+    for k in (0, 1):
+        middle = np.bincount(near, local[where, k], len(rows)) / count
+        known = np.bincount(near, minlength=len(rows)) > 0
+        local[:, k] -= np.interp(local[:, 2], rows[known] + SLICE, middle[known])
     wide = span(local, np.zeros(2, np.float32), ease, where, fall)
     return np.asarray(points + ((wide - local) * amount[:, None]) @ frame.T, np.float32)
 
@@ -248,9 +258,9 @@ def straighten(
 def hang(weights: Floats, points: Floats, body: Body, at: Measures) -> Floats:
     """Return bone weights (M, B) of cloth below the hips that hangs between the thighs and follows both."""
     below = np.clip((at.hips + 0.05 - points[:, 2]) / 0.15, 0, 1)
-    share = np.clip(0.5 + points[:, 0] / 0.3, 0.1, 0.9)
+    share = np.clip(0.5 + points[:, 0] / 0.18, 0.02, 0.98)
     out = weights * (1 - below)[:, None]
-    follow = 0.75 * below
+    follow = FOLLOW * below
     out[:, body.number("upperleg01.L")] += follow * share
     out[:, body.number("upperleg01.R")] += follow * (1 - share)
     out[:, body.number("root")] += below - follow

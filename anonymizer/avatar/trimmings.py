@@ -129,10 +129,10 @@ def _collar(piece: Garment, trim: Trim, at: Measures) -> tuple[Floats, Numbers]:
     front = np.clip((np.abs(turn) - 1.7) / 1.2, 0, 1)
     rows = [
         (radius + 0.001, height - 0.008),
-        (radius + 0.003, height + trim.collar * (1 - 0.45 * front)),
-        (radius + 0.009, height + trim.collar * (1 - 0.45 * front) + 0.001),
-        (radius + 0.016 + 0.012 * front, height + 0.006 - 0.5 * trim.points * front),
-        (radius + 0.019 + 0.016 * front, height - 0.01 - trim.points * front**1.5),
+        (radius + 0.003, height + trim.collar * (1 - 0.6 * front)),
+        (radius + 0.009, height + trim.collar * (1 - 0.6 * front) + 0.001),
+        (radius + 0.012 + 0.008 * front, height + 0.004 - 0.5 * trim.points * front),
+        (radius + 0.014 + 0.01 * front, height - 0.01 - trim.points * front**1.5),
     ]
     points = np.stack(
         [np.stack([middle[0] + r * np.sin(turn), middle[1] + r * np.cos(turn), z], 1) for r, z in rows]

@@ -108,8 +108,8 @@ class Bottom:
 TOPS = {
     "t-shirt": Top(0.34, 0.1, 0.0, 0.013),
     "tank top": Top(0.02, 0.08, -0.04, 0.008),
-    "shirt": Top(0.97, 0.14, 0.012, 0.014, trim=Trim(collar=0.034, points=0.035, pockets=("chest",))),
-    "polo": Top(0.36, 0.08, 0.012, 0.013, trim=Trim(collar=0.028, points=0.03)),
+    "shirt": Top(0.97, 0.14, 0.012, 0.014, trim=Trim(collar=0.026, points=0.035, pockets=("chest",))),
+    "polo": Top(0.36, 0.08, 0.012, 0.013, trim=Trim(collar=0.022, points=0.03)),
     "blouse": Top(0.62, 0.05, -0.015, 0.016, neck=0.1),
     "sweater": Top(0.99, 0.06, 0.008, 0.02),
     "turtleneck": Top(0.98, 0.07, 0.05, 0.014),
@@ -118,8 +118,8 @@ TOPS = {
     "jacket": Top(0.99, 0.03, 0.03, 0.026, 0.98, 0.0, True, trim=Trim(collar=0.012)),
     "hooded jacket": Top(0.98, 0.1, 0.02, 0.026, 0.97, 0.0, True, trim=Trim(pockets=("flap",), hood=True)),
     "blazer": Top(0.98, 0.16, 0.0, 0.022, 0.975, 0.03, True, trim=Trim(0.03, 0.01, 0.3, ("flap",))),
-    "denim jacket": Top(0.98, 0.0, 0.01, 0.02, 0.97, 0.02, True, trim=Trim(0.036, 0.045, 0.0, ("chest",))),
-    "leather jacket": Top(0.98, 0.0, 0.012, 0.02, 0.97, 0.035, True, trim=Trim(0.034, 0.03, 0.2)),
+    "denim jacket": Top(0.98, 0.0, 0.01, 0.02, 0.97, 0.02, True, trim=Trim(0.026, 0.04, 0.0, ("chest",))),
+    "leather jacket": Top(0.98, 0.0, 0.012, 0.02, 0.97, 0.035, True, trim=Trim(0.026, 0.03, 0.2)),
     "puffer jacket": Top(0.97, 0.07, 0.045, 0.036, 0.98, 0.0, True),
     "parka": Top(0.98, 0.36, 0.03, 0.032, 0.98, 0.0, True, trim=Trim(0.02, 0.02, 0.0, ("hip",), True)),
 }
@@ -159,7 +159,7 @@ FULL_SHARE = (0.1, 0.25)
 
 
 #: How often a hat, a bag and glasses are worn, a beard by men, and a face mask.
-HAT_SHARE, BAG_SHARE, GLASSES_SHARE, BEARD_SHARE, MASK_SHARE = 0.16, 0.28, 0.22, 0.22, 0.02
+HAT_SHARE, BAG_SHARE, GLASSES_SHARE, BEARD_SHARE, MASK_SHARE = 0.16, 0.28, 0.2, 0.18, 0.02
 #: What children do not wear.
 GROWN_UP = frozenset(
     ("receding", "blazer", "leather jacket", "turtleneck", "long coat", "shirt dress", "pencil skirt", "blouse")
@@ -378,7 +378,7 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
     points = spread(points, piece.weights, piece.faces, body, at, ease, top.fall)
     piece = replace(piece, vertices=points)
     if end < hem:
-        piece = let_down(piece, shape, at, hem, end, ease)
+        piece = let_down(piece, shape, at, hem, end, ease, top.opening > 0)
     piece = replace(piece, weights=hang(piece.weights, piece.vertices, body, at))
     return trimmed(piece, top.trim, at)
 

@@ -91,14 +91,15 @@ def _whole(part: Instance, larger: Sequence[Instance], faced: set[int | None]) -
     posed = next((i for i in others if shares[i.id] >= SHARED and _one_pose(part, i)), None)
     if posed is not None:
         return posed
-    others = [i for i in others if not _beside(part, i)]
-    if others and shares[others[0].id] >= INSIDE:
-        return others[0]
-    if part.id in faced or not others or not by_boxes(part):
+    apart = [i for i in others if not _beside(part, i)]
+    if apart and shares[apart[0].id] >= INSIDE:
+        return apart[0]
+    if part.id in faced or not by_boxes(part) or not others:
         return None
-    if np.logical_or.reduce([_inside(part, i, i.outline) for i in others]).mean() >= INSIDE:
+    together = np.logical_or.reduce([_inside(part, i, i.outline) for i in others])
+    if shares[others[0].id] < INSIDE <= together.mean():
         return others[0]
-    drawn = [i for i in others if not by_boxes(i)]
+    drawn = [i for i in apart if not by_boxes(i)]
     return next((i for i in drawn if _inside(part, i, i.mask).mean() >= HELD), None)
 
 

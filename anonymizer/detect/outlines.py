@@ -14,6 +14,7 @@ from anonymizer.detect.blazepose import MARGIN as POSE_MARGIN
 from anonymizer.detect.blazepose import BlazePose, square_windows
 from anonymizer.detect.core import refine
 from anonymizer.detect.facemesh import FaceMesh
+from anonymizer.detect.narrow import narrowed
 from anonymizer.detect.regions import OUTLINE, ellipse, is_sketch, widen
 from anonymizer.errors import ModelError
 from anonymizer.geometry import IntBox, context_box, integer_box, mask_box, outline_box, paste_window, take
@@ -50,8 +51,9 @@ CROWDED, GREY = 0.12, 127
 class OutlineDetector:
     """Runs a detector and draws the outlines of its persons anew; also draws persons inside given boxes.
 
-    What is anonymized only grows: a finer outline that misses a hand must not release it. Where the two outlines
-    disagree on who is meant, the detector's stays.
+    A finer outline that misses a hand must not release it: what is anonymized grows by the outline, and is drawn in only
+    around persons who are seen well, see ``narrow``. Where the two outlines disagree on who is meant, the detector's
+    stays.
 
     Args:
         inner: Detector to run.
@@ -95,7 +97,7 @@ class OutlineDetector:
         if self._mesh is not None and faces:
             views = self._mesh.look(image, np.stack([face.box for face in faces]))
             finer |= {face.id: replace(face, face=view) for face, view in zip(faces, views, strict=True)}
-        out = tuple(finer.get(instance.id, instance) for instance in found)
+        out = tuple(narrowed(finer.get(instance.id, instance)) for instance in found)
         return out if self._pose is None else tuple(self._again(image, instance, out) for instance in out)
 
     def _again(self, image: Image, person: Instance, found: Sequence[Instance]) -> Instance:
@@ -127,7 +129,7 @@ class OutlineDetector:
         """Return the person in each box (N, 4) xyxy inside RGB uint8 (H, W, 3), None where no outline is seen."""
         check_image(image)
         sketches = [Instance(n, "person", box, ellipse(box), 1.0, "box") for n, box in enumerate(boxes, start=1)]
-        return tuple(person if drawn else None for person, drawn in self._finer(image, sketches))
+        return tuple(narrowed(person) if drawn else None for person, drawn in self._finer(image, sketches))
 
     def _finer(self, image: Image, persons: Sequence[Instance]) -> list[tuple[Instance, bool]]:
         """Return persons and whether an outline is known of each."""

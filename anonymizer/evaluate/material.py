@@ -14,11 +14,12 @@ from anonymizer.dataset.images import read_image
 from anonymizer.errors import InputError
 from anonymizer.evaluate.pairing import Pairing
 from anonymizer.evaluate.records import Pair, Subject
+from anonymizer.evaluate.regions import Regions
 from anonymizer.evaluate.screening import Glance, mixed_up, pixel_digest, twice, untouched
 from anonymizer.evaluate.subjects import SubjectSource
 from anonymizer.evaluate.variants import read_released
 from anonymizer.geometry import integer_box
-from anonymizer.types import Image
+from anonymizer.types import Image, Mask
 
 __all__ = ["PictureMaterial", "Survey"]
 
@@ -70,6 +71,7 @@ class PictureMaterial:
         source: Gives the subjects of a picture.
         folder: For the subjects' files.
         on_picture: Called with (done, total) after each picture.
+        regions: Knows what was treated, or None.
         resize: Whether released pictures of another size, but the same proportions, are resized to their originals'.
 
     Attributes:
@@ -86,9 +88,10 @@ class PictureMaterial:
         folder: Path,
         on_picture: Callable[[int, int], None] = lambda done, total: None,
         *,
+        regions: Regions | None = None,
         resize: bool = False,
     ) -> None:
-        self._resize = resize
+        self._resize, self._regions = resize, regions
         self._folder = folder / "subjects"
         self._folder.mkdir(parents=True, exist_ok=True)
         self.survey = self._look(pairing, source, on_picture)
@@ -184,7 +187,9 @@ class PictureMaterial:
                 used, original, released = opened
                 subjects = source.subjects(pair.name, original)
                 self._keep(used, subjects)
-                seen.append(_Seen.of(used, original, released, subjects))
+                size = original.shape[0], original.shape[1]
+                region = None if self._regions is None else self._regions(pair, size)
+                seen.append(_Seen.of(used, original, released, subjects, region))
             on_picture(done, len(pairing.pairs))
         mixed = mixed_up([one.glance for one in seen])
         doubled = frozenset(twice([one.digests[0] for one in seen])) - mixed
@@ -277,10 +282,12 @@ class _Seen:
     subjects: tuple[tuple[str, str | None, str | None], ...]
 
     @classmethod
-    def of(cls, pair: Pair, original: Image, released: Image, subjects: Sequence[Subject]) -> _Seen:
+    def of(
+        cls, pair: Pair, original: Image, released: Image, subjects: Sequence[Subject], region: Mask | None
+    ) -> _Seen:
         return cls(
             pair,
-            Glance.of(original, released, [subject.box for subject in subjects]),
+            Glance.of(original, released, [subject.box for subject in subjects], region),
             (pixel_digest(original), pixel_digest(released)),
             tuple((s.label, s.identity, s.key if untouched(original, released, s) else None) for s in subjects),
         )

@@ -179,6 +179,7 @@ def evaluate(
     if settings.keep_embeddings is not None:
         settings.keep_embeddings.mkdir(mode=0o700, parents=True, exist_ok=True)  # biometric data: nobody else's
     finder = FaceFinder()
+    regions = _regions(settings, anonymized, out)
     detector = embedded_detector() if given is None or _partial(given, pairing) else None
     with TemporaryDirectory(prefix="anonymizer-evaluate-") as temporary:
         folder = Path(temporary)
@@ -189,9 +190,9 @@ def evaluate(
                 source,
                 folder,
                 lambda done, total: on_progress("survey", done, total),
+                regions=regions,
                 resize=settings.resize,
             )
-        regions = _regions(settings, anonymized, out)
         for name in (name for name in settings.baselines if name in ON_REGION):
             unknown = [pair.name for pair in material.pairs if regions is None or not regions.knows(pair)]
             if regions is None or unknown:

@@ -23,17 +23,15 @@ __all__ = ["Glance", "mixed_up", "pixel_digest", "twice", "unchanged", "untouche
 
 #: Side in pixels to which two pictures are shrunk to see whether they show the same scene.
 GLANCE = 32
-#: Correlation below which they do not. Anonymization changes persons, faces and plates, not the scene.
+#: Levels of 0 to 255 up to which a cell of both is the same, and the share of such cells outside of what was treated
+#: below which two pictures do not show the same scene, if they do not correlate either.
+SAME_LEVELS, SAME_CELLS = 6.0, 0.2
+#: Correlation from which they do. Anonymization changes persons, faces and plates, not the scene.
 SAME_SCENE = 0.3
-#: Mean difference in levels of 0 to 255 up to which two scenes are the same in any case: of a bare wall only noise
-#: is left to correlate.
-SAME_LEVELS = 4.0
-#: Share of a picture outside its subjects that it takes to judge.
+#: Share of a picture outside of what was treated that it takes to judge.
 LEAST_OUTSIDE = 0.1
-#: By how much more another original must look like a released picture than its own for the pair to be mixed up.
+#: By how much more cells another original must share with a released picture than its own for the pair to be mixed up.
 MARGIN = 0.2
-#: Correlation with another original from which a picture that shows little but its subject is mixed up.
-SAME_PICTURE = 0.9
 #: Most pairs that are all compared with all; beyond, each is compared with its own original only.
 MOST_COMPARED = 4000
 #: Share of a box's sides that the ellipse spans in which a subject known by its box alone is looked for: corners show
@@ -50,26 +48,45 @@ class Glance:
     outside: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, original: Image, released: Image, boxes: Sequence[Floats]) -> Glance:
-        """Return the glance of two pictures (H, W, 3) with the boxes, each (4,) xyxy, that anonymization changes."""
+    def of(cls, original: Image, released: Image, boxes: Sequence[Floats], region: Mask | None = None) -> Glance:
+        """Return the glance of two pictures.
+
+        Args:
+            original: RGB uint8 (H, W, 3).
+            released: RGB uint8 (H, W, 3).
+            boxes: Each (4,) xyxy in pixels: what anonymization changes.
+            region: bool (H, W), what was treated, or None where that is not known.
+        """
         outside = np.ones((GLANCE, GLANCE), dtype=bool)
         scale = np.array([GLANCE / original.shape[1], GLANCE / original.shape[0]] * 2)
         for box in boxes:
             x1, y1, x2, y2 = integer_box((box * scale).astype(np.float32))
             outside[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = False
+        if region is not None:
+            outside &= (
+                _shrunk(np.repeat(region[..., None].astype(np.uint8) * 255, 3, axis=2)).reshape(outside.shape) < 1
+            )
         return cls(_shrunk(original), _shrunk(released), outside.ravel())
 
     @property
     def judges(self) -> bool:
-        """Whether enough lies outside of the subjects to tell scenes apart."""
+        """Whether enough lies outside of what was treated to tell scenes apart."""
         return bool(self.outside.mean() >= LEAST_OUTSIDE)
 
-    def correlation(self) -> float:
-        """Return how alike both are outside of the subjects, in [-1, 1]; 1 where that cannot be judged or is equal."""
-        apart = np.abs(self.released - self.original)[self.outside]
-        if not self.judges or float(apart.mean()) <= SAME_LEVELS:
-            return 1.0
-        return float(_correlations(self.released[self.outside], self.original[None, self.outside])[0])
+    def shared(self, originals: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the share of cells outside of what was treated that are the same in originals (n, 1024): (n,)."""
+        where = self.outside if self.judges else np.ones_like(self.outside)
+        apart = np.abs(originals[:, where] - self.released[where])
+        return np.asarray((apart <= SAME_LEVELS).mean(axis=1), np.float64)
+
+    def same_scene(self) -> bool:
+        """Return whether both show one scene; true where that cannot be judged."""
+        if not self.judges or self.shared(self.original[None])[0] >= SAME_CELLS:
+            return True
+        a, b = (side[self.outside].astype(np.float64) for side in (self.original, self.released))
+        a, b = a - a.mean(), b - b.mean()
+        norm = float(np.sqrt((a @ a) * (b @ b)))
+        return norm > 0 and float(a @ b) / norm >= SAME_SCENE
 
 
 def unchanged(original: Image, treated: Image, box: Floats, mask: Mask | None) -> bool:
@@ -111,18 +128,13 @@ def pixel_digest(image: Image) -> str:
 
 
 def mixed_up(glances: Sequence[Glance]) -> frozenset[int]:
-    """Return the numbers of pairs whose released picture shows another original's scene better than its own."""
-    own = [glance.correlation() for glance in glances]
-    out = {number for number, value in enumerate(own) if value < SAME_SCENE}
+    """Return the numbers of pairs whose released picture shows another scene than its own original, or another's."""
+    out = {number for number, glance in enumerate(glances) if not glance.same_scene()}
     if len(glances) <= MOST_COMPARED:
         everything = np.array([glance.original for glance in glances], np.float32).reshape(-1, GLANCE**2)
         for number, glance in enumerate(glances):
-            where = glance.outside if glance.judges else np.ones_like(glance.outside)
-            values = _correlations(glance.released[where], everything[:, where])
-            mine = max(float(values[number]), own[number] if glance.judges else -1.0)
-            values[number] = -1.0
-            best = float(values.max(initial=-1.0))
-            if best > mine + MARGIN and (best >= SAME_PICTURE or glance.judges):
+            shares = glance.shared(everything)
+            if float(shares.max()) > float(shares[number]) + MARGIN:
                 out.add(number)
     return frozenset(out)
 
@@ -133,16 +145,6 @@ def twice(digests: Sequence[str]) -> Mapping[int, int]:
     return {
         number: first[digest] for number, digest in enumerate(digests) if first.setdefault(digest, number) != number
     }
-
-
-def _correlations(line: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the correlation of a line (n,) with every row of a table (m, n); 1 where both are flat, 0 where one is."""
-    line, table = line.astype(np.float64) - line.mean(), table.astype(np.float64)
-    table = table - table.mean(axis=1, keepdims=True)
-    mine, theirs = float(line @ line), (table * table).sum(axis=1)
-    norm = np.sqrt(mine * theirs)
-    alike = np.divide(table @ line, norm, out=np.zeros(len(table)), where=norm > 0)
-    return np.where((theirs <= 0) & (mine <= 0), 1.0, alike)
 
 
 def _shrunk(image: Image) -> NDArray[np.float32]:

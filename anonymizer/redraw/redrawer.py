@@ -16,9 +16,9 @@ from anonymizer.redraw.avatars import pasted, shape_of
 from anonymizer.redraw.crops import (
     Crop,
     crop_box,
-    grow_radius,
     paint_region,
     paint_size,
+    safe_radius,
     treated_mask,
     treated_region,
 )
@@ -80,7 +80,7 @@ def region_patch(image: NDArray[np.uint8], instance: Instance) -> Patch:
     height, width = image.shape[:2]
     # The box ends with the mask: show where that is a rim and where only the picture ends.
     pad = ((int(y1 > 0), int(y2 < height)), (int(x1 > 0), int(x2 < width)))
-    alpha = feather(np.pad(mask, pad), grow_radius(instance.box) - 1)
+    alpha = feather(np.pad(mask, pad), safe_radius(instance) - 1)
     inner = alpha[pad[0][0] : alpha.shape[0] - pad[0][1], pad[1][0] : alpha.shape[1] - pad[1][1]]
     return Patch(box, image[y1:y2, x1:x2], inner)
 

@@ -30,11 +30,11 @@ from anonymizer.condition.edges import EdgeNet
 from anonymizer.condition.guard import guard
 from anonymizer.detect.blazepose import BlazePose
 from anonymizer.detect.outlines import OutlineDetector
+from anonymizer.fill import redact
 from anonymizer.geometry import clip_box, dilate, full_mask, paste_window, take
 from anonymizer.redraw.avatars import cover, draw_avatars, pasted, rendered_conditions, shown_as
 from anonymizer.redraw.crops import CropSetting, crop_box, treated_mask, treated_region
 from anonymizer.types import Conditions, Image, Instance, Rendering
-from anonymizer.verify.redaction import redact
 
 SEED = 41
 PACKS = ("pennfudan", "ccp", "humanseg", "coco100", "coco256", "pedstreet", "facemask", "camvid", "street")

@@ -29,8 +29,8 @@ from anonymizer.detect.facemesh import FaceMesh
 SEED, K = 11, 12
 #: Most averages made.
 GROUPS = 96
-#: Numbers of averages that show glasses, a fringe or burnt-out light, and of those that look like women, by eye.
-DROPPED = frozenset((12, 16, 23, 24, 26, 42, 45, 48, 54, 56, 57, 58, 62, 63, 67, 68, 70, 73, 74))
+#: Numbers of averages that show glasses, a fringe or coloured or burnt-out light, and of those that look like women, by eye.
+DROPPED = frozenset((6, 12, 16, 23, 24, 26, 42, 45, 48, 54, 56, 57, 58, 62, 63, 66, 67, 68, 70, 73, 74))
 FEMALE = frozenset((8, 9, 13, 32, 34, 39, 46, 49, 51, 59, 64, 65))
 #: Vertices of FaceMesh's mesh without the irises.
 POINTS = 468

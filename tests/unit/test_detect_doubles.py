@@ -113,6 +113,21 @@ def test_a_box_between_people_joins_them_but_a_seen_person_does_not() -> None:
     assert len(one_each((left, right, person(3, [50, 40, 90, 160])))) == 3
 
 
+@pytest.mark.parametrize(("left", "height", "count"), [(50, 100, 2), (80, 100, 1), (50, 50, 1)])
+def test_who_stands_at_the_side_of_a_larger_find_stays(left: int, height: int, count: int) -> None:
+    # The outline of who is in front often runs into that of who is behind.
+    front, behind = person(1, [50, 20, 130, 180]), person(2, [left, 30, left + 24, 30 + height], ALONE)
+    assert len(one_each((front, behind))) == count
+
+
+@pytest.mark.parametrize(("score", "width"), [(0.3, 40), (0.7, 60)])
+def test_the_better_of_two_outlines_is_kept(score: float, width: int) -> None:
+    whole, part = person(1, [50, 20, 110, 180], {"yolo": score}), person(2, [60, 20, 100, 180], {"yolo": 0.8})
+    (one,) = one_each((whole, part))
+    assert (one.id, one.score) == (1, pytest.approx(0.8))
+    assert int(one.outline.any(axis=0).sum()) == width
+
+
 def test_a_box_in_the_margin_of_a_person_joins_them() -> None:
     core = np.zeros((160, 60), bool)
     core[:, :30] = True
