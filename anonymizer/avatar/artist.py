@@ -18,7 +18,7 @@ from anonymizer.avatar.faces import Faces, places
 from anonymizer.avatar.fit import Fit, Fitter
 from anonymizer.avatar.garment import Garment
 from anonymizer.avatar.hair import HAIR, Scalp
-from anonymizer.avatar.light import GAMMA, Scene, estimate_light, look, noise_level
+from anonymizer.avatar.light import GAMMA, Scene, estimate_light, exposed, look, noise_level
 from anonymizer.avatar.noise import JointNoise
 from anonymizer.avatar.paint import bumped, embossed, hair_paint, skin_paint
 from anonymizer.avatar.prior import PosePrior
@@ -188,9 +188,8 @@ def _render(
         return None
     albedo, relief, height, part = _painted(body, shape, measures, look, pose, posed, hits, light, rng)
     shade = tracer.shade(hits, bumped(embossed(hits, height), relief), light, RAYS, rng)
-    colour = averaged(
-        hits, np.concatenate([albedo * np.power(shade, 1 / GAMMA), np.ones((len(albedo), 1), np.float32)], 1), samples
-    )
+    lit = exposed(albedo * np.power(shade, 1 / GAMMA))
+    colour = averaged(hits, np.concatenate([lit, np.ones((len(lit), 1), np.float32)], 1), samples)
     colour = cv2.GaussianBlur(colour, (0, 0), soft)
     alpha = np.clip(colour[..., 3], 0, 1)
     rgb = colour[..., :3] / np.maximum(colour[..., 3:], np.float32(1e-4))
