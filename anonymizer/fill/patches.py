@@ -35,7 +35,7 @@ DETAIL = 4
 #: Worth of mean steepness beside colours.
 STEEP = 2.0
 #: Most patches to choose from where all are compared.
-MOST = 1200
+MOST = 1000
 #: Least weight of a pixel that is hidden and only guessed, where known pixels weigh 1, and the loss per pixel inwards.
 GUESSED, INWARDS = 0.15, 0.9
 #: Weight of what is only spread smoothly so far, while patches grow from the border inwards.
@@ -251,11 +251,9 @@ class _Patches:
         own = _windows(self._padded)[here[:, 0], here[:, 1]].reshape(len(chosen), -1)
         weight = self._weight[chosen].reshape(len(chosen), -1)
         scale = np.sqrt(np.array([UPWARDS, SIDEWAYS], np.float32)) / np.float32(max(self.size))
-        a, b = here * scale, places * scale
-        # One product of matrices gives all costs: squares multiplied out, less what is the same for all.
+        a = here * scale
         wanted = np.concatenate([weight, weight * own, a, np.ones((len(a), 1), np.float32)], axis=1)
-        given = np.concatenate([self._squares, -2 * self._pieces, -2 * b, (b**2).sum(axis=1)[:, None]], axis=1)
-        cost = wanted.astype(np.float32) @ given.astype(np.float32).T
+        cost = wanted.astype(np.float32) @ self._given
         best = cost.argmin(axis=1)
         self.there[chosen] = places[best]
         same = (weight * own * own).sum(axis=1) + (a**2).sum(axis=1)
@@ -268,8 +266,11 @@ class _Patches:
         if len(places) > MOST:
             places = places[np.sort(rng.choice(len(places), MOST, replace=False))]
         self._places = places
-        self._pieces = _windows(self._padded)[places[:, 0], places[:, 1]].reshape(len(places), -1)
-        self._squares = self._pieces * self._pieces
+        pieces = _windows(self._padded)[places[:, 0], places[:, 1]].reshape(len(places), -1)
+        at = places * (np.sqrt(np.array([UPWARDS, SIDEWAYS], np.float32)) / np.float32(max(self.size)))
+        # One product of matrices gives all costs: squares multiplied out, less what is the same for all.
+        given = np.concatenate([pieces * pieces, -2 * pieces, -2 * at, (at**2).sum(axis=1)[:, None]], axis=1)
+        self._given = np.ascontiguousarray(given.T, np.float32)
 
     def improve(self, rng: np.random.Generator) -> None:
         """Try what patches beside it repeat, carried on, and places around one's own."""
