@@ -221,7 +221,7 @@ class _Patches:
         off = _windows(self._padded)[there[:, 0], there[:, 1]]
         off -= own
         off *= off
-        away = ((there - self.here[at]) / np.float32(max(self.size))) ** 2
+        away = ((there - self.here[at]).astype(np.float32) / np.float32(max(self.size))) ** 2
         far = away[:, 0] * np.float32(UPWARDS) + away[:, 1] * np.float32(SIDEWAYS)
         return np.asarray(np.einsum("nij,nij->n", off, self._weight[at], dtype=np.float32) + far, np.float32)
 
@@ -251,7 +251,7 @@ class _Patches:
         own = _windows(self._padded)[here[:, 0], here[:, 1]].reshape(len(chosen), -1)
         weight = self._weight[chosen].reshape(len(chosen), -1)
         scale = np.sqrt(np.array([UPWARDS, SIDEWAYS], np.float32)) / np.float32(max(self.size))
-        a = here * scale
+        a = here.astype(np.float32) * scale
         wanted = np.concatenate([weight, weight * own, a, np.ones((len(a), 1), np.float32)], axis=1)
         cost = wanted.astype(np.float32) @ self._given
         best = cost.argmin(axis=1)
@@ -267,7 +267,9 @@ class _Patches:
             places = places[np.sort(rng.choice(len(places), MOST, replace=False))]
         self._places = places
         pieces = _windows(self._padded)[places[:, 0], places[:, 1]].reshape(len(places), -1)
-        at = places * (np.sqrt(np.array([UPWARDS, SIDEWAYS], np.float32)) / np.float32(max(self.size)))
+        at = places.astype(np.float32) * (
+            np.sqrt(np.array([UPWARDS, SIDEWAYS], np.float32)) / np.float32(max(self.size))
+        )
         # One product of matrices gives all costs: squares multiplied out, less what is the same for all.
         given = np.concatenate([pieces * pieces, -2 * pieces, -2 * at, (at**2).sum(axis=1)[:, None]], axis=1)
         self._given = np.ascontiguousarray(given.T, np.float32)
