@@ -220,7 +220,7 @@ def make_artist(table: Redraw, source: Source) -> AvatarArtist | None:
         return None
     from anonymizer import avatar
 
-    faces = source.path(table.prototypes) / "faces.safetensors"
+    faces = source.path(table.prototypes) / "textures.safetensors"
     poses = source.path(table.poses)
     return avatar.AvatarArtist(source.path(table.avatar), faces, poses, table.joint_noise, table.pose_bank)
 

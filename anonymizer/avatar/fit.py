@@ -74,14 +74,16 @@ AROUND = 0.25
 BESIDE, BELOW = 0.02, 0.08
 #: Distance in pixels from the picture's border at which an outline counts as cut off.
 BORDER = 2
-#: Least IoU of body and person, and IoU from which no plainer fit is tried; both of a person who is known as a box, of
-#: which the body fills a part.
-LEAST_IOU, SURE_IOU, BOX_IOU = 0.25, 0.45, 0.2
+#: Least IoU of body and person, and IoU from which no plainer fit is tried, for people whom the view shows doubtfully and
+#: surely (from ``SURE`` on); all of them of a person who is known as a box, of which the body fills a part.
+LEAST_IOU, DOUBTFUL_IOU, SURE_IOU, BOX_IOU = 0.25, 0.45, 0.35, 0.2
+SURE = 0.9
 #: How much better a fit to the upper body must be to be taken, one of somebody who stands, and of somebody who stands
 #: and is cut off where no border of the picture cuts.
 BETTER, STANDING, CUT = 0.06, 0.08, 0.12
-#: Heights of a standing body that is tried on an outline, in heights of the outline: it may be cut off.
-TIMES = (1.0, 1.3, 1.7, 2.2, 3.0)
+#: Heights of a standing body that is tried on an outline, in heights of the outline: it may be cut off; the last ones
+#: only where a border cuts, for the outline of a crowd is no giant's.
+TIMES, GIANT = (1.0, 1.3, 1.7, 2.2, 3.0), 2.0
 #: Factor up to which that height may be off the one that a face tells.
 LIKE = 1.4
 #: How far landmarks that are good for nothing else are trusted to tell where somebody faces.
@@ -169,7 +171,9 @@ class Fitter:
         view = person.body
         target = _Target(person, size)
         best: tuple[float, Fit] | None = None
-        least, sure = (BOX_IOU, BOX_IOU) if person.boxed else (LEAST_IOU, SURE_IOU)
+        least, sure = LEAST_IOU, SURE_IOU if view is not None and view.presence >= SURE else DOUBTFUL_IOU
+        if person.boxed:
+            least = sure = BOX_IOU
         if view is not None and view.presence >= PRESENT:
             trust = trust_of(view, size)
             upper = trust.copy()
@@ -338,7 +342,7 @@ def _upright_places(
         scales = scales[:1]
     for scale in scales:
         for row, end, cut in ((y1, low, cut_below), (y2, high, cut_above)):
-            if scale > whole or end == low:
+            if (scale > whole or end == low) and (scale < GIANT * whole or cut or face is not None):
                 margin = STANDING if scale == whole else BETTER if cut else CUT
                 across = middle - scale * float(np.median(points[:, 0]))
                 yield scale, np.array([across, row - scale * end], np.float32), margin

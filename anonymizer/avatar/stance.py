@@ -38,11 +38,13 @@ LIMBS = (
 )
 #: Visibility below which a landmark counts for nothing, and from which it counts fully.
 UNSEEN, SEEN = 0.25, 0.65
+#: How far beyond the picture's border a landmark still counts, less and less, as a share of the window.
+BEYOND = 0.05
 #: How far a landmark counts that the network only guesses, but inside of picture and person.
-GUESSED = 0.4
+GUESSED = 0.3
 #: Values of the person's mask between which a landmark begins to count, and how near it must be, as a share of the
 #: window.
-MASKED, NEAR = (0.2, 0.6), 0.02
+MASKED, NEAR = (0.2, 0.6), 0.03
 #: How far hips count without knees, and knees without ankles.
 ALONE = 0.15
 #: Share of its length that a limb must show across the line of sight for the picture to tell where it points.
@@ -64,8 +66,8 @@ FIRST_LEG, FIRST_FOOT = 9, 15
 STEP, UPRIGHT = 0.15, -0.7
 #: Middles of FaceMesh's irises, with the corners of the eyes to their right and left as the person has it.
 IRISES = ((468, 33, 133), (473, 362, 263))
-#: Width of an eye in radii of its ball; the largest angle of gaze in radians, and the largest sine of the head's turn at
-#: which it is read.
+#: Width of an eye in radii of its ball; the largest angle of gaze in radians, and the largest sine of the head's turn
+#: at which it is read.
 EYE, GAZE, ASIDE = 2.5, 0.4, 0.6
 #: Slope of the sole (sine, up is positive) of feet that stand, and of others.
 FLAT, LIFTED = (-0.1, 0.1), (-0.75, 0.5)
@@ -100,11 +102,13 @@ def trust_of(view: PersonView, size: tuple[int, int]) -> Floats:
         size: Height and width of the picture.
     """
     x, y = view.landmarks[:, 0], view.landmarks[:, 1]
-    shown = (x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0])
-    seen = np.minimum(view.visibility, view.inside)
-    # What stands before a person hides it, and the mask leaves that out.
     left, top, right, bottom = view.window
+    beyond = np.maximum.reduce([-x, -y, x - size[1], y - size[0]])
+    shown = np.clip(1 - beyond / (BEYOND * (right - left)), 0, 1)
+    seen = np.minimum(view.visibility, view.inside)
+    # What stands before a person hides it, and the mask leaves that out; beyond the picture there is none.
     rows, columns = view.mask.shape
+    x, y = np.clip(x, 0, size[1] - 1), np.clip(y, 0, size[0] - 1)
     reach = max(round(NEAR * rows), 1)
     mask = cv2.dilate(view.mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     column = np.clip((x - left) / (right - left) * columns, 0, columns - 1).astype(int)
