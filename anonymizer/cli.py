@@ -2,7 +2,7 @@
 
 Exit codes: 0 every picture released, or done; 3 the run went through but some pictures were quarantined or failed;
 2 the command was wrong (unknown option, preset, class, model or path, unreadable annotations); 130 interrupted with
-Ctrl-C; 1 anything else.
+Ctrl-C; 4 an evaluation's verdict is one that ``--fail-on`` names; 1 anything else.
 Results go to stdout, progress and errors to stderr.
 """
 
@@ -25,6 +25,7 @@ from anonymizer import __version__
 from anonymizer.cli_models import models
 from anonymizer.console import (
     FAILURE,
+    GATED,
     RELEASED,
     USAGE,
     WITHHELD,
@@ -80,6 +81,14 @@ class Rename(StrEnum):
     """How released files are renamed."""
 
     HASH = "hash"
+
+
+class FailOn(StrEnum):
+    """Verdicts that a pipeline stops on; each also on what is worse."""
+
+    LEAK = "leak"
+    MORE = "more-than-chance"
+    FEW = "too-few"
 
 
 class People(StrEnum):
@@ -207,6 +216,13 @@ def run(
             help="Metadata to keep: datetime, datetime-subsec, camera, focal-length, gps, heading, gpano; else none.",
         ),
     ] = None,
+    write: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Maps to write beside pictures, as PNG: masks, parts, depth.")
+    ] = None,
+    link_identities: Annotated[
+        bool,
+        typer.Option("--link-identities", help="Same avatar for one identity or track_id of the annotations."),
+    ] = False,
     rename: Annotated[Rename | None, typer.Option(help="Release under keyed hashes instead of names.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes, each with its own models.")] = 1,
     timeout: Annotated[
@@ -259,11 +275,15 @@ def run(
             _listed(keep_metadata),
             rename is not None,
             keep_fields=_listed(keep_fields),
+            write=_listed(write),
+            link_identities=link_identities,
         )
         inputs = source[0] if len(source) == 1 else source
         find_inputs(inputs, output)
-        if annotations is None and (mapping or require_annotations):
-            raise InputError("--map and --require-annotations say how annotations are used; add --annotations")
+        if annotations is None and (mapping or require_annotations or link_identities):
+            raise InputError(
+                "--map, --require-annotations and --link-identities say how annotations are used; add --annotations"
+            )
         told = parse_map(mapping or ())
         given = None if annotations is None else kept.enter_context(annotations_at(annotations, told))
         build = partial(
@@ -277,6 +297,7 @@ def run(
             batch_size=batch_size,
             accept_noncommercial=accept_noncommercial,
             force=force,
+            depth_map="depth" in release.write,
         )
         settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
         with show_progress() as report:
@@ -356,6 +377,27 @@ def evaluate(
         Path | None, typer.Option(metavar="DIR", help="Keep embeddings (biometric data) here instead of deleting them.")
     ] = None,
     with_pictures: Annotated[bool, typer.Option("--with-pictures", help="Show faces in the report.")] = False,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV of original,released where names differ: outputs of other tools."),
+    ] = None,
+    suffix: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What released names have behind the original's: _anonymized.")
+    ] = None,
+    resize_to_original: Annotated[
+        bool, typer.Option("--resize-to-original", help="Resize released pictures of another size instead of stopping.")
+    ] = False,
+    regions: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Masks of what was treated; a run's own annotations.json if left out."),
+    ] = None,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option(help="Exit 4 on this verdict or a worse one: leak, more-than-chance, too-few."),
+    ] = None,
+    subjects: Annotated[
+        bool, typer.Option("--subjects", help="Also write a row for each subject and person (names them).")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of samples and resamples.")] = 0,
     limit: Annotated[int | None, typer.Option(min=2, help="Evaluate the first N pairs only.")] = None,
     utility: Annotated[bool, typer.Option(" /--no-utility", help="Leave out what pictures are still good for.")] = True,
@@ -372,18 +414,26 @@ def evaluate(
         from anonymizer.evaluate import document as documents
         from anonymizer.evaluate import report as reports
         from anonymizer.evaluate import runner
+        from anonymizer.evaluate import verdict as verdicts
         from anonymizer.evaluate.attacks import ATTACKS
-        from anonymizer.evaluate.baselines import BASELINES
+        from anonymizer.evaluate.pairing import Rule
 
+        if pairs is not None and suffix is not None:
+            raise InputError("--pairs and --suffix both say how released pictures are named; give one of them")
+        rule = Rule.read(pairs) if pairs is not None else Rule(suffix) if suffix is not None else None
         settings = runner.Settings(
             attacks=ATTACKS if attacks is None else _names(attacks),
-            baselines=BASELINES if baselines is None else _names(baselines),
+            baselines=runner.DEFAULT_BASELINES if baselines is None else _names(baselines),
             recognizers=tuple(recognizer or ()),
             accept_noncommercial=accept_noncommercial,
             utility=utility,
             keep_embeddings=keep_embeddings,
             seed=seed,
             limit=limit,
+            resize=resize_to_original,
+            rule=rule,
+            regions=regions,
+            rows=subjects,
         )
         with show_stages() as show:
             evaluation = runner.evaluate(
@@ -402,14 +452,18 @@ def evaluate(
             "evaluation": str(documents.write(document, out)),
             "report": str(reports.write(document, out, shown)),
         }
+    failed = fail_on is not None and verdicts.fails(document["verdict"]["state"], fail_on.value)
+    code = GATED if failed else RELEASED
     if as_json:
-        found = {"warnings": document["warnings"], "findings": documents.headline(document)}
-        print(json.dumps({**found, "skipped": document["skipped"], "paths": paths, "exit_code": RELEASED}))
+        found = {"verdict": document["verdict"], "warnings": document["warnings"]}
+        found |= {"findings": documents.headline(document), "skipped": document["skipped"]}
+        print(json.dumps({**found, "paths": paths, "exit_code": code}))
     else:
         for line in documents.table(document):
             print(line)
         for name, path in paths.items():
             print(f"{name.capitalize() + ':':<14}{path}")
+    raise typer.Exit(code)
 
 
 @app.command()

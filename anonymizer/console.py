@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAILURE",
+    "GATED",
     "INTERRUPTED",
     "RELEASED",
     "USAGE",
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 #: Exit codes; that of an interrupt is what a shell gives for SIGINT, 128 + 2.
-RELEASED, FAILURE, USAGE, WITHHELD, INTERRUPTED = 0, 1, 2, 3, 130
+RELEASED, FAILURE, USAGE, WITHHELD, GATED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 #: Names of one kind that the summary prints.
 NAMES = 8

@@ -17,6 +17,8 @@ from anonymizer.condition.guard import guard
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.errors import InputError, StageError, VerificationFailed
+from anonymizer.geometry import outlined
+from anonymizer.fill import redact
 from anonymizer.redraw.avatars import draw_avatars, pasted, shaded
 from anonymizer.redraw.plate_corners import stands_out
 from anonymizer.redraw.redrawer import Redrawer, compose, region_patch
@@ -28,6 +30,7 @@ from anonymizer.types import (
     DepthEstimator,
     Detector,
     EdgeDetector,
+    Floats,
     Image,
     Instance,
     Mask,
@@ -37,7 +40,6 @@ from anonymizer.types import (
     Verdict,
     check_image,
 )
-from anonymizer.verify.redaction import redact
 from anonymizer.verify.verifier import Verifier
 from anonymizer.work import Target, Work, floating, half_filled
 
@@ -64,6 +66,7 @@ class Settings:
         least_side: Per class, the shorter side in pixels below which an instance is redacted rather than redrawn.
         least_score: Per class, the score below which a find is redacted rather than redrawn, unless it is a person
             with a sure face or the best face of a person. A redraw of what is none puts one into the picture.
+        depth_map: Whether results hold the depth of the released picture.
     """
 
     classes: tuple[str, ...]
@@ -73,6 +76,7 @@ class Settings:
     guard_level: int
     least_side: Mapping[str, int]
     least_score: Mapping[str, float]
+    depth_map: bool = False
 
 
 class _Assessed(NamedTuple):
@@ -195,11 +199,14 @@ class Anonymizer:
         return Result(
             image=made.image,
             instances=work.shown,
-            treatments=tuple(Treatment(t.id, t.action, t.attempts) for t in work.targets),
+            treatments=tuple(Treatment(t.id, t.action, t.attempts, t.mask_iou) for t in work.targets),
             verdicts=made.verdicts,
             treated=made.treated,
             provenance={**self.describe(), "timings_s": {k: round(v, 4) for k, v in timings.items()}},
             texts=tuple(text for texts in work.evidence.texts.values() for text in texts),
+            renderings={t.id: t.rendering for t in work.targets if t.redrawn and t.rendering is not None},
+            order=tuple(t.id for t in work.ordered()),
+            depth=self._released_depth(work, made.image, timings),
         )
 
     def anonymize_many(
@@ -293,6 +300,12 @@ class Anonymizer:
         names = ", ".join(sorted(failed)) or "second_pass"
         raise VerificationFailed(f"still failing after every retry and redaction: {names}", verdicts)
 
+    def _released_depth(self, work: Work, image: Image, timings: dict[str, float]) -> Floats | None:
+        if not self.settings.depth_map:
+            return None
+        with timed(timings, "depth"), stage("depth"):
+            return self._depth.estimate(image, tuple(outlined(t.shown) for t in work.targets if t.redrawn))
+
     def _tries(self, target: Target) -> int:
         return max(self.settings.attempts.get(target.found.label, 1), 1)
 
@@ -305,7 +318,7 @@ class Anonymizer:
         seeds = {t.id: int(work.rng(t).integers(2**63)) for t in pending}
         if self._artist is not None:
             self._draw_avatars(work, self._artist, [t for t in pending if t.found.label == "person"], seeds)
-        for face in floating(work):
+        for face in floating(work, self._artist is not None):
             face.redact()
         work.outline()
         avatars = {t.id: t.rendering for t in work.ordered() if t.redrawn and t.rendering is not None}

@@ -63,6 +63,7 @@ def build(
     depth: DepthEstimator | None = None,
     edges: EdgeDetector | None = None,
     artist: AvatarArtist | None = None,
+    depth_map: bool = False,
 ) -> Anonymizer:
     """Build an anonymizer.
 
@@ -80,6 +81,7 @@ def build(
         depth: Depth estimator of your own.
         edges: Edge detector of your own.
         artist: Artist of avatars of your own.
+        depth_map: Whether results hold the depth of the released picture.
 
     Raises:
         InputError: Unknown preset, class or option value, a choice that leaves nothing to anonymize, or no GPU for a
@@ -118,7 +120,7 @@ def build(
     requirements.check_weights(name, table, name in shipped)
     parts = {"detector": detector, "depth": depth, "edges": edges, "artist": artist}
     own = {kind: part for kind, part in parts.items() if part is not None}
-    return _wire(name, checked, _deciding(table), own, chosen, people, seed, device, batch_size)
+    return _wire(name, checked, _deciding(table), own, chosen, people, seed, device, batch_size, depth_map)
 
 
 def _wire(
@@ -131,6 +133,7 @@ def _wire(
     seed: int | None,
     device: str,
     batch_size: int | None,
+    depth_map: bool,
 ) -> Anonymizer:
     """Return the anonymizer of a checked preset, with parts of the caller's ``own`` in place of the preset's."""
     from anonymizer.detect.score_filter import ScoreFilter
@@ -158,6 +161,7 @@ def _wire(
         guard_level=condition.guard_level,
         least_side=dict(redraw.least_side),
         least_score=dict(redraw.least_score),
+        depth_map=depth_map,
     )
     description = {
         "preset": name,

@@ -138,6 +138,7 @@ class Instance:
             (0, 1]; None: its source with its score.
         body: Pose, mask and presence of a person, as far as known.
         face: Surface points and irises of a face, as far as known.
+        link: Secret number of a person's identity: persons with the same one get the same avatar. None: by chance.
 
     Raises:
         InputError: A field of wrong shape, dtype or range, or a mask without a pixel.
@@ -157,6 +158,7 @@ class Instance:
     evidence: Mapping[str, float] | None = None
     body: PersonView | None = None
     face: FaceView | None = None
+    link: int | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.label not in CLASSES:
@@ -315,11 +317,19 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What was done to one instance: ``redrawn`` by the model or ``redacted`` safely, after how many attempts."""
+    """What was done to one instance.
+
+    Args:
+        instance_id: The instance.
+        action: ``redrawn`` by the model or ``redacted`` safely.
+        attempts: After how many redraws.
+        mask_iou: IoU in [0, 1] of the outline that was found with that of the avatar in its place; None without one.
+    """
 
     instance_id: int
     action: Action
     attempts: int
+    mask_iou: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -334,6 +344,9 @@ class Result:
         treated: bool (H, W): pixels that were allowed to change.
         provenance: Preset, model ids and hashes, versions, timings in seconds. Never seeds, pixels or embeddings.
         texts: What was read on plates of the original, to find it again in names and annotations; never written down.
+        renderings: Avatars by the id of the person in whose place they stand, of redrawn persons alone.
+        order: Ids of the instances in the order in which they were laid, the lowest first.
+        depth: Depth of the released picture, float32 (H, W) in [0, 1], 1 nearest; None unless it was asked for.
     """
 
     image: Image
@@ -343,6 +356,9 @@ class Result:
     treated: Mask
     provenance: Mapping[str, Any] = field(default_factory=dict)
     texts: tuple[str, ...] = field(default=(), repr=False)
+    renderings: Mapping[int, Rendering] = field(default_factory=dict, repr=False)
+    order: tuple[int, ...] = ()
+    depth: Floats | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -215,12 +215,14 @@ def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
 
 
 def make_artist(table: Redraw, source: Source) -> AvatarArtist | None:
-    """Return who draws the avatars that a ``redraw`` table names (``avatar``, faces from ``prototypes``), or None."""
-    if table.avatar is None or table.prototypes is None:
+    """Return who draws the avatars that a ``redraw`` table names (``avatar``, ``poses``, faces from ``prototypes``)."""
+    if table.avatar is None or table.prototypes is None or table.poses is None:
         return None
     from anonymizer import avatar
 
-    return avatar.AvatarArtist(source.path(table.avatar), source.path(table.prototypes) / "textures.safetensors")
+    faces = source.path(table.prototypes) / "textures.safetensors"
+    poses = source.path(table.poses)
+    return avatar.AvatarArtist(source.path(table.avatar), faces, poses, table.joint_noise, table.pose_bank)
 
 
 def _crop(table: Crop) -> Any:

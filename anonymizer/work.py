@@ -9,7 +9,7 @@ import numpy as np
 
 from anonymizer.condition.order import far_to_near
 from anonymizer.detect.regions import coverage
-from anonymizer.geometry import box_iou
+from anonymizer.geometry import box_iou, mask_iou, outlined
 from anonymizer.redraw.avatars import shown_as
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Patch
@@ -55,6 +55,13 @@ class Target:
     def redrawn(self) -> bool:
         """Whether something is painted in its place."""
         return self.action == "redrawn"
+
+    @property
+    def mask_iou(self) -> float | None:
+        """IoU of the outline of a person as found with that of its avatar, None without an avatar."""
+        if self.rendering is None or not self.redrawn:
+            return None
+        return mask_iou(outlined(self.found), outlined(self.shown))
 
     def redact(self) -> None:
         """Leave its place to the fill."""
@@ -129,23 +136,26 @@ class Work:
         return np.random.default_rng((*self.entropy, FILL_DRAW, self.fills))
 
 
-def floating(work: Work) -> list[Target]:
-    """Return redrawn faces that would hang in the fill of a redacted person, without a redrawn one to carry them."""
+def floating(work: Work, avatars: bool) -> list[Target]:
+    """Return redrawn faces that would hang in a fill, without a redrawn person to carry them.
+
+    Args:
+        work: The picture.
+        avatars: Whether persons become avatars: each carries its own face and no other.
+    """
     persons = [t for t in work.targets if t.found.label == "person"]
     carried = {t.id for t in persons if t.redrawn}
 
-    def on(face: Target, filled: bool) -> bool:
-        return any(t.redrawn != filled and coverage(face.found, t.found) >= ON for t in persons)
+    def on(face: Target, redrawn: bool) -> bool:
+        return any(t.redrawn == redrawn and coverage(face.found, t.found) >= ON for t in persons)
 
-    return [
-        face
-        for face in work.targets
-        if face.found.label == "face"
-        and face.redrawn
-        and face.found.parent not in carried
-        and (any(t.id == face.found.parent for t in persons) or on(face, True))
-        and not on(face, False)
-    ]
+    def hangs(face: Target) -> bool:
+        if face.found.parent in carried:
+            return False
+        owned = any(t.id == face.found.parent for t in persons) or on(face, False)
+        return owned or on(face, True) if avatars else owned and not on(face, True)
+
+    return [t for t in work.targets if t.found.label == "face" and t.redrawn and hangs(t)]
 
 
 def half_filled(work: Work, verdicts: Iterable[Verdict], found: Sequence[Instance]) -> Iterator[Instance]:

@@ -15,16 +15,18 @@ from anonymizer.avatar.appearance import Appearance, draw_appearance, seated
 from anonymizer.avatar.body import Body, Shape, skin
 from anonymizer.avatar.cloth import Place, cloth_paint, press
 from anonymizer.avatar.faces import Faces, places
-from anonymizer.avatar.fit import Fit, fit, headed
+from anonymizer.avatar.fit import Fit, Fitter
 from anonymizer.avatar.garment import Garment
 from anonymizer.avatar.hair import HAIR, Scalp
 from anonymizer.avatar.light import GAMMA, Scene, estimate_light, look, noise_level
+from anonymizer.avatar.noise import JointNoise
 from anonymizer.avatar.paint import bumped, embossed, hair_paint, skin_paint
+from anonymizer.avatar.prior import PosePrior
 from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
 from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import dress
-from anonymizer.geometry import IntBox, full_mask
+from anonymizer.geometry import IntBox, integer_box, paste_window
 from anonymizer.types import Instance, Rendering
 
 __all__ = ["AvatarArtist"]
@@ -41,8 +43,8 @@ RAYS = 2
 RAISED = -0.82
 #: Smallest height of a box that is rendered.
 LEAST = 24
-#: Numbers of head and foot among the parts of the body.
-HEAD, FOOT = 1, 9
+#: Number of the foot among the parts of the body.
+FOOT = 9
 #: Pixels around the body, and room for shadows beside its feet and before them, in metres.
 PAD, SHADOWED = 3, (0.35, 0.25)
 #: A joint deeper than this below the visible surface, in metres, is hidden by something else.
@@ -69,14 +71,22 @@ class AvatarArtist:
     Args:
         body: The embedded body, ``weights.path("body")``.
         faces: The embedded average faces.
+        poses: The embedded pose prior, ``weights.path("poses")``.
+        joint_noise: Epsilon of the noise on joints, see ``noise.JointNoise``; None: none.
+        pose_bank: Whether each pose is the nearest of the prior's bank.
 
     Raises:
         ModelError: A file holds something else.
+        InputError: An epsilon that is not above 0.
     """
 
-    def __init__(self, body: Path, faces: Path) -> None:
+    def __init__(
+        self, body: Path, faces: Path, poses: Path, joint_noise: float | None = None, pose_bank: bool = False
+    ) -> None:
         self._fine, self._coarse = Body.load(body)
         self._faces = Faces.load(faces)
+        noise = None if joint_noise is None else JointNoise(joint_noise)
+        self._fitter = Fitter(self._coarse, PosePrior.load(poses), noise, pose_bank)
 
     def look(
         self, image: NDArray[np.uint8], hidden: NDArray[np.bool_], persons: Sequence[Instance], horizon: float
@@ -102,26 +112,29 @@ class AvatarArtist:
             person: Whose place is taken, with its ``body``.
             rng: Source of all that the rendering does not take from the person's pose.
             face: The person's face, if it was found: it gives place and size of the head.
-            scene: What ``look`` returned for the picture; None: it is looked at now, with this person alone hidden
-                and the horizon in the middle. Who is drawn is added to it, and nobody is drawn twice.
+            scene: What ``look`` returned for the picture; None: it is looked at now, with this person's box alone
+                hidden and the horizon in the middle. Who is drawn is added to it, and nobody is drawn twice.
         """
         size = image.shape[0], image.shape[1]
         height = float(person.box[3] - person.box[1])
-        if person.body is None or height < LEAST:
+        if height < LEAST:
             return None
         body = self._coarse if height < SMALL else self._fine
-        around, hidden, taken = scene or self.look(image, full_mask(person, size), [person], size[0] / 2)
+        if scene is None:
+            rows, columns = paste_window(integer_box(person.box), size)[0]
+            covered = np.zeros(size, np.bool_)
+            covered[rows, columns] = True
+            scene = self.look(image, covered, [person], size[0] / 2)
+        around, hidden, taken = scene
         outer = draw_appearance(self._faces, rng, taken)
         shape = body.rest(outer.phenotype)
-        pose = fit(person.body, body, shape, size)
+        pose = self._fitter.fit(person, self._coarse.rest(outer.phenotype), size, rng, face)
         if pose is None:
             return None
         if _sits(body, shape, pose):
             outer = seated(outer, rng)
         measures = Measures.of(body, shape)
         posed = _dressed(body, shape, measures, outer, pose, rng)
-        if face is not None:
-            pose = headed(pose, posed.vertices[body.parts == HEAD], face.box)
         box = _frame(posed, pose, size)
         if box is None:
             return None
@@ -159,9 +172,10 @@ def _frame(posed: Posed, pose: Fit, size: tuple[int, int]) -> IntBox | None:
     """Return the box around the body inside the picture, or None where they do not meet."""
     points = pose.project(np.concatenate((posed.vertices, *(p for _, p in posed.garments))))
     beside, before = (round(room * pose.scale) for room in SHADOWED)
-    low = np.floor(points.min(0)).astype(int) - (PAD + beside, PAD)
-    high = np.ceil(points.max(0)).astype(int) + (PAD + beside, PAD + before)
-    box = max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), size[1]), min(int(high[1]), size[0])
+    left, top = (int(v) for v in np.floor(points.min(0)))
+    right, bottom = (int(v) for v in np.ceil(points.max(0)))
+    x1, y1 = max(left - PAD - beside, 0), max(top - PAD, 0)
+    box = x1, y1, min(right + PAD + beside, size[1]), min(bottom + PAD + before, size[0])
     return box if box[2] > box[0] and box[3] > box[1] else None
 
 

@@ -35,13 +35,13 @@ AROUND = 0.6
 #: Light (linear) of ordinary surroundings, median; the light on people follows it with this power, within limits:
 #: less than in proportion, for cameras expose for the whole. Of 139 annotated persons the brightness goes
 #: with power 0.3 to 0.46 of the median around them.
-USUAL, POWER, LIMITS = 0.16, 0.6, (0.45, 1.6)
-#: Share of the surroundings' colour in the light.
-CAST = 0.5
+USUAL, POWER, LIMITS = 0.16, 0.6, (0.45, 2.2)
+#: Share of the surroundings' cast in the light, and the norm by which their colours are averaged.
+CAST, NORM = 0.6, 6
 #: What a white surface that faces the light sends back in ordinary surroundings: all together, and the ground's part
 #: of what comes from above. Chosen so that avatars' mean and 90th percentile of linear light are those of the 139
 #: persons, 0.12 and 0.28.
-FULL, GROUND = 1.25, 0.3
+FULL, GROUND = 1.4, 0.3
 #: Part of the sun in the light where no shadow tells it, by contrast (standard deviation of values) of surroundings
 #: under clouds and in sun; and its limits where shadows do.
 CLOUDY, SUNNY, DIFFUSE = 0.12, 0.28, (0.1, 0.4)
@@ -137,7 +137,7 @@ def sun_of(linear: Floats, seen: Mask, boxes: Floats, pitch: float) -> tuple[Flo
             score[:, n] += np.nan_to_num(found) * tall
             weight[:, n] += ~np.isnan(found) * tall
     mean = np.divide(score, weight, out=np.zeros_like(score), where=weight > 0)
-    k, n = np.unravel_index(int(mean.argmax()), mean.shape)
+    k, n = divmod(int(mean.argmax()), len(LENGTHS))
     best = float(mean[k, n])
     apart = np.abs((np.arange(AZIMUTHS) - k + AZIMUTHS // 2) % AZIMUTHS - AZIMUTHS // 2)
     second = float(mean[apart > AZIMUTHS // 6].max())
@@ -145,7 +145,7 @@ def sun_of(linear: Floats, seen: Mask, boxes: Floats, pitch: float) -> tuple[Flo
         return None, 0.0
     # Where a shadow lies there is the sky alone.
     direct = float(np.clip(1 - np.exp(-best * GAMMA), *DIRECT))
-    angle = 2 * np.pi * float(k) / AZIMUTHS
+    angle = 2 * np.pi * k / AZIMUTHS
     up = np.array([-np.sin(angle) * LENGTHS[n], -np.cos(angle) * LENGTHS[n], 1], np.float32)
     return (up / np.linalg.norm(up)).astype(np.float32), direct
 
@@ -206,9 +206,11 @@ def estimate_light(scene: Scene, box: IntBox, rng: np.random.Generator) -> Light
     pixels = near[seen] if seen.any() else np.full((1, 3), USUAL, np.float32)
     grey = pixels.mean(1)
     bright = FULL * float(np.clip((max(float(np.median(grey)), 1e-3) / USUAL) ** POWER, *LIMITS))
-    tint = _tint(pixels)
+    everything = scene.linear[scene.open]
+    tint = _tint(everything if len(everything) else pixels)
     half = seen.copy()
     half[: len(half) // 2] = False
+    # What the ground sends back has the ground's own colour as well.
     floor = _tint(near[half]) if half.any() else tint
     if scene.sun is None:
         contrast = float(np.power(grey, 1 / GAMMA).std())
@@ -227,9 +229,13 @@ def estimate_light(scene: Scene, box: IntBox, rng: np.random.Generator) -> Light
 
 
 def _tint(pixels: Floats) -> Floats:
-    """Return the colour of light by that of what it falls on (N, 3): half of its cast, float32 (3,)."""
-    mean = np.power(np.maximum(pixels, 0), 1 / GAMMA).mean(0)
-    ratio = np.clip(mean / max(float(mean.mean()), 0.02), 0.6, 1.5)
+    """Return the colour of the light that falls on what sends back light (N, 3), float32 (3,), about 1 in the mean.
+
+    By shades of grey (Finlayson and Trezzi, 2004): bright things count more than dark ones, and are seldom coloured.
+    """
+    values = np.power(np.clip(pixels, 0, 1), 1 / GAMMA)
+    norm = np.power(np.power(values, NORM).mean(0), 1 / NORM)
+    ratio = np.clip(norm / max(float(norm.mean()), 0.02), 0.6, 1.5)
     return np.power(1 + CAST * (ratio - 1), GAMMA).astype(np.float32)
 
 

@@ -26,7 +26,7 @@ STEP, OFF = 0.025, 0.01
 #: Metres before and behind the body on which shadows are drawn.
 REACH = 1.2
 #: Share of the light on the ground that a shadow takes at most: it comes back from what stands around.
-MOST = 0.9
+MOST = 0.55
 #: A picture's values are this root of light.
 GAMMA = 2.2
 
@@ -88,9 +88,8 @@ def _under(
     out = np.zeros((len(rows), len(columns)), np.float32)
     if not near.any():
         return np.zeros((y2 - y1, x2 - x1), np.float32)
-    start = np.full((int(near.sum()), len(x), 3), foot.level + OFF, np.float32)
-    start[..., 0], start[..., 1] = x[None], y[near, None]
-    start = start.reshape(-1, 3)
+    across, away = (a.ravel() for a in np.meshgrid(x, y[near]))
+    start = np.stack([across, away, np.full_like(across, foot.level + OFF)], 1).astype(np.float32)
     up = np.array([0, 0, 1], np.float32)
     sun = unit(light.sun)
     facing = max(float(sun[2]), 0.0)

@@ -244,6 +244,11 @@ class Redraw(Table):
     attempts: dict[Class, Annotated[int, Field(ge=1)]] = Field(description="Redraws before an instance is filled.")
     prototypes: Reference | None = Field(default=None, description="Average faces to start from.")
     avatar: Reference | None = Field(default=None, description="Body model of avatars.")
+    poses: Reference | None = Field(default=None, description="Plausible poses, for what was not seen of a person.")
+    joint_noise: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Epsilon of the noise on joints and place of avatars, per unit of distance."
+    )
+    pose_bank: bool = Field(default=False, description="Avatars take only poses of the bank of plausible ones.")
     strength: dict[Class, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=dict, description="Share of the noise schedule that avatars and average faces pass through."
     )
@@ -258,6 +263,8 @@ class Redraw(Table):
     def _together(self) -> Redraw:
         if self.avatar is not None and self.prototypes is None:
             raise ValueError("avatar needs prototypes beside it: the faces of avatars")
+        if self.avatar is not None and self.poses is None:
+            raise ValueError("avatar needs poses beside it: what is plausible where a person was not seen")
         for name, label in (("avatar", "person"), ("prototypes", "face")):
             if getattr(self, name) is not None and label in self.crops and label not in self.strength:
                 raise ValueError(f"{name} needs strength.{label} beside it")

@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,16 @@ from numpy.typing import NDArray
 
 from anonymizer import __version__
 from anonymizer.errors import InputError
-from anonymizer.evaluate.records import Embeddings, Material, Pair, Recognizer, Subject, Variant
+from anonymizer.evaluate.records import Embeddings, Material, Pair, Place, Recognizer, Subject, Variant
 from anonymizer.evaluate.subjects import FaceFinder
-from anonymizer.evaluate.variants import AGAIN, ANONYMIZED
+from anonymizer.evaluate.variants import AGAIN, ANONYMIZED, CONTROL
 from anonymizer.types import Floats, Image
 from anonymizer.weights import file_sha256
 
 __all__ = ["EmbeddingStore"]
+
+#: Names of tables by what is known of a subject's place.
+PLACED: Mapping[Place, str] = {"known": "placed", "found": "found", "box": "box"}
 
 
 class _Table:
@@ -102,7 +106,7 @@ class EmbeddingStore:
         recognizers: Everyone who will be asked.
         faces: Finds faces again in treated pictures.
         folder: Where tables are written; tables that lie there already are used.
-        redetect: Whether faces will also be asked for as found again.
+        places: What will be asked for beside the known place, see ``records.Place``.
         on_picture: Called with (variant, done, total) after each picture.
     """
 
@@ -113,7 +117,7 @@ class EmbeddingStore:
         recognizers: Sequence[Recognizer],
         faces: FaceFinder,
         folder: Path,
-        redetect: bool = True,
+        places: Sequence[Place] = ("found",),
         on_picture: Callable[[str, int, int], None] = lambda variant, done, total: None,
     ) -> None:
         self._material = material
@@ -121,58 +125,68 @@ class EmbeddingStore:
         self._faces = faces
         self._folder = folder
         self._on_picture = on_picture
-        self._plan = [(recognizer, False) for recognizer in recognizers]
-        if redetect:
-            self._plan += [(recognizer, True) for recognizer in recognizers if recognizer.label == "face"]
-        self._ready: dict[tuple[str, str, bool], Embeddings] = {}
+        self._plan: list[tuple[Recognizer, Place]] = [(recognizer, "known") for recognizer in recognizers]
+        for place in places:
+            self._plan += [(r, place) for r in recognizers if place != "found" or r.label == "face"]
+        self._ready: dict[tuple[str, str, Place], Embeddings] = {}
         self._names: dict[str, list[tuple[str, str, str]]] = {}
 
-    def embeddings(self, variant: str, recognizer: Recognizer, *, redetect: bool = False) -> Embeddings:
+    def embeddings(self, variant: str, recognizer: Recognizer, *, place: Place = "known") -> Embeddings:
         """Return the embeddings of every subject of the recogniser's class in one variant of the pictures.
 
         Args:
             variant: Name of the variant.
             recognizer: Describes the subjects.
-            redetect: Find the face again in the treated picture instead of taking box and landmarks of the original.
+            place: What the attacker knows of the subject's place.
 
         Raises:
             InputError: There is no such variant, or only faces can be found again.
         """
         if variant not in self._variants:
             raise InputError(f"variant {variant!r}: expected one of {', '.join(self._variants)}")
-        if redetect and recognizer.label != "face":
+        if place == "found" and recognizer.label != "face":
             raise InputError(f"{recognizer.name}: describes {recognizer.label}, only faces are found again")
-        key = variant, recognizer.sha256, redetect
+        key = variant, recognizer.sha256, place
         if key not in self._ready:
-            planned = [(r, again) for r, again in self._plan if (variant, r.sha256, again) not in self._ready]
-            if not any(r.sha256 == recognizer.sha256 and again == redetect for r, again in planned):
-                planned.append((recognizer, redetect))
+            planned = [(r, where) for r, where in self._plan if (variant, r.sha256, where) not in self._ready]
+            if variant == CONTROL:
+                planned = [(r, where) for r, where in planned if where == "known"]
+            if not any(r.sha256 == recognizer.sha256 and where == place for r, where in planned):
+                planned.append((recognizer, place))
             self._describe(variant, planned)
         return self._ready[key]
 
-    def _describe(self, variant: str, planned: Sequence[tuple[Recognizer, bool]]) -> None:
+    def renamed(self) -> None:
+        """Take over the names that subjects were given since they were described."""
+        self._names.clear()
+        for (variant, sha256, place), known in self._ready.items():
+            label = next(recognizer.label for recognizer, _ in self._plan if recognizer.sha256 == sha256)
+            identities = tuple(who for _, who, _ in self._subjects_of(label))
+            self._ready[variant, sha256, place] = replace(known, identities=identities)
+
+    def _describe(self, variant: str, planned: Sequence[tuple[Recognizer, Place]]) -> None:
         names = [self._subjects_of(recognizer.label) for recognizer, _ in planned]
         tables = [
-            _Table(self._folder / f"{variant}-{r.sha256[:16]}-{'found' if again else 'placed'}", len(rows))
-            for (r, again), rows in zip(planned, names, strict=True)
+            _Table(self._folder / f"{variant}-{r.sha256[:16]}-{PLACED[where]}", len(rows))
+            for (r, where), rows in zip(planned, names, strict=True)
         ]
         total = len(self._material.pairs)
         for done, pair in enumerate(self._material.pairs, start=1):
             look = _Look(self._material, self._variants[variant], self._faces, pair)
             digest = self._digest(variant, pair)
-            for (recognizer, redetect), table in zip(planned, tables, strict=True):
+            for (recognizer, place), table in zip(planned, tables, strict=True):
                 for subject in look.subjects:
                     if subject.label == recognizer.label:
                         key = _key(subject, digest)
                         if variant == AGAIN and pair.again is None:
                             table.append(key, None)
                         elif not table.take_over(key):
-                            table.append(key, look.describe(subject, recognizer, redetect))
+                            table.append(key, look.describe(subject, recognizer, place))
             self._on_picture(variant, done, total)
-        for (recognizer, redetect), rows, table in zip(planned, names, tables, strict=True):
+        for (recognizer, place), rows, table in zip(planned, names, tables, strict=True):
             vectors, found = table.close()
             keys, identities, pictures = (tuple(row[i] for row in rows) for i in range(3))
-            self._ready[variant, recognizer.sha256, redetect] = Embeddings(keys, identities, pictures, vectors, found)
+            self._ready[variant, recognizer.sha256, place] = Embeddings(keys, identities, pictures, vectors, found)
 
     def _subjects_of(self, label: str) -> list[tuple[str, str, str]]:
         """Return key, identity and picture of every subject of a class, in order."""
@@ -200,20 +214,22 @@ class _Look:
         self._image: Image | None = None
         self._again: dict[int, tuple[Floats, Floats] | None] = {}
 
-    def describe(self, subject: Subject, recognizer: Recognizer, redetect: bool) -> Floats | None:
+    def describe(self, subject: Subject, recognizer: Recognizer, place: Place) -> Floats | None:
         """Return a subject's embedding; None where it was not found or cannot be described."""
         if self._image is None:
             self._image = self._variant(self._pair, self._material.original(self._pair), self.subjects)
-        box, landmarks = subject.box, subject.landmarks
-        if redetect:
+        box, landmarks, mask = subject.box, subject.landmarks, subject.mask
+        if place == "box":
+            landmarks = mask = None
+        if place == "found":
             if subject.number not in self._again:
                 self._again[subject.number] = self._faces.find(self._image, subject.box)
-            place = self._again[subject.number]
-            if place is None:
+            seen = self._again[subject.number]
+            if seen is None:
                 return None
-            box, landmarks = place
+            box, landmarks = seen
         try:
-            vector = recognizer.embed(self._image, box, landmarks, subject.mask)
+            vector = recognizer.embed(self._image, box, landmarks, mask)
         except InputError:
             return None  # landmarks that coincide, a box of no extent: nothing an attacker could use
         return vector if np.isfinite(vector).all() else None

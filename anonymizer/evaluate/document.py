@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from anonymizer import __version__
 from anonymizer.dataset.atomic import write_atomic
+from anonymizer.evaluate import story, verdict
 from anonymizer.evaluate.readers import PlateReader
 from anonymizer.evaluate.records import Recognizer, plain
 from anonymizer.evaluate.runner import Evaluation
@@ -18,8 +22,10 @@ from anonymizer.evaluate.runner import Evaluation
 __all__ = ["FILE", "SCHEMA_VERSION", "build", "headline", "table", "write"]
 
 FILE = "evaluation.json"
+#: Packages whose versions are reported.
+COMPUTE = ("numpy", "scipy", "torch", "onnxruntime", "pillow", "dlib-bin")
 #: Grows with every change that a reader of the file must know of.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: Estimates that the short table shows: column and name.
 COLUMNS = (("rank-1", "rank1"), ("chance", "rank1_chance"), ("TAR@1e-3", "tar_at_far_1e-3"), ("AUC", "auc"))
 
@@ -33,10 +39,11 @@ def build(evaluation: Evaluation, originals: Path, anonymized: Path) -> dict[str
         anonymized: Folder as given.
 
     Returns:
-        Plain JSON data: ``schema_version``, ``anonymizer``, ``created``, ``warnings``, ``inputs``, ``run``,
-        ``settings``, ``recognizers`` (readers of plates among them), ``detectors``, ``unavailable``,
-        ``independent_judge``, ``variants``, ``findings``, ``skipped``, ``utility``, ``timings_s``. It holds names of
-        pictures, but neither pixels nor embeddings.
+        Plain JSON data: ``schema_version``, ``anonymizer``, ``created``, ``versions``, ``verdict``, ``thresholds``,
+        ``warnings``, ``inputs``, ``run``, ``settings``, ``recognizers`` (readers of plates among them), ``controls``,
+        ``detectors``, ``unavailable``, ``independent_judge``, ``variants``, ``findings``, ``skipped``, ``subjects``
+        (only where asked for), ``utility``, ``timings_s``; see ``evaluation.schema.json``. It holds names of pictures,
+        but neither pixels nor embeddings.
     """
     pairing, survey, settings = evaluation.pairing, evaluation.material.survey, evaluation.settings
     run = pairing.run
@@ -47,6 +54,7 @@ def build(evaluation: Evaluation, originals: Path, anonymized: Path) -> dict[str
         "schema_version": SCHEMA_VERSION,
         "anonymizer": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
         "warnings": evaluation.warnings,
         "inputs": {
             "originals": str(originals),
@@ -59,6 +67,11 @@ def build(evaluation: Evaluation, originals: Path, anonymized: Path) -> dict[str
             "missing": _listed(pairing.missing),
             "extra": _listed(pairing.extra),
             "problems": {name: {"count": n, "first": survey.problems[name]} for name, n in survey.counts.items()},
+            "identical": _listed(survey.identical),
+            "untouched": {label: _listed(keys) for label, keys in survey.untouched.items()},
+            "resized": survey.resized,
+            "originals_sha256": _digest(survey.digests, 0),
+            "anonymized_sha256": _digest(survey.digests, 1),
         },
         "run": None if run is None else {"statuses": run.statuses, "presets": run.presets, "models": run.models},
         "settings": {
@@ -69,11 +82,14 @@ def build(evaluation: Evaluation, originals: Path, anonymized: Path) -> dict[str
             "seed": settings.seed,
             "limit": settings.limit,
             "bootstrap": settings.bootstrap,
+            "resize": settings.resize,
+            "regions": None if settings.regions is None else str(settings.regions),
         },
         "recognizers": [
             {"name": r.name, "label": r.label, "sha256": r.sha256, "licence": r.licence, "judge": r.judge}
             for r in judges
         ],
+        "controls": [asdict(control) for control in evaluation.controls],
         "detectors": [
             {"name": watcher.name, "labels": watcher.labels, "independent": watcher.independent}
             for watcher in evaluation.watchers
@@ -83,10 +99,36 @@ def build(evaluation: Evaluation, originals: Path, anonymized: Path) -> dict[str
         "variants": [{"name": name, "strength": text} for name, text in evaluation.variants.items()],
         "findings": evaluation.findings,
         "skipped": evaluation.skipped,
+        "subjects": evaluation.subjects or None,
         "utility": evaluation.utility,
         "timings_s": evaluation.timings_s,
     }
-    return dict(plain(document))
+    out = dict(plain(document))
+    out["verdict"] = verdict.judge(
+        out["findings"],
+        out["controls"],
+        {
+            "subjects": out["inputs"]["subjects"],
+            "untouched": plain(survey.untouched),
+            "identical": plain(survey.identical),
+            "problems": plain(survey.problems),
+            "counts": plain(survey.counts),
+            "extra": len(pairing.extra),
+        },
+    )
+    out["thresholds"] = verdict.thresholds()
+    return out
+
+
+def versions() -> dict[str, str]:
+    """Return what decides figures beside the pictures: versions of Python and of the packages that compute them."""
+    return {"python": platform.python_version()} | {name: version(name) for name in COMPUTE}
+
+
+def _digest(digests: Mapping[str, tuple[str, str]], side: int) -> str:
+    """Return one sha256 over names and pixels of all pictures of a side."""
+    lines = "".join(f"{name} {both[side]}\n" for name, both in sorted(digests.items()))
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def write(document: Mapping[str, Any], out: Path) -> Path:
@@ -111,7 +153,8 @@ def table(document: Mapping[str, Any]) -> list[str]:
 
     Of findings that differ in their protocol alone, only the one with the highest rank-1 is shown.
     """
-    lines = [f"Warning: {warning}" for warning in document["warnings"]]
+    lines = story.verdict_lines(document["verdict"])
+    lines += [f"Warning: {warning}" for warning in document["warnings"]]
     form = "{:<15}{:<8}{:<22}{:<12}{:<7}{:>22}{:>8}{:>10}{:>7}"
     lines.append(form.format("attack", "class", "recogniser", "pictures", "find", *(name for name, _ in COLUMNS)))
     rows: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.evaluate import metrics
+from anonymizer.evaluate.deals import DEALS, Deals, Null, mean_of
+from anonymizer.evaluate.intervals import share
 from anonymizer.evaluate.records import Embeddings, Estimate
 
 __all__ = ["Comparison", "Mode", "PairScores", "compare", "has_repeats", "pair_scores"]
@@ -27,8 +29,11 @@ MOST_PROBES, MOST_SCORES = 5_000, 200_000_000
 MOST_SAME, MOST_DIFFERENT = 50_000, 120_000
 #: Entries of one block of the similarity matrix: 64 MB as float64.
 BLOCK = 8_000_000
-#: Most shuffles of the identities behind each chance floor, and comparisons that they may take together.
-SHUFFLES, SHUFFLED_SCORES = 20, 100_000_000
+#: False accept rate above which nobody counts as recognised, and fewest pairs of two people above a threshold: the
+#: rate is the finest that the pairs resolve, but none finer than this.
+ACCEPT_RATE, LEAST_ABOVE = 1e-3, 10
+#: Share of the people that is most exposed, reported by itself.
+WORST = 0.05
 #: False accept rates reported.
 FARS = (1e-2, 1e-3, 1e-4)
 #: Highest rank of the CMC curve.
@@ -36,18 +41,31 @@ RANKS = 20
 #: Most points of a ROC curve handed on.
 POINTS = 160
 
+#: What tells equal similarities apart where lots are drawn; cosines of 32 bits differ by at least 6e-8.
+LOT = 1e-9
+#: A tie counts as won from this probability on.
+MORE_LIKELY_THAN_NOT = 0.5
+NO_DEAL = "one person only: nobody else's name can be dealt"
+
 Ids = NDArray[np.int64]
+#: Similarities with probe rows and gallery rows.
+_Scored = tuple[NDArray[np.float64], Ids, Ids]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Estimates, counts, curves and histograms as in ``Finding``, and remarks."""
+    """Estimates, counts, curves, histograms and figures under chance as in ``Finding``, remarks, and rows by person.
+
+    ``people`` has a row for each person: name, whether recognised, mean of rank 1, tries.
+    """
 
     estimates: Mapping[str, Estimate]
     counts: Mapping[str, int]
     curves: Mapping[str, Mapping[str, list[float]]]
     histograms: Mapping[str, Mapping[str, list[float]]]
     notes: tuple[str, ...]
+    null: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    people: tuple[tuple[str, bool, float, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +148,9 @@ def compare(
 
     Returns:
         Closed-set rank-1, rank-5, mAP with chance floors and lifts; TAR at FAR, AUC, EER; ``found``, the share of
-        probes the attacker found at all. Without anything to compare every estimate is empty and says why.
+        probes the attacker found at all; ``people_recognised``, the share of persons of whom some picture is both
+        ranked first and accepted at ``accept_rate``, and ``rank1_worst``, rank 1 of the most exposed twentieth of the
+        persons, both with ``_chance``. Without anything to compare every estimate is empty and says why.
     """
     sides = _numbered(probe, gallery, mode, rng)
     counts = {
@@ -144,29 +164,33 @@ def compare(
     if reason:
         names = ("rank1", "rank5", "map", "auc", "eer", *(f"tar_at_far_{name}" for name in ("1e-2", "1e-3", "1e-4")))
         return Comparison({name: Estimate(None, reason=reason) for name in names}, counts, {}, {}, (reason,))
-    estimates, curves = _identification(sides, rng, bootstrap)
-    verified, more_curves, histograms, pairs = _verification(sides, rng, bootstrap)
+    same, different = _pairs(sides, rng)
+    found = _identification(sides, same, different, rng)
+    verified, more_curves, histograms, pairs = _verification(sides, same, different, rng, bootstrap)
     who = sides.identities[0][sides.rows]
-    found = metrics.bootstrap_mean(probe.found[sides.rows].astype(float), who, rng, bootstrap)
+    if "auc" in found.nulls:
+        verified["auc_chance"] = _floor(found.nulls["auc"])
     notes = []
     if counts["not_found"]:
         notes.append(f"{counts['not_found']} of {counts['probes']} probes not found: ranked by lot, never accepted")
     if len(sides.rows) < sides.usable:
         notes.append(f"a random sample of {len(sides.rows)} of {sides.usable} probes")
     return Comparison(
-        {**estimates, **verified, "found": found},
-        counts | pairs,
-        curves | more_curves,
+        {**found.estimates, **verified, "found": share(probe.found[sides.rows].astype(float), who)},
+        counts | pairs | found.counts,
+        {"cmc": found.cmc} | more_curves,
         {"cosine": histograms} if histograms else {},
         tuple(notes),
+        {name: null.plain() for name, null in found.nulls.items()},
+        found.people,
     )
 
 
 def _numbered(probe: Embeddings, gallery: Embeddings, mode: Mode, rng: np.random.Generator) -> _Sides:
     """Turn names into numbers and choose the probes that have somebody to be found."""
     columns: list[tuple[Ids, Ids]] = []
-    for field in ("keys", "identities", "pictures"):
-        ours, theirs = getattr(probe, field), getattr(gallery, field)
+    for column in ("keys", "identities", "pictures"):
+        ours, theirs = getattr(probe, column), getattr(gallery, column)
         numbers = np.unique(np.array([*ours, *theirs], dtype=str), return_inverse=True)[1].astype(np.int64)
         columns.append((numbers[: len(ours)], numbers[len(ours) :]))
     keys, identities, pictures = columns
@@ -203,52 +227,130 @@ def _nothing(sides: _Sides, counts: Mapping[str, int]) -> str:
     return ""
 
 
-def _identification(
-    sides: _Sides, rng: np.random.Generator, bootstrap: int
-) -> tuple[dict[str, Estimate], dict[str, dict[str, list[float]]]]:
-    ranks = min(RANKS, len(sides.gallery.keys))
-    count = len(sides.rows)
-    hits, precision = np.empty((count, ranks)), np.empty(count)
-    floors: dict[str, list[NDArray[np.float64]]] = {"rank1": [], "rank5": [], "map": []}
-    rounds = min(SHUFFLES, max(SHUFFLED_SCORES // max(count * len(sides.gallery.keys), 1), 1))
-    shuffled = [rng.permutation(sides.rows) for _ in range(rounds)]
+@dataclass(frozen=True, slots=True)
+class _Identified:
+    """Closed-set figures with what chance gives, and what becomes of each person."""
+
+    estimates: dict[str, Estimate]
+    cmc: dict[str, list[float]]
+    counts: dict[str, int]
+    nulls: dict[str, Null]
+    people: tuple[tuple[str, bool, float, int], ...]
+
+
+def _identification(sides: _Sides, same: _Scored, different: _Scored, rng: np.random.Generator) -> _Identified:
+    """Rank the gallery for each probe, as it is and under every deal of names."""
+    ranks, count = min(RANKS, len(sides.gallery.keys)), len(sides.rows)
+    persons, person = np.unique(sides.identities[0][sides.rows], return_inverse=True)
+    swap = sides.probe is sides.gallery
+    deals = Deals(sides.identities[1], sides.pictures[1], persons, sides.mode, swap, rng)
+    beyond = np.sort(different[0])
+    threshold, rate = _threshold(beyond)
+    hits, precision, accepted = np.empty((count, ranks)), np.empty(count), np.zeros(count, bool)
+    lots = np.empty((count, 3))
+    dealt: dict[str, list[NDArray[np.float64]]] = {"rank1": [], "rank5": [], "map": [], "auc": []}
+    by_person, tries = np.zeros((deals.count, len(persons))), np.zeros((deals.count, len(persons)))
+    taken = np.zeros((deals.count, len(persons)), bool)
     for part, rows in sides.blocks():
         scores = sides.scores(rows)
         match, valid = sides.rules(rows)
         hits[part] = metrics.expected_hits(scores, match, valid, ranks)
         precision[part] = metrics.average_precision(scores, match, valid)
-        for order in shuffled:
-            # The same similarities under another probe's name and rules, which keeps whatever makes some gallery
-            # entries near to everybody. What the probe's own rules left out stays out.
-            dealt, allowed = sides.rules(order[part])
-            allowed &= valid
-            by_chance = metrics.expected_hits(scores, dealt, allowed, min(5, ranks))
-            floors["rank1"].append(by_chance[:, 0])
-            floors["rank5"].append(by_chance[:, -1])
-            floors["map"].append(metrics.average_precision(scores, dealt, allowed))
-    names = sides.identities[0][sides.rows]
-    measured = {"rank1": hits[:, 0], "rank5": hits[:, min(5, ranks) - 1], "map": precision}
+        # Lots are drawn: what is equal is told apart by less than two similarities ever differ.
+        drawn = scores + LOT * rng.random(scores.shape)
+        lots[part, :2] = metrics.expected_hits(drawn, match, valid, 5)[:, [0, 4]]
+        lots[part, 2] = metrics.average_precision(drawn, match, valid)
+        best = np.where(match & valid, scores, -np.inf).max(axis=1, initial=-np.inf)
+        accepted[part] = (hits[part, 0] >= MORE_LIKELY_THAN_NOT) & (best > threshold)
+        for line, row in enumerate(rows.tolist()):
+            who, at = int(sides.identities[0][row]), part.start + line
+            place = deals.place(who, sides.pictures[1], int(sides.pictures[0][row]))
+            targets = deals.targets(who, place)
+            if targets is None:
+                continue
+            others = valid[line] & (sides.identities[1] != who)
+            real = int(valid[line].sum()), int((match[line] & valid[line]).sum())
+            got = deals.found(drawn[line], others, targets, real)
+            for name in ("rank1", "rank5", "map"):
+                dealt[name].append(got[name])
+            one = np.nan_to_num(got["rank1"])
+            by_person[:, person[at]] += one
+            tries[:, person[at]] += np.isfinite(got["rank1"])
+            taken[:, person[at]] |= (one >= MORE_LIKELY_THAN_NOT) & (
+                np.nan_to_num(got["best"], nan=-np.inf) > threshold
+            )
+            if len(beyond):
+                dealt["auc"].append(_placement(got["scores"], beyond))
+    values = dict(zip(("rank1", "rank5", "map"), lots.mean(axis=0).tolist(), strict=True))
+    if len(same[0]) and len(different[0]):
+        values["auc"] = metrics.auc(same[0], different[0])
+    nulls = {
+        name: null
+        for name, value in values.items()
+        if dealt[name] and (null := Null.of(value, mean_of(dealt[name]), deals.possible, len(persons))) is not None
+    }
     out: dict[str, Estimate] = {}
-    for name, values in measured.items():
-        out[name] = metrics.bootstrap_mean(values, names, rng, bootstrap)
-        floor = float(np.nanmean(np.concatenate(floors[name])))
-        out[f"{name}_chance"] = Estimate(floor, count=count * rounds)
-        out[f"{name}_lift"] = _lift(out[name], floor)
+    first, fifth = hits[:, 0], hits[:, min(5, ranks) - 1]
+    for name, each, spread in (
+        ("rank1", first, first * (1 - first)), ("rank5", fifth, fifth * (1 - fifth)), ("map", precision, None)
+    ):  # fmt: skip
+        out[name] = share(each, person, spread)
+        out[f"{name}_chance"] = _floor(nulls[name]) if name in nulls else Estimate(None, reason=NO_DEAL)
+        out[f"{name}_lift"] = _lift(out[name], out[f"{name}_chance"].value)
+    recognised = np.zeros(len(persons), bool)
+    np.logical_or.at(recognised, person, accepted)
+    mean = np.bincount(person, first) / np.bincount(person)
+    out["people_recognised"] = share(recognised.astype(np.float64), np.arange(len(persons)))
+    out["accept_rate"] = Estimate(rate, count=len(beyond), reason="" if rate is not None else "no pairs of two people")
+    worst = max(round(WORST * len(persons)), 1)
+    out["rank1_worst"] = Estimate(float(np.sort(mean)[-worst:].mean()), count=worst)
+    if deals.count:
+        out["people_recognised_chance"] = Estimate(float(taken.mean()), count=deals.count)
+        lot = np.divide(by_person, tries, out=np.zeros_like(by_person), where=tries > 0)
+        out["rank1_worst_chance"] = Estimate(float(np.sort(lot, axis=1)[:, -worst:].mean()), count=deals.count)
     cmc = {"rank": [float(k) for k in range(1, ranks + 1)], "share": hits.mean(axis=0).tolist()}
-    return out, {"cmc": cmc}
+    sizes = np.bincount(person)
+    names = dict(zip(sides.identities[0].tolist(), sides.probe.identities, strict=True))
+    people = tuple(
+        (names[int(who)], bool(recognised[n]), float(mean[n]), int(sizes[n])) for n, who in enumerate(persons)
+    )
+    counts = {"people": len(persons), "recognised": int(recognised.sum()), "deals": deals.count}
+    return _Identified(out, cmc, counts, nulls, people)
 
 
-def _lift(estimate: Estimate, floor: float) -> Estimate:
-    if estimate.value is None or floor <= 0:
+def _threshold(different: NDArray[np.float64]) -> tuple[float, float | None]:
+    """Return the similarity above which pairs count as one person, and the share of pairs of two that do."""
+    if not len(different):
+        return np.inf, None
+    rate = min(max(ACCEPT_RATE, LEAST_ABOVE / len(different)), 1.0)
+    above = max(int(rate * len(different)), 1)
+    # Strictly above: where many are equally similar none of them is.
+    return float(different[-above]), rate
+
+
+def _placement(scores: NDArray[np.float64], different: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return, for each deal, the mean share of pairs of two people that are less alike than what a probe looks for."""
+    there = np.isfinite(scores)
+    values = np.where(there, scores, 0.0)
+    at = np.searchsorted(different, values, "left") + np.searchsorted(different, values, "right")
+    total = np.where(there, at / (2 * len(different)), 0.0).sum(axis=1)
+    return np.divide(total, there.sum(axis=1), out=np.full(len(total), np.nan), where=there.any(axis=1))
+
+
+def _floor(null: Null) -> Estimate:
+    return Estimate(null.mean, null.low, null.high, DEALS)
+
+
+def _lift(estimate: Estimate, floor: float | None) -> Estimate:
+    if estimate.value is None or not floor or floor <= 0:
         return Estimate(None, reason="the measured chance floor is 0, so there is no ratio to it")
     low, high = (None if end is None else end / floor for end in (estimate.low, estimate.high))
     return Estimate(estimate.value / floor, low, high, estimate.count)
 
 
 def _verification(
-    sides: _Sides, rng: np.random.Generator, bootstrap: int
+    sides: _Sides, same: _Scored, different: _Scored, rng: np.random.Generator, bootstrap: int
 ) -> tuple[dict[str, Estimate], dict[str, dict[str, list[float]]], dict[str, list[float]], dict[str, int]]:
-    same, different = _pairs(sides, rng)
     pairs = {"same_pairs": len(same[0]), "different_pairs": len(different[0])}
     if not len(same[0]) or not len(different[0]):
         reason = f"{pairs['same_pairs']} same and {pairs['different_pairs']} different pairs: verification needs both"
@@ -263,9 +365,7 @@ def _verification(
     return estimates, {"roc": curve}, metrics.cosine_histogram(same[0], different[0]), pairs
 
 
-def _pairs(
-    sides: _Sides, rng: np.random.Generator
-) -> tuple[tuple[NDArray[np.float64], Ids, Ids], tuple[NDArray[np.float64], Ids, Ids]]:
+def _pairs(sides: _Sides, rng: np.random.Generator) -> tuple[_Scored, _Scored]:
     """Return pairs of one identity and of two, each as scores, probe rows and gallery rows, sampled if too many."""
     symmetric = sides.probe is sides.gallery
     total = len(sides.rows) * len(sides.gallery.keys)
@@ -287,9 +387,7 @@ def _pairs(
     return _sampled(same, MOST_SAME, rng), _sampled(different, MOST_DIFFERENT, rng)  # type: ignore[arg-type]
 
 
-def _sampled(
-    pairs: tuple[NDArray[np.float64], Ids, Ids], most: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], Ids, Ids]:
+def _sampled(pairs: _Scored, most: int, rng: np.random.Generator) -> _Scored:
     if len(pairs[0]) <= most:
         return pairs
     at = rng.choice(len(pairs[0]), most, replace=False)

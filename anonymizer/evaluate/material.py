@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +14,20 @@ from anonymizer.dataset.images import read_image
 from anonymizer.errors import InputError
 from anonymizer.evaluate.pairing import Pairing
 from anonymizer.evaluate.records import Pair, Subject
+from anonymizer.evaluate.regions import Regions
+from anonymizer.evaluate.screening import Glance, mixed_up, pixel_digest, twice, untouched
 from anonymizer.evaluate.subjects import SubjectSource
+from anonymizer.evaluate.variants import read_released
 from anonymizer.geometry import integer_box
-from anonymizer.types import Floats, Image
+from anonymizer.types import Image, Mask
 
-__all__ = ["PictureMaterial", "Survey", "scene_correlation"]
+__all__ = ["PictureMaterial", "Survey"]
 
-#: Side in pixels to which two pictures are shrunk to see whether they show the same scene.
-GLANCE = 32
-#: Correlation below which they do not. Anonymization changes persons, faces and plates, not the scene.
-SAME_SCENE = 0.3
-#: Share of a picture outside its subjects that it takes to judge.
-LEAST_OUTSIDE = 0.1
-OTHER_SCENE = "another scene"
+#: Why a pair does not take part.
+UNREADABLE_ORIGINAL, UNREADABLE_RELEASED = "an unreadable original", "an unreadable released picture"
+OTHER_SIZE, OTHER_SCENE, DUPLICATE = "different sizes", "another scene", "a duplicate among the others"
+#: Largest ratio of the proportions of two sizes with which one may be resized to the other: a few rows cut off.
+SAME_SHAPE = 1.05
 #: Names listed per problem.
 LISTED = 20
 
@@ -40,8 +41,12 @@ class Survey:
         subjects: Number of subjects by class.
         identified: Number of subjects with a known identity by class.
         identities: Number of known identities by class.
-        problems: Names of pairs left out, or doubted, by reason; at most 20 each.
+        problems: Names of pairs left out, by reason; at most 20 each.
         counts: How many pairs by the same reasons.
+        identical: Names of pairs that show subjects and whose pixels are the same on both sides.
+        untouched: Keys of subjects that were left as they were, by class.
+        resized: How many released pictures were resized to their originals' size.
+        digests: sha256 of original and of released pixels by name of each usable pair.
     """
 
     pairs: tuple[Pair, ...]
@@ -50,6 +55,10 @@ class Survey:
     identities: Mapping[str, int]
     problems: Mapping[str, tuple[str, ...]]
     counts: Mapping[str, int]
+    identical: tuple[str, ...] = ()
+    untouched: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    resized: int = 0
+    digests: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class PictureMaterial:
@@ -62,6 +71,8 @@ class PictureMaterial:
         source: Gives the subjects of a picture.
         folder: For the subjects' files.
         on_picture: Called with (done, total) after each picture.
+        regions: Knows what was treated, or None.
+        resize: Whether released pictures of another size, but the same proportions, are resized to their originals'.
 
     Attributes:
         survey: What the first look found.
@@ -76,7 +87,11 @@ class PictureMaterial:
         source: SubjectSource,
         folder: Path,
         on_picture: Callable[[int, int], None] = lambda done, total: None,
+        *,
+        regions: Regions | None = None,
+        resize: bool = False,
     ) -> None:
+        self._resize, self._regions = resize, regions
         self._folder = folder / "subjects"
         self._folder.mkdir(parents=True, exist_ok=True)
         self.survey = self._look(pairing, source, on_picture)
@@ -100,7 +115,7 @@ class PictureMaterial:
         Raises:
             InputError: It cannot be read.
         """
-        return read_image(pair.anonymized).pixels
+        return read_released(pair.anonymized, pair.size)
 
     def again(self, pair: Pair) -> Image:
         """Return the picture of the second run, RGB uint8 (H, W, 3).
@@ -110,7 +125,7 @@ class PictureMaterial:
         """
         if pair.again is None:
             raise InputError(f"{pair.name}: was not anonymized a second time")
-        return read_image(pair.again).pixels
+        return read_released(pair.again, pair.size)
 
     def subjects(self, pair: Pair) -> tuple[Subject, ...]:
         """Return the subjects of a pair's original."""
@@ -140,66 +155,101 @@ class PictureMaterial:
             )
         return tuple(out)
 
-    def _look(self, pairing: Pairing, source: SubjectSource, on_picture: Callable[[int, int], None]) -> Survey:
-        """Check every pair and find its subjects."""
-        usable: list[Pair] = []
-        problems: dict[str, list[str]] = {}
-        counts: Counter[str] = Counter()
-        found: Counter[str] = Counter()
+    def name_subjects(self, names: Mapping[str, str]) -> None:
+        """Give subjects of unknown identity a name.
+
+        Args:
+            names: Name by ``Subject.key``.
+        """
         identified: Counter[str] = Counter()
         identities: dict[str, set[str]] = {}
+        for pair in self.pairs:
+            subjects = tuple(
+                replace(subject, identity=names.get(subject.key, subject.identity)) for subject in self.subjects(pair)
+            )
+            self._keep(pair, subjects)
+            for subject in subjects:
+                if subject.identity is not None:
+                    identified[subject.label] += 1
+                    identities.setdefault(subject.label, set()).add(subject.identity)
+        counts = {label: len(who) for label, who in identities.items()}
+        self.survey = replace(self.survey, identified=dict(identified), identities=counts)
+
+    def _look(self, pairing: Pairing, source: SubjectSource, on_picture: Callable[[int, int], None]) -> Survey:
+        """Check every pair and find its subjects."""
+        seen: list[_Seen] = []
+        problems: dict[str, list[str]] = {}
         for done, pair in enumerate(pairing.pairs, start=1):
             opened = self._open(pair)
-            problem = opened if isinstance(opened, str) else ""
-            if not isinstance(opened, str):
-                subjects = source.subjects(pair.name, opened[0])
-                self._keep(pair, subjects)
-                usable.append(pair)
-                if scene_correlation(*opened, [subject.box for subject in subjects]) < SAME_SCENE:
-                    problem = OTHER_SCENE
-                found.update(subject.label for subject in subjects)
-                for subject in subjects:
-                    if subject.identity is not None:
-                        identified[subject.label] += 1
-                        identities.setdefault(subject.label, set()).add(subject.identity)
-            if problem:
-                counts[problem] += 1
-                problems.setdefault(problem, []).append(pair.name)
+            if isinstance(opened, str):
+                problems.setdefault(opened, []).append(pair.name)
+            else:
+                used, original, released = opened
+                subjects = source.subjects(pair.name, original)
+                self._keep(used, subjects)
+                size = original.shape[0], original.shape[1]
+                region = None if self._regions is None else self._regions(pair, size)
+                seen.append(_Seen.of(used, original, released, subjects, region))
             on_picture(done, len(pairing.pairs))
+        mixed = mixed_up([one.glance for one in seen])
+        doubled = frozenset(twice([one.digests[0] for one in seen])) - mixed
+        if len(mixed) * 2 > len(seen) > 0:
+            raise InputError(
+                f"{len(mixed)} of {len(seen)} pairs do not show the same scene "
+                f"(first: {seen[min(mixed)].pair.name}); check that ANONYMIZED was made of ORIGINALS"
+            )
+        for reason, numbers in ((OTHER_SCENE, mixed), (DUPLICATE, doubled)):
+            if numbers:
+                problems[reason] = [seen[number].pair.name for number in sorted(numbers)]
+        usable = [one for number, one in enumerate(seen) if number not in mixed | doubled]
+        counts = {problem: len(names) for problem, names in problems.items()}
         if not usable:
             said = ", ".join(f"{count} with {problem}" for problem, count in counts.items())
             raise InputError(
                 f"none of {len(pairing.pairs)} pairs can be evaluated ({said}; first: {pairing.pairs[0].name}); "
                 "check that ANONYMIZED was made of ORIGINALS"
             )
-        if counts[OTHER_SCENE] * 2 > len(usable):
-            raise InputError(
-                f"{counts['another scene']} of {len(usable)} pairs do not show the same scene "
-                f"(first: {problems[OTHER_SCENE][0]}); check that ANONYMIZED was made of ORIGINALS"
-            )
+        labels = Counter(label for one in usable for label, _, _ in one.subjects)
+        named = Counter(label for one in usable for label, who, _ in one.subjects if who is not None)
+        who = {(label, who) for one in usable for label, who, _ in one.subjects if who is not None}
+        untouched: dict[str, list[str]] = {}
+        # A pair that is mixed up says nothing about its own subjects; every other one does, used or not.
+        for number, one in enumerate(seen):
+            for label, _, left in one.subjects if number not in mixed else ():
+                if left:
+                    untouched.setdefault(label, []).append(left)
         return Survey(
-            pairs=tuple(usable),
-            subjects=dict(found),
-            identified=dict(identified),
-            identities={label: len(names) for label, names in identities.items()},
+            pairs=tuple(one.pair for one in usable),
+            subjects=dict(labels),
+            identified=dict(named),
+            identities=dict(Counter(label for label, _ in who)),
             problems={problem: tuple(names[:LISTED]) for problem, names in problems.items()},
-            counts=dict(counts),
+            counts=counts,
+            identical=tuple(one.pair.name for one in seen if one.subjects and one.digests[0] == one.digests[1]),
+            untouched={label: tuple(keys) for label, keys in untouched.items()},
+            resized=sum(one.pair.size is not None for one in usable),
+            digests={one.pair.name: one.digests for one in usable},
         )
 
-    def _open(self, pair: Pair) -> tuple[Image, Image] | str:
-        """Return original and released picture, or what is wrong with the pair."""
+    def _open(self, pair: Pair) -> tuple[Pair, Image, Image] | str:
+        """Return the pair as it is to be read, original and released picture; or what is wrong with it."""
         try:
             original = self.original(pair)
         except InputError:
-            return "an unreadable original"
+            return UNREADABLE_ORIGINAL
+        size = original.shape[0], original.shape[1]
         try:
             anonymized = self.anonymized(pair)
             again = self.again(pair) if pair.again is not None else anonymized
+            if self._resize and any(_resizable(image, size) for image in (anonymized, again)):
+                pair = replace(pair, size=size)
+                anonymized = self.anonymized(pair)
+                again = self.again(pair) if pair.again is not None else anonymized
         except InputError:
-            return "an unreadable released picture"
+            return UNREADABLE_RELEASED
         if anonymized.shape != original.shape or again.shape != original.shape:
-            return "different sizes"
-        return original, anonymized
+            return OTHER_SIZE
+        return pair, original, anonymized
 
     def _file(self, pair: Pair) -> Path:
         return self._folder / f"{hashlib.sha256(pair.name.encode('utf-8', 'surrogateescape')).hexdigest()}.npz"
@@ -222,33 +272,30 @@ class PictureMaterial:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
-def scene_correlation(a: Image, b: Image, boxes: Sequence[Floats] = ()) -> float:
-    """Return how alike two pictures (H, W, 3) are at a glance outside of some boxes.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """A pair that could be read: at a glance, its digests, and of each subject class, identity and key if untouched."""
 
-    Args:
-        a: RGB uint8 (H, W, 3).
-        b: RGB uint8 (H, W, 3).
-        boxes: Each (4,) xyxy in pixels: what anonymization changes.
+    pair: Pair
+    glance: Glance
+    digests: tuple[str, str]
+    subjects: tuple[tuple[str, str | None, str | None], ...]
 
-    Returns:
-        Correlation of their shrunk luminance in [-1, 1]; 1 where what is left is flat, or too little to judge by.
-    """
-    import cv2
-
-    first, second = (
-        np.asarray(
-            cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (GLANCE, GLANCE), interpolation=cv2.INTER_AREA),
-            dtype=np.float64,
+    @classmethod
+    def of(
+        cls, pair: Pair, original: Image, released: Image, subjects: Sequence[Subject], region: Mask | None
+    ) -> _Seen:
+        return cls(
+            pair,
+            Glance.of(original, released, [subject.box for subject in subjects], region),
+            (pixel_digest(original), pixel_digest(released)),
+            tuple((s.label, s.identity, s.key if untouched(original, released, s) else None) for s in subjects),
         )
-        for picture in (a, b)
-    )
-    outside = np.ones((GLANCE, GLANCE), dtype=bool)
-    scale = np.array([GLANCE / a.shape[1], GLANCE / a.shape[0]] * 2)
-    for box in boxes:
-        x1, y1, x2, y2 = integer_box((box * scale).astype(np.float32))
-        outside[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = False
-    if outside.mean() < LEAST_OUTSIDE:
-        return 1.0
-    first, second = first[outside] - first[outside].mean(), second[outside] - second[outside].mean()
-    norm = float(np.sqrt((first @ first) * (second @ second)))
-    return float(first @ second) / norm if norm > 0 else 1.0
+
+
+def _resizable(image: Image, size: tuple[int, int]) -> bool:
+    """Return whether a picture has another size, and nearly the same proportions."""
+    if image.shape[:2] == size:
+        return False
+    ratio = (image.shape[0] / image.shape[1]) / (size[0] / size[1])
+    return max(ratio, 1 / ratio) <= SAME_SHAPE

@@ -7,12 +7,15 @@ nor 1.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from anonymizer.errors import InputError
+from anonymizer.evaluate import intervals
 from anonymizer.evaluate.records import Estimate
 
 __all__ = [
@@ -173,13 +176,12 @@ def identity_weights(rng: np.random.Generator, identities: int, resamples: int) 
 
 
 def bootstrap_mean(values: Array, identities: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> Estimate:
-    """Return the mean of per-probe figures with a 95 % percentile interval from resampling identities.
+    """Return the mean of figures of any range with a 95 % interval (BCa) from resampling identities.
 
-    Where every figure is 0, or every one 1, all resamples are the same, which would promise certainty: the interval is
-    then the exact one of as many trials as there are identities.
+    Shares of yes and no have an interval that holds for fewer people: ``intervals.share``.
 
     Args:
-        values: float (n,), shares or other figures; NaN rows are left out.
+        values: float (n,); NaN rows are left out.
         identities: int (n,), number of each row's identity.
         rng: Draws the resamples.
         resamples: How many.
@@ -188,7 +190,7 @@ def bootstrap_mean(values: Array, identities: NDArray[np.int64], rng: np.random.
         The estimate; its interval is None with fewer than two identities, its value with no figure at all.
 
     Source:
-        Clopper and Pearson, The use of confidence or fiducial limits illustrated in the case of the binomial, 1934.
+        Efron, Better bootstrap confidence intervals, JASA 82, 1987; ``scipy.stats.bootstrap``.
     """
     use = np.isfinite(values)
     values, identities = values[use], identities[use]
@@ -198,13 +200,21 @@ def bootstrap_mean(values: Array, identities: NDArray[np.int64], rng: np.random.
     count, groups = len(names[0]), names[1]
     if count < 2:
         return Estimate(mean, count=values.size, reason="one identity only, so no interval")
-    if values.min() == values.max() and mean in (0.0, 1.0):
-        unseen = 1.0 - 0.025 ** (1.0 / count)
-        return Estimate(mean, 0.0 if mean == 0.0 else 1.0 - unseen, unseen if mean == 0.0 else 1.0, values.size)
-    sums, sizes = np.bincount(groups, values, count), np.bincount(groups, minlength=count)
-    weights = identity_weights(rng, count, resamples)
-    low, high = np.percentile(weights @ sums / (weights @ sizes), [2.5, 97.5])
-    return Estimate(mean, float(low), float(high), values.size)
+    if values.min() == values.max():
+        return Estimate(mean, mean, mean, values.size)
+    sums, sizes = np.bincount(groups, values, count), np.bincount(groups, minlength=count).astype(np.float64)
+
+    def ratio(above: Array, below: Array, axis: int = -1) -> Array:
+        return np.asarray(above.sum(axis=axis) / below.sum(axis=axis))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # resamples that are all alike: the interval is then NaN, and left out
+        found = stats.bootstrap(
+            (sums, sizes), ratio, n_resamples=resamples, paired=True, vectorized=True, method="BCa", rng=rng
+        ).confidence_interval
+    if not np.isfinite([found.low, found.high]).all():
+        return Estimate(mean, count=values.size, reason="too few different identities for an interval")
+    return Estimate(mean, float(found.low), float(found.high), values.size)
 
 
 def bootstrap_verification(
@@ -216,9 +226,10 @@ def bootstrap_verification(
     rng: np.random.Generator,
     resamples: int,
 ) -> dict[str, Estimate]:
-    """Return ``auc``, ``eer`` and ``tar_at_far_X`` with 95 % percentile intervals from resampling identities.
+    """Return ``auc``, ``eer`` and ``tar_at_far_X`` with 95 % intervals whose spread comes from resampling identities.
 
-    A pair of one identity counts as often as that identity is drawn; a pair of two as often as both together.
+    A pair of one identity counts as often as that identity is drawn; a pair of two as often as both together. The
+    interval is the beta interval of that spread, see ``intervals.bounded``.
 
     Args:
         same: float (n,), similarities of pairs of one identity.
@@ -244,8 +255,11 @@ def bootstrap_verification(
         if usable.size < resamples / 2:
             out[name] = Estimate(value, count=same.size, reason="too few identities for an interval")
         else:
-            low, high = np.percentile(usable, [2.5, 97.5])
-            out[name] = Estimate(value, float(low), float(high), same.size)
+            people = len(np.unique(same_ids))
+            if people < 2:
+                out[name] = Estimate(value, count=same.size, reason="one identity only, so no interval")
+            else:
+                out[name] = intervals.bounded(value, float(usable.var()), people, same.size)
     for far in fars:
         if far not in resolved:
             needed = f"needs at least {round(10 / far)} pairs of different identities, there are {different.size}"

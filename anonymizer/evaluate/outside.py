@@ -39,10 +39,18 @@ class RunRegions:
         self._known = {name for name in names if label_of(name) is not None}
         self._annotations = coco_from(document, path, Meanings(told))
 
+    def knows(self, pair: Pair) -> bool:
+        """Return whether the run says what it treated in a picture."""
+        return any(self._annotations.image(name) is not None for name in self._names(pair))
+
+    @staticmethod
+    def _names(pair: Pair) -> tuple[str, ...]:
+        # A run asked for another format writes other suffixes than its originals have.
+        return pair.name, PurePosixPath(pair.name).with_suffix(pair.anonymized.suffix).as_posix()
+
     def __call__(self, pair: Pair, size: tuple[int, int]) -> Mask | None:
         """Return bool (H, W), or None if the run does not know the picture."""
-        # A run asked for another format writes other suffixes than its originals have.
-        for name in (pair.name, PurePosixPath(pair.name).with_suffix(pair.anonymized.suffix).as_posix()):
+        for name in self._names(pair):
             given = self._annotations.instances(name, size)
             if given is not None:
                 return treated_mask(tuple(i for i in given.instances if self._was_treated(i)), size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from anonymizer.dataset.ledger import SCHEMA_VERSION, refuse_newer
 from anonymizer.errors import InputError
 from anonymizer.evaluate.records import Pair
 
-__all__ = ["Pairing", "Run", "find_pairs", "read_run"]
+__all__ = ["Pairing", "Rule", "Run", "by_stem", "find_pairs", "read_run", "stem"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,49 @@ class Pairing:
     run: Run | None
 
 
-def find_pairs(originals: Path, anonymized: Path, out: Path, again: Path | None = None) -> Pairing:
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a tool names what it releases.
+
+    Args:
+        suffix: Put behind the name, before the file's suffix: ``_anonymized`` makes ``a.jpg`` to ``a_anonymized.jpg``.
+        table: Released name by original's name; what is not in it was not released.
+    """
+
+    suffix: str = ""
+    table: Mapping[str, str] | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Rule:
+        """Read a table of pairs: a CSV file with two columns, original and released, as relative paths; no heading.
+
+        Raises:
+            InputError: It cannot be read, has other columns, or names one picture twice.
+        """
+        try:
+            with path.open(encoding="utf-8", newline="") as lines:
+                rows = [row for row in csv.reader(lines) if row]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"--pairs {path}: expected a readable CSV file in UTF-8, got {error}") from error
+        table: dict[str, str] = {}
+        for number, row in enumerate(rows, start=1):
+            if len(row) != 2 or not all(row):
+                raise InputError(f"--pairs {path}, row {number}: expected original,released, got {len(row)} columns")
+            if row[0] in table or row[1] in table.values():
+                raise InputError(f"--pairs {path}, row {number}: {', '.join(row)}: one of them was named before")
+            table[row[0]] = row[1]
+        return cls(table=table)
+
+    def __call__(self, name: str) -> str | None:
+        """Return the name under which an original was released, None if it was not."""
+        if self.table is not None:
+            return self.table.get(name)
+        return f"{stem(name)}{self.suffix}{PurePosixPath(name).suffix}"
+
+
+def find_pairs(
+    originals: Path, anonymized: Path, out: Path, again: Path | None = None, *, rule: Rule | None = None
+) -> Pairing:
     """Pair pictures by relative path; the suffix may differ. A run's ledger knows what it released under other names.
 
     Args:
@@ -62,19 +105,21 @@ def find_pairs(originals: Path, anonymized: Path, out: Path, again: Path | None 
         anonymized: OUTPUT of a run (with ``images`` and ``ledger.jsonl``), or any folder of released pictures.
         out: Where results will go; must not lie inside either.
         again: The same originals anonymized a second time, or None.
+        rule: How released pictures of another tool are named, or None: as their originals.
 
     Raises:
         InputError: A place that cannot be read, the same folder twice, names that fit several, or nothing paired.
     """
-    released = _Released(anonymized, out)
-    second = None if again is None else _Released(again, out)
+    known = rule or Rule()
+    released = _Released(anonymized, out, known)
+    second = None if again is None else _Released(again, out, known)
     for folder in (released, *([second] if second else [])):
         if folder.pictures.resolve() == originals.resolve():
             raise InputError(
                 f"ORIGINALS and released pictures are both {originals}; give originals and what became of them"
             )
     sources, run = find_inputs(originals, out).files, released.run
-    _by_stem(sources, "ORIGINALS")
+    by_stem(sources, "ORIGINALS")
     pairs, withheld, missing = [], [], []
     for source in sources:
         target = released.take(source.name)
@@ -138,21 +183,22 @@ class _Released:
     Args:
         place: OUTPUT of a run, or a plain folder.
         out: Where results will go.
+        rule: How the pictures of a plain folder are named.
     """
 
-    def __init__(self, place: Path, out: Path) -> None:
-        self.pictures, self.run = place, None
+    def __init__(self, place: Path, out: Path, rule: Rule) -> None:
+        self.pictures, self.run, self._rule = place, None, rule
         ledger = place / "ledger.jsonl"
         if ledger.is_file():
             self.pictures, self.run = place / "images", read_run(ledger)
             if not self.run.released:
                 raise InputError(f"ANONYMIZED {place}: a run's folder, but no picture of it was released")
-        self._left = _by_stem(find_inputs(self.pictures, out).files, f"released pictures in {place}")
+        self._left = by_stem(find_inputs(self.pictures, out).files, f"released pictures in {place}")
 
     def take(self, name: str) -> Path | None:
         """Return the picture that was made of the original of a name, None if there is none left."""
-        known = name if self.run is None else self.run.released.get(name, name)
-        found = self._left.pop(_stem(known), None)
+        known = self._rule(name) if self.run is None else self.run.released.get(name, name)
+        found = None if known is None else self._left.pop(stem(known), None)
         return None if found is None else found.path
 
     def left(self) -> tuple[str, ...]:
@@ -160,14 +206,20 @@ class _Released:
         return tuple(sorted(found.name for found in self._left.values()))
 
 
-def _by_stem(files: Iterable[Found], what: str) -> dict[str, Found]:
+def by_stem(files: Iterable[Found], what: str) -> dict[str, Found]:
+    """Return files by their names without suffix.
+
+    Raises:
+        InputError: Two differ in their suffix only.
+    """
     out: dict[str, Found] = {}
     for file in files:
-        other = out.setdefault(_stem(file.name), file)
+        other = out.setdefault(stem(file.name), file)
         if other is not file:
             raise InputError(f"{what}: {other.name} and {file.name} differ in their suffix only; keep one of them")
     return out
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
+    """Return a relative name without its suffix."""
     return PurePosixPath(name).with_suffix("").as_posix()

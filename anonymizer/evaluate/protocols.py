@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from anonymizer.evaluate.matching import Mode, compare, has_repeats
-from anonymizer.evaluate.records import Context, Embeddings, Finding, Recognizer, Skipped
+from anonymizer.evaluate.records import Context, Embeddings, Finding, Place, Recognizer, Skipped
 
 __all__ = ["finding", "judges", "recognise"]
 
@@ -57,6 +57,9 @@ def finding(
         histograms=compared.histograms,
         notes=tuple(remarks),
         judge=recognizer.judge,
+        null=compared.null,
+        mode=mode,
+        people=compared.people if context.rows else (),
     )
 
 
@@ -85,15 +88,16 @@ def recognise(context: Context, attack: str, *, redetect: bool) -> list[Finding 
     """
     chosen, skipped = judges(context, attack, faces_only=redetect)
     out: list[Finding | Skipped] = list(skipped)
+    place: Place = "found" if redetect else "known"
     how = "found again in the picture" if redetect else "at the original's place and alignment"
     for recognizer in chosen:
-        gallery = context.store.embeddings("original", recognizer, redetect=redetect)
+        gallery = context.store.embeddings("original", recognizer, place=place)
         if not gallery.keys:
             out.append(Skipped(attack, recognizer.label, "no subject of this class", recognizer=recognizer.name))
             continue
         modes: tuple[Mode, ...] = ("other", "own") if has_repeats(gallery) else ("own",)
         for variant in context.variants:
-            probe = context.store.embeddings(variant, recognizer, redetect=redetect)
+            probe = context.store.embeddings(variant, recognizer, place=place)
             for mode in modes:
                 if variant == "original" and mode == "own":
                     continue  # a picture compared with itself measures nothing

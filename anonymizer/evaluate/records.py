@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ __all__ = [
     "Finding",
     "Material",
     "Pair",
+    "Place",
     "Recognizer",
     "Skipped",
     "Store",
@@ -37,6 +38,11 @@ __all__ = [
     "Variant",
     "plain",
 ]
+
+
+#: What an attacker knows of a subject's place: ``known``, box, landmarks and mask of the original; ``found``, what is
+#: found again in the treated picture (faces only); ``box``, the box alone, as whoever looks at the picture sees it.
+Place = Literal["known", "found", "box"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +54,14 @@ class Pair:
         original: The original file.
         anonymized: The released file.
         again: The same original anonymized a second time, with another seed, or None.
+        size: (height, width) to which released files are resized on reading, or None: they have the original's.
     """
 
     name: str
     original: Path
     anonymized: Path
     again: Path | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,6 +157,11 @@ class Finding:
         notes: Short remarks for people: weaknesses, fallbacks, what was left out.
         judge: False where the recogniser is the one that verified the run, or where nobody looked but detectors that
             took part in it: reported, but proves nothing.
+        mode: ``own`` or ``other``, see ``matching.Mode``; ``""`` where nobody is looked for in a gallery.
+        people: A row for each person (name, whether recognised, mean of rank 1, tries), where they were asked for.
+        null: By estimate, the figure with ties drawn by lot, ``value``, and the same where everybody is dealt another
+            one's name: ``mean``, ``deviation``, ``skew``, ``low``, ``high`` (95 % of the deals) and ``possible`` (ways
+            to deal), see ``deals``.
     """
 
     attack: str
@@ -162,6 +175,9 @@ class Finding:
     histograms: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     judge: bool = True
+    null: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    mode: str = ""
+    people: tuple[tuple[str, bool, float, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,14 +280,13 @@ class Embeddings:
 class Store(Protocol):
     """Computes embeddings once and keeps them in files for as long as the evaluation runs."""
 
-    def embeddings(self, variant: str, recognizer: Recognizer, *, redetect: bool = False) -> Embeddings:
+    def embeddings(self, variant: str, recognizer: Recognizer, *, place: Place = "known") -> Embeddings:
         """Return the embeddings of every subject of the recogniser's class in one variant of the pictures.
 
         Args:
             variant: Name of the variant.
             recognizer: Describes the subjects.
-            redetect: Find the subject again in the treated picture (faces only), instead of taking box and landmarks
-                of the original.
+            place: What the attacker knows of the subject's place, see ``Place``.
         """
         ...
 
@@ -292,6 +307,7 @@ class Context:
         again: Reads the same originals anonymized a second time; None where there are none. The store knows it by name.
         readers: Every reader of plates at hand; the first one reads texts that nobody annotated from the originals.
         watchers: Detectors that look for what was missed.
+        rows: Whether findings hold a row for each person.
     """
 
     material: Material
@@ -305,6 +321,7 @@ class Context:
     again: Variant | None = None
     readers: tuple[PlateReader, ...] = ()
     watchers: tuple[Watcher, ...] = ()
+    rows: bool = False
 
     def rng(self, *what: str) -> np.random.Generator:
         """Return a generator of its own for each purpose, the same in every run with this seed."""

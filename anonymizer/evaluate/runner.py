@@ -16,22 +16,29 @@ from anonymizer.errors import InputError, ModelError
 from anonymizer.evaluate.attacks import ATTACKS
 from anonymizer.evaluate.baselines import BASELINES, baseline
 from anonymizer.evaluate.cache import EmbeddingStore
+from anonymizer.evaluate.control import Control, Resaved, controls
 from anonymizer.evaluate.detectors import Watcher, choose_watchers, embedded_detector, outline_detector
+from anonymizer.evaluate.grouping import group
 from anonymizer.evaluate.material import PictureMaterial
-from anonymizer.evaluate.pairing import Pairing, find_pairs
+from anonymizer.evaluate.outside import RunRegions
+from anonymizer.evaluate.pairing import Pairing, Rule, find_pairs
 from anonymizer.evaluate.readers import PlateReader, choose_readers
 from anonymizer.evaluate.recognizers import Unavailable, choose
 from anonymizer.evaluate.records import Context, Finding, Recognizer, Skipped, Variant
+from anonymizer.evaluate.regions import ON_REGION, MaskFolder, OnRegion, Regions
 from anonymizer.evaluate.subjects import CLASSES, FaceFinder, SubjectSource
 from anonymizer.evaluate.utility import measure_utility
-from anonymizer.evaluate.variants import AGAIN, ANONYMIZED, Released
+from anonymizer.evaluate.variants import AGAIN, ANONYMIZED, CONTROL, Released
 from anonymizer.recognize.body import ColourShapeEmbedder, SilhouetteEmbedder
 from anonymizer.stages import timed
 
-__all__ = ["Evaluation", "Progress", "Settings", "evaluate"]
+__all__ = ["ALL_BASELINES", "Evaluation", "Progress", "Settings", "evaluate"]
 
-#: What is compared with the released pictures unless asked otherwise.
-DEFAULT_BASELINES = tuple(name for name in BASELINES if name != "original")
+#: Everything that can be compared with the released pictures, and what is unless asked otherwise.
+ALL_BASELINES = (*BASELINES, *ON_REGION)
+DEFAULT_BASELINES = (*(name for name in BASELINES if name != "original"), "solid-region")
+
+REGION_UNKNOWN = "it is not known what was treated; give masks with --regions"
 
 #: Called with what is being done and (done, total) of it.
 Progress = Callable[[str, int, int], None]
@@ -43,7 +50,7 @@ class Settings:
 
     Args:
         attacks: Names, of ``attacks.ATTACKS``.
-        baselines: Names, of ``baselines.BASELINES``; the original is always there.
+        baselines: Names, of ``ALL_BASELINES``; the original is always there.
         recognizers: Face recognisers: ``dlib``, pack names, ONNX files; empty takes all on this machine.
         accept_noncommercial: Whether licences that forbid commercial use are accepted.
         utility: Whether to measure what the pictures are still good for.
@@ -51,6 +58,10 @@ class Settings:
         seed: Decides all randomness.
         limit: Evaluate the first so many pairs only; None for all.
         bootstrap: Resamples behind each interval.
+        resize: Whether released pictures of another size are resized to their originals'.
+        rule: How released pictures of another tool are named, or None.
+        regions: Folder of masks that say what was treated; None takes what a run wrote, if anything.
+        rows: Whether findings hold a row for each person, and the result one for each subject.
 
     Raises:
         InputError: An unknown name or a number out of range.
@@ -65,9 +76,13 @@ class Settings:
     seed: int = 0
     limit: int | None = None
     bootstrap: int = 500
+    resize: bool = False
+    rule: Rule | None = None
+    regions: Path | None = None
+    rows: bool = False
 
     def __post_init__(self) -> None:
-        for what, names, known in (("attacks", self.attacks, ATTACKS), ("baselines", self.baselines, BASELINES)):
+        for what, names, known in (("attacks", self.attacks, ATTACKS), ("baselines", self.baselines, ALL_BASELINES)):
             unknown = [name for name in names if name not in known]
             if unknown:
                 raise InputError(f"{what}: {', '.join(unknown)} unknown; expected some of {', '.join(known)}")
@@ -95,6 +110,8 @@ class Evaluation:
         timings_s: Seconds by stage.
         readers: Everyone who read plates.
         watchers: Detectors that looked for what was missed.
+        controls: How every judge did where it had to do well.
+        subjects: A row for each subject, where asked for: ``key``, ``label``, ``identity``, ``source``, ``untouched``.
     """
 
     settings: Settings
@@ -110,6 +127,8 @@ class Evaluation:
     timings_s: Mapping[str, float] = field(default_factory=dict)
     readers: tuple[PlateReader, ...] = ()
     watchers: tuple[Watcher, ...] = ()
+    controls: tuple[Control, ...] = ()
+    subjects: tuple[Mapping[str, Any], ...] = ()
 
 
 def evaluate(
@@ -141,7 +160,7 @@ def evaluate(
     """
     timings: dict[str, float] = {}
     given = None if annotations is None else read_annotations(annotations, mapping)
-    pairing = find_pairs(originals, anonymized, out, again)
+    pairing = find_pairs(originals, anonymized, out, again, rule=settings.rule)
     if settings.limit is not None:
         pairing = replace(pairing, pairs=pairing.pairs[: settings.limit])
     if given is not None:
@@ -160,22 +179,40 @@ def evaluate(
     if settings.keep_embeddings is not None:
         settings.keep_embeddings.mkdir(mode=0o700, parents=True, exist_ok=True)  # biometric data: nobody else's
     finder = FaceFinder()
+    regions = _regions(settings, anonymized, out)
     detector = embedded_detector() if given is None or _partial(given, pairing) else None
     with TemporaryDirectory(prefix="anonymizer-evaluate-") as temporary:
         folder = Path(temporary)
         with timed(timings, "survey"):
             source = SubjectSource(given, detector, finder)
-            material = PictureMaterial(pairing, source, folder, lambda done, total: on_progress("survey", done, total))
+            material = PictureMaterial(
+                pairing,
+                source,
+                folder,
+                lambda done, total: on_progress("survey", done, total),
+                regions=regions,
+                resize=settings.resize,
+            )
+        for name in (name for name in settings.baselines if name in ON_REGION):
+            unknown = [pair.name for pair in material.pairs if regions is None or not regions.knows(pair)]
+            if regions is None or unknown:
+                not_made.append(Skipped("baseline", "any", f"{REGION_UNKNOWN} (first: {unknown[0]})", variant=name))
+            else:
+                variants[name] = OnRegion(name, regions)
+        variants[ANONYMIZED] = variants.pop(ANONYMIZED)  # last in every table
         labels = tuple(label for label in CLASSES if material.survey.subjects.get(label))
         second = None if again is None else Released(AGAIN, "the second run")
-        everything = variants if second is None else {**variants, AGAIN: second}
+        everything = {**variants, CONTROL: Resaved()} | ({} if second is None else {AGAIN: second})
         store = EmbeddingStore(
             material,
             everything,
             recognizers,
             finder,
             folder / "embeddings" if settings.keep_embeddings is None else settings.keep_embeddings,
-            "naive" in settings.attacks,
+            (
+                *(("found",) if "naive" in settings.attacks else ()),
+                *(("box",) if {"parrot", "seed"} & set(settings.attacks) else ()),
+            ),
             lambda variant, done, total: on_progress(f"describe {variant}", done, total),
         )
         readers, no_readers = choose_readers() if _wanted("plate", settings, "license_plate" in labels) else ((), ())
@@ -196,7 +233,18 @@ def evaluate(
             second,
             readers,
             watchers,
+            settings.rows,
         )
+        known: tuple[Control, ...] = ()
+        grouped = None
+        if labels:
+            with timed(timings, "control"):
+                known = controls(context)
+                grouped = group(context, known)
+                if grouped is not None and grouped.names:
+                    material.name_subjects(grouped.names)
+                    store.renamed()
+                    known = controls(context)
         results: list[Finding | Skipped] = list(not_made)
         if not labels:
             reason = "no person, face or license plate is known or was found in the originals"
@@ -205,12 +253,13 @@ def evaluate(
             on_progress(f"attack {name}", number, len(settings.attacks))
             with timed(timings, name):
                 results += importlib.import_module(f"anonymizer.evaluate.attacks.{name}").run(context)
+        rows = _rows(material) if settings.rows else ()
         utility = None
         if settings.utility and labels:
             with timed(timings, "utility"):
                 utility = measure_utility(
                     context,
-                    run_annotations=_run_annotations(anonymized),
+                    regions=regions,
                     on_progress=lambda done, total: on_progress("utility", done, total),
                 )
     return Evaluation(
@@ -223,10 +272,36 @@ def evaluate(
         findings=tuple(result for result in results if isinstance(result, Finding)),
         skipped=tuple(result for result in results if isinstance(result, Skipped)),
         utility=utility,
-        warnings=tuple(_warnings(pairing, material, context)),
+        warnings=(*([grouped.said] if grouped is not None else []), *_warnings(pairing, material, context)),
         timings_s={stage: round(seconds, 2) for stage, seconds in timings.items()},
         readers=readers,
         watchers=watchers,
+        controls=known,
+        subjects=rows,
+    )
+
+
+def _regions(settings: Settings, anonymized: Path, out: Path) -> Regions | None:
+    """Return what knows the treated regions: masks that were given, or what a run wrote; None where nothing does."""
+    if settings.regions is not None:
+        return MaskFolder(settings.regions, out)
+    written = _run_annotations(anonymized)
+    return None if written is None else RunRegions(written)
+
+
+def _rows(material: PictureMaterial) -> tuple[dict[str, Any], ...]:
+    """Return a row for each subject."""
+    untouched = {key for keys in material.survey.untouched.values() for key in keys}
+    return tuple(
+        {
+            "key": subject.key,
+            "label": subject.label,
+            "identity": subject.identity,
+            "source": subject.source,
+            "untouched": subject.key in untouched,
+        }
+        for pair in material.pairs
+        for subject in material.subjects(pair)
     )
 
 
@@ -240,6 +315,8 @@ def _variants(names: Sequence[str]) -> tuple[dict[str, Variant], list[Skipped]]:
     out: dict[str, Variant] = {"original": baseline("original")}
     missing: list[Skipped] = []
     for name in names:
+        if name in ON_REGION:
+            continue  # made once it is known what was treated
         try:
             out.setdefault(name, baseline(name))
         except (ModelError, ImportError) as error:
@@ -286,8 +363,9 @@ def _warnings(pairing: Pairing, material: PictureMaterial, context: Context) -> 
     if pairing.extra:
         yield f"{len(pairing.extra)} released pictures have no original (first: {pairing.extra[0]}): NOT EVALUATED"
     for problem, count in survey.counts.items():
-        fate = "kept, but look at them" if problem == "another scene" else "not evaluated"
-        yield f"{count} pairs have {problem} ({fate}; first: {survey.problems[problem][0]})"
+        yield f"{count} pairs NOT EVALUATED: {problem} (first: {survey.problems[problem][0]})"
+    if survey.resized:
+        yield f"{survey.resized} released pictures have another size and were resized to their originals', as asked for"
     for label in context.labels:
         if label != "license_plate" and survey.identified.get(label, 0) < survey.subjects[label]:
             unknown = survey.subjects[label] - survey.identified.get(label, 0)

@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["HEADLINE", "excess", "name_of", "percent", "strongest", "summary"]
+__all__ = [
+    "HEADLINE",
+    "HEADS",
+    "at_most",
+    "excess",
+    "name_of",
+    "percent",
+    "risk_words",
+    "stop_words",
+    "strongest",
+    "summary",
+    "verdict_lines",
+]
 
 Record = Mapping[str, Any]
 
@@ -32,6 +44,32 @@ _HOW: Mapping[str, str] = {
     "reconstruction": "first runs a network trained to undo the treatment",
     "plate": "reads the plate, also after sharpening and enlarging it",
 }
+
+#: States of a verdict in words.
+HEADS: Mapping[str, str] = {
+    "stop": "STOPPED, whatever the rates say",
+    "more": "more than chance",
+    "unable": "no able judge, so no verdict",
+    "few": "too few people to tell",
+    "chance": "not told from chance",
+    "unmeasured": "not measured",
+    "nothing": "nobody to recognise, so no verdict",
+}
+#: Tested figures in words.
+FIGURES: Mapping[str, str] = {
+    "rank1": "rank 1",
+    "map": "mAP",
+    "auc": "AUC",
+    "character_accuracy": "the share of characters read",
+    "exact_read": "the share of plates read",
+}
+LEFT_OUT: Mapping[bool, str] = {True: "was left out", False: "were left out"}
+VARIANTS = (
+    ("original", "untreated pictures"),
+    ("blur", "blurred ones"),
+    ("solid", "black on what is annotated"),
+    ("solid-region", "black on exactly what was treated"),
+)
 
 
 def name_of(label: str, count: int = 2) -> str:
@@ -78,6 +116,7 @@ def strongest(findings: Iterable[Record], label: str, variant: str) -> Record | 
 
 
 def summary(
+    verdict: Record,
     findings: Sequence[Record],
     skipped: Sequence[Record],
     subjects: Mapping[str, int],
@@ -86,38 +125,132 @@ def summary(
     """Return one paragraph per class, as sentences.
 
     Args:
+        verdict: What ``verdict.judge`` returns.
         findings: Plain findings.
         skipped: Plain records of what was not done.
         subjects: How many of each class the originals hold.
         identities: How many different ones of each class are known.
 
     Returns:
-        Records with ``title``, ``verdict`` (``more`` than chance, ``chance``, or ``unknown``) and ``sentences``.
+        Records with ``title``, ``verdict`` (a state of ``verdict.STATES``), ``head``, the state in words, and
+        ``sentences``.
     """
     out = []
-    for label in HEADLINE:
-        if not subjects.get(label):
-            continue
-        finding = strongest(findings, label, "anonymized")
+    for part in verdict["classes"]:
+        label = part["label"]
         known = (identities or {}).get(label, 0)
         whose = f" of {known} known identities" if known else ""
         if not known and label != "license_plate":
             whose = ", of nobody known by identity"
         sentences = [f"The originals show {_count(subjects[label], label)}{whose}."]
-        verdict = "unknown"
-        if finding is None:
-            sentences.append(_unmeasured(findings, skipped, label))
-        else:
-            more = _told_apart(finding)
-            verdict = "more" if more else "chance"
-            sentences += _attacked(findings, finding, more)
+        if part["state"] == "stop":
+            stops = [stop for stop in verdict["stops"] if stop["label"] in ("", label)]
+            sentences += [f"{stop_words(stop)}." for stop in stops]
+            sentences.append("Until that is mended no rate speaks for these pictures.")
+        sentences += _state(part)
+        sentences += risk_words(part["risk"])
+        finding = strongest(findings, label, "anonymized")
+        sentences += [_unmeasured(findings, skipped, label)] if finding is None else _attacked(findings, finding)
         sentences += _judges(findings, label)
+        sentences += [f"{name} cannot judge: {reason}." for name, reason in part["unable"]]
         sentences += _left_over(findings, label)
-        out.append({"title": name_of(label).capitalize(), "verdict": verdict, "sentences": sentences})
+        title = name_of(label).capitalize()
+        out.append({"title": title, "verdict": part["state"], "head": HEADS[part["state"]], "sentences": sentences})
     return out
 
 
-def _attacked(findings: Sequence[Record], finding: Record, more: bool) -> list[str]:
+def stop_words(stop: Record) -> str:
+    """Return a stop rule that holds in words."""
+    count = stop["count"]
+    what = name_of(stop["label"], count) if stop["label"] else "picture" if count == 1 else "pictures"
+    first = f" (first: {stop['first'][0]})" if stop["first"] else ""
+    rule = stop["rule"]
+    if rule == "the original's pixels":
+        return f"{count} released {what} {'is' if count == 1 else 'are'} the original pixel for pixel{first}"
+    if rule == "untouched":
+        return f"{count} {what} {'was' if count == 1 else 'were'} left as in the original{first}"
+    if rule == "found untouched by a detector":
+        return f"{count} more {what}, known to nobody, {'was' if count == 1 else 'were'} found untouched by detectors"
+    if rule == "released without an original":
+        return f"{count} released {what} {'has' if count == 1 else 'have'} no original and {LEFT_OUT[count == 1]}"
+    return f"{count} {'pair' if count == 1 else 'pairs'} ({rule}) {LEFT_OUT[count == 1]}{first}"
+
+
+def risk_words(risk: Record | None) -> list[str]:
+    """Return the risk of single persons in words, as sentences; none where it was not measured."""
+    if risk is None:
+        return []
+    rate = "an unknown" if risk["accept_rate"] is None else f"a {percent(risk['accept_rate'])}"
+    out = [
+        f"Of {risk['people']} people {risk['recognised']} were recognised in the worst of these attacks "
+        f"({risk['attack']}, {risk['recognizer']}; picked first, and accepted at {rate} false accept rate): "
+        f"{at_most(risk)} people of this kind."
+    ]
+    if risk["worst_chance"] is not None:
+        who = "The most exposed person" if risk["worst_people"] == 1 else f"The {risk['worst_people']} most exposed"
+        out.append(
+            f"{who} (the worst 5 %) {'is' if risk['worst_people'] == 1 else 'are'} picked first in "
+            f"{percent(risk['worst'])} of tries; with dealt names the worst reach {percent(risk['worst_chance'])}."
+        )
+    return out
+
+
+def at_most(risk: Record) -> str:
+    """Return the bound on how many people are recognised: ``at most 12 of 100``."""
+    return f"at most {min(int(-(-100 * risk['at_most'] // 1)), 100)} of 100"
+
+
+def verdict_lines(verdict: Record) -> list[str]:
+    """Return the verdict as lines for a terminal."""
+    lines = [f"Verdict: {HEADS[verdict['state']]}"]
+    lines += [f"  STOP: {stop_words(stop)}" for stop in verdict["stops"]]
+    for part in verdict["classes"]:
+        lines.append(f"  {name_of(part['label'])}: {HEADS[part['state']]}")
+        lines += [f"    {sentence}" for sentence in (*_state(part), *risk_words(part["risk"]))]
+        lines += [f"    {name} cannot judge: {reason}" for name, reason in part["unable"]]
+    return lines
+
+
+def _state(part: Record) -> list[str]:
+    """Say what the tests of a class gave."""
+    best, power = part["strongest"], part["detectable"]
+    out = []
+    if best is not None:
+        tests = "1 test" if part["tests"] == 1 else f"{part['tests']} tests"
+        out.append(
+            f"Furthest from chance is {FIGURES.get(best['figure'], best['figure'])} of the {best['attack']} attack by "
+            f"{best['recognizer']}: {best['value']:.3f}, against {best['chance']:.3f} with dealt names; chance "
+            f"reaches that with probability {probability(best['corrected'])}, corrected for {tests}."
+        )
+    if part["state"] == "more":
+        out.append(
+            f"That is more than chance: something in the released {name_of(part['label'])} still points to who or "
+            "what the original showed."
+        )
+    elif part["state"] == "unable":
+        out.append("No independent judge did well enough where it had to: nothing can be said.")
+    elif part["state"] in ("few", "chance"):
+        rate = None if power is None else power["rate"]
+        if rate is None or rate >= 1:
+            out.append("With so few people nothing whatever could be told from chance.")
+        else:
+            out.append(
+                f"A true rate of {percent(rate)} would have been told from chance in 8 of 10 such evaluations, smaller "
+                "ones less often."
+            )
+        if part["state"] == "few":
+            out.append("That is too little to say anything: take more people.")
+        else:
+            out.append("It does not follow that nothing is left.")
+    return out
+
+
+def probability(value: float) -> str:
+    """Return a probability as text."""
+    return "below 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def _attacked(findings: Sequence[Record], finding: Record) -> list[str]:
     label, name = finding["label"], HEADLINE[finding["label"]]
     estimate, chance = finding["estimates"][name], finding["estimates"][f"{name}_chance"]["value"]
     did = "got the characters of a plate right" if name == "character_accuracy" else "picked the right one first"
@@ -129,23 +262,13 @@ def _attacked(findings: Sequence[Record], finding: Record, more: bool) -> list[s
     how = "comparing with" if name == "rank1" else "reading with"
     by = f", {how} {finding['recognizer']}," if finding["recognizer"] else ""
     sentences = [
-        f"{'The only attack' if tried == 1 else f'Of {tried} attacks and comparisons the strongest'} was the "
-        f"{finding['attack']} attack: an attacker who "
+        f"{'The only attack' if tried == 1 else f'Of {tried} attacks and comparisons the one that got furthest'} was "
+        f"the {finding['attack']} attack: an attacker who "
         f"{_HOW[finding['attack']]}{by} {did} in {percent(estimate['value'])} of {estimate['count']} tries"
         f"{_interval(estimate)}; guessing under the same rules reaches {percent(chance)}."
     ]
-    if more:
-        sentences.append(
-            f"That is more than chance: something in the released {name_of(label)} still points to who or what the "
-            "original showed."
-        )
-    else:
-        high = "" if estimate["high"] is None else f" A true rate of up to {percent(estimate['high'])} would fit."
-        sentences.append(
-            f"With this many tries that cannot be told from chance. It does not follow that nothing is left.{high}"
-        )
     others = []
-    for variant, said in (("original", "untreated pictures"), ("blur", "blurred ones"), ("solid", "black areas")):
+    for variant, said in VARIANTS:
         same = [
             f
             for f in findings

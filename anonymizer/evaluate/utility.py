@@ -8,7 +8,6 @@ outside of the treated regions. One pass over the pictures, each decoded once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,9 @@ import numpy as np
 from anonymizer import weights
 from anonymizer.evaluate.features import CropFeatures
 from anonymizer.evaluate.kid import kid
-from anonymizer.evaluate.outside import Outside, RunRegions
+from anonymizer.evaluate.outside import Outside
 from anonymizer.evaluate.records import Context, Pair
+from anonymizer.evaluate.regions import Regions
 from anonymizer.evaluate.retention import Retention, as_instance
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.types import CLASSES, Detector, Floats
@@ -66,7 +66,7 @@ def measure_utility(
     context: Context,
     *,
     detector: tuple[Detector, dict[str, Any]] | None = None,
-    run_annotations: Path | None = None,
+    regions: Regions | None = None,
     limit: int = LIMIT,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -75,8 +75,7 @@ def measure_utility(
     Args:
         context: Pictures, variants, classes and seed.
         detector: A detector and what to say about it (``name``, ``sha256``, ``note``); the embedded one if None.
-        run_annotations: ``annotations.json`` of the run that made the released pictures; it says exactly what was
-            treated. None: the subjects' masks stand for that.
+        regions: Knows exactly what was treated. None: the subjects' masks stand for that.
         limit: Most pictures, evenly spaced.
         on_progress: Called with pictures done and pictures in all.
 
@@ -91,7 +90,6 @@ def measure_utility(
     """
     finder, about = embedded_detector() if detector is None else detector
     network = CropFeatures()
-    known = None if run_annotations is None else RunRegions(run_annotations)
     names = ("original", *(name for name in context.variants if name != "original"))
     labels = tuple(label for label in CLASSES if label in context.labels)
     retention = {label: Retention(label, names) for label in labels}
@@ -111,7 +109,7 @@ def measure_utility(
             for subject in wanted:
                 crops[subject.label, name].append(network.describe(image, subject.box))
             if name == "anonymized":
-                treated = treated_mask(map(as_instance, subjects), size) if known is None else known(pair, size)
+                treated = treated_mask(map(as_instance, subjects), size) if regions is None else regions(pair, size)
                 outside.add(pair, original, image, treated)
         for each in retention.values():
             each.add(subjects, found, size)
@@ -132,7 +130,7 @@ def measure_utility(
         ],
         "features": {"name": network.name, "sha256": network.sha256},
         "kid": distances,
-        "outside": outside.summary() | {"regions": "subjects' masks" if known is None else "annotations of the run"},
+        "outside": outside.summary() | {"regions": "subjects' masks" if regions is None else "what was treated"},
     }
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.blend import feather
-from anonymizer.geometry import IntBox, dilate, integer_box, mask_box, paste_window
+from anonymizer.geometry import IntBox, integer_box, mask_box, paste_window
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.types import AvatarArtist, Instance, Rendering
 
@@ -62,7 +63,8 @@ def draw_avatars(
     faces = {i.parent: i for i in sorted(everyone, key=lambda i: i.score) if i.label == "face"}
     out: dict[int, Rendering] = {}
     for person in persons:
-        rng = np.random.default_rng((seeds[person.id], AVATAR_DRAW))
+        # Who is linked looks the same in every picture and attempt.
+        rng = np.random.default_rng((seeds[person.id] if person.link is None else person.link, AVATAR_DRAW))
         whole = artist.draw(image, person, rng, faces.get(person.id), scene)
         if whole is None:
             continue
@@ -91,7 +93,11 @@ def room(person: Instance, box: IntBox, free: Mask, kept: Mask) -> Mask:
     radius = int(np.clip(round(MARGIN * side), *MARGIN_LIMITS))
     x1, y1, x2, y2 = box
     left, top = max(x1 - radius, 0), max(y1 - radius, 0)
-    grown = dilate(free[top : y2 + radius, left : x2 + radius], radius)
+    around = free[top : y2 + radius, left : x2 + radius]
+    if not around.any():
+        return np.zeros((y2 - y1, x2 - x1), np.bool_)
+    away = cv2.distanceTransform((~around).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    grown = away <= radius
     return grown[y1 - top : y2 - top, x1 - left : x2 - left] & ~kept[y1:y2, x1:x2]
 
 

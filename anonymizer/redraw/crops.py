@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import IntBox, clip_box, context_box, dilate, integer_box, paste_window
+from anonymizer.geometry import IntBox, clip_box, context_box, dilate, integer_box, paste_window, seen_well
 from anonymizer.types import Instance
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "grow_radius",
     "paint_region",
     "paint_size",
+    "safe_radius",
     "treated_mask",
     "treated_region",
 ]
@@ -29,6 +30,8 @@ __all__ = [
 #: segmentation is a little too tight holds no original pixels. The paper dilates by 13×13 at a long side of 768.
 GROW_SHARE = 0.025
 GROW_LIMITS = (2, 12)
+#: The same share for persons whose outline was found and seen well, see ``detect.narrow``; their limits follow it.
+GROW_SEEN = 0.75 * GROW_SHARE
 #: What stands for the surroundings where there are none.
 GREY = 112.0
 #: Sides that SD 1.5 and SDXL paint are multiples of this.
@@ -76,10 +79,16 @@ class LongSideCrop:
 Crop = CropSetting | LongSideCrop
 
 
-def grow_radius(box: NDArray[np.float32]) -> int:
-    """Return by how many pixels the mask of an instance with this box grows."""
+def grow_radius(box: NDArray[np.float32], share: float = GROW_SHARE) -> int:
+    """Return by how many pixels the mask of an instance with this box grows: a share of its longer side."""
     side = max(float(box[2] - box[0]), float(box[3] - box[1]))
-    return int(np.clip(round(side * GROW_SHARE), *GROW_LIMITS))
+    return int(np.clip(round(side * share), GROW_LIMITS[0], round(GROW_LIMITS[1] * share / GROW_SHARE)))
+
+
+def safe_radius(instance: Instance) -> int:
+    """Return by how many pixels the mask of an instance grows: less for persons who were found and seen well."""
+    well = instance.source != "given" and seen_well(instance)
+    return grow_radius(instance.box, GROW_SEEN if well else GROW_SHARE)
 
 
 def treated_region(instance: Instance, size: tuple[int, int]) -> tuple[IntBox, NDArray[np.bool_]]:
@@ -92,7 +101,7 @@ def treated_region(instance: Instance, size: tuple[int, int]) -> tuple[IntBox, N
     Returns:
         An integer box xyxy inside the picture, and the mask bool (h, w) in its frame.
     """
-    radius = grow_radius(instance.box)
+    radius = safe_radius(instance)
     x1, y1, x2, y2 = integer_box(instance.box)
     mask = dilate(np.pad(instance.mask, radius), radius)
     left, top = max(x1 - radius, 0), max(y1 - radius, 0)

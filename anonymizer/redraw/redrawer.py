@@ -16,9 +16,9 @@ from anonymizer.redraw.avatars import pasted, shape_of
 from anonymizer.redraw.crops import (
     Crop,
     crop_box,
-    grow_radius,
     paint_region,
     paint_size,
+    safe_radius,
     treated_mask,
     treated_region,
 )
@@ -39,6 +39,8 @@ Done = TypeVar("Done")
 BEYOND = 8
 #: How the embedded autoencoder softens a picture: like a Gaussian of this many pixels at the model's size.
 SOFTENED = 0.8
+#: Width of the Gaussian, as a share of a crop's height, over which colours stay those of a rendering: about a head.
+WIDE = 0.06
 #: Sets the chance that decides on grain apart from all other under one seed.
 GRAIN_DRAW = 4
 #: Standard deviation in pixels of the blur of grain: a camera's noise has passed through demosaicing and JPEG.
@@ -78,7 +80,7 @@ def region_patch(image: NDArray[np.uint8], instance: Instance) -> Patch:
     height, width = image.shape[:2]
     # The box ends with the mask: show where that is a rim and where only the picture ends.
     pad = ((int(y1 > 0), int(y2 < height)), (int(x1 > 0), int(x2 < width)))
-    alpha = feather(np.pad(mask, pad), grow_radius(instance.box) - 1)
+    alpha = feather(np.pad(mask, pad), safe_radius(instance) - 1)
     inner = alpha[pad[0][0] : alpha.shape[0] - pad[0][1], pad[1][0] : alpha.shape[1] - pad[1][1]]
     return Patch(box, image[y1:y2, x1:x2], inner)
 
@@ -199,7 +201,7 @@ class Redrawer:
             if drawn is None:
                 full = _resize(painted, size)
             else:
-                full = changed(pasted(take(image, window), window, drawn, hard=True), job.image, painted)
+                full = changed(pasted(take(image, window), window, drawn, hard=True), job.image, painted, job.mask)
             patch = empty[instance.id]
             x1, y1, x2, y2 = patch.box
             pixels = np.ascontiguousarray(full[y1 - window[1] : y2 - window[1], x1 - window[0] : x2 - window[0]])
@@ -257,16 +259,26 @@ def _empty(image: NDArray[np.uint8], instance: Instance, avatar: Rendering | Non
     return Patch(avatar.box, image[y1:y2, x1:x2], avatar.alpha)
 
 
-def changed(drawn: NDArray[np.uint8], start: NDArray[np.uint8], painted: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def changed(
+    drawn: NDArray[np.uint8], start: NDArray[np.uint8], painted: NDArray[np.uint8], mask: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
     """Return a rendering with what the model changed in it: at the model's size, an eye is a few pixels.
+
+    What it changed in brightness is folds and features; colours, and brightness over wide parts, stay those of the
+    rendering: it is lit like the scene, and the model greys what is coloured and blotches what is plain.
 
     Args:
         drawn: A crop with an avatar at the picture's size, RGB uint8 (H, W, 3).
         start: The same at the model's size, RGB uint8 (h, w, 3).
         painted: What the model made of that, RGB uint8 (h, w, 3).
+        mask: bool (h, w), what it painted.
     """
-    change = painted.astype(np.float32) - cv2.GaussianBlur(start, (0, 0), SOFTENED)
-    return np.clip(np.rint(drawn + _resize(change, (drawn.shape[1], drawn.shape[0]))), 0, 255).astype(np.uint8)
+    inside = mask.astype(np.float32)
+    change = (painted.astype(np.float32) - cv2.GaussianBlur(start, (0, 0), SOFTENED)).mean(axis=2) * inside
+    wide = cv2.GaussianBlur(np.dstack([change, inside]), (0, 0), WIDE * mask.shape[0])
+    fine = change - wide[..., 0] / np.maximum(wide[..., 1], np.float32(1e-6)) * inside
+    full = _resize(fine, (drawn.shape[1], drawn.shape[0]))[..., None]
+    return np.clip(np.rint(drawn + full), 0, 255).astype(np.uint8)
 
 
 def _grained(pixels: NDArray[np.uint8], grain: float, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -102,6 +102,7 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
     arguments = "in out --preset sd15 --classes face,license_plate --annotations a.json --people face --seed 7"
     more = "--device cuda:1 --batch-size 4 --overwrite --accept-noncommercial --force --workers 2 --timeout 60"
     more += " --format png --keep-metadata camera,datetime --rename hash --require-annotations --map Fahrer=person"
+    more += " --write depth,masks --link-identities"
     assert cli.main(["run", *arguments.split(), *more.split()]) == 0
     assert calls.built == {
         "preset": "sd15",
@@ -113,11 +114,13 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
         "batch_size": 4,
         "accept_noncommercial": True,
         "force": True,
+        "depth_map": True,
     }
     calls.ran.pop("on_progress")
     given = calls.ran.pop("annotations")
     assert isinstance(given, CocoAnnotations) and given.label("fahrer") == "person"
-    assert calls.ran.pop("release") == Release("png", ("datetime", "camera"), rename=True)
+    wanted = Release("png", ("datetime", "camera"), rename=True, write=("masks", "depth"), link_identities=True)
+    assert calls.ran.pop("release") == wanted
     assert calls.ran == {
         "source": "in",
         "output": "out",

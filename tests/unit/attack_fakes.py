@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anonymizer.evaluate.records import Context, Embeddings, Pair, Recognizer, Subject
+from anonymizer.evaluate.records import Context, Embeddings, Pair, Place, Recognizer, Subject
 from anonymizer.types import Floats, Image, Mask
 
 
@@ -70,7 +70,7 @@ class Memory:
     material: Pictures
     variants: Mapping[str, Way]
 
-    def embeddings(self, variant: str, recognizer: Recognizer, *, redetect: bool = False) -> Embeddings:
+    def embeddings(self, variant: str, recognizer: Recognizer, *, place: Place = "known") -> Embeddings:
         rows = []
         for pair in self.material.pairs:
             subjects = self.material.subjects(pair)

@@ -9,6 +9,7 @@ import numpy as np
 
 from anonymizer.evaluate.matching import compare
 from anonymizer.evaluate.records import Embeddings, Estimate, Finding, Skipped, plain
+from anonymizer.evaluate.verdict import judge, thresholds
 
 #: How much of an identity each treatment leaves in a simulated embedding.
 LEFT = {"original": 4.0, "blur": 1.2, "mosaic": 0.6, "solid": 0.0, "deface": 1.0, "anonymized": 0.25}
@@ -27,6 +28,38 @@ def embeddings(left: float, rng: np.random.Generator, people: int = 30, each: in
         vectors=vectors,
         found=np.ones(len(names), bool),
     )
+
+
+def null(value: float, mean: float, deviation: float) -> dict[str, float]:
+    """Return a figure under chance."""
+    return {
+        "value": value,
+        "mean": mean,
+        "deviation": deviation,
+        "skew": 0.0,
+        "low": mean - 2 * deviation,
+        "high": mean + 2 * deviation,
+        "possible": 1e9,
+    }
+
+
+#: Every judge of the findings does well where it has to.
+CONTROLS = [
+    {"judge": judge, "label": label, "mode": mode, "value": 1.0, "chance": 0.03, "able": True, "reason": ""}
+    for judge, label, modes in (
+        ("someface", "face", ("own", "other")),
+        ("r", "face", ("own", "other")),
+        ("silhouette", "person", ("own", "other")),
+        ("rapidocr", "license_plate", ("",)),
+    )
+    for mode in modes
+]
+
+
+def verdict(found: list[dict[str, Any]], subjects: dict[str, int], **changes: Any) -> dict[str, Any]:
+    """Return what ``verdict.judge`` makes of plain findings of pictures in which nothing stops it."""
+    survey = {"subjects": subjects, "untouched": {}, "identical": [], "problems": {}, "counts": {}, "extra": 0}
+    return judge(plain(found), CONTROLS, survey | changes)
 
 
 @cache
@@ -51,6 +84,8 @@ def findings(labels: tuple[str, ...] = ("face", "person")) -> tuple[Finding, ...
                         compared.curves,
                         compared.histograms,
                         ("3 of 90 probes not found: ranked by lot, never accepted",) if variant == "solid" else (),
+                        null=compared.null,
+                        mode="other",
                     )
                 )
     for variant, right in (("original", 0.93), ("blur", 0.31), ("solid", 0.08), ("anonymized", 0.09)):
@@ -66,7 +101,8 @@ def findings(labels: tuple[str, ...] = ("face", "person")) -> tuple[Finding, ...
                     "character_accuracy": Estimate(right, max(right - 0.05, 0), min(right + 0.05, 1), 23),
                     "character_accuracy_chance": Estimate(0.09, 0.07, 0.11, 23),
                 },
-                {"plates": 23},
+                {"plates": 23, "identities": 23},
+                null={"character_accuracy": null(right, 0.09, 0.01)},
             )
         )
     rate = Estimate(0.02, 0.0, 0.05, 92)
@@ -153,7 +189,7 @@ def utility(labels: tuple[str, ...] = ("face", "person")) -> dict[str, Any]:
 def document(**changes: Any) -> dict[str, Any]:
     """Return what ``document.build`` returns, as plain data, with some keys replaced."""
     whole = {
-        "schema_version": 1,
+        "schema_version": 2,
         "anonymizer": "0.1.0",
         "created": "2026-11-23T07:00:00+00:00",
         "warnings": ["2 originals were quarantined or failed, so nothing of them was released"],
@@ -186,6 +222,10 @@ def document(**changes: Any) -> dict[str, Any]:
         ],
         "unavailable": [{"name": "auraface", "reason": "glintr100.onnx not found on this machine"}],
         "independent_judge": {"face": True, "person": True},
+        "controls": CONTROLS,
+        "versions": {"python": "3.11.9", "numpy": "2.1.0"},
+        "thresholds": thresholds(),
+        "subjects": None,
         "variants": [{"name": name, "strength": f"{name}, as strong as it is"} for name in LEFT],
         "findings": findings(),
         "skipped": [
@@ -194,4 +234,10 @@ def document(**changes: Any) -> dict[str, Any]:
         "utility": utility(),
         "timings_s": {"survey": 3.0},
     }
-    return dict(plain(whole | changes))
+    out = dict(plain(whole | changes))
+    if "verdict" not in changes:
+        inputs = out["inputs"]
+        problems = {name: item["first"] for name, item in inputs["problems"].items()}
+        counts = {name: item["count"] for name, item in inputs["problems"].items()}
+        out["verdict"] = verdict(out["findings"], inputs["subjects"], problems=problems, counts=counts)
+    return out

@@ -178,5 +178,5 @@ def test_a_shadow_lies_at_the_foot_and_away_from_the_sun() -> None:
     assert rows[:, 112:135].mean() > 3 * rows[:, 65:88].mean()
     overcast = cast(Tracer([body]), foot, 0.3, camera, box, Light(from_left.sun, full * 0, full, full / 3), rng)
     right, left = overcast[112:126, 105:125].mean(), overcast[112:126, 75:95].mean()
-    assert right == pytest.approx(left, rel=0.25) and overcast[112:126, 90:110].max() > 0.2
+    assert right == pytest.approx(left, rel=0.25) and overcast[112:126, 90:110].max() > 0.12
     assert overcast[112:126, 95:105].mean() > 3 * overcast[112:126, 150:].mean()

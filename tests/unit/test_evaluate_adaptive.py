@@ -11,7 +11,7 @@ import pytest
 from anonymizer.errors import InputError
 from anonymizer.evaluate.attacks.adaptive import LEAST_IDENTITIES, centred, fit, folds, run, translate
 from anonymizer.evaluate.matching import compare
-from anonymizer.evaluate.records import Embeddings, Finding, Recognizer, Skipped
+from anonymizer.evaluate.records import Embeddings, Finding, Place, Recognizer, Skipped
 
 from .attack_fakes import Eye, Scene
 
@@ -95,7 +95,7 @@ class Given:
 
     tables: dict[str, Embeddings]
 
-    def embeddings(self, variant: str, recognizer: Recognizer, *, redetect: bool = False) -> Embeddings:
+    def embeddings(self, variant: str, recognizer: Recognizer, *, place: Place = "known") -> Embeddings:
         return self.tables[variant]
 
 

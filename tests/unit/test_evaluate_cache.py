@@ -79,10 +79,10 @@ def test_each_subject_is_described_once_per_protocol(tmp_path: Path) -> None:
     held = store(tmp_path, [colours], tmp_path / "kept", faces)
     looked = faces.asked  # for landmarks, at first
     held.embeddings("original", colours)
-    again = held.embeddings("original", colours, redetect=True)
+    again = held.embeddings("original", colours, place="found")
     held.embeddings("original", colours)
     assert colours.calls == 12 and faces.asked == looked + 6
-    moved = held.embeddings("anonymized", colours, redetect=True)
+    moved = held.embeddings("anonymized", colours, place="found")
     assert again.found.all() and not moved.found.any()
 
 
@@ -97,7 +97,10 @@ def test_kept_embeddings_are_used_again_for_the_same_content_only(tmp_path: Path
     assert second.calls == 0
     np.testing.assert_array_equal(after.vectors, expected)
     # Another picture under the same name, and another recogniser, are described anew.
-    Pillow.fromarray(picture(7, 7)).save(tmp_path / "originals" / "p0_0.png")
+    changed_picture = picture(7, 7)
+    Pillow.fromarray(changed_picture).save(tmp_path / "originals" / "p0_0.png")
+    changed_picture[16:80, 24:72] = 128
+    Pillow.fromarray(changed_picture).save(tmp_path / "released" / "p0_0.png")
     third = Colours()
     changed = store(tmp_path, [third], kept).embeddings("original", third)
     assert third.calls == 2  # placed and found again
@@ -129,4 +132,4 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
         held.embeddings("mosaic", colours)
     colours.label = "person"
     with pytest.raises(InputError, match="only faces"):
-        held.embeddings("original", colours, redetect=True)
+        held.embeddings("original", colours, place="found")

@@ -10,9 +10,10 @@ from PIL import Image as Pillow
 
 from anonymizer.annotations.reading import read_annotations
 from anonymizer.errors import InputError
-from anonymizer.evaluate.material import PictureMaterial, scene_correlation
+from anonymizer.evaluate.material import PictureMaterial
 from anonymizer.evaluate.pairing import find_pairs
 from anonymizer.evaluate.records import Subject
+from anonymizer.evaluate.screening import Glance, mixed_up
 from anonymizer.evaluate.subjects import SubjectSource
 from anonymizer.types import Instance
 
@@ -62,7 +63,7 @@ def test_pairs_that_cannot_be_compared_are_counted_not_scored(tmp_path: Path) ->
     (originals / "p3_0.png").write_bytes(b"")
     Pillow.fromarray(255 - picture(4, 0)).save(released / "p4_0.png")
     held = material(tmp_path, Given(), originals, released)
-    assert [pair.name for pair in held.pairs] == ["p0_0.png", "p4_0.png", "p5_0.png"]
+    assert [pair.name for pair in held.pairs] == ["p0_0.png", "p5_0.png"]
     assert held.survey.counts == {
         "different sizes": 1,
         "an unreadable released picture": 1,
@@ -89,13 +90,31 @@ def test_pictures_of_other_scenes_are_an_error(tmp_path: Path) -> None:
 
 
 def test_the_scene_is_judged_outside_of_the_subjects() -> None:
-    before = picture(0, 0)
+    rng = np.random.default_rng(0)
+    before = rng.integers(0, 256, (12, 12, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
     after = before.copy()
-    after[:60] = 255 - after[:60]
-    box = np.array([0, 0, SIZE, 60], np.float32)
-    assert scene_correlation(before, after) < 0.3 < scene_correlation(before, after, [box])
+    after[:84] = 255 - after[:84]
+    box = np.array([0, 0, SIZE, 84], np.float32)
+    assert not Glance.of(before, after, []).same_scene() and Glance.of(before, after, [box]).same_scene()
+    region = np.zeros((SIZE, SIZE), bool)
+    region[:84] = True
+    assert Glance.of(before, after, [], region).same_scene()
     # Nothing but the subject to be seen: no judgement.
-    assert scene_correlation(before, 255 - before, [np.array([0, 0, SIZE, SIZE], np.float32)]) == 1.0
+    assert Glance.of(before, 255 - before, [np.array([0, 0, SIZE, SIZE], np.float32)]).same_scene()
+
+
+def test_a_bare_wall_with_other_noise_is_one_scene() -> None:
+    rng = np.random.default_rng(0)
+    wall, again = (np.clip(rng.normal(120, 3, (SIZE, SIZE, 3)), 0, 255).astype(np.uint8) for _ in range(2))
+    assert Glance.of(wall, again, []).same_scene()
+
+
+def test_pictures_of_one_place_are_not_mixed_up_and_swapped_ones_are() -> None:
+    place = [picture(0, 0) for _ in range(4)]
+    assert not mixed_up([Glance.of(image, image, []) for image in place])
+    scenes = [picture(who, 0) for who in range(6)]
+    order = [1, 0, 2, 3, 4, 5]
+    assert mixed_up([Glance.of(scenes[n], scenes[order[n]], []) for n in range(6)]) == {0, 1}
 
 
 def test_annotations_are_taken_at_their_word(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_report_is_whole_and_holds_nothing_from_elsewhere() -> None:
 def test_every_text_is_escaped_wherever_it_comes_from() -> None:
     def poisoned(value: Any) -> Any:
         if isinstance(value, dict):
-            kept = {"label", "variant", "attack", "name"}
+            kept = {"label", "variant", "attack", "name", "state", "question"}
             return {key: item if key in kept else poisoned(item) for key, item in value.items()}
         if isinstance(value, list):
             return [poisoned(item) for item in value]
@@ -95,7 +95,7 @@ def test_summary_names_the_strongest_attack_with_chance_and_interval() -> None:
     document = made.document()
     strongest = story.strongest(document["findings"], "face", "anonymized")
     assert strongest is not None and strongest["attack"] == "parrot"
-    (faces,) = story.summary(document["findings"], [], {"face": 92}, {"face": 30})
+    (faces,) = summary(document["findings"], subjects={"face": 92}, identities={"face": 30})
     assert faces["title"] == "Faces"
     said = " ".join(faces["sentences"])
     estimate = strongest["estimates"]["rank1"]
@@ -108,13 +108,41 @@ def test_summary_names_the_strongest_attack_with_chance_and_interval() -> None:
     assert "92 faces of 30 known identities" in said
 
 
+def summary(
+    findings: list[dict[str, Any]],
+    skipped: list[dict[str, Any]] | None = None,
+    subjects: dict[str, int] | None = None,
+    identities: dict[str, int] | None = None,
+) -> list[dict[str, Any]]:
+    counts = subjects or {"face": 40}
+    verdict = made.verdict(findings, counts)
+    return story.summary(verdict, findings, skipped or [], counts, identities)
+
+
 def finding(value: float | None, low: float | None, high: float | None, **changes: Any) -> dict[str, Any]:
     estimates = {
         "rank1": Estimate(value, low, high, 40, "" if value is not None else "nobody was found"),
         "rank1_chance": Estimate(0.05),
     }
+    null = {} if value is None else {"rank1": made.null(value, 0.05, 0.035)}
     options: dict[str, Any] = {"attack": "aligned", "label": "face", "variant": "anonymized", "recognizer": "r"}
-    return dict(plain(Finding(**(options | {"protocol": "p", "estimates": estimates} | changes))))
+    return dict(
+        plain(
+            Finding(
+                **(
+                    options
+                    | {
+                        "protocol": "p",
+                        "estimates": estimates,
+                        "null": null,
+                        "counts": {"identities": 40},
+                        "mode": "own",
+                    }
+                    | changes
+                )
+            )
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,13 +150,14 @@ def finding(value: float | None, low: float | None, high: float | None, **change
     [
         (finding(0.5, 0.3, 0.7), "more", "more than chance"),
         (finding(0.07, 0.02, 0.2), "chance", "does not follow that nothing is left"),
-        (finding(0.07, 0.02, 0.2), "chance", "up to 20 % would fit"),
-        (finding(None, None, None), "unknown", "NOT MEASURED"),
-        (finding(0.0, 0.0, 0.0, judge=False), "unknown", "prove nothing"),
+        (finding(0.07, 0.02, 0.2), "chance", "would have been told from chance in 8 of 10"),
+        (finding(0.07, 0.02, 0.2, counts={"identities": 4}), "few", "take more people"),
+        (finding(None, None, None), "unable", "NOT MEASURED"),
+        (finding(0.0, 0.0, 0.0, judge=False), "unable", "prove nothing"),
     ],
 )
-def test_verdicts_follow_from_interval_and_judge(found: dict[str, Any], verdict: str, said: str) -> None:
-    (part,) = story.summary([found], [], {"face": 40})
+def test_verdicts_follow_from_tests_power_and_judge(found: dict[str, Any], verdict: str, said: str) -> None:
+    (part,) = summary([found])
     assert part["verdict"] == verdict
     assert said in " ".join(part["sentences"])
 
@@ -175,8 +204,8 @@ def test_attacks_on_what_is_not_released_do_not_count_as_leakage() -> None:
 
 def test_reasons_are_given_where_nothing_was_measured() -> None:
     skipped = plain([Skipped("naive", "face", "no recogniser of this class is at hand")])
-    (part,) = story.summary([], skipped, {"face": 3})
-    assert "no recogniser of this class" in part["sentences"][1]
+    (part,) = summary([], skipped, {"face": 3})
+    assert "no recogniser of this class" in " ".join(part["sentences"])
 
 
 def test_an_empty_evaluation_says_so() -> None:
@@ -207,7 +236,7 @@ def test_the_summary_names_independent_judges_and_weak_ones() -> None:
         plate("dim", "original", 0.3),
         plate("dim", "anonymized", 0.05),
     ]
-    (part,) = story.summary(found, [], {"license_plate": 8})
+    (part,) = summary(found, subjects={"license_plate": 8})
     said = " ".join(part["sentences"])
     assert "reading with tesseract," in said
     assert "Independent judges: tesseract and dim, none of which checked these pictures before their release." in said
@@ -221,12 +250,12 @@ def test_the_summary_says_where_only_the_runs_own_detectors_looked() -> None:
         "leak", "face", "anonymized", "embedded (part of the run)", "p", {"leak_rate": Estimate(0.0, count=4)}
     )
     for judge in (True, False):
-        (part,) = story.summary([plain(leaks) | {"judge": judge}], [], {"face": 4})
+        (part,) = summary([plain(leaks) | {"judge": judge}], subjects={"face": 4})
         said = " ".join(part["sentences"])
         assert "Looked for by embedded (part of the run)." in said
         assert ("No detector that is independent" in said) is not judge
         assert "false alarms" not in said
-    (part,) = story.summary([plain(leaks) | {"counts": {"detected_leaked": 2}}], [], {"face": 4})
+    (part,) = summary([plain(leaks) | {"counts": {"detected_leaked": 2}}], subjects={"face": 4})
     assert "2 of these were found by detectors alone" in " ".join(part["sentences"])
 
 

@@ -178,7 +178,7 @@ def test_error_is_the_mean_square_outside() -> None:
 def test_unknown_regions_are_counted_not_measured(tmp_path: Path) -> None:
     document = tmp_path / "annotations.json"
     document.write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}]}')
-    out = measured(Drawings(tmp_path, count=3), least=120, run_annotations=document)["outside"]
+    out = measured(Drawings(tmp_path, count=3), least=120, regions=RunRegions(document))["outside"]
     assert out["unknown"] == 3
     assert out["lossless"]["changed_pixels"] is None
 

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "anonymizer"
 
-STAGES = ("detect", "condition", "avatar", "redraw", "verify", "recognize", "dataset")
+STAGES = ("detect", "condition", "avatar", "fill", "redraw", "verify", "recognize", "dataset")
 #: Unit -> rank: a unit may import units of lower rank only (and itself). Equal ranks never import each other.
 RANKS = {
     "errors": 0,

@@ -363,11 +363,15 @@ def test_a_face_does_not_hang_in_the_fill_of_a_person() -> None:
         return SimpleNamespace(targets=[Target(found, found, action) for found, action in pairs])
 
     loose = replace(FACE, parent=None)
-    assert [t.id for t in floating(work((PERSON, "redacted"), (loose, "redrawn")))] == [2]
-    assert floating(work((PERSON, "redrawn"), (loose, "redrawn"))) == []
-    assert floating(work((PERSON, "redacted"), (FACE, "redrawn"), (other, "redrawn"))) == []
+    assert [t.id for t in floating(work((PERSON, "redacted"), (loose, "redrawn")), False)] == [2]
+    assert floating(work((PERSON, "redrawn"), (loose, "redrawn")), False) == []
+    assert floating(work((PERSON, "redacted"), (FACE, "redrawn"), (other, "redrawn")), False) == []
     beside = replace(FACE, box=np.array([100, 22, 114, 40], np.float32))
-    assert [t.id for t in floating(work((PERSON, "redacted"), (beside, "redrawn")))] == [2], "its person is filled"
+    assert [t.id for t in floating(work((PERSON, "redacted"), (beside, "redrawn")), False)] == [2], "of who is filled"
+    # An avatar has a face of its own and carries no other.
+    assert floating(work((PERSON, "redrawn"), (FACE, "redrawn")), True) == []
+    assert [t.id for t in floating(work((PERSON, "redrawn"), (loose, "redrawn")), True)] == [2]
+    assert floating(work((PERSON, "redrawn"), (replace(beside, parent=None), "redrawn")), True) == []
 
 
 def test_a_rectangle_is_filled_never_redrawn() -> None:

@@ -11,7 +11,7 @@ from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, paint_si
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.plates import redraw_plate
 from anonymizer.redraw.prompts import COLOURS, name_colour, prompt, random_clothes
-from anonymizer.redraw.redrawer import Patch, Redrawer, compose, region_patch
+from anonymizer.redraw.redrawer import Patch, Redrawer, changed, compose, region_patch
 from anonymizer.types import Conditions, Instance
 
 
@@ -144,3 +144,21 @@ def test_a_new_plate_avoids_every_text_of_the_picture(monkeypatch: pytest.Monkey
     redrawer.redraw(image, image, plates, conditions((100, 200)), {1: 5, 2: 6}, texts)
     read = ("AB12CDE", "XY34ZZZ", "OF A SIGN")
     assert asked == [(1, ("AB12CDE",), read), (2, ("XY34ZZZ",), read)]
+
+
+def test_what_the_model_changed_is_laid_over_the_rendering() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.full((384, 192, 3), (200, 120, 60), np.uint8)
+    drawn[::2] = 100
+    start, mask = np.full((192, 96, 3), (150, 110, 80), np.uint8), np.ones((192, 96), bool)
+    assert np.abs(changed(drawn, start, start, mask).astype(int) - drawn).max() <= 1, "nothing changed"
+    duller = np.full_like(start, 90)
+    assert np.abs(changed(drawn, start, duller, mask).astype(int) - drawn).max() <= 1, "colours stay"
+    fold = start.astype(int)
+    fold[90:96] += 30
+    out = changed(drawn, start, fold.astype(np.uint8), mask).astype(int) - drawn
+    assert out[182:190].mean() > 15 > np.abs(out[40:100]).max() and (np.ptp(out[185], axis=1) <= 1).all()
+    outside = mask.copy()
+    outside[:96] = False
+    noise = np.where(outside[..., None], start, rng.integers(0, 256, start.shape)).astype(np.uint8)
+    assert np.abs(changed(drawn, start, noise, outside)[200:].astype(int) - drawn[200:]).max() <= 1

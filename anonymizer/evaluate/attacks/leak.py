@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from anonymizer.evaluate.detectors import Watcher
-from anonymizer.evaluate.metrics import bootstrap_mean
+from anonymizer.evaluate.intervals import share
 from anonymizer.evaluate.records import Context, Estimate, Finding, Skipped, Subject
+from anonymizer.evaluate.screening import unchanged, untouched
 from anonymizer.evaluate.variants import ANONYMIZED
-from anonymizer.geometry import box_iou, integer_box, paste_window
-from anonymizer.types import Floats, Image, Instance, Mask
-from anonymizer.verify.checks import pixels_replaced
+from anonymizer.geometry import box_iou
+from anonymizer.types import Floats, Image, Instance
 
-__all__ = ["run", "unchanged"]
+__all__ = ["run"]
 
 NAME = "leak"
 #: Shorter side in pixels from which each size bin runs.
@@ -68,21 +68,6 @@ def run(context: Context) -> list[Finding | Skipped]:
     return out
 
 
-def unchanged(original: Image, treated: Image, box: Floats, mask: Mask | None) -> bool:
-    """Return whether what is in a box is still the original's: its pixels, or its fine texture.
-
-    Args:
-        original: RGB uint8 (H, W, 3).
-        treated: RGB uint8 (H, W, 3).
-        box: float32 (4,) xyxy.
-        mask: bool (h, w) in the frame of the integer box, or None for the whole box.
-    """
-    (rows, columns), local = paste_window(integer_box(box), (original.shape[0], original.shape[1]))
-    before, after = original[rows, columns], treated[rows, columns]
-    inside = np.ones(before.shape[:2], dtype=bool) if mask is None else mask[local]
-    return bool(inside.any()) and not pixels_replaced(before, after, inside).passed
-
-
 def _items(
     original: Image,
     treated: Image,
@@ -92,7 +77,7 @@ def _items(
     number: int,
 ) -> list[_Item]:
     """Return the picture's known subjects, and untouched detections that are none of them."""
-    items = [_Item(s.label, _side(s.box), number, unchanged(original, treated, s.box, s.mask), True) for s in subjects]
+    items = [_Item(s.label, _side(s.box), number, untouched(original, treated, s), True) for s in subjects]
     boxes: dict[str, list[Floats]] = {label: [s.box for s in subjects if s.label == label] for label in labels}
     found: list[tuple[str, Instance]] = [
         (watcher.name, instance)
@@ -114,14 +99,12 @@ def _items(
 
 
 def _finding(context: Context, label: str, variant: str, items: list[_Item], names: list[str]) -> Finding:
-    rng = context.rng(NAME, label, variant)
-
     def rate(chosen: list[_Item], reason: str) -> Estimate:
         if not chosen:
             return Estimate(None, reason=reason)
         leaked = np.array([item.leaked for item in chosen], dtype=np.float64)
         pictures = np.array([item.picture for item in chosen], dtype=np.int64)
-        return bootstrap_mean(leaked, pictures, rng, context.bootstrap)
+        return share(leaked, pictures)
 
     estimates = {
         "leak_rate": rate(items, "nothing there"),

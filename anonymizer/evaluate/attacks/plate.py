@@ -22,15 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.errors import InputError
+from anonymizer.evaluate.deals import Null, deal
+from anonymizer.evaluate.intervals import share
 from anonymizer.evaluate.metrics import bootstrap_mean
 from anonymizer.evaluate.readers import PlateReader
 from anonymizer.evaluate.records import Context, Estimate, Finding, Skipped, Subject
-from anonymizer.evaluate.shares import bootstrap_share
 from anonymizer.geometry import integer_box, take
 from anonymizer.readings import edits
 from anonymizer.types import Image, OCRReader
 
-__all__ = ["READINGS", "Plate", "attack", "character_error", "enhance", "fold", "measure", "run"]
+__all__ = ["READINGS", "Plate", "attack", "by_chance", "character_error", "enhance", "fold", "measure", "run"]
 
 NAME, LABEL = "plate", "license_plate"
 #: Most plates read, drawn at random where there are more: each is read twice per variant.
@@ -134,8 +135,10 @@ def measure(plates: Sequence[Plate], rng: np.random.Generator, resamples: int) -
             chance[row] = np.mean([_figures(plate.readings, text) for text in others], axis=0)
     out: dict[str, Estimate] = {}
     for column, name in enumerate(("exact_read", "character_accuracy", "edit_distance")):
-        spread = bootstrap_share if name == "exact_read" else bootstrap_mean
-        out[name] = spread(own[:, column], who, rng, resamples)
+        if name == "edit_distance":
+            out[name] = bootstrap_mean(own[:, column], who, rng, resamples)
+        else:
+            out[name] = share(own[:, column], who)
         floor = bootstrap_mean(chance[:, column], who, rng, resamples)
         out[f"{name}_chance"] = (
             floor if floor.value is not None else Estimate(None, reason="needs two plates of different texts")
@@ -145,8 +148,35 @@ def measure(plates: Sequence[Plate], rng: np.random.Generator, resamples: int) -
         lift = value / floor_value if value is not None and floor_value else None
         out[f"{name}_lift"] = Estimate(lift, count=len(plates), reason="" if lift is not None else "no floor above 0")
     read = np.array([float(any(plate.readings)) for plate in plates])
-    out["any_read"] = bootstrap_share(read, who, rng, resamples)
+    out["any_read"] = share(read, who)
     return out
+
+
+def by_chance(plates: Sequence[Plate], rng: np.random.Generator) -> dict[str, Null]:
+    """Return ``exact_read`` and ``character_accuracy`` where every plate is dealt another one's text.
+
+    Args:
+        plates: Plates with what was read.
+        rng: Deals.
+
+    Returns:
+        By name; empty where there are not two plates of different texts.
+    """
+    texts = list(dict.fromkeys(plate.text for plate in plates))
+    place = {text: row for row, text in enumerate(texts)}
+    table = np.array([[_figures(plate.readings, text)[:2] for text in texts] for plate in plates])  # (P, T, 2)
+    dealt, possible = deal(len(texts), rng)
+    own = np.array([place[plate.text] for plate in plates], np.int64)
+    rows = np.arange(len(plates))
+    value = table[rows, own].mean(axis=0)
+    draws = np.array([table[rows, row[own]].mean(axis=0) for row in dealt])
+    if not len(draws):
+        return {}
+    nulls = {
+        name: Null.of(float(value[column]), draws[:, column], possible, len(texts))
+        for column, name in enumerate(("exact_read", "character_accuracy"))
+    }
+    return {name: null for name, null in nulls.items() if null is not None}
 
 
 def run(context: Context) -> list[Finding | Skipped]:
@@ -224,7 +254,11 @@ def _findings(
                 recognizer=reader.name,
                 protocol=f"OCR {reading}, against the original's text",
                 estimates=measure(plates, context.rng(NAME, variant, reading), context.bootstrap),
-                counts={**counts, "plates_read": len(plates)},
+                counts={**counts, "plates_read": len(plates), "identities": len({plate.who for plate in plates})},
+                null={
+                    name: null.plain()
+                    for name, null in by_chance(plates, context.rng(NAME, "deals", variant, reading)).items()
+                },
                 notes=_notes(counts["plates"], counts["texts_annotated"], len(plates), reader, on_originals),
                 # The package's own runs are verified with the same network, so its silence there proves little.
                 judge=reader.judge or variant != "anonymized",

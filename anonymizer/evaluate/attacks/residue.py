@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from anonymizer.dataset.images import Decoded, decode_image, read_bytes
 from anonymizer.evaluate.attacks.plate import fold
 from anonymizer.evaluate.container import inspect
+from anonymizer.evaluate.intervals import share
 from anonymizer.evaluate.metrics import auc, bootstrap_mean
 from anonymizer.evaluate.records import Context, Estimate, Finding, Pair, Skipped, Subject
-from anonymizer.evaluate.shares import bootstrap_share
 from anonymizer.geometry import dilate, integer_box, paste_window
 from anonymizer.types import Image, Mask
 
@@ -171,8 +171,8 @@ def _files(context: Context) -> Finding:
     }
     estimates = {}
     for name, values in figures.items():
-        share = bootstrap_share(np.asarray(values), np.arange(len(values)), rng, context.bootstrap)
-        estimates[name] = share if share.value is not None else Estimate(None, reason=missing[name])
+        found = share(np.asarray(values, np.float64), np.arange(len(values)))
+        estimates[name] = found if found.value is not None else Estimate(None, reason=missing[name])
     reason = "no original is an upright JPEG with treated and untreated blocks"
     estimates["ghost_auc"] = _mean([pair[0] for pair in ghosts], rng, context.bootstrap, reason)
     estimates["ghost_auc_chance"] = _mean([pair[1] for pair in ghosts], rng, context.bootstrap, reason)
@@ -262,7 +262,12 @@ def _pixel_finding(context: Context, label: str, variant: str, values: NDArray[n
         variant=variant,
         recognizer="",
         protocol="pixels inside the mask and in a ring around it, against the original",
-        estimates={name: bootstrap_mean(column, numbers, rng, context.bootstrap) for name, column in columns.items()},
+        estimates={
+            name: bootstrap_mean(column, numbers, rng, context.bootstrap)
+            if name.startswith("texture_correlation")
+            else share(column, numbers)
+            for name, column in columns.items()
+        },
         counts={"subjects": len(values), "pictures": min(len(context.material.pairs), MOST_PICTURES)},
         notes=() if len(context.material.pairs) <= MOST_PICTURES else (f"{MOST_PICTURES} pictures, drawn at random",),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from anonymizer.evaluate.intervals import share
 from anonymizer.evaluate.matching import compare, has_repeats, pair_scores
 from anonymizer.evaluate.metrics import bootstrap_mean
 from anonymizer.evaluate.protocols import judges
@@ -42,7 +43,7 @@ def run(context: Context) -> list[Finding | Skipped]:
 
 def _signature(context: Context, recognizer: Recognizer, variant: str) -> Finding:
     """Compare treated pictures of one identity with treated pictures of two."""
-    embeddings = context.store.embeddings(variant, recognizer)
+    embeddings = context.store.embeddings(variant, recognizer, place="box")
     rng = context.rng(NAME, recognizer.name, variant)
     compared = compare(embeddings, embeddings, "other", rng, context.bootstrap)
     scores = pair_scores(embeddings, embeddings, "other", rng)
@@ -61,12 +62,13 @@ def _signature(context: Context, recognizer: Recognizer, variant: str) -> Findin
         label=recognizer.label,
         variant=variant,
         recognizer=recognizer.name,
-        protocol="same person in two pictures, both treated",
+        protocol="same person in two pictures, both treated, described by the box alone",
         estimates=estimates,
         counts=compared.counts,
         histograms=compared.histograms,
         notes=tuple(notes),
         judge=recognizer.judge,
+        null=compared.null,
     )
 
 
@@ -98,7 +100,7 @@ def _repetition(context: Context, again: Variant, label: str) -> Finding:
         recognizer="",
         protocol="same picture anonymized twice",
         estimates={
-            "identical": bootstrap_mean(np.array(equal), groups, rng, context.bootstrap),
+            "identical": share(np.array(equal), groups),
             "change_correlation": bootstrap_mean(np.array(alike), groups, rng, context.bootstrap),
         },
         counts={"subjects": len(equal)},

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from anonymizer.errors import InputError
-from anonymizer.verify import pixels_replaced, redact, redaction, safe_fill
+from anonymizer.fill import redact, redaction, safe_fill
+from anonymizer.verify import pixels_replaced
 
 
 @pytest.fixture
