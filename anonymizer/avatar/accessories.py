@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
+from anonymizer.avatar.garment import Garment, piece_of
 from anonymizer.avatar.hair import SKULL, Hair, Scalp, grow
 from anonymizer.avatar.mesh import normals, outward, unit
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.trimmings import ball
-from anonymizer.avatar.garment import Garment, piece_of
 
 __all__ = ["BAGS", "BEARD", "GLASSES", "HATS", "bag", "beard", "glasses", "hat", "hat_line", "mask"]
 
@@ -138,7 +138,9 @@ def glasses(name: str, body: Body, shape: Shape) -> Garment:
         outer = middle + np.array([sign * 0.026, 0.006, 0.008], np.float32)
         meshes.append(
             _tube(
-                np.stack([outer, outer + [sign * 0.012, 0.02, 0], ear + [sign * 0.004, 0.0, 0.012]]).astype(np.float32),
+                np.stack(
+                    [outer, outer + np.array((sign * 0.012, 0.02, 0)), ear + np.array((sign * 0.004, 0, 0.012))]
+                ).astype(np.float32),
                 0.0014,
             )
         )
@@ -213,8 +215,14 @@ def bag(name: str, body: Body, at: Measures, tops: list[Garment], rng: np.random
     if name == "backpack":
         size = np.array([0.145, 0.075, 0.215], np.float32)
         meshes.append(ball(np.array([0, back + 0.055, middle], np.float32), size, 4.5))
-        meshes.append(ball(np.array([0, back + 0.125, middle - 0.08], np.float32), size * [0.75, 0.45, 0.45], 4.5))
-        for sign in (1, -1):
+        meshes.append(
+            ball(
+                np.array([0, back + 0.125, middle - 0.08], np.float32),
+                (size * np.array((0.75, 0.45, 0.45), np.float32)),
+                4.5,
+            )
+        )
+        for sign in (1.0, -1.0):
             meshes.append(_strap(points, sign, back, at))
         bone = "spine02"
     else:
@@ -230,7 +238,7 @@ def bag(name: str, body: Body, at: Measures, tops: list[Garment], rng: np.random
     return _rigid("bag", name, np.concatenate([m[0] for m in meshes]).astype(np.float32), faces, body, bone)
 
 
-def _strap(points: Floats, sign: int, back: float, at: Measures) -> tuple[Floats, Numbers]:
+def _strap(points: Floats, sign: float, back: float, at: Measures) -> tuple[Floats, Numbers]:
     """Return one strap of a backpack: from the back over the shoulder, down the chest and back below the arm."""
     from scipy.spatial import cKDTree
 
