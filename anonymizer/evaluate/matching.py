@@ -155,12 +155,13 @@ def compare(
         threshold: Similarity from which a face system that was set on originals accepts, or None.
 
     Returns:
-        Open-set ``fnir_at_fpir_1e-1`` and ``1e-2``: how often somebody who is in the gallery is not found, where one in
-        ten, or a hundred, searches for somebody who is not in it gives a false name; ``accepted_as_original``, how
-        often a probe is accepted at ``threshold``. Closed-set rank-1, rank-5, mAP with chance floors and lifts; TAR at FAR, AUC, EER; ``found``, the share of
-        probes the attacker found at all; ``people_recognised``, the share of persons of whom some picture is both
-        ranked first and accepted at ``accept_rate``, and ``rank1_worst``, rank 1 of the most exposed twentieth of the
-        persons, both with ``_chance``. Without anything to compare every estimate is empty and says why.
+        Closed set: ``rank1``, ``rank5``, ``map`` with ``_chance`` and ``_lift``. Verification: TAR at FAR, ``auc``,
+        ``eer``. Open set: ``fnir_at_fpir_1e-1`` and ``1e-2``, how often somebody who is in the gallery is not found,
+        where one in ten, or a hundred, searches for somebody who is not in it gives a false name;
+        ``accepted_as_original``, how often a probe is accepted at ``threshold``. People: ``people_recognised``, the
+        share of persons of whom some picture is both ranked first and accepted at ``accept_rate``, and
+        ``rank1_worst``, rank 1 of the most exposed twentieth of the persons, both with ``_chance``. ``found``: the
+        share of probes the attacker found at all. Without anything to compare every estimate is empty and says why.
     """
     sides = _numbered(probe, gallery, mode, rng)
     counts = {
