@@ -1,11 +1,11 @@
-"""Gather pictures to try the anonymizer on: those that installed packages bring along, and a rendered street.
+"""Gather pictures to try the anonymizer on: those that installed packages bring along, and rendered streets.
 
 Usage: ``python examples/gather.py DEST``. Copies into the folder DEST whatever is installed of
 
 - ``bus.jpg`` and ``zidane.jpg`` from the ultralytics package,
 - ``t1.jpg`` from the insightface package,
 
-and renders ``plates.png``. The packages are located without importing them.
+and renders ``plates.png`` and ``street.png``. The packages are located without importing them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from render_people import render_people
 from render_plates import render_street, save
 
 #: Package, path within it.
@@ -49,9 +50,10 @@ def gather(destination: Path) -> list[Path]:
             continue
         put.append(Path(shutil.copyfile(source, destination / source.name)))
         print(f"{put[-1]}  from package {package}")
-    put.append(destination / "plates.png")
-    save(render_street(), put[-1])
-    print(f"{put[-1]}  rendered")
+    for name, render in (("plates.png", render_street), ("street.png", render_people)):
+        put.append(destination / name)
+        save(render(), put[-1])
+        print(f"{put[-1]}  rendered")
     return put
 
 

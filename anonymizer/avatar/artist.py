@@ -15,7 +15,7 @@ from anonymizer.avatar.appearance import Appearance, draw_appearance, seated
 from anonymizer.avatar.body import Body, Shape, skin
 from anonymizer.avatar.cloth import Place, cloth_paint, press
 from anonymizer.avatar.faces import Faces, places
-from anonymizer.avatar.fit import Fit, Fitter
+from anonymizer.avatar.fit import Fit, Fitter, placed
 from anonymizer.avatar.garment import Garment
 from anonymizer.avatar.hair import HAIR, Scalp
 from anonymizer.avatar.light import GAMMA, Scene, estimate_light, exposed, look, noise_level
@@ -42,6 +42,8 @@ LARGEST = 1200
 RAYS = 2
 #: Height of a thigh's direction from which somebody sits, crouches or climbs: 35 degrees and more from straight down.
 RAISED = -0.82
+#: Height in metres of somebody whose height in pixels is given.
+UPRIGHT = 1.7
 #: Smallest height of a box that is rendered.
 LEAST = 24
 #: Number of the foot among the parts of the body.
@@ -127,12 +129,54 @@ class AvatarArtist:
             covered = np.zeros(size, np.bool_)
             covered[rows, columns] = True
             scene = self.look(image, covered, [person], size[0] / 2)
-        around, hidden, taken, young = scene
+        _, _, taken, young = scene
         outer = draw_appearance(self._faces, rng, taken, person.id in young)
         shape = body.rest(outer.phenotype)
         pose = self._fitter.fit(person, self._coarse.rest(outer.phenotype), size, rng, face)
         if pose is None:
             return None
+        return self._drawn(image, body, shape, outer, pose, scene, rng)
+
+    def stand(
+        self,
+        image: NDArray[np.uint8],
+        stance: int,
+        foot: tuple[float, float],
+        height: float,
+        rng: np.random.Generator,
+        scene: tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]],
+        turn: float = 0.0,
+    ) -> Rendering | None:
+        """Return a rendering of somebody at a place of one's own choosing: for scenes that are rendered as a whole.
+
+        Args:
+            image: RGB uint8 (H, W, 3): it gives the light.
+            stance: Number of a stance of the pose prior.
+            foot: x, y in pixels, where the lower foot stands.
+            height: Height of a person of 1.7 m in pixels.
+            rng: Source of all else.
+            scene: What ``look`` returned for the picture.
+            turn: Angle in radians by which the person turns to their left from facing the camera.
+        """
+        body = self._coarse if height < SMALL else self._fine
+        outer = draw_appearance(self._faces, rng, scene[2])
+        shape = body.rest(outer.phenotype)
+        pose = placed(self._fitter.stance(stance, turn), body, shape, foot, height / UPRIGHT)
+        return self._drawn(image, body, shape, outer, pose, scene, rng)
+
+    def _drawn(
+        self,
+        image: NDArray[np.uint8],
+        body: Body,
+        shape: Shape,
+        outer: Appearance,
+        pose: Fit,
+        scene: tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]],
+        rng: np.random.Generator,
+    ) -> Rendering | None:
+        """Return the rendering of a posed body, None where nothing of it lies in the picture."""
+        size = image.shape[0], image.shape[1]
+        around, hidden, taken, _ = scene
         if _sits(body, shape, pose):
             outer = seated(outer, rng)
         measures = Measures.of(body, shape)

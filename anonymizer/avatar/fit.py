@@ -39,7 +39,7 @@ from anonymizer.avatar.stance import (
 from anonymizer.geometry import integer_box, outline_box
 from anonymizer.types import Instance
 
-__all__ = ["Fit", "Fitter"]
+__all__ = ["Fit", "Fitter", "placed"]
 
 Floats = NDArray[np.float32]
 
@@ -128,6 +128,23 @@ class _Rows:
         return _Rows(*(np.concatenate(pair) for pair in pairs))
 
 
+def placed(stance: Stance, body: Body, shape: Shape, foot: tuple[float, float], scale: float) -> Fit:
+    """Return a stance whose lowest point stands at a place.
+
+    Args:
+        stance: Directions.
+        body: The body.
+        shape: Its shape.
+        foot: x, y in pixels.
+        scale: Pixels per metre.
+    """
+    transforms = body.transforms(shape, rotations(stance, body, shape))
+    points = body.pose(shape, transforms)
+    middle, lowest = (points[:, 0].min() + points[:, 0].max()) / 2, points[:, 2].min()
+    shift = np.array([foot[0] - scale * middle, foot[1] + scale * lowest], np.float32)
+    return Fit(stance, transforms, scale, shift, 0.0, 1.0)
+
+
 class Fitter:
     """Poses bodies as people stood.
 
@@ -150,6 +167,12 @@ class Fitter:
         }
         self._feet = [np.isin(bones, list(ends[side])) for side in "LR"]
         self._head = body.parts == HEAD_PART
+
+    def stance(self, number: int, turn: float) -> Stance:
+        """Return a stance of the prior by number, turned to the person's left by an angle in radians."""
+        c, s = float(np.cos(turn)), float(np.sin(turn))
+        rows = self._prior.stances[number] @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], np.float32)
+        return Stance(rows.astype(np.float32), np.ones(len(rows), np.float32))
 
     def fit(
         self,
