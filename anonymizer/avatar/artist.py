@@ -18,12 +18,13 @@ from anonymizer.avatar.faces import Faces, places
 from anonymizer.avatar.fit import Fit, Fitter
 from anonymizer.avatar.garment import Garment
 from anonymizer.avatar.hair import HAIR, Scalp
-from anonymizer.avatar.light import GAMMA, Scene, estimate_light, look, noise_level
+from anonymizer.avatar.light import GAMMA, Scene, estimate_light, exposed, look, noise_level
 from anonymizer.avatar.noise import JointNoise
 from anonymizer.avatar.paint import bumped, embossed, hair_paint, skin_paint
 from anonymizer.avatar.prior import PosePrior
 from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
 from anonymizer.avatar.shadow import Foot, cast
+from anonymizer.avatar.stature import children
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import dress
 from anonymizer.geometry import IntBox, integer_box, paste_window
@@ -98,12 +99,13 @@ class AvatarArtist:
 
     def look(
         self, image: NDArray[np.uint8], hidden: NDArray[np.bool_], persons: Sequence[Instance], horizon: float
-    ) -> tuple[Scene, NDArray[np.bool_], set[str]]:
-        """Return light, perspective and sharpness of a picture, what is not read of it, and who is drawn: nobody yet.
+    ) -> tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]]:
+        """Return light, perspective and sharpness of a picture, what is not read of it, who was drawn in it, children.
 
-        See ``light.look``.
+        See ``light.look`` and ``stature.children``; nobody was drawn yet.
         """
-        return look(image, hidden, persons, horizon), hidden, set()
+        young = children(persons, (image.shape[0], image.shape[1]), horizon)
+        return look(image, hidden, persons, horizon), hidden, set(), young
 
     def draw(
         self,
@@ -111,7 +113,7 @@ class AvatarArtist:
         person: Instance,
         rng: np.random.Generator,
         face: Instance | None = None,
-        scene: tuple[Scene, NDArray[np.bool_], set[str]] | None = None,
+        scene: tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]] | None = None,
     ) -> Rendering | None:
         """Return a rendering of somebody else, or None where too little of the person was seen to pose a body.
 
@@ -133,10 +135,10 @@ class AvatarArtist:
             covered = np.zeros(size, np.bool_)
             covered[rows, columns] = True
             scene = self.look(image, covered, [person], size[0] / 2)
-        around, hidden, taken = scene
+        around, hidden, taken, young = scene
         # Who is linked looks the same whoever else is in the picture.
         others = taken if person.link is None else ()
-        outer = draw_appearance(self._faces, rng, others, population=self._population)
+        outer = draw_appearance(self._faces, rng, others, person.id in young, self._population)
         shape = body.rest(outer.phenotype)
         pose = self._fitter.fit(person, self._coarse.rest(outer.phenotype), size, rng, face)
         if pose is None:
@@ -210,9 +212,8 @@ def _render(
         return None
     albedo, relief, height, part = _painted(body, shape, measures, look, pose, posed, hits, light, rng)
     shade = tracer.shade(hits, bumped(embossed(hits, height), relief), light, RAYS, rng)
-    colour = averaged(
-        hits, np.concatenate([albedo * np.power(shade, 1 / GAMMA), np.ones((len(albedo), 1), np.float32)], 1), samples
-    )
+    lit = exposed(albedo * np.power(shade, 1 / GAMMA))
+    colour = averaged(hits, np.concatenate([lit, np.ones((len(lit), 1), np.float32)], 1), samples)
     colour = cv2.GaussianBlur(colour, (0, 0), soft)
     alpha = np.clip(colour[..., 3], 0, 1)
     rgb = colour[..., :3] / np.maximum(colour[..., 3:], np.float32(1e-4))
