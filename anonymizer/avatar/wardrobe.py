@@ -45,6 +45,10 @@ WAIST = 0.115
 LONGEST = 0.97
 #: How far inside of a shoe's border skin goes on, as a share of leg or foot.
 RIM = 0.025
+#: How far a boot's shaft is let down into the shoe, in metres.
+SHAFT = 0.06
+#: How far trousers reach into boots, as a share of the leg.
+INTO = 0.17
 #: Fewest vertices below a boot's shaft.
 LEAST = 24
 #: Half width in metres of what there is of a top under an open jacket.
@@ -307,6 +311,11 @@ def dress(
     tops = [(name, TOPS[name]) for name in outfit.tops]
     if full_top is not None and outfit.full is not None:
         tops.append((outfit.full, full_top))
+    shoe = SHOES[outfit.shoes]
+    tucked = bottom is None or bottom.skirt or bottom.length < 0.9 or bottom.ease < SLIM
+    if bottom is not None and not bottom.skirt and tucked:
+        # Into boots: what is below their rim would poke through.
+        bottom = replace(bottom, length=min(bottom.length, shoe.shaft + INTO))
     if bottom is not None:
         varied = replace(bottom, length=bottom.length * float(rng.uniform(0.97, 1.0)))
         pieces.append(_bottom(body, shape, at, varied, outfit.bottom or outfit.full or ""))
@@ -330,8 +339,7 @@ def dress(
             worn, hem=worn.hem + float(rng.uniform(-0.02, 0.03)), ease=worn.ease * float(rng.uniform(0.9, 1.25))
         )
         pieces.append(_top(body, shape, at, worn, name))
-    tucked = bottom is None or bottom.skirt or bottom.length < 0.9 or bottom.ease < SLIM
-    pieces.append(_shoes(body, shape, at, SHOES[outfit.shoes], outfit.shoes, tucked))
+    pieces.append(_shoes(body, shape, at, shoe, outfit.shoes, tucked))
     above = [p for p in pieces if p.kind in ("top", "outer")]
     if outfit.bag is not None:
         pieces.append(bag(outfit.bag, body, at, above, rng))
@@ -447,7 +455,11 @@ def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str, tucked
         field = np.where(at.arm > 0, -1, field)
     # Few vertices of a coarse body make no shaft.
     if shoe.shaft < 1 and tucked and (field > 0).sum() >= LEAST:
-        shaft = piece_of(body, shape, at, "shoes", name, at.soft(field, 1), 0.019, 20, 2)
+        shaft = piece_of(body, shape, at, "shoes", name, at.soft(field, 1), 0.019, 8, 2)
+        # Let down into the shoe: smoothing draws its lower border up.
+        into = shaft.vertices.copy()
+        into[:, 2] -= SHAFT * np.clip(1 - (into[:, 2] - into[:, 2].min()) / SHAFT, 0, 1)
+        shaft = replace(shaft, vertices=into)
         count = len(vertices)
         vertices = np.concatenate([vertices, shaft.vertices])
         weights = np.concatenate([weights, shaft.weights])
