@@ -136,7 +136,7 @@ class OutlineDetector:
                 share = (times - 1) / 2
                 view = _alone(pose, image, person, grow(box, share, share, share, share), near if crowded else ())
                 best = view if view.presence > best.presence else best
-        return replace(person, body=best)
+        return person if best is person.body else replace(person, body=best)
 
     def segment(self, image: Image, boxes: Floats) -> tuple[Instance | None, ...]:
         """Return the person in each box (N, 4) xyxy inside RGB uint8 (H, W, 3), None where no outline is seen."""
