@@ -54,8 +54,8 @@ DOUBTFUL, WIDER = 0.5, (1.6, 1.25)
 class OutlineDetector:
     """Runs a detector and draws the outlines of its persons anew; also draws persons inside given boxes.
 
-    A finer outline that misses a hand must not release it: what is anonymized grows by the outline, and is drawn in only
-    around persons who are seen well, see ``narrow``. Where the two outlines disagree on who is meant, the detector's
+    A finer outline that misses a hand must not release it: what is anonymized grows by the outline, and is drawn in
+    only around persons who are seen well, see ``narrow``. Where the two outlines disagree on who is meant, the detector's
     stays.
 
     Args:
