@@ -17,8 +17,8 @@ from anonymizer.condition.guard import guard
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.errors import InputError, StageError, VerificationFailed
-from anonymizer.geometry import outlined
 from anonymizer.fill import redact
+from anonymizer.geometry import outlined
 from anonymizer.redraw.avatars import draw_avatars, pasted, shaded
 from anonymizer.redraw.plate_corners import stands_out
 from anonymizer.redraw.redrawer import Redrawer, compose, region_patch
