@@ -1,5 +1,6 @@
 # make demo   redraw the example pictures; the result lands in demo-output/
-# make test   lint, types and tests
+# make test   lint, types, documentation and tests
+# make docs   documentation as pages, in site/
 # make clean  remove the demo's results (the environment stays)
 
 PYTHON ?= python3
@@ -7,8 +8,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install -q --disable-pip-version-check
 
+# The builder advertises its successor at every start.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 .DEFAULT_GOAL := demo
-.PHONY: demo test clean
+.PHONY: demo test docs clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -39,7 +43,11 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MKDOCS)
 	$(BIN)/python -m pytest
 
+docs: $(VENV)/.installed-test
+	$(MKDOCS)
+
 clean:
-	rm -rf demo-input demo-output
+	rm -rf demo-input demo-output site

@@ -7,39 +7,66 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from anonymizer.errors import AnonymizerError, InputError, ModelError, StageError, VerificationFailed
 from anonymizer.quiet import disable_telemetry
-from anonymizer.types import Instance, Result, Treatment, Verdict
+from anonymizer.types import (
+    AvatarArtist,
+    DepthEstimator,
+    Detector,
+    EdgeDetector,
+    FaceEmbedder,
+    Instance,
+    OCRReader,
+    Result,
+    Treatment,
+    Verdict,
+)
 
 if TYPE_CHECKING:
+    from anonymizer.core.arrays import as_rgb
+    from anonymizer.engine.folder import anonymize_folder
     from anonymizer.pipeline import Anonymizer
 
 __all__ = [
     "Anonymizer",
     "AnonymizerError",
+    "AvatarArtist",
+    "DepthEstimator",
+    "Detector",
+    "EdgeDetector",
+    "FaceEmbedder",
     "InputError",
     "Instance",
     "ModelError",
+    "OCRReader",
     "Result",
     "StageError",
     "Treatment",
     "Verdict",
     "VerificationFailed",
     "__version__",
+    "anonymize_folder",
+    "as_rgb",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Before anything else of this package can import a third party, whoever uses it: command line, API or a worker.
 disable_telemetry()
 
 
-def __getattr__(name: str) -> Any:
-    # The pipeline reaches heavy packages; who only wants the records and errors does not wait for them.
-    if name == "Anonymizer":
-        from anonymizer.pipeline import Anonymizer
+#: Names that reach heavy packages, and their modules: who only wants records and errors does not wait for them.
+LAZY = {
+    "Anonymizer": "anonymizer.pipeline",
+    "anonymize_folder": "anonymizer.engine.folder",
+    "as_rgb": "anonymizer.core.arrays",
+}
 
-        return Anonymizer
+
+def __getattr__(name: str) -> Any:
+    if name in LAZY:
+        return getattr(importlib.import_module(LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

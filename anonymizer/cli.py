@@ -39,13 +39,15 @@ from anonymizer.errors import AnonymizerError, InputError
 
 __all__ = ["app", "main"]
 
+#: What typer raises where the command line itself is wrong: its parent has no public name.
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 app = typer.Typer(
     name="anonymizer",
     help="Redraw every person, face and license plate in pictures, prove it, and fail closed.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(models, name="models")
@@ -102,25 +104,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; None takes the process's.
     """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    fail = partial(_fail, as_json="--json" in arguments)
     try:
-        app(args=None if argv is None else list(argv), prog_name="anonymizer")
-    except SystemExit as leave:
-        return leave.code if isinstance(leave.code, int) else FAILURE
+        code = app(args=arguments, prog_name="anonymizer", standalone_mode=False)
+    except USAGE_ERROR as error:
+        message = error.format_message().strip()
+        if message and "--json" in arguments:
+            return fail(error, message, USAGE)
+        error.show()
+        return error.exit_code
     except InputError as error:
-        return _fail(error, str(error), USAGE)
+        return fail(error, str(error), USAGE)
     except AnonymizerError as error:
-        return _fail(error, str(error), FAILURE)
+        return fail(error, str(error), FAILURE)
     # The last line of defence: whatever else goes wrong ends in one line, not in a traceback.
     except Exception as error:
-        return _fail(error, f"unexpected {type(error).__name__}: {error} (ANONYMIZER_DEBUG=1 shows where)", FAILURE)
-    return RELEASED
+        return fail(error, f"unexpected {type(error).__name__}: {error} (ANONYMIZER_DEBUG=1 shows where)", FAILURE)
+    return code if isinstance(code, int) else RELEASED
 
 
-def _fail(error: Exception, message: str, code: int) -> int:
+def _fail(error: Exception, message: str, code: int, as_json: bool) -> int:
+    """Say what went wrong on one line of stderr; with --json as one object on stdout as well."""
     if os.environ.get("ANONYMIZER_DEBUG") == "1":
         raise error
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    line = " ".join(message.split())
+    print("error: " + line, file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": {"kind": type(error).__name__, "message": line, "exit_code": code}}))
     return code
+
+
+def _lines(place: str) -> list[str]:
+    """Return the lines of a list of files, or of stdin."""
+    try:
+        text = sys.stdin.read() if place == "-" else Path(place).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--files-from {place}: expected a text with one path on each line, got {error}") from error
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"--files-from {place}: expected one path on each line, got an empty text")
+    return lines
 
 
 def _version(wanted: bool) -> None:
@@ -140,11 +164,17 @@ def _options(
 
 @app.command()
 def run(
-    source: Annotated[
+    places: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="Picture, folder (with subfolders) or glob; or its URL; or several."),
+        typer.Argument(
+            metavar="INPUT... OUTPUT",
+            help="Pictures, folders (with subfolders), a glob or a URL; last, a folder or URL for the results.",
+        ),
     ],
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder or URL for the results, outside INPUT.")],
+    files_from: Annotated[
+        str | None,
+        typer.Option("--files-from", metavar="LIST", help="Read INPUTs from a file, one on each line; - for stdin."),
+    ] = None,
     preset: Annotated[str, typer.Option(help="Name of a preset, or a preset file (TOML).")] = "embedded",
     classes: Annotated[
         str | None, typer.Option(metavar="A,B", help="Classes to redraw: person, face, license_plate, text, vehicle.")
@@ -186,6 +216,13 @@ def run(
             help="Metadata to keep: datetime, datetime-subsec, camera, focal-length, gps, heading, gpano; else none.",
         ),
     ] = None,
+    write: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Maps to write beside pictures, as PNG: masks, parts, depth.")
+    ] = None,
+    link_identities: Annotated[
+        bool,
+        typer.Option("--link-identities", help="Same avatar for one identity or track_id of the annotations."),
+    ] = False,
     rename: Annotated[Rename | None, typer.Option(help="Release under keyed hashes instead of names.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes, each with its own models.")] = 1,
     timeout: Annotated[
@@ -209,6 +246,11 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Anonymize pictures. Only pictures that passed every check are written."""
+    *source, output = places
+    if files_from is not None:
+        source += _lines(files_from)
+    if not source:
+        raise InputError("expected INPUT and OUTPUT, got one path; name the pictures first, or give --files-from")
     wanted = None if classes is None else _classes(classes)
     if engine is not Engine.RAY and (ray_address is not None or worker_gpus is not None):
         raise InputError("--ray-address and --worker-gpus say how Ray works; add --engine ray")
@@ -233,11 +275,15 @@ def run(
             _listed(keep_metadata),
             rename is not None,
             keep_fields=_listed(keep_fields),
+            write=_listed(write),
+            link_identities=link_identities,
         )
         inputs = source[0] if len(source) == 1 else source
         find_inputs(inputs, output)
-        if annotations is None and (mapping or require_annotations):
-            raise InputError("--map and --require-annotations say how annotations are used; add --annotations")
+        if annotations is None and (mapping or require_annotations or link_identities):
+            raise InputError(
+                "--map, --require-annotations and --link-identities say how annotations are used; add --annotations"
+            )
         told = parse_map(mapping or ())
         given = None if annotations is None else kept.enter_context(annotations_at(annotations, told))
         build = partial(
@@ -251,6 +297,7 @@ def run(
             batch_size=batch_size,
             accept_noncommercial=accept_noncommercial,
             force=force,
+            depth_map="depth" in release.write,
         )
         settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
         with show_progress() as report:

@@ -24,8 +24,12 @@ __all__ = [
     "outline_box",
     "outlined",
     "paste_window",
+    "seen_well",
     "take",
 ]
+
+#: Least presence of a person, and length of the outline's longer side in pixels, from which the outline is relied on.
+PRESENT, LONG = 0.8, 80
 
 IntBox = tuple[int, int, int, int]
 Floats = NDArray[np.float32]
@@ -97,6 +101,14 @@ def outline_box(instance: Instance) -> Floats:
         return instance.box
     x1, y1, *_ = integer_box(instance.box)
     return np.array(tight, np.float32) + np.array([x1, y1, x1, y1], np.float32)
+
+
+def seen_well(instance: Instance) -> bool:
+    """Return whether an instance is a person whose outline can be relied on: BlazePose sees somebody there for sure."""
+    if instance.label != "person" or instance.body is None or instance.core is None or not instance.core.any():
+        return False
+    x1, y1, x2, y2 = outline_box(instance)
+    return instance.body.presence >= PRESENT and bool(max(x2 - x1, y2 - y1) >= LONG)
 
 
 def outlined(instance: Instance) -> Instance:

@@ -1,4 +1,4 @@
-"""The one-way flow: detect, condition, redraw from the original, blend, verify, and only then release."""
+"""The one-way flow: detect, fill, render, condition, redraw, compose, verify, and only then release."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from anonymizer.condition.depth import estimate_horizon
 from anonymizer.condition.guard import guard
-from anonymizer.condition.maps import conditions_of
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.errors import InputError, StageError, VerificationFailed
-from anonymizer.redraw.avatars import draw_avatars, rendered_conditions
-from anonymizer.redraw.crops import treated_mask
+from anonymizer.geometry import outlined
+from anonymizer.fill import redact
+from anonymizer.redraw.avatars import draw_avatars, pasted, shaded
 from anonymizer.redraw.plate_corners import stands_out
-from anonymizer.redraw.redrawer import Redrawer, compose, region_patch, uncovered
+from anonymizer.redraw.redrawer import Redrawer, compose, region_patch
 from anonymizer.stages import stage, timed
 from anonymizer.types import (
     BODIES,
     AvatarArtist,
+    Conditions,
     DepthEstimator,
     Detector,
     EdgeDetector,
+    Floats,
     Image,
     Instance,
     Mask,
     PersonSegmenter,
-    PoseEstimator,
     Result,
     Treatment,
     Verdict,
     check_image,
 )
-from anonymizer.verify.redaction import redact
 from anonymizer.verify.verifier import Verifier
-from anonymizer.work import Work, cleaned, floating, half_filled, unmade
+from anonymizer.work import Target, Work, floating, half_filled
 
 __all__ = ["Anonymizer", "Settings"]
 
@@ -65,6 +66,7 @@ class Settings:
         least_side: Per class, the shorter side in pixels below which an instance is redacted rather than redrawn.
         least_score: Per class, the score below which a find is redacted rather than redrawn, unless it is a person
             with a sure face or the best face of a person. A redraw of what is none puts one into the picture.
+        depth_map: Whether results hold the depth of the released picture.
     """
 
     classes: tuple[str, ...]
@@ -74,6 +76,7 @@ class Settings:
     guard_level: int
     least_side: Mapping[str, int]
     least_score: Mapping[str, float]
+    depth_map: bool = False
 
 
 class _Assessed(NamedTuple):
@@ -92,8 +95,8 @@ class Anonymizer:
         detector: Finds persons, faces and plates.
         depth: Estimates depth.
         edges: Finds edges.
-        poses: Finds the joints of persons for prototypes; None: redraws know no poses.
-        artist: Draws the avatars that redraws of persons start from; None: they start from drawn figures.
+        artist: Draws the avatars that redraws of persons start from; who cannot be posed is filled. None: redraws of
+            persons start from noise.
         segmenter: Draws persons who are given as boxes; None: those that the detector does not find are filled.
         redrawer: Paints instances.
         verifier: Checks the result.
@@ -108,7 +111,6 @@ class Anonymizer:
         detector: Detector,
         depth: DepthEstimator,
         edges: EdgeDetector,
-        poses: PoseEstimator | None = None,
         segmenter: PersonSegmenter | None = None,
         artist: AvatarArtist | None = None,
         redrawer: Redrawer,
@@ -120,7 +122,6 @@ class Anonymizer:
         self._detector = detector
         self._depth = depth
         self._edges = edges
-        self._poses = poses
         self._segmenter = segmenter
         self._artist = artist
         self._redrawer = redrawer
@@ -182,24 +183,30 @@ class Anonymizer:
                 given = self._crowds(image, found, instances)
                 found = self._targets(with_given(found, given, image, self._segmenter))
         with timed(timings, "condition"), stage("condition"):
-            raw = conditions_of(image, found, self._depth, self._edges, self._poses)
+            depth = self._depth.estimate(image, found)
+            if depth.shape != image.shape[:2]:
+                raise StageError("condition", f"depth of {depth.shape}, expected {image.shape[:2]}")
         with timed(timings, "verify"), stage("verify"):
             evidence = self._verifier.examine(image, found)
         # crc32 is no secret: it only keeps pictures apart under one seed.
         seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed
-        work = Work(image, found, raw, evidence, (seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))))
-        for instance in found:
-            work.actions[instance.id] = "redrawn" if self._redrawable(image, instance, found) else "redacted"
-            work.attempts[instance.id] = 0
-        result, treated, verdicts = self._process(work, timings)
+        targets = [
+            Target(i, i, "redrawn" if self._redrawable(image, i, found) else "redacted")
+            for i in sorted(found, key=lambda i: i.id)
+        ]
+        work = Work(image, targets, depth, evidence, (seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))))
+        made = self._process(work, timings)
         return Result(
-            image=result,
-            instances=work.instances,
-            treatments=tuple(Treatment(i.id, work.actions[i.id], work.attempts[i.id]) for i in work.instances),
-            verdicts=verdicts,
-            treated=treated,
+            image=made.image,
+            instances=work.shown,
+            treatments=tuple(Treatment(t.id, t.action, t.attempts, t.mask_iou) for t in work.targets),
+            verdicts=made.verdicts,
+            treated=made.treated,
             provenance={**self.describe(), "timings_s": {k: round(v, 4) for k, v in timings.items()}},
             texts=tuple(text for texts in work.evidence.texts.values() for text in texts),
+            renderings={t.id: t.rendering for t in work.targets if t.redrawn and t.rendering is not None},
+            order=tuple(t.id for t in work.ordered()),
+            depth=self._released_depth(work, made.image, timings),
         )
 
     def anonymize_many(
@@ -267,127 +274,150 @@ class Anonymizer:
             return self.settings.people == "face" or (instance.parent is not None and instance.score >= max(rivals))
         return False
 
-    def _process(self, work: Work, timings: dict[str, float]) -> tuple[Image, Mask, tuple[Verdict, ...]]:
+    def _process(self, work: Work, timings: dict[str, float]) -> _Assessed:
         """Redraw; what fails is redrawn again as often as its class allows, then redacted; then give up."""
-        pending = {i for i, action in work.actions.items() if action == "redrawn"}
-        tries = max((self._tries(i) for i in work.instances), default=1)
+        pending = [t for t in work.targets if t.redrawn]
+        tries = max((self._tries(t) for t in work.targets), default=1)
         for attempt in range(tries + REDACTION_ROUNDS):
+            if work.base is None:
+                with timed(timings, "fill"), stage("fill"):
+                    _fill(work)
             with timed(timings, "redraw"), stage("redraw"):
                 self._redraw(work, pending, attempt)
-                self._redact(work)
             assessed = self._assess(work, timings)
-            failing, leaks = _failing(assessed.verdicts), assessed.leaks
+            failing, leaks = self._failing(work, assessed.verdicts), assessed.leaks
             if not failing and not leaks:
-                return assessed.image, assessed.treated, assessed.verdicts
+                return assessed
             verdicts = assessed.verdicts
             # Its picture is as large as the original: it goes before the next is made.
             del assessed
-            redrawn = [i for i in work.instances if work.actions[i.id] == "redrawn"]
-            pending = {i.id for i in redrawn if i.id in failing and attempt + 1 < self._tries(i)}
-            pending |= {i.id for i in redrawn if i.parent in pending}
+            redrawn = [t for t in work.targets if t.redrawn]
+            again = {t.id for t in redrawn if t.id in failing and attempt + 1 < self._tries(t)}
+            pending = [t for t in redrawn if t.id in again or t.found.parent in again]
             # What looks like a leak beside a redraw may go with it.
-            self._give_up(work, failing - pending, () if pending else leaks)
+            self._give_up(work, failing - {t.id for t in pending}, () if pending else leaks)
         failed = {f"{v.check} (instance {v.instance_id})" for v in verdicts if not v.passed}
         names = ", ".join(sorted(failed)) or "second_pass"
         raise VerificationFailed(f"still failing after every retry and redaction: {names}", verdicts)
 
-    def _tries(self, instance: Instance) -> int:
-        return max(self.settings.attempts.get(instance.label, 1), 1)
+    def _released_depth(self, work: Work, image: Image, timings: dict[str, float]) -> Floats | None:
+        if not self.settings.depth_map:
+            return None
+        with timed(timings, "depth"), stage("depth"):
+            return self._depth.estimate(image, tuple(outlined(t.shown) for t in work.targets if t.redrawn))
 
-    def _redraw(self, work: Work, pending: set[int], attempt: int) -> None:
-        if not pending:
+    def _tries(self, target: Target) -> int:
+        return max(self.settings.attempts.get(target.found.label, 1), 1)
+
+    def _redraw(self, work: Work, pending: Sequence[Target], attempt: int) -> None:
+        """Give pending instances new avatars and patches; what cannot have one is redacted."""
+        if work.base is None:
+            raise StageError("redraw", "expected a filled picture, got none")
+        for target in pending:
+            target.attempts += 1
+        seeds = {t.id: int(work.rng(t).integers(2**63)) for t in pending}
+        if self._artist is not None:
+            self._draw_avatars(work, self._artist, [t for t in pending if t.found.label == "person"], seeds)
+        for face in floating(work, self._artist is not None):
+            face.redact()
+        work.outline()
+        avatars = {t.id: t.rendering for t in work.ordered() if t.redrawn and t.rendering is not None}
+        work.scene, work.shadows = shaded(work.base, avatars.values())
+        chosen = [t for t in work.ordered() if t in pending and t.redrawn]
+        if not chosen:
             return
-        for instance_id in pending:
-            work.attempts[instance_id] += 1
-        seeds = {i: int(work.rng(i).integers(2**63)) for i in pending}
-        chosen = [i for i in work.ordered() if i.id in pending]
-        clean = None
-        if self._redrawer.outlines and any(i.label in BODIES for i in chosen):
-            clean = cleaned(work, work.rng(min(pending)))
-            self._draw_avatars(work, clean, [i for i in chosen if i.label == "person"], seeds)
-        order = work.ordered()
-        guarded = guard(work.raw, work.instances, min(self.settings.guard_level + attempt, 2))
-        drawn = [i for i in order if i.id in pending & work.renderings.keys()]
-        if clean is not None and drawn:
-            guarded = rendered_conditions(clean, drawn, work.renderings, guarded, self._depth, self._edges)
-        under = [work.patches[i.id] for i in order if i.label in BODIES and i.id not in pending | unmade(work)]
-        work.patches |= self._redrawer.redraw(
+        under = [t.patch for t in work.ordered() if t.found.label in BODIES and t not in chosen and t.patch is not None]
+        patches = self._redrawer.redraw(
             work.image,
-            [i for i in order if i.id in pending],
-            guarded,
+            work.scene,
+            [t.found for t in chosen],
+            self._conditions(work, attempt),
             seeds,
             work.evidence.texts,
             under,
-            clean,
-            work.renderings,
+            avatars,
         )
+        for target in chosen:
+            target.patch = patches.get(target.id)
 
-    def _draw_avatars(self, work: Work, clean: Image, persons: Sequence[Instance], seeds: Mapping[int, int]) -> None:
-        """Put an avatar in each person's place; the person's outline becomes that of the avatar."""
-        if self._artist is None:
+    def _draw_avatars(
+        self, work: Work, artist: AvatarArtist, persons: Sequence[Target], seeds: Mapping[int, int]
+    ) -> None:
+        """Put an avatar in each person's place; who cannot be posed is redacted."""
+        if not persons or work.base is None:
             return
-        own = [work.persons.get(person.id, person) for person in persons]
-        faces = sorted((i for i in work.instances if i.label == "face"), key=lambda i: i.score)
-        best = {face.parent: face for face in faces if face.parent is not None}
-        work.show(draw_avatars(self._artist, clean, own, seeds, best), [person.id for person in persons])
+        every = [t.found for t in work.targets]
+        horizon = estimate_horizon(every, work.size)
+        drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, horizon)
+        for target in persons:
+            target.rendering = drawn.get(target.id)
+            if target.rendering is None:
+                target.redact()
 
-    def _redact(self, work: Work) -> None:
-        """Fill what is to be redacted from the surroundings as they are after the redraw.
+    def _conditions(self, work: Work, attempt: int) -> Conditions:
+        """Return what steers the redraw: with avatars, of the filled picture on which they stand; else guarded."""
+        level = min(self.settings.guard_level + attempt, 2)
+        if self._artist is None or work.scene is None:
+            return guard(Conditions(work.depth, self._edges.detect(work.image)), work.shown, level)
+        scene = work.scene
+        standing = [t for t in work.ordered() if t.redrawn and t.rendering is not None]
+        for target in standing:
+            if target.rendering is not None:
+                scene = pasted(scene, (0, 0, work.size[1], work.size[0]), target.rendering)
+        bodies = tuple(replace(t.shown, mask=t.shown.outline, core=None) for t in standing)
+        seen = Conditions(self._depth.estimate(scene, bodies), self._edges.detect(scene))
+        # Nothing of the original is in it; faces and plates that are painted still get their neutral marks.
+        return guard(seen, [i for i in work.shown if i.label not in BODIES], max(level, 1))
 
-        Bodies are filled first and without pieces of what is redrawn: half a person beside a person is none.
-        A redrawn person whose face is redacted keeps what was painted for the person there: a head without a face.
-        What failed although it was redacted, by texture that happens to resemble the original's, gets new noise only.
-        """
-        for face in floating(work):
-            work.actions[face] = "redacted"
-        chosen = [i for i in work.ordered() if work.actions[i.id] == "redacted"]
-        if not chosen:
-            return
-        redrawn = [i for i in work.ordered() if work.actions[i.id] == "redrawn"]
-        persons = [work.patches[i.id] for i in redrawn if i.label == "person"]
-        base, _ = compose(work.image, [work.patches[i.id] for i in redrawn])
-        size = base.shape[0], base.shape[1]
-        plain = treated_mask([i for i in chosen if i.id in work.stuck], size) if work.stuck else None
-        bodies, small = ([i for i in chosen if (i.label in BODIES) is body] for body in (True, False))
-        filled, rng = base, work.rng(chosen[0].id)
-        for group, sensitive in ((bodies, [*redrawn, *small]), (small, [])):
-            if group:
-                avoid = treated_mask(sensitive, size)
-                filled = redact(filled, treated_mask(group, size), rng, sensitive=avoid, plain=plain)
-        for instance in chosen:
-            patch = region_patch(filled, instance)
-            # What the second pass found has no person: it is filled whatever lies there.
-            faceless = instance.label == "face" and instance.parent is not None and instance.id not in work.stuck
-            work.patches[instance.id] = uncovered(patch, persons, base) if faceless else patch
+    def _failing(self, work: Work, verdicts: Iterable[Verdict]) -> set[int]:
+        """Return the ids of instances with a failed check; a face that an avatar carries fails with its person."""
+        failing = {v.instance_id for v in verdicts if not v.passed and v.instance_id is not None}
+        carriers = {t.id for t in work.targets if t.redrawn and t.rendering is not None}
+        return failing | {t.found.parent for t in work.targets if t.id in failing and t.found.parent in carriers}
 
     def _give_up(self, work: Work, failing: set[int], leaks: Sequence[Instance]) -> None:
         """Turn failing instances, and faces of failing persons, into redactions; add what the second pass found."""
-        work.stuck |= {i for i in failing if work.actions[i] == "redacted"}
-        work.show({}, failing & work.renderings.keys())
-        for instance in work.instances:
-            if instance.id in failing or instance.parent in failing:
-                work.actions[instance.id] = "redacted"
-        first = max((i.id for i in work.instances), default=0) + 1
-        added = tuple(replace(leak, id=first + n, parent=None) for n, leak in enumerate(leaks))
-        for instance in added:
-            work.actions[instance.id], work.attempts[instance.id] = "redacted", 0
+        for target in work.targets:
+            if target.id in failing and not target.redrawn:
+                # Texture that happens to resemble the original's: it gets new noise only.
+                target.stuck, work.base = True, None
+        for target in work.targets:
+            if target.id in failing or target.found.parent in failing:
+                target.redact()
+        first = max((t.id for t in work.targets), default=0) + 1
+        added = [replace(leak, id=first + n, parent=None) for n, leak in enumerate(leaks)]
         if added:
-            work.instances = (*work.instances, *added)
-            work.evidence = self._verifier.examine(work.image, work.instances)
+            work.targets += [Target(i, i, "redacted") for i in added]
+            work.base = None
+            work.evidence = self._verifier.examine(work.image, [t.found for t in work.targets])
 
     def _assess(self, work: Work, timings: dict[str, float]) -> _Assessed:
+        if work.scene is None or work.treated is None or work.shadows is None:
+            raise StageError("blend", "expected a filled picture, got none")
         with timed(timings, "blend"), stage("blend"):
-            result, treated = compose(work.image, [work.patches[i.id] for i in work.ordered()])
+            laid = [t.patch for t in work.ordered() if t.redrawn and t.patch is not None]
+            result, painted = compose(work.scene, laid)
+            treated = work.treated | work.shadows | painted
         with timed(timings, "verify"), stage("verify"):
             everything = self._verifier.find(result)
             found = self._targets(everything)
             leaks = self._targets(self._verifier.leaks(treated, everything))
-            verdicts = self._verifier.check(work.evidence, result, treated, work.actions, found, leaks)
+            evidence = replace(work.evidence, instances=work.shown)
+            actions = {t.id: t.action for t in work.targets}
+            verdicts = self._verifier.check(evidence, result, treated, actions, found, leaks)
             leaks += tuple(f for f in half_filled(work, verdicts, found) if not any(f is leak for leak in leaks))
-            unchecked = {None, *(i.id for i in work.instances)} - {v.instance_id for v in verdicts}
+            unchecked = {None, *actions} - {v.instance_id for v in verdicts}
             if unchecked:
                 raise StageError("verify", f"expected verdicts on the picture and every instance, none on {unchecked}")
         return _Assessed(result, treated, verdicts, leaks)
+
+
+def _fill(work: Work) -> None:
+    """Lay a fill over everything anonymized; what is stuck gets noise in place of texture."""
+    stuck = [t for t in work.targets if t.stuck]
+    filled = redact(work.image, work.hidden(), work.fill_rng(), plain=work.hidden(stuck) if stuck else None)
+    work.base, work.treated = compose(work.image, [region_patch(filled, t.found) for t in work.targets])
+    work.fills += 1
 
 
 def _known_plate(image: Image, instance: Instance, least: float) -> bool:
@@ -404,7 +434,3 @@ def _known_plate(image: Image, instance: Instance, least: float) -> bool:
     if max(networks.values(), default=0.0) >= least:
         return True
     return {"ocr", "vehicle"} <= instance.signs.keys() and stands_out(image, instance)
-
-
-def _failing(verdicts: Iterable[Verdict]) -> set[int]:
-    return {v.instance_id for v in verdicts if not v.passed and v.instance_id is not None}

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from anonymizer import requirements, weights, wiring
+from anonymizer.config import Preset, read_preset
 from anonymizer.errors import InputError
 from anonymizer.pipeline import Anonymizer, Settings
-from anonymizer.types import CLASSES, PersonSegmenter
+from anonymizer.types import CLASSES, AvatarArtist, DepthEstimator, Detector, EdgeDetector, PersonSegmenter
 
 __all__ = ["build", "fetchable", "names", "tables"]
 
-DEFAULT_CLASSES = ("person", "face", "license_plate")
 PEOPLE = ("body", "face")
 SENSITIVITIES = ("high", "normal", "low")
+#: Number of the way from a picture to its redraw: raised whenever the same settings give other pixels, so that a
+#: resumed run never mixes two.
+ALGORITHM = 2
 #: Packages whose version shapes a result.
 VERSIONED = ("anonymizer", "torch", "diffusers", "transformers", "onnxruntime", "opencv-python", "numpy", "rapidocr")
 
@@ -56,6 +59,11 @@ def build(
     batch_size: int | None = None,
     accept_noncommercial: bool = False,
     force: bool = False,
+    detector: Detector | None = None,
+    depth: DepthEstimator | None = None,
+    edges: EdgeDetector | None = None,
+    artist: AvatarArtist | None = None,
+    depth_map: bool = False,
 ) -> Anonymizer:
     """Build an anonymizer.
 
@@ -69,6 +77,11 @@ def build(
         batch_size: Crops painted at once; the preset's if None.
         accept_noncommercial: Allow weights whose licence forbids commercial use.
         force: Run a preset that is meant for a GPU on a CPU all the same.
+        detector: Detector of your own in place of the preset's; verification uses it as well.
+        depth: Depth estimator of your own.
+        edges: Edge detector of your own.
+        artist: Artist of avatars of your own.
+        depth_map: Whether results hold the depth of the released picture.
 
     Raises:
         InputError: Unknown preset, class or option value, a choice that leaves nothing to anonymize, or no GPU for a
@@ -76,7 +89,12 @@ def build(
         ModelError: Weights are missing, corrupt or not accepted, or the GPU is missing or too small.
     """
     name, table = _read(preset)
-    chosen = tuple(classes if classes is not None else table.get("classes", DEFAULT_CLASSES))
+    if sensitivity not in SENSITIVITIES:
+        raise InputError(f"sensitivity: expected one of {', '.join(SENSITIVITIES)}, got {sensitivity!r}")
+    read_preset(name, table)
+    table = _sensitive(name, table, sensitivity)
+    checked = read_preset(name, table)
+    chosen = tuple(classes if classes is not None else checked.classes)
     unknown = [c for c in chosen if c not in CLASSES]
     if unknown or not chosen:
         raise InputError(f"classes: expected some of {', '.join(CLASSES)}, got {', '.join(unknown) or 'none'}")
@@ -87,65 +105,78 @@ def build(
             "classes: person with people=face leaves nothing to anonymize, as bodies stay as they are; add face, or "
             "choose people=body"
         )
-    if sensitivity not in SENSITIVITIES:
-        raise InputError(f"sensitivity: expected one of {', '.join(SENSITIVITIES)}, got {sensitivity!r}")
     if seed is not None and not 0 <= seed < 2**63:
         raise InputError(f"seed: expected a whole number from 0 to 2^63 - 1, got {seed}")
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch size: expected at least 1, got {batch_size}")
     shipped = tables()
-    try:
-        undone = [label for label in chosen if label not in ("text", *table["redraw"]["crops"])]
-        if undone:
-            raise InputError(
-                f"classes: preset {name!r} does not redraw {', '.join(undone)}; take another preset or leave it out"
-            )
-        requirements.check_licences(name, table, accept_noncommercial)
-        requirements.check_machine(name, {**shipped, name: table}, device, force)
-        requirements.check_weights(name, table, name in shipped)
-        return _wire(name, _sensitive(name, table, sensitivity), chosen, people, seed, device, batch_size)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"preset {name!r}: missing or malformed setting {error}; compare with 'embedded'") from error
+    undone = [label for label in chosen if label not in ("text", *checked.redraw.crops)]
+    if undone:
+        raise InputError(
+            f"classes: preset {name!r} does not redraw {', '.join(undone)}; take another preset or leave it out"
+        )
+    requirements.check_licences(name, table, accept_noncommercial)
+    requirements.check_machine(name, {**shipped, name: table}, device, force)
+    requirements.check_weights(name, table, name in shipped)
+    parts = {"detector": detector, "depth": depth, "edges": edges, "artist": artist}
+    own = {kind: part for kind, part in parts.items() if part is not None}
+    return _wire(name, checked, _deciding(table), own, chosen, people, seed, device, batch_size, depth_map)
 
 
 def _wire(
     name: str,
-    table: dict[str, Any],
+    preset: Preset,
+    described: dict[str, Any],
+    own: Mapping[str, Any],
     classes: tuple[str, ...],
     people: str,
     seed: int | None,
     device: str,
     batch_size: int | None,
+    depth_map: bool,
 ) -> Anonymizer:
+    """Return the anonymizer of a checked preset, with parts of the caller's ``own`` in place of the preset's."""
     from anonymizer.detect.score_filter import ScoreFilter
     from anonymizer.recognize.faces import DlibFaceEmbedder
     from anonymizer.recognize.ocr import RapidOcrReader
     from anonymizer.verify.verifier import Verifier
 
-    together = _together(name, table, device)
     used = _Weights()
-    detect, condition, redraw, verify = (table[key] for key in ("detect", "condition", "redraw", "verify"))
+    detect, condition, redraw = preset.detect, preset.condition, preset.redraw
     source = wiring.Source(used.path, device)
-    reader = RapidOcrReader(used.path(detect["ocr"]))
-    detector = wiring.make_detector(detect, source, reader, classes)
-    chooser = ScoreFilter(detector, detect.get("treat_from", {}), detect.get("box_from"), detect.get("plate_from"))
-    descriptor, landmarks = (used.path(weight_id) for weight_id in verify["face"])
+    reader = RapidOcrReader(used.path(detect.ocr))
+    detector = own.get("detector") or wiring.make_detector(detect, source, reader, classes)
+    chooser = ScoreFilter(
+        detector,
+        dict(detect.treat_from),
+        None if detect.box_from is None else detect.box_from.model_dump(),
+        None if detect.plate_from is None else detect.plate_from.model_dump(),
+    )
+    descriptor, landmarks = (used.path(weight_id) for weight_id in preset.verify.face)
     settings = Settings(
         classes=classes,
         people=people,
         seed=seed,
-        attempts=dict(redraw["attempts"]),
-        guard_level=condition["guard_level"],
-        least_side=dict(redraw["least_side"]),
-        least_score=dict(redraw["least_score"]),
+        attempts=dict(redraw.attempts),
+        guard_level=condition.guard_level,
+        least_side=dict(redraw.least_side),
+        least_score=dict(redraw.least_score),
+        depth_map=depth_map,
     )
+    description = {
+        "preset": name,
+        "preset_settings": described,
+        "algorithm": ALGORITHM,
+        "versions": {package: metadata.version(package) for package in VERSIONED},
+    }
+    if own:
+        description["parts"] = {kind: f"{type(p).__module__}:{type(p).__qualname__}" for kind, p in own.items()}
     return Anonymizer(
         detector=chooser,
-        depth=wiring.make_depth(condition, source),
-        edges=wiring.make_edges(condition, source),
-        poses=wiring.make_poses(condition, source),
+        depth=own.get("depth") or wiring.make_depth(condition, source),
+        edges=own.get("edges") or wiring.make_edges(condition, source),
         segmenter=detector if isinstance(detector, PersonSegmenter) else None,
-        artist=wiring.make_artist(redraw, source),
+        artist=own.get("artist") or wiring.make_artist(redraw, source),
         redrawer=wiring.make_redrawer(redraw, source, batch_size),
         verifier=Verifier(
             detector,
@@ -154,13 +185,8 @@ def _wire(
             keep=chooser.kept,
         ),
         settings=settings,
-        description={
-            "preset": name,
-            "preset_settings": _deciding(table),
-            "models": used.digests(),
-            "versions": {package: metadata.version(package) for package in VERSIONED},
-        },
-        together=together,
+        description={**description, "models": used.digests()},
+        together=redraw.pictures.get("cuda" if device.startswith("cuda") else "cpu", 1),
     )
 
 
@@ -174,15 +200,6 @@ def _sensitive(name: str, table: dict[str, Any], sensitivity: str) -> dict[str, 
         )
     detect = {key: value for key, value in table["detect"].items() if key != "sensitivity"}
     return table | {"detect": _merged(detect, known.get(sensitivity, {}))}
-
-
-def _together(name: str, table: dict[str, Any], device: str) -> int:
-    """Return how many pictures a preset wants painted together on a device."""
-    kind = device.partition(":")[0]
-    pictures = table["redraw"].get("pictures", {}).get(kind, 1)
-    if not isinstance(pictures, int) or pictures < 1:
-        raise InputError(f"preset {name!r}: redraw.pictures.{kind}: expected a whole number from 1, got {pictures!r}")
-    return pictures
 
 
 def _deciding(table: dict[str, Any]) -> dict[str, Any]:

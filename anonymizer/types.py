@@ -20,7 +20,6 @@ __all__ = [
     "BODIES",
     "CLASSES",
     "FREE",
-    "JOINTS",
     "Action",
     "AvatarArtist",
     "Conditions",
@@ -33,8 +32,6 @@ __all__ = [
     "OCRReader",
     "PersonSegmenter",
     "PersonView",
-    "Pose",
-    "PoseEstimator",
     "Rendering",
     "Result",
     "TextLine",
@@ -47,15 +44,6 @@ __all__ = [
 CLASSES: tuple[str, ...] = ("person", "face", "license_plate", "text", "vehicle")
 #: Of these, the ones redrawn whole, before faces and plates are redrawn on top of them.
 BODIES: tuple[str, ...] = ("person", "vehicle")
-#: Joints of a person; left and right are the person's own.
-JOINTS: tuple[str, ...] = (
-    "nose",
-    *(
-        f"{side}_{name}"
-        for name in ("ear", "shoulder", "elbow", "wrist", "hand", "hip", "knee", "ankle", "toe")
-        for side in ("left", "right")
-    ),
-)
 
 #: Least proportion of a box that a person's outline leaves free: of 1,038 annotated persons none leaves less than 0.15.
 FREE = 0.05
@@ -74,7 +62,7 @@ def check_image(image: Image) -> Image:
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise InputError(f"image: expected RGB uint8 (H, W, 3), got {got}")
+        raise InputError(f"image: expected RGB uint8 (H, W, 3), got {got}; anonymizer.as_rgb converts other pictures")
     if image.size == 0:
         raise InputError(f"image: expected at least one pixel, got shape {image.shape}")
     return image
@@ -150,6 +138,7 @@ class Instance:
             (0, 1]; None: its source with its score.
         body: Pose, mask and presence of a person, as far as known.
         face: Surface points and irises of a face, as far as known.
+        link: Secret number of a person's identity: persons with the same one get the same avatar. None: by chance.
 
     Raises:
         InputError: A field of wrong shape, dtype or range, or a mask without a pixel.
@@ -169,6 +158,7 @@ class Instance:
     evidence: Mapping[str, float] | None = None
     body: PersonView | None = None
     face: FaceView | None = None
+    link: int | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.label not in CLASSES:
@@ -236,23 +226,6 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pose:
-    """Where a person's joints are.
-
-    Args:
-        points: float32 (J, 2) x, y in pixels, in the order of ``JOINTS``; joints beyond the picture are guesses.
-        visible: float32 (J,) in [0, 1], how likely each can be seen.
-    """
-
-    points: Floats
-    visible: Floats
-
-    def __post_init__(self) -> None:
-        if self.points.shape != (len(JOINTS), 2) or self.visible.shape != (len(JOINTS),):
-            raise InputError(f"pose: expected ({len(JOINTS)}, 2) points, got {self.points.shape}, {self.visible.shape}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Rendering:
     """An avatar in the place and pose of a person, in the frame of a box of the picture.
 
@@ -266,6 +239,9 @@ class Rendering:
         parts: uint8 (h, w): 0 nothing, 1 head, 2 neck, 3 trunk, 4 upper arm, 5 lower arm, 6 hand, 7 upper leg, 8 lower
             leg, 9 foot.
         residual: Root mean square distance of the person's seen joints from the avatar's, in metres of the avatar.
+        shadow: float32 (h, w) in [0, 1], how far it darkens what lies there; none where left out.
+        cut: Share of it that the person's place has no room for, in [0, 1].
+        grain: Standard deviation of the noise that is still to be laid over it, in [0, 1].
     """
 
     box: IntBox
@@ -276,10 +252,16 @@ class Rendering:
     joints: Floats
     parts: NDArray[np.uint8]
     residual: float
+    shadow: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    cut: float = 0.0
+    grain: float = 0.0
 
     def __post_init__(self) -> None:
         size = self.box[3] - self.box[1], self.box[2] - self.box[0]
-        shapes = {"rgb": (*size, 3), "alpha": size, "depth": size, "edges": size, "joints": (17, 3), "parts": size}
+        if self.shadow.shape == (0, 0):
+            object.__setattr__(self, "shadow", np.zeros(size, np.float32))
+        shapes = {"rgb": (*size, 3), "joints": (17, 3)}
+        shapes |= dict.fromkeys(("alpha", "depth", "edges", "parts", "shadow"), size)
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape:
@@ -293,12 +275,10 @@ class Conditions:
 
     Args:
         depth, edges: Of the whole picture, float32 (H, W) in [0, 1]; depth 1 is nearest.
-        poses: Joints of persons by instance id, of those for whom they are known.
     """
 
     depth: Floats
     edges: Floats
-    poses: Mapping[int, Pose] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("depth", "edges"):
@@ -337,11 +317,19 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What was done to one instance: ``redrawn`` by the model or ``redacted`` safely, after how many attempts."""
+    """What was done to one instance.
+
+    Args:
+        instance_id: The instance.
+        action: ``redrawn`` by the model or ``redacted`` safely.
+        attempts: After how many redraws.
+        mask_iou: IoU in [0, 1] of the outline that was found with that of the avatar in its place; None without one.
+    """
 
     instance_id: int
     action: Action
     attempts: int
+    mask_iou: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -356,6 +344,9 @@ class Result:
         treated: bool (H, W): pixels that were allowed to change.
         provenance: Preset, model ids and hashes, versions, timings in seconds. Never seeds, pixels or embeddings.
         texts: What was read on plates of the original, to find it again in names and annotations; never written down.
+        renderings: Avatars by the id of the person in whose place they stand, of redrawn persons alone.
+        order: Ids of the instances in the order in which they were laid, the lowest first.
+        depth: Depth of the released picture, float32 (H, W) in [0, 1], 1 nearest; None unless it was asked for.
     """
 
     image: Image
@@ -365,6 +356,9 @@ class Result:
     treated: Mask
     provenance: Mapping[str, Any] = field(default_factory=dict)
     texts: tuple[str, ...] = field(default=(), repr=False)
+    renderings: Mapping[int, Rendering] = field(default_factory=dict, repr=False)
+    order: tuple[int, ...] = ()
+    depth: Floats | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -387,8 +381,19 @@ class Detector(Protocol):
 class AvatarArtist(Protocol):
     """Draws avatars."""
 
+    def look(self, image: Image, hidden: Mask, persons: Sequence[Instance], horizon: float) -> Any:
+        """Return what the artist takes from a picture once for all persons: light, perspective, noise.
+
+        Args:
+            image: RGB uint8 (H, W, 3) with all that is anonymized filled.
+            hidden: bool (H, W), what was filled; nothing of it enters.
+            persons: The picture's persons: where they stand.
+            horizon: Row of the horizon in pixels.
+        """
+        ...
+
     def draw(
-        self, image: Image, person: Instance, rng: np.random.Generator, face: Instance | None = None
+        self, image: Image, person: Instance, rng: np.random.Generator, face: Instance | None = None, scene: Any = None
     ) -> Rendering | None:
         """Return somebody else in a person's place and pose, None where the pose is not known well enough.
 
@@ -397,6 +402,7 @@ class AvatarArtist(Protocol):
             person: The person, with ``body``.
             rng: Source of everything but pose and place.
             face: The person's face, if it was found.
+            scene: What ``look`` returned for the picture; None: it is looked at now, with this person alone hidden.
         """
         ...
 
@@ -414,14 +420,6 @@ class EdgeDetector(Protocol):
 
     def detect(self, image: Image) -> Floats:
         """Return edge strength float32 (H, W) in [0, 1]."""
-        ...
-
-
-class PoseEstimator(Protocol):
-    """Finds the joints of persons."""
-
-    def estimate(self, image: Image, persons: Sequence[Instance]) -> tuple[Pose, ...]:
-        """Return the pose of each person in RGB uint8 (H, W, 3), in the same order."""
         ...
 
 

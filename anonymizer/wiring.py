@@ -1,18 +1,27 @@
-"""From a preset's table to backends: which class reads which weights, with which settings."""
+"""Wiring: from a preset's tables to backends with their weights and settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from anonymizer import weights
-from anonymizer.types import CLASSES, AvatarArtist, DepthEstimator, Detector, EdgeDetector, OCRReader, PoseEstimator
+from anonymizer.config.schema import Condition, Crop, Detect, Direct, LongSideCrop, Redraw
+from anonymizer.errors import InputError
+from anonymizer.types import CLASSES, AvatarArtist, DepthEstimator, Detector, EdgeDetector, OCRReader
 
-__all__ = ["Source", "make_artist", "make_depth", "make_detector", "make_edges", "make_poses", "make_redrawer"]
-
-Table = Mapping[str, Any]
+__all__ = [
+    "Source",
+    "component",
+    "make_artist",
+    "make_depth",
+    "make_detector",
+    "make_edges",
+    "make_redrawer",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,72 +32,99 @@ class Source:
     device: str
 
 
-def make_detector(table: Table, source: Source, reader: OCRReader, classes: Sequence[str]) -> Detector:
+def make_detector(table: Detect, source: Source, reader: OCRReader, classes: Sequence[str]) -> Detector:
     """Return the union of the detectors that a ``detect`` table names.
 
     Args:
-        table: ``network`` (the embedded one, or with ``coco = true`` one of COCO's classes) with a threshold per
-            class, ``sizes``, ``faces`` with ``centerface``, ``tile`` and ``tile_from``; optional ``persons``
-            (CenterNet) with ``person_box``, ``vehicle`` and ``quarters``, ``plates`` with ``plate_sizes``,
-            ``packaged_plates`` (a network of the embedded kind for plates alone), ``scrfd`` with
-            ``scrfd_score``, ``refine`` with ``body`` and ``face_mesh``.
+        table: Its ``detector``, or networks with their scores and sizes.
         source: Weights and device.
         reader: Finds text.
         classes: Classes to treat.
     """
+    if table.detector is not None:
+        return component(table.detector, "detect")
     from anonymizer.detect.faces import CenterFaceDetector
     from anonymizer.detect.merge import UnionDetector
     from anonymizer.detect.plates import TextDetector
     from anonymizer.detect.tiling import TiledDetector
     from anonymizer.detect.yolo import COCO, COCO_LABELS, OWN, YoloSegDetector
 
-    network, sizes, device = source.path(table["network"]), table["sizes"], source.device
+    network, sizes, device = source.path(table.network), table.sizes, source.device
     found: list[Detector] = []
-    if table.get("coco"):
-        labels = ("person", "vehicle") if "vehicle" in classes else ("person",)
-        thresholds = {label: table[label] for label in labels}
+    scores = {"person": table.person, "face": table.face, "license_plate": table.license_plate}
+    if table.coco:
+        if "vehicle" in classes:
+            scores["vehicle"] = table.vehicle
+        thresholds = {label: s for label, s in scores.items() if s is not None and label in ("person", "vehicle")}
         found.append(YoloSegDetector(network, thresholds, sizes=sizes, classes=COCO, labels=COCO_LABELS, device=device))
     else:
-        thresholds = {label: table[label] for label in ("person", "face", "license_plate")}
+        thresholds = {label: s for label, s in scores.items() if s is not None}
         found.append(YoloSegDetector(network, thresholds, sizes=sizes, classes=OWN, device=device))
-    if "persons" in table:
+    if table.persons is not None:
         from anonymizer.detect.centernet import CenterNetDetector
 
-        least = {"person": table["person_box"], "vehicle": table["vehicle"]}
-        found.append(CenterNetDetector(source.path(table["persons"]), least, device, quarters=table["quarters"]))
-    if "packaged_plates" in table:
-        plates = table["packaged_plates"]
-        only = {"license_plate": plates["license_plate"]}
+        least = {label: s for label, s in (("person", table.person_box), ("vehicle", table.vehicle)) if s is not None}
+        found.append(CenterNetDetector(source.path(table.persons), least, device, quarters=table.quarters))
+    if table.packaged_plates is not None:
+        plates = table.packaged_plates
         found.append(
             YoloSegDetector(
-                source.path(plates["network"]),
-                only,
-                sizes=plates["sizes"],
+                source.path(plates.network),
+                {"license_plate": plates.license_plate},
+                sizes=plates.sizes,
                 classes=("license_plate",),
                 plate_outlines=True,
                 device=device,
                 source="platedet",
             )
         )
-    found.append(CenterFaceDetector(source.path(table["faces"]), threshold=table["centerface"]))
-    if "scrfd" in table:
+    found.append(CenterFaceDetector(source.path(table.faces), threshold=table.centerface))
+    if table.scrfd is not None and table.scrfd_score is not None:
         from anonymizer.detect.scrfd import ScrfdDetector
 
-        found.append(ScrfdDetector(source.path(table["scrfd"]), table["scrfd_score"], device))
-    if "plates" in table:
+        found.append(ScrfdDetector(source.path(table.scrfd), table.scrfd_score, device))
+    if table.plates is not None and table.plate_sizes is not None:
         from anonymizer.detect.plate_network import PlateNetwork
 
-        boxes, threshold = source.path(table["plates"]), table["license_plate"]
-        found.append(PlateNetwork(boxes, threshold, table["plate_sizes"], device=device))
+        found.append(PlateNetwork(source.path(table.plates), table.license_plate, table.plate_sizes, device=device))
     found.append(TextDetector(reader, emit_text="text" in classes))
-    sides = {"tile": table["tile"], "min_side": table["tile_from"]}
-    large = {"large_tile": table["large_tile"], "large_from": table["large_from"]}
-    tiled = [TiledDetector(part, **sides, **large) for part in found]
+    tiled = [
+        TiledDetector(
+            part,
+            tile=table.tile,
+            min_side=table.tile_from,
+            large_tile=table.large_tile,
+            large_from=table.large_from,
+        )
+        for part in found
+    ]
     union: Detector = UnionDetector(tiled, CLASSES)
-    if "refine" in table:
-        pose, mesh = (source.path(table[key]) if key in table else None for key in ("body", "face_mesh"))
-        union = _refined(union, source.path(table["refine"]), pose, mesh, device)
+    if table.refine is not None:
+        pose, mesh = (None if name is None else source.path(name) for name in (table.body, table.face_mesh))
+        union = _refined(union, source.path(table.refine), pose, mesh, device)
     return union
+
+
+def component(name: str, verb: str) -> Any:
+    """Return a part of the user's own.
+
+    Args:
+        name: ``package.module:Name`` of a callable without arguments.
+        verb: Method that the part must have.
+
+    Raises:
+        InputError: It cannot be imported, or is no such part.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), attribute)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"part {name!r}: expected package.module:Name of a callable without arguments, got {error}"
+        ) from error
+    if not callable(getattr(made, verb, None)):
+        raise InputError(f"part {name!r}: expected an object with a method {verb}, got {type(made).__name__}")
+    return made
 
 
 def _refined(union: Detector, path: Path, pose: Path | None, mesh: Path | None, device: str) -> Detector:
@@ -106,20 +142,20 @@ def _refined(union: Detector, path: Path, pose: Path | None, mesh: Path | None, 
     return SamRefiner(union, path, device)
 
 
-def make_depth(table: Table, source: Source) -> DepthEstimator:
+def make_depth(table: Condition, source: Source) -> DepthEstimator:
     """Return the depth estimator that a ``condition`` table names; closed form if it names none."""
-    if "depth" in table:
+    if table.depth is not None:
         from anonymizer.condition.depth_anything import DepthAnything
 
-        return DepthAnything(source.path(table["depth"]), source.device)
+        return DepthAnything(source.path(table.depth), source.device)
     from anonymizer.condition.depth import GroundPlaneDepth
 
     return GroundPlaneDepth()
 
 
-def make_edges(table: Table, source: Source) -> EdgeDetector:
+def make_edges(table: Condition, source: Source) -> EdgeDetector:
     """Return the edge detector that a ``condition`` table names: HED in safetensors, or a network in ONNX."""
-    path = source.path(table["edges"])
+    path = source.path(table.edges)
     if path.suffix == ".safetensors":
         from anonymizer.condition.hed import HedEdges
 
@@ -129,83 +165,82 @@ def make_edges(table: Table, source: Source) -> EdgeDetector:
     return EdgeNet(path)
 
 
-def make_poses(table: Table, source: Source) -> PoseEstimator | None:
-    """Return the pose network that a ``condition`` table names, or None if it names none."""
-    if "pose" not in table:
-        return None
-    from anonymizer.condition.pose import PoseNet
-
-    return PoseNet(source.path(table["pose"]), source.device)
-
-
-def make_redrawer(table: Table, source: Source, batch_size: int | None) -> Any:
+def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
     """Return the ``Redrawer`` that a ``redraw`` table describes.
 
     Args:
-        table: See ``presets.toml``.
+        table: Pipeline, starts and crops.
         source: Weights and device.
         batch_size: Crops painted at once, instead of the table's.
     """
     from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings
     from anonymizer.redraw.direction import Director
-    from anonymizer.redraw.galleries import FaceGallery, PersonGallery
     from anonymizer.redraw.loading import LoadSettings
-    from anonymizer.redraw.prototypes import Prototypes
+    from anonymizer.redraw.prototypes import FaceBank
     from anonymizer.redraw.redrawer import Redrawer
 
-    switches = ("family", "dtype", "scheduler", "channels_last", "compile", "vae_tiling", "cpu_offload")
     load = LoadSettings(
+        family=table.family,
         device=source.device,
-        variant=weights.entry(table["pipeline"].partition("/")[0]).variant,
-        **{name: table[name] for name in switches if name in table},
+        dtype=table.dtype,
+        scheduler=table.scheduler,
+        variant=weights.entry(table.pipeline.partition("/")[0]).variant,
+        channels_last=table.channels_last,
+        compile=table.compile,
+        vae_tiling=table.vae_tiling,
+        cpu_offload=table.cpu_offload,
     )
     settings = DiffusionSettings(
-        num_inference_steps=table["steps"],
-        guidance_scale=table["guidance_scale"],
-        controlnet_conditioning_scale=(table["depth_scale"], table["edge_scale"]),
-        negative_prompt=table["negative_prompt"],
-        batch_size=batch_size or table["batch_size"],
-        batch_limit=0 if batch_size else table.get("batch_limit", 0),
+        num_inference_steps=table.steps,
+        guidance_scale=table.guidance_scale,
+        controlnet_conditioning_scale=(table.depth_scale, table.edge_scale),
+        negative_prompt=table.negative_prompt,
+        batch_size=batch_size or table.batch_size,
+        batch_limit=0 if batch_size else table.batch_limit,
         device=source.device,
     )
     painter = DiffusionInpainter(
-        source.path(table["pipeline"]),
-        [source.path(reference) for reference in table["controlnets"]],
+        source.path(table.pipeline),
+        [source.path(reference) for reference in table.controlnets],
         settings,
         load,
-        source.path(table["lora"]) if "lora" in table else None,
+        source.path(table.lora) if table.lora is not None else None,
     )
-    prototypes = None
-    if "prototypes" in table:
-        galleries = source.path(table["prototypes"])
-        faces = FaceGallery.load(galleries / "faces.safetensors")
-        persons = PersonGallery.load(galleries / "persons.safetensors")
-        prototypes = Prototypes(faces, persons, table["strength"])
-    director = Director(_direction(table["direction"])) if "direction" in table else None
-    crops = {label: _crop(crop) for label, crop in table["crops"].items()}
-    return Redrawer(painter, crops, prototypes, director, table.get("avatar_strength", 0.0))
+    faces = None
+    if table.prototypes is not None:
+        faces = FaceBank.load(source.path(table.prototypes) / "faces.safetensors")
+    director = Director(_direction(table.direction)) if table.direction is not None else None
+    crops = {label: _crop(crop) for label, crop in table.crops.items()}
+    return Redrawer(painter, crops, faces, table.strength, director)
 
 
-def make_artist(table: Table, source: Source) -> AvatarArtist | None:
-    """Return who draws the avatars that a ``redraw`` table names (``avatar``, faces from ``prototypes``), or None."""
-    if "avatar" not in table:
+def make_artist(table: Redraw, source: Source) -> AvatarArtist | None:
+    """Return who draws the avatars that a ``redraw`` table names (``avatar``, ``poses``, faces from ``prototypes``)."""
+    if table.avatar is None or table.prototypes is None or table.poses is None:
         return None
     from anonymizer import avatar
 
-    return avatar.AvatarArtist(source.path(table["avatar"]), source.path(table["prototypes"]) / "faces.safetensors")
+    faces = source.path(table.prototypes) / "textures.safetensors"
+    poses = source.path(table.poses)
+    return avatar.AvatarArtist(source.path(table.avatar), faces, poses, table.joint_noise, table.pose_bank)
 
 
-def _crop(table: Table) -> Any:
-    from anonymizer.redraw.crops import CropSetting, LongSideCrop
+def _crop(table: Crop) -> Any:
+    from anonymizer.redraw import crops
 
-    return LongSideCrop(**table) if "long_side" in table else CropSetting(**table)
+    kind = crops.LongSideCrop if isinstance(table, LongSideCrop) else crops.CropSetting
+    return kind(**table.model_dump())
 
 
-def _direction(table: Table) -> Any:
+def _direction(table: Direct) -> Any:
     """Return a ``Direction``; TOML has lists where it has tuples."""
     from anonymizer.redraw.direction import Direction
 
-    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
-    if "scales" in table:
-        plain["scales"] = {label: (float(depth), float(edges)) for label, (depth, edges) in table["scales"].items()}
-    return Direction(**plain)
+    return Direction(
+        wording=table.wording,
+        keep=tuple(table.keep),
+        guidance=tuple(table.guidance),
+        scales={label: (depth, edges) for label, (depth, edges) in table.scales.items()},
+        small_area=table.small_area,
+        small_scales=(table.small_scales[0], table.small_scales[1]),
+    )

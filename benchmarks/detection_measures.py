@@ -110,6 +110,22 @@ def duplicates(finds: Sequence[Mask], persons: Sequence[Mask]) -> int:
     return int(np.clip(shown - 1, 0, None).sum())
 
 
+def joint_box(finds: Sequence[Mask], boxes: Floats, person: Mask) -> Floats | None:
+    """Return the box (4,) xyxy around the finds that share half of the smaller mask with an annotation, or None.
+
+    Args:
+        finds: Masks bool (H, W) of finds.
+        boxes: float32 (N, 4) xyxy, their boxes.
+        person: Annotated mask bool (H, W); it may hold several people who touch.
+    """
+    total = int(person.sum())
+    theirs = [2 * int((find & person).sum()) >= min(int(find.sum()), total) > 0 for find in finds]
+    if not any(theirs):
+        return None
+    chosen = boxes[np.array(theirs)]
+    return np.concatenate([chosen[:, :2].min(axis=0), chosen[:, 2:].max(axis=0)])
+
+
 def darkened(image: NDArray[np.uint8], mean: float) -> NDArray[np.uint8]:
     """Return a picture that one gain in linear light brings down to a mean of sRGB values; darker ones as they are.
 

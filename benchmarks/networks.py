@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from packs import Truth, pictures, read
+from packs import counted, pictures, read
 
 from anonymizer import weights
 from anonymizer.detect.centernet import THRESHOLD, CenterNetDetector
@@ -50,13 +50,6 @@ SHAPES = {
     "facemesh": (1, 192, 192, 3),
     "platedet": (1, 3, 640, 640),
 }
-
-
-def counted(truth: Truth, label: str, pack: str) -> bool:
-    """Return whether a network is expected to find what an annotation shows."""
-    if truth.label != label or truth.record.get("source_label") == "bicyclist":
-        return False
-    return pack != "humanseg" or truth.mask is not None
 
 
 def recall(

@@ -83,6 +83,13 @@ def pictures(
     ]
 
 
+def counted(truth: Truth, label: str, pack: str) -> bool:
+    """Return whether a network is expected to find what an annotation shows."""
+    if truth.label != label or truth.record.get("source_label") == "bicyclist":
+        return False
+    return pack != "humanseg" or truth.mask is not None
+
+
 def some(items: list[Any], limit: int) -> list[Any]:
     """Return at most ``limit`` items, spread evenly."""
     return items if len(items) <= limit else [items[round(n)] for n in np.linspace(0, len(items) - 1, limit)]

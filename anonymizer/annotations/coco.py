@@ -16,6 +16,7 @@ from anonymizer.annotations.fields import number as is_number
 from anonymizer.annotations.matching import Index, Placement, key_of
 from anonymizer.annotations.records import Given, Head, Page, Record, Remark, added_record, free_id, mark, read_json
 from anonymizer.annotations.regions import instance_from
+from anonymizer.annotations.rendered import joint_names, placed_joints, unlabelled, with_joints
 from anonymizer.annotations.scrubbing import Scrubber, identities, name_parts, without_keypoints
 from anonymizer.dataset.ledger import to_json
 from anonymizer.dataset.release import Release
@@ -188,8 +189,10 @@ class CocoAnnotations:
             public = scrubber.record(record, ANNOTATION, "annotations")
             if record["id"] in treated:
                 instance, treatment = treated[record["id"]]
-                pose_kept = instance.label == "person" and treatment.action == "redrawn"
-                shown = without_keypoints(public, pose_kept=pose_kept)
+                shown = without_keypoints(public)
+                if instance.id in page.joints:
+                    names = joint_names(self.categories[record["category_id"]])
+                    shown |= added_record(instance, page.size) | placed_joints(page.joints[instance.id], names)
                 for key in public.keys() - shown.keys():
                     scrubber.left_out(f"annotations.{key}")
                 public = shown | {"anonymizer": mark(instance, treatment)}
@@ -197,7 +200,8 @@ class CocoAnnotations:
         for instance, treatment in page.treated:
             if instance.record is None:
                 marked = {"category": instance.label, "anonymizer": mark(instance, treatment)}
-                out.append(added_record(instance, page.size) | marked)
+                joints = placed_joints(page.joints[instance.id]) if instance.id in page.joints else {}
+                out.append(added_record(instance, page.size) | joints | marked)
         return {"image": image, "annotations": out, "removed": scrubber.removed}
 
     def files(self, exports: Iterable[dict[str, Any]], release: Release) -> Iterator[tuple[str, bytes]]:
@@ -227,6 +231,9 @@ class CocoAnnotations:
                 # A text is no id to release: it may be the picture's name.
                 ids = {"image_id": image["id"]} | ({} if label is None else {"category_id": by_label[label]})
                 annotations.append({"id": record["id"], **ids} | record | ids)
+        posed = {r["category_id"]: len(r["keypoints"]) // 3 for r in annotations if "keypoints" in r}
+        joints = with_joints(categories, posed)
+        annotations = [unlabelled(record, joints) for record in annotations]
         document = {**head.fields, "images": images, "annotations": annotations, "categories": categories}
         name = "coco.json" if release.rename else self.path.name
         yield name, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"

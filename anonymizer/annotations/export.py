@@ -10,6 +10,7 @@ from typing import Any
 
 from anonymizer.annotations.fields import ANNOTATION, IMAGE
 from anonymizer.annotations.records import Annotations, Head, Page, added_record, free_id, label_of
+from anonymizer.annotations.rendered import joint_names, placed_joints, unlabelled, with_joints
 from anonymizer.annotations.scrubbing import Scrubber, name_parts, without_keypoints
 from anonymizer.dataset.ledger import to_json
 from anonymizer.dataset.release import Release
@@ -49,10 +50,10 @@ def released_record(page: Page, annotations: Annotations | None) -> dict[str, An
     # In the format that was given, the same fields are left out, and counted.
     scrubber = Scrubber(known, page.keep)
     categories = {record["id"]: category for category, record in records}
+    names = {} if annotations is None else {str(r["name"]): r for r in annotations.categories.values()}
     instances = []
     treated = set()
     for instance, treatment in page.treated:
-        pose_kept = instance.label == "person" and treatment.action == "redrawn"
         record: dict[str, Any] = {}
         category = instance.label
         if instance.record is not None:
@@ -60,7 +61,7 @@ def released_record(page: Page, annotations: Annotations | None) -> dict[str, An
             treated.add(number)
             category = categories.get(number, category)
             public = scrubber.record(instance.record, ANNOTATION, "annotations")
-            record = without_keypoints(public, pose_kept=pose_kept)
+            record = without_keypoints(public)
             record.pop("anonymizer", None)
             if number not in categories:  # Its place in a file of its own, not an id among all.
                 lines = annotations is not None and annotations.format == "yolo"
@@ -68,11 +69,14 @@ def released_record(page: Page, annotations: Annotations | None) -> dict[str, An
         record |= added_record(instance, page.size) | {"iscrowd": record.get("iscrowd", 0)}
         record |= {
             _CATEGORY: category,
+            "instance": instance.id,
             "score": round(float(instance.score), 4),
             "source": instance.source,
             "action": treatment.action,
             "attempts": treatment.attempts,
         }
+        if instance.id in page.joints:
+            record |= placed_joints(page.joints[instance.id], joint_names(names.get(category)))
         instances.append(record)
     others = [
         scrubber.record(record, ANNOTATION, "annotations") | {_CATEGORY: category}
@@ -148,11 +152,13 @@ def coco_out(
     """
     ordered = sorted(names)
     used: set[str] = set()
+    posed: dict[str, int] = {}
     highest, texts = [0, 0], False
     for name in ordered:
         side = _read_side(state, name)
         for record in _records(side):
             used.add(record[_CATEGORY])
+            posed |= {record[_CATEGORY]: len(record["keypoints"]) // 3} if "keypoints" in record else {}
             highest[1] = max(highest[1], _number(record))
         highest[0] = max(highest[0], _number(side["image"]))
         texts |= isinstance(side["image"].get("id"), str)  # Tools sort ids, so they are all numbers or all texts.
@@ -161,6 +167,7 @@ def coco_out(
     named = {own["id"]: str(record["name"]) for record, own in zip(given, public.categories, strict=True)}
     label = label_of if annotations is None else annotations.label
     by_name, categories = _categories(used, named, public.categories, label)
+    joints = with_joints(categories, {by_name[name]: count for name, count in posed.items()})
     info = public.fields.get("info", {}) | {"anonymizer_schema": SCHEMA}
     head = {"info": info, "licenses": public.fields.get("licenses", [])}
     opening = b"".join(json.dumps(key).encode() + b": " + to_json(value) + b",\n" for key, value in head.items())
@@ -176,7 +183,7 @@ def coco_out(
     for index, name in enumerate(ordered):
         for record in _records(_read_side(state, name)):
             ids = {"image_id": image_ids[index], "category_id": by_name[record.pop(_CATEGORY)]}
-            yield (b"\n" if first else b",\n") + to_json(number(record | ids))
+            yield (b"\n" if first else b",\n") + to_json(number(unlabelled(record | ids, joints)))
             first = False
     yield b"\n]\n}\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from anonymizer.annotations.rle import encode_rle
 from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.geometry import integer_box, outline_box
-from anonymizer.types import Instance, Treatment
+from anonymizer.types import Floats, Instance, Treatment
 
 __all__ = [
     "Annotations",
@@ -79,6 +79,8 @@ class Page:
         treated: Every treated instance with what was done to it; given ones carry their ``record``.
         texts: What was read on plates of the original. Identifying: for comparison only.
         keep: Fields that stay although no list names them, see ``scrubbing.Scrubber``.
+        joints: COCO's joints of persons with an avatar by instance id, float32 (17, 3) as of ``rendered.joints_of``.
+            Outlines and boxes of these persons are the avatars', too.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Page:
     treated: tuple[tuple[Instance, Treatment], ...]
     texts: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    joints: Mapping[int, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,20 +269,9 @@ class Scrubber:
         self._removed[UNNAMED if tells else path] += 1
 
 
-def without_keypoints(record: Mapping[str, Any], *, pose_kept: bool) -> dict[str, Any]:
-    """Return a record without the landmarks that its picture no longer shows.
-
-    Args:
-        record: A COCO-like annotation of a treated instance.
-        pose_kept: Whether the body's pose was kept, as in a redrawn person. Landmarks of the face that come apart
-            from the body's (``face_kpts``) describe the original face and never stay.
-    """
-
-    def stays(key: str) -> bool:
-        landmarks = key in ("keypoints", "num_keypoints") or key.endswith("_kpts")
-        return key != "face_kpts" and (pose_kept or not landmarks)
-
-    return {key: value for key, value in record.items() if stays(key)}
+def without_keypoints(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a COCO-like annotation of a treated instance without the landmarks of the original."""
+    return {k: v for k, v in record.items() if k not in ("keypoints", "num_keypoints") and not k.endswith("_kpts")}
 
 
 def told_by_xml(element: ElementTree.Element) -> dict[str, Any]:

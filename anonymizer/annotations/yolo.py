@@ -20,7 +20,7 @@ from anonymizer.annotations.scrubbing import Scrubber
 from anonymizer.dataset.release import Release
 from anonymizer.errors import InputError
 from anonymizer.geometry import outline_box
-from anonymizer.types import CLASSES, Instance
+from anonymizer.types import CLASSES, Floats, Instance
 
 __all__ = ["NAME_FILES", "Yolo", "YoloAnnotations", "has_names", "is_label_file", "read_names", "with_style"]
 
@@ -47,8 +47,9 @@ class Yolo:
     """YOLO labels: boxes (5 numbers a line), segments (7 and more, odd) or poses; a confidence may follow.
 
     Given lines that can be read stay as they are, digit by digit, as far as training tools take them: a confidence is
-    left out, places beyond the picture are cut, boxes among outlines become outlines of four corners, and keypoints of
-    bodies that were not kept are set to 0.
+    left out, places beyond the picture are cut, boxes among outlines become outlines of four corners, a person with an
+    avatar has the avatar's box or outline and, where they are COCO's 17, joints, and keypoints of other treated objects
+    are set to 0.
     The format has no place for marks: which line was redrawn or redacted stands in ``annotations.json`` (``line``),
     and lines that were added follow the given ones.
 
@@ -108,10 +109,11 @@ class Yolo:
         for number, line, (index, values, is_outline) in given:
             words = line.split()[: 1 + len(values)]
             pair = treated.get(number)
+            if pair is not None and pair[0].id in page.joints:
+                out.append(self._added(pair[0], page, outlined, index))
+                continue
             if self.keypoints is not None and pair is not None:
-                instance, treatment = pair
-                if instance.label != "person" or treatment.action != "redrawn":
-                    words[5:] = ["0"] * len(words[5:])
+                words[5:] = ["0"] * len(words[5:])
             places = values if is_outline else values[:4]
             if not all(0 <= value <= 1 for value in places) or is_outline != outlined:
                 corners = _corners(values, is_outline)
@@ -120,7 +122,7 @@ class Yolo:
                 words = _words(index, corners, outlined) + words[5 if not is_outline else len(words) :]
             out.append(" ".join(words) if words != line.split() else line)
         added = outlined if given else self.segments
-        out += [self._added(i, page.size, added) for i, _ in page.treated if i.record is None]
+        out += [self._added(i, page, added) for i, _ in page.treated if i.record is None]
         return "".join(f"{line}\n" for line in out).encode()
 
     @property
@@ -198,16 +200,30 @@ class Yolo:
             record["bbox"] = [x1, y1, x2 - x1, y2 - y1]
         return Entry(self.names[index], record)
 
-    def _added(self, instance: Instance, size: tuple[int, int], outlined: bool) -> str:
-        height, width = size
-        index = next(n for n, name in enumerate(self._all_names()) if self.meanings.label(name) == instance.label)
+    def _added(self, instance: Instance, page: Page, outlined: bool, given: int | None = None) -> str:
+        height, width = page.size
+        names = enumerate(self._all_names())
+        index = next(n for n, name in names if self.meanings.label(name) == instance.label) if given is None else given
         x1, y1, x2, y2 = (float(value) for value in outline_box(instance))
         if outlined and self.keypoints is None:
             shares = [share for x, y in outline(instance) for share in (x / width, y / height)]
         else:
             shares = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
-        posed = [] if self.keypoints is None else ["0"] * (self.keypoints[0] * self.keypoints[1])
+        posed = self._posed(page.joints.get(instance.id), page.size)
         return " ".join([str(index), *(f"{min(max(share, 0.0), 1.0):.6f}" for share in shares), *posed])
+
+    def _posed(self, joints: Floats | None, size: tuple[int, int]) -> list[str]:
+        """Return the numbers of an object's keypoints; 0 where none are known or they are not COCO's 17 joints."""
+        if self.keypoints is None:
+            return []
+        count, width = self.keypoints
+        if joints is None or count != len(joints) or width > 3:
+            return ["0"] * (count * width)
+        return [
+            part
+            for x, y, seen in joints.tolist()
+            for part in (f"{x / size[1]:.6f}", f"{y / size[0]:.6f}", f"{int(seen)}")[:width]
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,30 +6,53 @@ The population is stated here and is the same for every picture: nothing of the 
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Container
 from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
+from anonymizer.avatar.faces import Face, Faces
+from anonymizer.avatar.shoes import SHOES
 from anonymizer.avatar.wardrobe import Outfit, choose
-from anonymizer.errors import ModelError
 
-__all__ = ["Appearance", "Cloth", "Face", "Faces", "draw_appearance"]
+__all__ = ["Appearance", "Cloth", "draw_appearance"]
 
 Floats = NDArray[np.float32]
 
-#: Skin from light to dark over the range of Monk's scale, as reflectances; between them is mixed. Each interval is as
-#: likely.
-SKIN = ("e6c9b3", "deb798", "cea17b", "b5865f", "9c6d4b", "7f5439", "64422f", "4d3326", "3c2820")
-#: Hair, RGB in [0, 1], and how often it is drawn; of the old it is greyer.
-HAIR = (
-    ((0.07, 0.06, 0.055), 5.0),
-    ((0.16, 0.11, 0.08), 4.0),
-    ((0.3, 0.2, 0.12), 2.0),
-    ((0.5, 0.38, 0.22), 1.0),
-    ((0.4, 0.17, 0.08), 0.4),
-    ((0.55, 0.54, 0.53), 0.8),
+#: Skin by Fitzpatrick's types I to VI as CIELAB (D65) of the ITA classes of Chardon and Del Bino, and how often it is
+#: drawn: the whole range, no type rare. Between neighbours is mixed.
+SKIN = (
+    ((71.0, 9.0, 13.0), 0.9),
+    ((67.0, 10.5, 15.0), 1.1),
+    ((62.0, 11.5, 17.0), 1.1),
+    ((56.0, 12.5, 19.0), 1.0),
+    ((48.0, 13.0, 19.0), 0.8),
+    ((38.0, 11.5, 15.5), 0.7),
+    ((30.0, 9.0, 11.0), 0.4),
+)
+#: Hair, RGB in [0, 1], how often it goes with light skin (from ``LIGHT``) and with darker skin; of the old it is greyer.
+HAIR_COLOURS = (
+    ((0.1, 0.088, 0.082), 1.2, 8.0),
+    ((0.17, 0.125, 0.1), 2.5, 2.0),
+    ((0.26, 0.18, 0.125), 2.5, 0.6),
+    ((0.38, 0.275, 0.185), 2.0, 0.1),
+    ((0.52, 0.4, 0.27), 1.4, 0.0),
+    ((0.68, 0.55, 0.38), 0.8, 0.05),
+    ((0.36, 0.17, 0.09), 0.5, 0.15),
+)
+#: Ages of adults and of children as phenotypes: 1/3 is a child, 2/3 a young adult, 1 is old.
+AGES = ((0.5, 0.92), (0.22, 0.45))
+#: Draws until somebody is found who is like nobody else in the picture.
+TRIES = 60
+#: Lightness of CIELAB from which skin counts as light here.
+LIGHT = 58.0
+#: Irises, RGB in [0, 1], and how often they go with light and with darker skin.
+IRISES = (
+    ((0.2, 0.11, 0.06), 2.0, 6.0),
+    ((0.3, 0.19, 0.1), 1.5, 1.0),
+    ((0.33, 0.31, 0.18), 1.0, 0.1),
+    ((0.26, 0.34, 0.4), 1.5, 0.0),
+    ((0.32, 0.35, 0.35), 0.7, 0.0),
 )
 #: Cloth: hue, saturation and value with their spread, and how often it is drawn. Street clothes are mostly dark and
 #: grey.
@@ -47,65 +70,32 @@ COLOURS = (
 )
 DENIM = ((0.6, 0.42, 0.38), (0.015, 0.12, 0.14))
 #: How often each pattern is drawn.
-PATTERNS = (("plain", 6.0), ("stripes", 1.2), ("checks", 0.8), ("print", 1.2), ("yoke", 0.5))
+PATTERNS = (
+    *(("plain", 7.0), ("stripes", 1.2), ("pinstripes", 0.4), ("checks", 0.8), ("dots", 0.4), ("flowers", 0.5)),
+    *(("print", 0.9), ("yoke", 0.3)),
+)
+#: What may be patterned; all else is plain.
+PATTERNED = ("t-shirt", "tank top", "shirt", "polo", "sweater", "blouse", "dress", "summer dress", "shirt dress", "skirt")
+#: Fabrics of garments that are not woven.
+FABRICS = {
+    **dict.fromkeys(("t-shirt", "tank top", "polo", "hoodie", "joggers", "leggings", "dress", "cap"), "jersey"),
+    **dict.fromkeys(("sweater", "cardigan", "turtleneck", "beanie"), "knit"),
+    **{"puffer jacket": "down", "leather jacket": "leather"},
+}
+#: Colours of glasses, masks and helmets, RGB in [0, 1], and how often they are drawn.
+WORN = {
+    "glasses": (((0.06, 0.055, 0.05), 3.0), ((0.3, 0.18, 0.1), 1.0), ((0.45, 0.44, 0.42), 1.0)),
+    "sunglasses": (((0.03, 0.03, 0.032), 4.0), ((0.14, 0.09, 0.06), 1.0)),
+    "mask": (((0.6, 0.72, 0.8), 3.0), ((0.85, 0.85, 0.84), 2.0), ((0.08, 0.08, 0.085), 2.0)),
+    "helmet": (((0.08, 0.08, 0.085), 3.0), ((0.82, 0.82, 0.81), 2.0), ((0.55, 0.12, 0.1), 1.0), ((0.15, 0.3, 0.5), 1.0)),
+}
+#: Colours of canvas and of leather shoes, RGB in [0, 1], and how often they are drawn.
+SHOE_COLOURS = (
+    (((0.84, 0.83, 0.81), 3.0), ((0.1, 0.1, 0.11), 2.5), ((0.4, 0.4, 0.41), 1.0), ((0.16, 0.2, 0.33), 1.0)),
+    (((0.07, 0.065, 0.06), 4.0), ((0.24, 0.15, 0.1), 2.0), ((0.42, 0.27, 0.17), 1.0), ((0.6, 0.5, 0.4), 0.5)),
+)
 #: How often trousers are of denim.
 DENIM_SHARE = 0.4
-#: Greatest turn of an average face that is projected from ahead: how far its nose is off the middle of its eyes.
-FRONTAL = 0.12
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Face:
-    """An average face: RGB float32 (S, S, 3) in [0, 1], five landmarks float32 (5, 2), colour of its skin (3,)."""
-
-    pixels: Floats
-    landmarks: Floats
-    skin: Floats
-
-
-class Faces:
-    """Average faces of at least k people each.
-
-    Args:
-        faces: uint8 (M, S, S, 4), RGB and matte.
-        landmarks: float32 (M, 5, 2).
-    """
-
-    def __init__(self, faces: NDArray[np.uint8], landmarks: Floats) -> None:
-        across = landmarks[:, 1, 0] - landmarks[:, 0, 0]
-        turn = (landmarks[:, 2, 0] - landmarks[:, :2, 0].mean(1)) / np.maximum(across, 1e-3)
-        self._chosen = np.flatnonzero(np.abs(turn) < FRONTAL)
-        if not len(self._chosen):
-            raise ModelError("average faces: none looks ahead")
-        self._faces, self._landmarks = faces, landmarks
-
-    @classmethod
-    def load(cls, path: Path) -> Faces:
-        """Read the averages of a safetensors file.
-
-        Raises:
-            ModelError: The file does not hold average faces.
-        """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), framework="numpy") as file:
-                faces, landmarks = file.get_tensor("faces"), file.get_tensor("landmarks")
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"{path}: expected average faces, got {error}") from error
-        if faces.ndim != 4 or faces.shape[3] != 4 or landmarks.shape != (len(faces), 5, 2):
-            raise ModelError(f"{path}: expected faces (M, S, S, 4) and landmarks (M, 5, 2), got {faces.shape}")
-        return cls(faces, landmarks.astype(np.float32))
-
-    def any(self, rng: np.random.Generator) -> Face:
-        """Return an average drawn by chance."""
-        number = int(rng.choice(self._chosen))
-        pixels = self._faces[number, ..., :3].astype(np.float32) / 255
-        marks = self._landmarks[number]
-        (x1, y1), (x2, y2) = marks.min(0).astype(int), marks.max(0).astype(int)
-        middle = pixels[y1 + (y2 - y1) // 4 : y2, x1:x2].reshape(-1, 3)
-        return Face(pixels.astype(np.float32), marks, np.median(middle, axis=0).astype(np.float32))
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cloth:
@@ -113,16 +103,20 @@ class Cloth:
 
     Args:
         colour, second: RGB float32 (3,) in [0, 1].
-        pattern: ``plain``, ``stripes``, ``checks``, ``print``, ``yoke`` or ``denim``.
+        pattern: One of ``PATTERNS``.
         period: Distance of the pattern's repeats in metres.
+        fabric: ``jersey``, ``woven``, ``knit``, ``denim``, ``leather`` or ``down``.
         folds: Depth of folds, 1 is usual.
+        belt: Whether a belt is worn over it.
     """
 
     colour: Floats
     second: Floats
     pattern: str
     period: float
+    fabric: str
     folds: float
+    belt: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +126,7 @@ class Appearance:
     Args:
         phenotype: float32 (6,), see ``body.PHENOTYPES``.
         outfit: What is worn.
-        skin, hair: RGB float32 (3,) in [0, 1].
+        skin, hair, iris: RGB float32 (3,) in [0, 1].
         face: An average face.
         cloths: By garment.
     """
@@ -141,31 +135,71 @@ class Appearance:
     outfit: Outfit
     skin: Floats
     hair: Floats
+    iris: Floats
     face: Face
     cloths: dict[str, Cloth]
 
+    @property
+    def marks(self) -> frozenset[str]:
+        """What nobody else in a picture has: the face, and all clothes together."""
+        worn = self.outfit
+        return frozenset((f"face {self.face.number}", " + ".join((*worn.tops, worn.bottom or "", worn.full or ""))))
 
-def draw_appearance(faces: Faces, rng: np.random.Generator) -> Appearance:
-    """Return an adult drawn by chance."""
+
+def draw_appearance(
+    faces: Faces, rng: np.random.Generator, taken: Container[str] = (), child: bool = False
+) -> Appearance:
+    """Return somebody drawn by chance, with none of the ``Appearance.marks`` that others have taken.
+
+    Once all faces of a sex are taken, as in a crowd, marks come again.
+
+    Args:
+        faces: Average faces.
+        rng: Source of everything.
+        taken: Marks of others in the picture.
+        child: Whether it is a child of 4 to 12 years; else an adult.
+    """
+    for _ in range(TRIES):
+        drawn = _drawn_once(faces, rng, child)
+        if not any(mark in taken for mark in drawn.marks):
+            break
+    return drawn
+
+
+def _drawn_once(faces: Faces, rng: np.random.Generator, child: bool) -> Appearance:
     female = bool(rng.random() < 0.5)
-    age = float(np.clip(rng.beta(2, 2) * 0.42 + 0.5, 0, 1))
+    youngest, oldest = AGES[int(child)]
+    age = float(youngest + (oldest - youngest) * rng.beta(2, 2))
     gender = rng.uniform(0.85, 1) if female else rng.uniform(0, 0.15)
     spread = np.clip(rng.normal(0.5, (0.12, 0.14, 0.12, 0.12)), 0.2, 0.85)
     phenotype = np.array([gender, age, *spread], np.float32)
-    outfit = choose(rng, female)
-    position = rng.uniform(0, len(SKIN) - 1)
-    tones = np.array([[int(tone[k : k + 2], 16) / 255 for k in (0, 2, 4)] for tone in SKIN], np.float32)
-    at = int(position)
-    skin = tones[at] + (tones[min(at + 1, len(SKIN) - 1)] - tones[at]) * np.float32(position - at)
-    hair = _one(HAIR, rng)
-    # Light hair goes with light skin.
-    if position > 3.5:
-        hair = np.array(HAIR[0][0], np.float32) * np.float32(rng.uniform(0.8, 1.3))
+    outfit = choose(rng, female, child)
+    tone = _tone(rng)
+    dark = int(tone[0] < LIGHT)
+    hair, iris = (_one(tuple((row[0], row[1 + dark]) for row in table), rng) for table in (HAIR_COLOURS, IRISES))
+    hair = hair * np.float32(rng.uniform(0.85, 1.2))
     grey = float(np.clip((age - 0.72) / 0.2, 0, 1)) * rng.random()
     hair = hair + (np.array([0.62, 0.61, 0.6], np.float32) - hair) * np.float32(grey)
-    names = [*outfit.tops, outfit.bottom, outfit.full, outfit.shoes]
-    cloths = {name: _cloth(name, rng) for name in names if name is not None}
-    return Appearance(phenotype, outfit, skin.astype(np.float32), hair.astype(np.float32), faces.any(rng), cloths)
+    cloths = {name: _cloth(name, rng) for name in outfit.cloths}
+    face = faces.any(rng, female)
+    return Appearance(phenotype, outfit, _rgb(tone), hair.astype(np.float32), iris, face, cloths)
+
+
+def _tone(rng: np.random.Generator) -> Floats:
+    """Return a colour of skin in CIELAB, drawn by chance."""
+    tones = np.array([row[0] for row in SKIN], np.float32)
+    weights = np.array([row[1] for row in SKIN])
+    place = int(rng.choice(len(SKIN), p=weights / weights.sum())) + rng.uniform(-0.5, 0.5)
+    place = float(np.clip(place, 0, len(SKIN) - 1))
+    first = min(int(place), len(SKIN) - 2)
+    return np.asarray(tones[first] + (tones[first + 1] - tones[first]) * np.float32(place - first), np.float32)
+
+
+def _rgb(lab: Floats) -> Floats:
+    """Return sRGB (3,) in [0, 1] of a colour in CIELAB."""
+    import cv2
+
+    return np.asarray(cv2.cvtColor(lab[None, None], cv2.COLOR_Lab2RGB)[0, 0], np.float32)
 
 
 def _one(table: tuple[tuple[tuple[float, float, float], float], ...], rng: np.random.Generator) -> Floats:
@@ -186,16 +220,25 @@ def _drawn(rng: np.random.Generator) -> Floats:
 
 def _cloth(name: str, rng: np.random.Generator) -> Cloth:
     colour, second = _drawn(rng), _drawn(rng)
-    period, folds = float(rng.uniform(0.025, 0.08)), float(rng.uniform(0.7, 1.2))
-    if name in ("sneakers", "low shoes", "boots"):
-        base = np.array([0.88, 0.87, 0.85] if name == "sneakers" else [0.12, 0.115, 0.11], np.float32)
-        return Cloth(colour if rng.random() < 0.5 else base, base, "plain", period, 0.3)
-    if "trousers" in name or "shorts" in name:
-        if rng.random() < DENIM_SHARE:
-            return Cloth(_colour(*DENIM, rng), second, "denim", period, folds)
-        return Cloth(colour, second, "plain", period, folds)
-    weights = np.array([weight for _, weight in PATTERNS])
-    pattern = str(PATTERNS[int(rng.choice(len(PATTERNS), p=weights / weights.sum()))][0])
-    if "jacket" in name or name in ("parka", "long coat"):
-        pattern = "plain"
-    return Cloth(colour, second, pattern, period, folds)
+    period, folds, belt = float(rng.uniform(0.025, 0.07)), float(rng.uniform(0.75, 1.2)), bool(rng.random() < 0.4)
+    if name in SHOES:
+        leather = SHOES[name].material in ("leather", "suede")
+        base = _one(SHOE_COLOURS[int(leather)], rng) * np.float32(rng.uniform(0.9, 1.1))
+        return Cloth(colour if rng.random() < 0.2 else base, second, "plain", period, "leather", 0.3, False)
+    denim = name == "denim jacket" or (
+        ("trousers" in name or name in ("shorts", "overalls", "skirt", "pencil skirt")) and rng.random() < DENIM_SHARE
+    )
+    if denim:
+        return Cloth(_colour(*DENIM, rng), second, "plain", period, "denim", folds, belt)
+    if name in WORN:
+        return Cloth(_one(WORN[name], rng), second, "plain", period, "leather" if name == "helmet" else "woven", 0.3, False)
+    fabric = FABRICS.get(name, "woven")
+    pattern = str(_chosen(PATTERNS, rng)) if name in PATTERNED else "plain"
+    if name == "leather jacket":
+        colour = _one(SHOE_COLOURS[1], rng)
+    return Cloth(colour, second, pattern, period, fabric, folds * (0.6 if fabric == "knit" else 1.0), belt)
+
+
+def _chosen(table: tuple[tuple[str, float], ...], rng: np.random.Generator) -> str:
+    weights = np.array([weight for _, weight in table])
+    return str(table[int(rng.choice(len(table), p=weights / weights.sum()))][0])

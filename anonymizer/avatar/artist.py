@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.appearance import Appearance, Faces, draw_appearance
+from anonymizer.avatar.appearance import Appearance, draw_appearance
 from anonymizer.avatar.body import Body, Shape, skin
-from anonymizer.avatar.fit import Fit, fit, headed
-from anonymizer.avatar.light import estimate_light, noise_level
-from anonymizer.avatar.paint import FaceMap, bumped, cloth_paint, hair_paint, press, rest_ahead, skin_paint
+from anonymizer.avatar.cloth import Place, cloth_paint, press
+from anonymizer.avatar.faces import Faces, places
+from anonymizer.avatar.fit import Fit, Fitter
+from anonymizer.avatar.garment import Garment
+from anonymizer.avatar.hair import HAIR, Scalp
+from anonymizer.avatar.light import GAMMA, Scene, estimate_light, look, noise_level
+from anonymizer.avatar.noise import JointNoise
+from anonymizer.avatar.paint import bumped, embossed, hair_paint, skin_paint
+from anonymizer.avatar.prior import PosePrior
 from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
+from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.avatar.tailor import Measures
-from anonymizer.avatar.wardrobe import HAIR, Garment, dress
-from anonymizer.geometry import IntBox
+from anonymizer.avatar.wardrobe import dress
+from anonymizer.geometry import IntBox, integer_box, paste_window
 from anonymizer.types import Instance, Rendering
 
 __all__ = ["AvatarArtist"]
@@ -30,21 +38,20 @@ SMALL, FINE = 120, 700
 #: Longer side in pixels from which an avatar is rendered smaller and enlarged: bounds time and memory.
 LARGEST = 1200
 #: Rays of ambient occlusion per primary ray.
-RAYS = 3
+RAYS = 2
 #: Smallest height of a box that is rendered.
 LEAST = 24
-#: Number of the head among the parts of the body.
-HEAD = 1
-#: Pixels around the body.
-PAD = 3
+#: Number of the foot among the parts of the body.
+FOOT = 9
+#: Pixels around the body, and room for shadows beside its feet and before them, in metres.
+PAD, SHADOWED = 3, (0.35, 0.25)
 #: A joint deeper than this below the visible surface, in metres, is hidden by something else.
 DEEP = 0.16
 #: Depth step in metres and step of brightness that are full edges.
 EDGE_DEPTH, EDGE_LIGHT = 0.12, 0.5
-#: Standard deviation in pixels of the blur that makes a rendering as soft as a photograph.
-SOFT = 0.55
-#: Colours are the picture's, light is linear: a picture's values go with this root of the light.
-GAMMA = np.float32(2.2)
+#: Standard deviation in pixels of the blur that the rays of a pixel are averaged over, and the limits of what is added
+#: to make a rendering as soft as its picture.
+SAMPLED, SOFT = 0.35, (0.3, 2.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,17 +69,39 @@ class AvatarArtist:
     Args:
         body: The embedded body, ``weights.path("body")``.
         faces: The embedded average faces.
+        poses: The embedded pose prior, ``weights.path("poses")``.
+        joint_noise: Epsilon of the noise on joints, see ``noise.JointNoise``; None: none.
+        pose_bank: Whether each pose is the nearest of the prior's bank.
 
     Raises:
         ModelError: A file holds something else.
+        InputError: An epsilon that is not above 0.
     """
 
-    def __init__(self, body: Path, faces: Path) -> None:
+    def __init__(
+        self, body: Path, faces: Path, poses: Path, joint_noise: float | None = None, pose_bank: bool = False
+    ) -> None:
         self._fine, self._coarse = Body.load(body)
         self._faces = Faces.load(faces)
+        noise = None if joint_noise is None else JointNoise(joint_noise)
+        self._fitter = Fitter(self._coarse, PosePrior.load(poses), noise, pose_bank)
+
+    def look(
+        self, image: NDArray[np.uint8], hidden: NDArray[np.bool_], persons: Sequence[Instance], horizon: float
+    ) -> tuple[Scene, NDArray[np.bool_], set[str]]:
+        """Return light, perspective and sharpness of a picture, what is not read of it, and who was drawn in it: nobody.
+
+        See ``light.look``.
+        """
+        return look(image, hidden, persons, horizon), hidden, set()
 
     def draw(
-        self, image: NDArray[np.uint8], person: Instance, rng: np.random.Generator, face: Instance | None = None
+        self,
+        image: NDArray[np.uint8],
+        person: Instance,
+        rng: np.random.Generator,
+        face: Instance | None = None,
+        scene: tuple[Scene, NDArray[np.bool_], set[str]] | None = None,
     ) -> Rendering | None:
         """Return a rendering of somebody else, or None where too little of the person was seen to pose a body.
 
@@ -81,48 +110,58 @@ class AvatarArtist:
             person: Whose place is taken, with its ``body``.
             rng: Source of all that the rendering does not take from the person's pose.
             face: The person's face, if it was found: it gives place and size of the head.
+            scene: What ``look`` returned for the picture; None: it is looked at now, with this person's box alone
+                hidden and the horizon in the middle. Who is drawn is added to it, and nobody is drawn twice.
         """
         size = image.shape[0], image.shape[1]
         height = float(person.box[3] - person.box[1])
-        if person.body is None or height < LEAST:
+        if height < LEAST:
             return None
         body = self._coarse if height < SMALL else self._fine
-        look = draw_appearance(self._faces, rng)
-        shape = body.rest(look.phenotype)
-        pose = fit(person.body, body, shape, size)
+        if scene is None:
+            rows, columns = paste_window(integer_box(person.box), size)[0]
+            covered = np.zeros(size, np.bool_)
+            covered[rows, columns] = True
+            scene = self.look(image, covered, [person], size[0] / 2)
+        around, hidden, taken = scene
+        outer = draw_appearance(self._faces, rng, taken)
+        shape = body.rest(outer.phenotype)
+        pose = self._fitter.fit(person, self._coarse.rest(outer.phenotype), size, rng, face)
         if pose is None:
             return None
         measures = Measures.of(body, shape)
-        posed = _dressed(body, shape, measures, look, pose, rng)
-        if face is not None:
-            pose = headed(pose, posed.vertices[body.parts == HEAD], face.box)
+        posed = _dressed(body, shape, measures, outer, pose, rng)
         box = _frame(posed, pose, size)
         if box is None:
             return None
-        light = estimate_light(image, box, rng)
+        taken.update(outer.marks)
+        light = estimate_light(around, box, rng)
         share = min(1.0, LARGEST / max(box[2] - box[0], box[3] - box[1]))
         corner = np.array(box[:2], np.float32)
         # Rendered in the frame of its box, smaller where that is huge.
         inner = replace(pose, scale=pose.scale * share, shift=(pose.shift - corner) * np.float32(share))
         frame = 0, 0, max(round((box[2] - box[0]) * share), 1), max(round((box[3] - box[1]) * share), 1)
-        noise = noise_level(image, box)
-        made = _render(body, shape, measures, look, inner, posed, frame, light, noise, rng)
-        return None if made is None else _placed(made, box, share)
+        soft = float(np.clip(np.sqrt(max((around.blur * share) ** 2 - SAMPLED**2, 0)), *SOFT))
+        made = _render(body, shape, measures, outer, inner, posed, frame, light, around.pitch, soft, rng)
+        return None if made is None else _placed(replace(made, grain=noise_level(image, hidden, box)), box, share)
 
 
 def _dressed(
     body: Body, shape: Shape, measures: Measures, look: Appearance, pose: Fit, rng: np.random.Generator
 ) -> Posed:
-    garments, bare = dress(body, shape, measures, look.outfit, rng)
+    garments, bare = dress(body, shape, measures, look.outfit, pose.scale, rng)
     moved = tuple((g, skin(g.vertices, g.weights, pose.transforms)) for g in garments)
     return Posed(body.pose(shape, pose.transforms), body.faces[(bare[body.faces] > 0).any(1)], moved)
 
 
 def _frame(posed: Posed, pose: Fit, size: tuple[int, int]) -> IntBox | None:
     """Return the box around the body inside the picture, or None where they do not meet."""
-    points = pose.project(np.concatenate([posed.vertices, *(p for _, p in posed.garments)]))
-    low, high = np.floor(points.min(0)).astype(int) - PAD, np.ceil(points.max(0)).astype(int) + PAD
-    box = max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), size[1]), min(int(high[1]), size[0])
+    points = pose.project(np.concatenate((posed.vertices, *(p for _, p in posed.garments))))
+    beside, before = (round(room * pose.scale) for room in SHADOWED)
+    left, top = (int(v) for v in np.floor(points.min(0)))
+    right, bottom = (int(v) for v in np.ceil(points.max(0)))
+    x1, y1 = max(left - PAD - beside, 0), max(top - PAD, 0)
+    box = x1, y1, min(right + PAD + beside, size[1]), min(bottom + PAD + before, size[0])
     return box if box[2] > box[0] and box[3] > box[1] else None
 
 
@@ -135,7 +174,8 @@ def _render(
     posed: Posed,
     box: IntBox,
     light: Light,
-    noise: float,
+    pitch: float,
+    soft: float,
     rng: np.random.Generator,
 ) -> Rendering | None:
     samples = 2 if box[3] - box[1] <= FINE else 1
@@ -144,17 +184,15 @@ def _render(
     hits = tracer.primary(Camera(pose.scale, pose.shift), box, samples)
     if not len(hits.ray):
         return None
-    albedo, relief, flat, part = _painted(body, shape, measures, look, posed, hits, rng)
-    shade = tracer.shade(hits, bumped(hits.normals, relief), light, RAYS, rng)
-    even = shade.mean(0)
-    shade = shade + (even - shade) * flat[:, None]
+    albedo, relief, height, part = _painted(body, shape, measures, look, pose, posed, hits, light, rng)
+    shade = tracer.shade(hits, bumped(embossed(hits, height), relief), light, RAYS, rng)
     colour = averaged(
         hits, np.concatenate([albedo * np.power(shade, 1 / GAMMA), np.ones((len(albedo), 1), np.float32)], 1), samples
     )
-    colour = cv2.GaussianBlur(colour, (0, 0), SOFT)
+    colour = cv2.GaussianBlur(colour, (0, 0), soft)
     alpha = np.clip(colour[..., 3], 0, 1)
     rgb = colour[..., :3] / np.maximum(colour[..., 3:], np.float32(1e-4))
-    rgb = np.clip(rgb + rng.normal(0, noise, rgb.shape[:2])[..., None].astype(np.float32), 0, 1)
+    rgb = np.clip(rgb, 0, 1)
     away = hits.points[:, 1:2]
     count = averaged(hits, np.ones_like(away), samples)
     depth = np.divide(averaged(hits, away, samples), count, out=np.zeros_like(count), where=count > 0)[..., 0]
@@ -171,7 +209,18 @@ def _render(
         joints=_joints(body.joints(shape, pose.transforms), pose, depth, seen, box),
         parts=parts.reshape(height // samples, samples, width // samples, samples)[:, 0, :, 0].copy(),
         residual=pose.residual,
+        shadow=cast(tracer, _feet(body, posed), pitch, Camera(pose.scale, pose.shift), box, light, rng),
     )
+
+
+def _feet(body: Body, posed: Posed) -> list[Foot]:
+    """Return where a body's feet stand: soles of shoes where it wears some."""
+    sides = np.array([bone.rpartition(".")[2] for bone in body.bones])[body.weights.argmax(1)]
+    lowest = min(float(points[:, 2].min()) for points in (posed.vertices, *(p for _, p in posed.garments)))
+    bare = posed.vertices[body.parts == FOOT]
+    sole = float(bare[:, 2].min()) - lowest
+    feet = [posed.vertices[(body.parts == FOOT) & (sides == side)] for side in "LR"]
+    return [Foot(float(foot[:, 2].min()) - sole, float(foot[:, 1].min())) for foot in feet if len(foot)]
 
 
 def _placed(made: Rendering, box: IntBox, share: float) -> Rendering:
@@ -192,47 +241,55 @@ def _placed(made: Rendering, box: IntBox, share: float) -> Rendering:
         edges=large(made.edges),
         joints=joints,
         parts=large(made.parts, cv2.INTER_NEAREST),
+        shadow=large(made.shadow),
     )
 
 
 def _painted(
-    body: Body, shape: Shape, measures: Measures, look: Appearance, posed: Posed, hits: Hits, rng: np.random.Generator
+    body: Body,
+    shape: Shape,
+    measures: Measures,
+    look: Appearance,
+    pose: Fit,
+    posed: Posed,
+    hits: Hits,
+    light: Light,
+    rng: np.random.Generator,
 ) -> tuple[Floats, Floats, Floats, NDArray[np.uint8]]:
-    """Return colours (N, 3), relief (N, 3), how far own light is kept (N,), and parts of the body (N,) of hits."""
+    """Return colours (N, 3), relief (N, 3), heights (N,) in metres and parts of the body (N,) of hits."""
     count = len(hits.ray)
     albedo, relief = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
-    flat, part = np.zeros(count, np.float32), np.zeros(count, np.uint8)
+    height, part = np.zeros(count, np.float32), np.zeros(count, np.uint8)
     own = hits.mesh == 0
     if own.any():
         eyes = body.weights[:, [b.startswith("eye") for b in body.bones]].sum(1)
-        head = body.weights[:, [b.startswith(("head", "eye")) for b in body.bones]].sum(1)
-        table = np.concatenate(
-            [shape.vertices, rest_ahead(body, shape)[:, None], head[:, None], eyes[:, None]], 1
-        ).astype(np.float32)
+        scalp = Scalp.of(body, HAIR[look.outfit.hair].recede).field
+        table = np.concatenate([shape.vertices, places(body), eyes[:, None], scalp[:, None]], 1).astype(np.float32)
         values = hits.mixed(own, posed.faces, table)
         at = values[:, :3]
         pupils = np.stack([shape.heads[body.number(f"eye.{side}")] for side in "LR"])[:, [0, 2]]
-        iris = np.linalg.norm(at[:, None, [0, 2]] - pupils, axis=2).min(1)
-        face = FaceMap(look.face, body, shape, look.skin)
-        albedo[own], flat[own] = skin_paint(look, face, at, values[:, 3], values[:, 4], values[:, 5], iris)
+        apart = at[:, None, [0, 2]] - pupils
+        nearest = apart[np.arange(len(at)), np.linalg.norm(apart, axis=2).argmin(1)]
+        albedo[own] = skin_paint(
+            look, at, values[:, 3:6], hits.normals[own], values[:, 6], nearest, values[:, 7], light
+        )
         part[own] = body.parts[posed.faces[hits.face[own], 0]]
     owners = _part_table(body)
     for number, (garment, points) in enumerate(posed.garments, 1):
         own = hits.mesh == number
         if not own.any():
             continue
-        places = np.concatenate([garment.body, garment.vertices[:, 2:]], 1)
-        at, height = np.split(hits.mixed(own, garment.faces, places), [3], 1)
         if garment.kind == "hair":
-            albedo[own], relief[own] = hair_paint(look.hair, at, HAIR[garment.name].curl > 0)
+            along = skin(garment.vertices + garment.coords[:, :3], garment.weights, pose.transforms) - points
+            coords = hits.mixed(own, garment.faces, np.concatenate([along, garment.coords[:, 3:]], 1))
+            albedo[own], relief[own] = hair_paint(look.hair, coords, hits.normals[own], light)
         else:
-            pressed = press(garment, points)[hits.face[own]]
+            table = np.concatenate([garment.body, garment.coords, press(garment, points)[:, None]], 1)
+            place = Place(*np.split(hits.mixed(own, garment.faces, table), [3, 9], 1), hits.normals[own], pose.scale)
             seed = int(rng.integers(2**31))
-            albedo[own], relief[own] = cloth_paint(
-                garment, look.cloths[garment.name], at, height[:, 0], pressed, measures, seed
-            )
+            albedo[own], height[own] = cloth_paint(garment, look.cloths[garment.name], place, measures, light, seed)
         part[own] = owners[garment.weights.argmax(1)][garment.faces[hits.face[own], 0]]
-    return albedo, relief, flat, part
+    return albedo, relief, height, part
 
 
 def _part_table(body: Body) -> NDArray[np.uint8]:

@@ -21,6 +21,8 @@ Faces = NDArray[np.int32]
 
 #: What varies between bodies, each in [0, 1]; gender 0 is male, age 0 is a toddler and 2/3 a young adult.
 PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
+#: Phenotype in the middle: a young adult.
+MIDDLE = (0.5, 0.6, 0.5, 0.5, 0.5, 0.5)
 TENSORS = (
     *("mean", "components", "components_bytes", "base", "onto", "levels", "anchors", "heads", "head_shapes", "parents"),
     *("skin_bones", "skin_weights", "faces", "parts", "joint_vertices", "joint_weights"),
@@ -58,6 +60,7 @@ class Body:
         weights: float32 (V, B), rows sum to 1.
         parts: uint8 (V,), the part of the body from 1 in the order of ``part_names``.
         joint_names: COCO's 17.
+        middle: The shape in the middle of all phenotypes, by whose places faces and hair lie on every head.
     """
 
     def __init__(self, tensors: dict[str, NDArray[Any]], metadata: dict[str, str], coarse: bool = False) -> None:
@@ -95,6 +98,7 @@ class Body:
         self.weights: Floats = weights[: self._count]
         self._mark_weights = weights[self._count :]
         self.parts: NDArray[np.uint8] = tensors["parts"][chosen]
+        self.middle = self.rest(np.array(MIDDLE, np.float32))
 
     @classmethod
     def load(cls, path: Path) -> tuple[Body, Body]:

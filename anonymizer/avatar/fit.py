@@ -1,11 +1,12 @@
-"""Fit of a body to a person's pose: directions of limbs, then scale and place.
+"""Fit of a body to a person: a plausible stance, then scale and place.
 
 Of the person only directions of limbs and head, one scale and the place enter, never lengths of limbs. What is not
-seen takes the pose of somebody who stands, and does not count for scale and place.
+seen takes a plausible stance, and does not count for scale and place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -13,55 +14,80 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
-from anonymizer.avatar.mesh import unit
-from anonymizer.types import PersonView
+from anonymizer.avatar.noise import JointNoise
+from anonymizer.avatar.prior import PosePrior
+from anonymizer.avatar.stance import (
+    ACROSS_HIPS,
+    ACROSS_SHOULDERS,
+    ANKLES,
+    EARS,
+    ELBOWS,
+    HEAD_LEFT,
+    HEELS,
+    HIPS,
+    KNEES,
+    NOSE,
+    ROWS,
+    SHOULDERS,
+    TOES,
+    WRISTS,
+    Stance,
+    read_stance,
+    rotations,
+    trust_of,
+)
+from anonymizer.geometry import integer_box, outline_box
+from anonymizer.types import Instance
 
-__all__ = ["Fit", "fit", "headed"]
+__all__ = ["Fit", "Fitter"]
 
 Floats = NDArray[np.float32]
 
-#: BlazePose's landmarks used here; pairs are the person's left and right.
-NOSE, EARS, SHOULDERS, ELBOWS, WRISTS, KNUCKLES = 0, (7, 8), (11, 12), (13, 14), (15, 16), (19, 20)
-HIPS, KNEES, ANKLES, HEELS, TOES = (23, 24), (25, 26), (27, 28), (29, 30), (31, 32)
-#: Visibility below which a landmark counts for nothing, and from which it counts fully.
-UNSEEN, SEEN = 0.25, 0.65
-#: Values of the person's mask between which a landmark begins to count, and how near it must be, as a share of the
-#: window.
-MASKED, NEAR = (0.2, 0.6), 0.02
-#: How far hips count without knees, and knees without ankles.
-ALONE = 0.15
-#: Directions of limbs of somebody who stands (left side; x is mirrored for the right), in the trunk's frame: upper
-#: and lower arm, upper and lower leg.
-STANDING = {
-    "upperarm": (0.16, 0.05, -1),
-    "lowerarm": (0.08, -0.2, -1),
-    "upperleg": (0.06, 0, -1),
-    "lowerleg": (0, 0, -1),
-}
 #: Joints that place the body: landmarks, the bones whose heads they are, and their weight. Ends of the body count most:
-#: feet stand where they stood, and what is between has lengths of its own.
+#: what is between has lengths of its own.
 PLACED = (
-    *((SHOULDERS, "upperarm01", 1.0), (ELBOWS, "lowerarm01", 0.5), (WRISTS, "wrist", 0.4)),
-    *((HIPS, "upperleg01", 1.0), (KNEES, "lowerleg01", 0.7), (ANKLES, "foot", 1.5)),
+    *((SHOULDERS, "upperarm01", 1.0), (ELBOWS, "lowerarm01", 0.4), (WRISTS, "wrist", 0.3)),
+    *((HIPS, "upperleg01", 1.0), (KNEES, "lowerleg01", 0.6), (ANKLES, "foot", 1.0)),
 )
 #: Weight of nose and ears, and COCO's numbers of them.
 HEAD_WEIGHT, HEAD_JOINTS = 1.0, (0, 3, 4)
-#: Least summed weight and number of seen joints of a fit, and least share of an upright body's height between them.
+#: Weight of the rows of crown and soles at the ends of the person's outline, and of chin and crown at a face's box.
+END_WEIGHT, FACE_WEIGHT = 1.5, 1.0
+#: Number of the head among the parts of the body.
+HEAD_PART = 1
+#: Height of a head, hair not counted, in heights of a face's box, and of the hair above the crown in metres.
+HEAD, HAIR = 1.05, 0.02
+#: Least summed weight and number of seen joints of a fit, and least span of them in metres.
 LEAST_WEIGHT, LEAST_JOINTS, LEAST_SPAN = 2.0, 4, 0.1
-#: Largest root mean square distance of seen joints, in metres of the body.
-WORST = 0.14
+#: Largest root mean square distance of seen joints, in metres of the body, and in pixels for small persons.
+WORST, BLUR = 0.16, 3.0
 #: Least presence of a person in the view.
 PRESENT = 0.3
-#: Share of the view in the tilt of the head; the rest is the trunk's: heads of far persons are seen poorly.
-TILT = 0.5
-#: Bend of each joint of a relaxed finger, in radians.
-CURL = 0.32
-#: A fit smaller than this share of the one to head, shoulders and arms has legs that are not there.
-SMALLER = 0.8
-#: Height of a head in heights of a face's box, and the factor from which a head is too large or small for its face.
-HEAD, OTHER = 1.05, 1.25
 #: Steps of reweighting, and the distance in metres from which a joint counts less (Huber).
 STEPS, HUBER = 4, 0.08
+#: Longer side in pixels at which the body's outline is compared with the person's.
+SIDE = 64
+#: Room beside an outline in which a body counts, in widths of the outline.
+AROUND = 0.25
+#: How far beside a foot's landmarks its outline is looked for, and how far below them it may end, in heights of the
+#: person.
+BESIDE, BELOW = 0.02, 0.08
+#: Distance in pixels from the picture's border at which an outline counts as cut off.
+BORDER = 2
+#: Least IoU of body and person, and IoU from which no plainer fit is tried, for people whom the view shows doubtfully and
+#: surely (from ``SURE`` on); all of them of a person who is known as a box, of which the body fills a part.
+LEAST_IOU, DOUBTFUL_IOU, SURE_IOU, BOX_IOU = 0.25, 0.45, 0.35, 0.2
+SURE = 0.9
+#: How much better a fit to the upper body must be to be taken, one of somebody who stands, and of somebody who stands
+#: and is cut off where no border of the picture cuts.
+BETTER, STANDING, CUT = 0.06, 0.08, 0.12
+#: Heights of a standing body that is tried on an outline, in heights of the outline: it may be cut off; the last ones
+#: only where a border cuts, for the outline of a crowd is no giant's.
+TIMES, GIANT = (1.0, 1.3, 1.7, 2.2, 3.0), 2.0
+#: Factor up to which that height may be off the one that a face tells.
+LIKE = 1.4
+#: How far landmarks that are good for nothing else are trusted to tell where somebody faces.
+FACING = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,13 +95,15 @@ class Fit:
     """A pose in a picture, seen from far away.
 
     Args:
+        stance: Directions of trunk, head and limbs.
         transforms: float32 (B, 3, 4), see ``Body.transforms``.
         scale: Pixels per metre.
         shift: float32 (2,): a point (x, y, z) of the body lies at ``scale * (x, -z) + shift`` in the picture.
-        residual: Root mean square distance of the seen joints in metres of the body.
+        residual: Root mean square distance of the seen joints in metres of the body; 0 where none was used.
         seen: Share of the joints' weight that was seen, in [0, 1].
     """
 
+    stance: Stance
     transforms: Floats
     scale: float
     shift: Floats
@@ -87,257 +115,290 @@ class Fit:
         return np.asarray(points[:, [0, 2]] * np.array([self.scale, -self.scale], np.float32) + self.shift, np.float32)
 
 
-def fit(view: PersonView, body: Body, shape: Shape, size: tuple[int, int]) -> Fit | None:
-    """Return the pose of a body that stands where a person stood, or None where too little of it was seen.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Points of a body in metres and where they are seen: float32 (N, 2) each, weights by x and y too."""
+
+    points: Floats
+    targets: Floats
+    weights: Floats
+
+    def __add__(self, other: _Rows) -> _Rows:
+        pairs = ((self.points, other.points), (self.targets, other.targets), (self.weights, other.weights))
+        return _Rows(*(np.concatenate(pair) for pair in pairs))
+
+
+class Fitter:
+    """Poses bodies as people stood.
 
     Args:
-        view: The person.
-        body: The model.
-        shape: Its shape, drawn without regard to the person.
-        size: Height and width of the picture; landmarks beyond it are guesses and do not count.
+        body: A body; the coarse one does.
+        prior: Plausible stances.
+        noise: Hides the stance, size and place; None: they are as they were seen.
+        bank: Whether only stances of the prior's bank are used.
     """
-    if view.presence < PRESENT:
-        return None
-    trust = _trust(view, size)
-    found = _fitted(view, trust, body, shape)
-    if found is None:
-        return None
-    upper = trust.copy()
-    upper[[*HIPS, *KNEES, *ANKLES, *HEELS, *TOES]] = 0
-    above = _fitted(view, upper, body, shape)
-    # Legs behind a table are guessed to crouch, which makes the body too small for its shoulders and head.
-    if above is not None and (found.residual > WORST or found.scale < SMALLER * above.scale):
-        found = above
-    return found if found.residual <= WORST else None
 
+    def __init__(self, body: Body, prior: PosePrior, noise: JointNoise | None = None, bank: bool = False) -> None:
+        self._body = body
+        self._prior = prior
+        self._noise = noise
+        self._bank = bank
+        bones = body.weights.argmax(1)
+        ends = {
+            side: {body.number(b) for b in body.bones if b.startswith(("foot", "toe")) and b[-1] == side}
+            for side in "LR"
+        }
+        self._feet = [np.isin(bones, list(ends[side])) for side in "LR"]
+        self._head = body.parts == HEAD_PART
 
-def headed(pose: Fit, head: Floats, face: Floats) -> Fit:
-    """Return a pose whose head is as large as the face that was found, at its place, if it is not nearly so already.
+    def fit(
+        self,
+        person: Instance,
+        shape: Shape,
+        size: tuple[int, int],
+        rng: np.random.Generator,
+        face: Instance | None = None,
+    ) -> Fit | None:
+        """Return the pose of a body that stands where a person stood, or None where none covers the person.
 
-    In close-ups legs and hips are guesses, and a body that is scaled by them has too small a head.
-
-    Args:
-        pose: The pose.
-        head: float32 (N, 3), the posed vertices of the head.
-        face: float32 (4,) xyxy in the picture, forehead and chin included.
-    """
-    points = pose.project(head)
-    low, high = points.min(0), points.max(0)
-    ratio = HEAD * float(face[3] - face[1]) / max(float(high[1] - low[1]), 1e-3)
-    if 1 / OTHER <= ratio <= OTHER:
-        return pose
-    chin = np.array([(low[0] + high[0]) / 2, high[1]], np.float32)
-    place = np.array([(face[0] + face[2]) / 2, face[3]], np.float32)
-    shift = place - (chin - pose.shift) * np.float32(ratio)
-    return replace(pose, scale=pose.scale * ratio, shift=shift.astype(np.float32))
-
-
-def _fitted(view: PersonView, trust: Floats, body: Body, shape: Shape) -> Fit | None:
-    """Return the fit to the landmarks as far as they count, whatever its residual; None where too few do."""
-    # x right, y down, z away become x right, y away, z up.
-    world = view.world[:, [0, 2, 1]] * np.array([1, 1, -1], np.float32)
-    transforms = body.transforms(shape, _rotations(world, trust, body, shape))
-    heads = np.einsum("bij,bj->bi", transforms[:, :, :3], shape.heads) + transforms[:, :, 3]
-    rows = [
-        (mark[k], heads[body.number(f"{bone}.{side}")], weight)
-        for mark, bone, weight in PLACED
-        for k, side in enumerate("LR")
-    ]
-    joints = body.joints(shape, transforms)
-    rows += [(mark, joints[number], HEAD_WEIGHT) for mark, number in zip((NOSE, *EARS), HEAD_JOINTS, strict=True)]
-    marks = [row[0] for row in rows]
-    points = np.stack([row[1] for row in rows])[:, [0, 2]] * np.array([1, -1], np.float32)
-    full = np.array([row[2] for row in rows], np.float32)
-    weights = full * trust[marks]
-    placed = _place(points.astype(np.float32), view.landmarks[marks, :2], weights)
-    if placed is None:
-        return None
-    scale, shift, residual = placed
-    return Fit(transforms, scale, shift, residual, float(weights.sum() / full.sum()))
-
-
-def _trust(view: PersonView, size: tuple[int, int]) -> Floats:
-    """Return how far each landmark counts, float32 (33,) in [0, 1]."""
-    x, y = view.landmarks[:, 0], view.landmarks[:, 1]
-    shown = (x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0])
-    seen = np.minimum(view.visibility, view.inside)
-    # What stands before a person hides it, and the mask leaves that out.
-    left, top, right, bottom = view.window
-    rows, columns = view.mask.shape
-    reach = max(round(NEAR * rows), 1)
-    mask = cv2.dilate(view.mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-    column = np.clip((x - left) / (right - left) * columns, 0, columns - 1).astype(int)
-    row = np.clip((y - top) / (bottom - top) * rows, 0, rows - 1).astype(int)
-    owned = np.clip((mask[row, column] - MASKED[0]) / (MASKED[1] - MASKED[0]), 0, 1)
-    out = np.clip((seen - UNSEEN) / (SEEN - UNSEEN), 0, 1) * shown * owned
-    # Of people cut at the hips the network guesses crouching legs and is sure of the hips: these count by what follows.
-    for joints, ends in ((KNEES, ANKLES), (HIPS, KNEES)):
-        out[list(joints)] *= ALONE + (1 - ALONE) * out[list(ends)].max()
-    return np.asarray(out, np.float32)
-
-
-def _place(points: Floats, targets: Floats, weights: Floats) -> tuple[float, Floats, float] | None:
-    """Return scale, shift (2,) and residual that take points (N, 2) in metres nearest to targets (N, 2) in pixels."""
-    if weights.sum() < LEAST_WEIGHT or (weights > 0.1).sum() < LEAST_JOINTS:
-        return None
-    robust, scale, shift, distance = weights, 0.0, np.zeros(2, np.float32), np.zeros(len(points), np.float32)
-    for _ in range(STEPS):
-        share = (robust / robust.sum())[:, None]
-        middle, target = (share * points).sum(0), (share * targets).sum(0)
-        spread = float((share * (points - middle) ** 2).sum())
-        if spread < (LEAST_SPAN / 2) ** 2:
+        Args:
+            person: With its ``body``, as far as known.
+            shape: A shape of the fitter's body, drawn without regard to the person.
+            size: Height and width of the picture; landmarks beyond it are guesses and do not count.
+            rng: Source of the noise.
+            face: The person's face, if it was found.
+        """
+        view = person.body
+        target = _Target(person, size)
+        best: tuple[float, Fit] | None = None
+        least, sure = LEAST_IOU, SURE_IOU if view is not None and view.presence >= SURE else DOUBTFUL_IOU
+        if person.boxed:
+            least = sure = BOX_IOU
+        if view is not None and view.presence >= PRESENT:
+            trust = trust_of(view, size)
+            upper = trust.copy()
+            upper[[*HIPS, *KNEES, *ANKLES, *HEELS, *TOES]] = 0
+            for chosen in (trust, upper):
+                if best is None or best[0] < sure:
+                    made = self._seen(person, chosen, shape, size, face)
+                    if made is not None and made[0].residual <= max(WORST, BLUR / made[0].scale):
+                        best = _better(best, target.score(made[1], made[0], self._body), made[0], BETTER)
+        if best is None or best[0] < sure:
+            for fit, vertices, margin in self._upright(person, shape, size, face):
+                best = _better(best, target.score(vertices, fit, self._body), fit, margin)
+        if best is None or best[0] < least:
             return None
-        scale = float((share * (points - middle) * (targets - target)).sum()) / spread
+        return self._veiled(best[1], shape, rng) if self._bank or self._noise is not None else best[1]
+
+    def _veiled(self, fit: Fit, shape: Shape, rng: np.random.Generator) -> Fit:
+        """Return a fit with noise, or with a stance of the bank, or both; its lowest point stays as low."""
+        stance, scale, shift, noise = fit.stance, fit.scale, fit.shift, self._noise
+        low = float(_flat(self._body.pose(shape, fit.transforms))[:, 1].max())
+        if noise is not None:
+            stance, scale = noise.stance(stance, rng), noise.scale(scale, rng)
+            stance = stance if self._bank else self._prior.complete(stance)
+        if self._bank:
+            stance = self._prior.nearest(stance)
+        transforms = self._body.transforms(shape, rotations(stance, self._body, shape))
+        points = _flat(self._body.pose(shape, transforms))
+        below = np.array([0, fit.scale * low - scale * float(points[:, 1].max())], np.float32)
+        shift = shift + below
+        if noise is not None:
+            shift = noise.place(shift, scale * float(np.ptp(shape.vertices[:, 2])), rng)
+        return replace(fit, stance=stance, transforms=transforms, scale=scale, shift=shift)
+
+    def _upright(
+        self, person: Instance, shape: Shape, size: tuple[int, int], face: Instance | None
+    ) -> Iterator[tuple[Fit, Floats, float]]:
+        """Yield fits of somebody who stands, to face and outline, with their vertices and margins."""
+        rows = np.tile(np.array([0, 0, 1], np.float32), (len(ROWS), 1))
+        rows[[ACROSS_HIPS, ACROSS_SHOULDERS, HEAD_LEFT]] = 1, 0, 0
+        known = np.zeros(len(ROWS), np.float32)
+        if person.body is not None:
+            # Landmarks that fit nothing else still tell where somebody faces.
+            none = np.zeros(len(person.body.visibility), np.float32)
+            read = read_stance(person.body, none, face)
+            rows, known = read.rows, read.trust
+            known[[ACROSS_HIPS, ACROSS_SHOULDERS]] = FACING
+        stance = self._prior.complete(Stance(rows, known))
+        transforms = self._body.transforms(shape, rotations(stance, self._body, shape))
+        vertices = self._body.pose(shape, transforms)
+        for scale, shift, margin in _upright_places(_flat(vertices), self._head, person, size, face):
+            yield Fit(stance, transforms, scale, shift, 0.0, 0.0), vertices, margin
+
+    def _seen(
+        self, person: Instance, trust: Floats, shape: Shape, size: tuple[int, int], face: Instance | None
+    ) -> tuple[Fit, Floats] | None:
+        """Return the fit to what was seen, whatever its residual, and its vertices; None where too little was seen."""
+        view = person.body
+        if view is None:
+            return None
+        stance = self._prior.complete(read_stance(view, trust, face))
+        transforms = self._body.transforms(shape, rotations(stance, self._body, shape))
+        joints = self._joints(shape, transforms, trust, view.landmarks)
+        if joints.weights[:, 0].sum() < LEAST_WEIGHT or (joints.weights[:, 0] > 0.1).sum() < LEAST_JOINTS:
+            return None
+        vertices = self._body.pose(shape, transforms)
+        rows = joints + self._ends(vertices, trust, person, size, face)
+        placed = _place(rows, len(joints.points))
+        if placed is None:
+            return None
+        full = sum(2 * weight for *_, weight in PLACED) + 3 * HEAD_WEIGHT
+        return Fit(stance, transforms, *placed, float(joints.weights[:, 0].sum() / full)), vertices
+
+    def _joints(self, shape: Shape, transforms: Floats, trust: Floats, landmarks: Floats) -> _Rows:
+        heads = np.einsum("bij,bj->bi", transforms[:, :, :3], shape.heads) + transforms[:, :, 3]
+        rows = [
+            (mark[k], heads[self._body.number(f"{bone}.{side}")], weight)
+            for mark, bone, weight in PLACED
+            for k, side in enumerate("LR")
+        ]
+        # These move with the head alone.
+        head, joints = transforms[self._body.number("head")], self._body.joints(shape)
+        rows += [
+            (mark, head[:, :3] @ joints[number] + head[:, 3], HEAD_WEIGHT)
+            for mark, number in zip((NOSE, *EARS), HEAD_JOINTS, strict=True)
+        ]
+        marks = [row[0] for row in rows]
+        weights = np.array([row[2] for row in rows], np.float32) * trust[marks]
+        return _Rows(_flat(np.stack([row[1] for row in rows])), landmarks[marks, :2], np.stack([weights, weights], 1))
+
+    def _ends(
+        self, posed: Floats, trust: Floats, person: Instance, size: tuple[int, int], face: Instance | None
+    ) -> _Rows:
+        """Return crown and chin at the face's box, and soles at the lower end of the outline, with their rows."""
+        points = _flat(posed)
+        pairs: list[tuple[Floats, float, float]] = []
+        if face is not None:
+            head, (_, top, _, bottom) = points[self._head], (float(v) for v in face.box)
+            weight = FACE_WEIGHT * face.score
+            pairs.append((head[head[:, 1].argmax()], bottom, weight))
+            pairs.append((head[head[:, 1].argmin()], bottom - HEAD * (bottom - top), weight))
+        if person.body is not None:
+            for k, feet in enumerate(self._feet):
+                row = _sole_row(person, person.body.landmarks[[ANKLES[k], HEELS[k], TOES[k]], :2], size)
+                if row is not None and trust[ANKLES[k]] > 0:
+                    sole = points[feet]
+                    pairs.append((sole[sole[:, 1].argmax()], row, END_WEIGHT * float(trust[ANKLES[k]])))
+        places = np.array([point for point, *_ in pairs], np.float32).reshape(-1, 2)
+        rest = np.array([(0.0, row, 0.0, weight) for _, row, weight in pairs], np.float32).reshape(-1, 4)
+        return _Rows(places, rest[:, :2], rest[:, 2:])
+
+
+class _Target:
+    """A person's outline at low resolution, with which a body's is compared."""
+
+    def __init__(self, person: Instance, size: tuple[int, int]) -> None:
+        x1, y1, x2, y2 = (float(v) for v in outline_box(person))
+        self.share = SIDE / max(x2 - x1, y2 - y1)
+        left, right = max(x1 - AROUND * (x2 - x1), 0.0), min(x2 + AROUND * (x2 - x1), float(size[1]))
+        self.corner = np.array([left, y1], np.float32)
+        self.size = max(round((y2 - y1) * self.share), 1), max(round((right - left) * self.share), 1)
+        # From the frame of the person's mask to this one.
+        x, y = (np.array(integer_box(person.box)[:2]) - self.corner) * self.share
+        matrix = np.array([[self.share, 0, x], [0, self.share, y]])
+        self.mask = cv2.warpAffine(person.outline.astype(np.uint8) * 255, matrix, self.size[::-1]) > 127
+
+    def score(self, vertices: Floats, fit: Fit, body: Body) -> float:
+        """Return the IoU of a body with the outline, inside the picture and the outline's rows."""
+        points = np.rint((fit.project(vertices) - self.corner) * (self.share * 16)).astype(np.int32)
+        triangles = points[body.faces]
+        (a, b), (c, d) = (triangles[:, 1] - triangles[:, 0]).T, (triangles[:, 2] - triangles[:, 0]).T
+        drawn = np.zeros(self.size, np.uint8)
+        # Those that face away lie behind others.
+        for triangle in triangles[a * d > b * c]:
+            cv2.fillConvexPoly(drawn, triangle, 1, shift=4)
+        inside = drawn > 0
+        return float((inside & self.mask).sum()) / max(float((inside | self.mask).sum()), 1.0)
+
+
+def _upright_places(
+    points: Floats, heads: NDArray[np.bool_], person: Instance, size: tuple[int, int], face: Instance | None
+) -> Iterator[tuple[float, Floats, float]]:
+    """Yield scales, shifts and margins at which somebody who stands may fill a person's outline.
+
+    Args:
+        points: float32 (V, 2), the body as seen, in metres.
+        heads: bool (V,), which of them are of the head.
+        person: The person.
+        size: Height and width of the picture.
+        face: The person's face, if it was found.
+    """
+    _, y1, _, y2 = (float(v) for v in outline_box(person))
+    low, high = float(points[:, 1].min()) - HAIR, float(points[:, 1].max())
+    columns = np.nonzero(person.outline)[1]
+    middle = float(np.median(columns)) + integer_box(person.box)[0]
+    whole = (y2 - y1) / (high - low)
+    cut_above, cut_below = y1 <= BORDER, y2 >= size[0] - BORDER
+    scales = tuple(times * whole for times in TIMES)
+    if face is not None:
+        head = points[heads]
+        scale = HEAD * float(face.box[3] - face.box[1]) / float(np.ptp(head[:, 1]))
+        across = float(face.box[0] + face.box[2] - scale * (head[:, 0].min() + head[:, 0].max())) / 2
+        yield scale, np.array([across, face.box[3] - scale * float(head[:, 1].max())], np.float32), BETTER
+        scales = tuple(other for other in scales if scale / LIKE <= other <= scale * LIKE)
+    elif person.boxed:
+        # The outline of somebody of whom a box is known says nothing of how much of them it holds.
+        scales = scales[:1]
+    for scale in scales:
+        for row, end, cut in ((y1, low, cut_below), (y2, high, cut_above)):
+            if (scale > whole or end == low) and (scale < GIANT * whole or cut or face is not None):
+                margin = STANDING if scale == whole else BETTER if cut else CUT
+                across = middle - scale * float(np.median(points[:, 0]))
+                yield scale, np.array([across, row - scale * end], np.float32), margin
+
+
+def _sole_row(person: Instance, marks: Floats, size: tuple[int, int]) -> float | None:
+    """Return the row in the picture on which a foot stands; None where the outline does not tell.
+
+    Args:
+        person: Its outline ends there.
+        marks: float32 (3, 2), ankle, heel and toes.
+        size: Height and width of the picture.
+    """
+    left, top, *_ = integer_box(person.box)
+    height = float(np.diff(outline_box(person)[[1, 3]])[0])
+    first, last = (int(v) - left for v in (marks[:, 0].min() - BESIDE * height, marks[:, 0].max() + BESIDE * height))
+    rows = np.flatnonzero(person.outline[:, max(first, 0) : max(last + 1, 0)].any(1))
+    if not len(rows):
+        return None
+    row = float(top + rows[-1] + 1)
+    # An outline that goes on far below the foot is that of something else; one that is cut tells nothing.
+    known = row < size[0] - BORDER and abs(row - float(marks[:, 1].max())) < BELOW * height
+    return row if known else None
+
+
+def _better(best: tuple[float, Fit] | None, score: float, fit: Fit, margin: float) -> tuple[float, Fit]:
+    """Return the better of two fits; a later one must be so by a margin."""
+    return (score, fit) if best is None or score > best[0] + margin else best
+
+
+def _flat(points: Floats) -> Floats:
+    """Return points (N, 3) of a body as seen: float32 (N, 2), x right and y down, in metres."""
+    return np.asarray(points[:, [0, 2]] * np.array([1, -1], np.float32), np.float32)
+
+
+def _place(rows: _Rows, joints: int) -> tuple[float, Floats, float] | None:
+    """Return scale, shift (2,) and the residual of the first ``joints`` rows; None where they span too little."""
+    robust, scale, shift = rows.weights, 0.0, np.zeros(2, np.float32)
+    distance = np.zeros(rows.points.shape, np.float32)
+    for _ in range(STEPS):
+        total = robust.sum(0)
+        if (total <= 0).any():
+            return None
+        share = robust / total
+        middle, target = (share * rows.points).sum(0), (share * rows.targets).sum(0)
+        # Each axis has its own middle and weights, and both have one scale.
+        spread = float((robust * (rows.points - middle) ** 2).sum())
+        if spread / total.max() < (LEAST_SPAN / 2) ** 2:
+            return None
+        scale = float((robust * (rows.points - middle) * (rows.targets - target)).sum()) / spread
         if scale <= 0:
             return None
         shift = (target - scale * middle).astype(np.float32)
-        distance = np.linalg.norm(scale * points + shift - targets, axis=1) / scale
-        robust = weights * np.minimum(1, HUBER / np.maximum(distance, 1e-6)).astype(np.float32)
-    return scale, shift, float(np.sqrt((weights * distance**2).sum() / weights.sum()))
-
-
-def _rotations(world: Floats, trust: Floats, body: Body, shape: Shape) -> Floats:
-    """Return the rotation of each bone from rest, float32 (B, 3, 3)."""
-    rest = body.joints(shape)
-    out = np.tile(np.eye(3, dtype=np.float32), (len(body.bones), 1, 1))
-    hips, chest = _trunk(world, trust)
-    for number, bone in enumerate(body.bones):
-        if bone.startswith(("clavicle", "shoulder", "neck", "head", "eye")):
-            out[number] = chest
-        elif bone.startswith("spine"):
-            out[number] = _between(hips, chest, (5 - int(bone[5:])) / 4)
-        else:
-            out[number] = hips
-    head = _head(world, trust, rest, chest)
-    for bone, share in (("neck01", 0.25), ("neck02", 0.5), ("neck03", 0.75), ("head", 1), ("eye.L", 1), ("eye.R", 1)):
-        out[body.number(bone)] = _between(chest, head, share)
-    for k, side in enumerate("LR"):
-        _limb(out, world, trust, body, shape, k, side, chest, ("upperarm", "lowerarm", "wrist"))
-        _limb(out, world, trust, body, shape, k, side, hips, ("upperleg", "lowerleg", "foot"))
-    return out
-
-
-def _trunk(world: Floats, trust: Floats) -> tuple[Floats, Floats]:
-    """Return the rotations of pelvis and chest."""
-    shoulders, hips = world[list(SHOULDERS)], world[list(HIPS)]
-    # The hips of close-ups are guesses: the trunk is upright then, and turns with the shoulders.
-    known = float(trust[list(HIPS)].mean())
-    upright = np.array([0, 0, 1], np.float32)
-    up = unit(known * unit(shoulders.mean(0) - hips.mean(0)) + (1 - known) * upright)
-    across = unit(shoulders[0] - shoulders[1])
-    pelvis = unit(known * unit(hips[0] - hips[1]) + (1.2 - known) * across)
-    return _frame(pelvis, up), _frame(across, up)
-
-
-def _head(world: Floats, trust: Floats, rest: Floats, chest: Floats) -> Floats:
-    """Return the rotation of the head."""
-
-    def turned(nose: Floats, ears: Floats) -> Floats:
-        across = unit(ears[0] - ears[1])
-        ahead = nose - ears.mean(0)
-        return _frame(across, unit(np.cross(unit(ahead), across)))
-
-    seen = turned(world[NOSE], world[list(EARS)]) @ turned(rest[0], rest[[3, 4]]).T
-    sure = float(trust[[NOSE, *EARS]].max())
-    up = unit(TILT * sure * seen[:, 2] + (1 - TILT * sure) * chest[:, 2])
-    return _frame(unit(sure * seen[:, 0] + (1 - sure) * chest[:, 0]), up)
-
-
-def _limb(
-    out: Floats,
-    world: Floats,
-    trust: Floats,
-    body: Body,
-    shape: Shape,
-    k: int,
-    side: str,
-    trunk: Floats,
-    names: tuple[str, str, str],
-) -> None:
-    """Set the rotations of one arm or leg."""
-    upper, lower, end = names
-    arm = end == "wrist"
-    marks = (SHOULDERS, ELBOWS, WRISTS) if arm else (HIPS, KNEES, ANKLES)
-    first, second, third = (m[k] for m in marks)
-
-    def rest(bone: str) -> Floats:
-        return np.asarray(shape.heads[body.number(f"{bone}.{side}")], np.float32)
-
-    def direction(a: int, b: int, name: str) -> Floats:
-        sure = min(float(trust[b]), 0.3 + float(trust[a]))
-        x, y, z = STANDING[name]
-        usual = trunk @ unit(np.array([x if side == "L" else -x, y, z], np.float32))
-        return unit(sure * unit(world[b] - world[a]) + (1 - sure) * usual)
-
-    top = _turn(trunk @ (rest(f"{lower}01") - rest(f"{upper}01")), direction(first, second, upper)) @ trunk
-    bottom = _turn(top @ (rest(end) - rest(f"{lower}01")), direction(second, third, lower)) @ top
-    tail = bottom
-    if not arm:
-        sure = min(float(trust[TOES[k]]), float(trust[HEELS[k]]))
-        ahead = -trunk[:, 1] * np.array([1, 1, 0], np.float32) + np.array([0, 0, -0.3], np.float32)
-        step = unit(sure * unit(world[TOES[k]] - world[HEELS[k]]) + (1 - sure) * unit(ahead))
-        tail = _turn(bottom @ (rest("toe2-1") - rest("foot")), step) @ bottom
-    elif trust[KNUCKLES[k]] > 0 and trust[third] > 0:
-        sure = 0.7 * float(trust[KNUCKLES[k]])
-        ahead = unit(sure * unit(world[KNUCKLES[k]] - world[third]) + (1 - sure) * unit(world[third] - world[second]))
-        tail = _turn(bottom @ (rest("finger2-1") - rest("wrist")), ahead) @ bottom
-    prefixes = ((upper, top), (lower, bottom), (("wrist", "finger", "metacarpal") if arm else ("foot", "toe"), tail))
-    for number, bone in enumerate(body.bones):
-        if bone.endswith(f".{side}"):
-            for prefix, rotation in prefixes:
-                if bone.startswith(prefix):
-                    out[number] = rotation
-    if arm:
-        _relax(out, body, shape, side)
-
-
-def _relax(out: Floats, body: Body, shape: Shape, side: str) -> None:
-    """Bend the fingers of one hand towards the palm."""
-
-    def rest(bone: str) -> Floats:
-        return np.asarray(shape.heads[body.number(f"{bone}.{side}")], np.float32)
-
-    along, across = unit(rest("finger3-3") - rest("finger3-1")), rest("finger2-1") - rest("finger5-1")
-    palm = unit(np.cross(across, along))
-    # The thumb's tip lies on the palm's side.
-    if palm @ (rest("finger1-3") - rest("finger2-1")) < 0:
-        palm = -palm
-    axis = unit(np.cross(along, palm))
-    for finger in range(2, 6):
-        for joint in range(1, 4):
-            number = body.number(f"finger{finger}-{joint}.{side}")
-            out[number] = out[number] @ _about(axis, CURL * joint)
-
-
-def _about(axis: Floats, angle: float) -> Floats:
-    """Return the rotation about a unit axis by an angle in radians."""
-    x, y, z = (float(v) for v in axis)
-    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.asarray(np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k, np.float32)
-
-
-def _turn(start: Floats, end: Floats) -> Floats:
-    """Return the smallest rotation that takes one direction to another."""
-    a, b = unit(start), unit(end)
-    v, c = np.cross(a, b), float(a @ b)
-    if c < -0.9999:
-        # Opposite ones leave the axis open: any across the first.
-        return _about(unit(np.cross(a, np.eye(3, dtype=np.float32)[int(np.abs(a).argmin())])), float(np.pi))
-    k = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
-    return np.asarray(np.eye(3) + k + k @ k / (1 + c), np.float32)
-
-
-def _frame(left: Floats, up: Floats) -> Floats:
-    """Return the rotation that takes x to a direction across and z to ``up``, both as near as they allow."""
-    left = left - up * (left @ up)
-    if float(left @ left) < 1e-8:
-        left = np.cross(up, np.array([0, 1, 0.1], np.float32))
-    left = unit(left)
-    return np.stack([left, np.cross(up, left), up], 1).astype(np.float32)
-
-
-def _between(a: Floats, b: Floats, share: float) -> Floats:
-    """Return the rotation at a share of the way from one to another."""
-    u, _, v = np.linalg.svd((1 - share) * a + share * b)
-    sign = np.diag([1, 1, np.sign(np.linalg.det(u @ v))])
-    return np.asarray(u @ sign @ v, np.float32)
+        distance = (scale * rows.points + shift - rows.targets) / scale
+        far = np.sqrt(((rows.weights > 0) * distance**2).sum(1, keepdims=True))
+        robust = rows.weights * np.minimum(1, HUBER / np.maximum(far, 1e-6)).astype(np.float32)
+    weights = rows.weights[:joints]
+    squares = (weights * distance[:joints] ** 2).sum() / weights[:, 0].sum()
+    return scale, shift, float(np.sqrt(squares))

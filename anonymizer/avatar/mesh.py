@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cut", "areas", "averaging", "cut", "normals", "unit"]
+__all__ = ["Cut", "areas", "averaging", "border", "cut", "even", "normals", "outward", "unit"]
 
 Floats = NDArray[np.float32]
 Faces = NDArray[np.int32]
@@ -68,8 +68,41 @@ def averaging(count: int, faces: Faces) -> Any:
     ones = np.ones(2 * len(a), np.float32)
     near = sparse.coo_matrix((ones, (np.r_[a, b], np.r_[b, a])), shape=(count, count)).tocsr()
     near.data[:] = 1
+    near.setdiag(0)
+    near.eliminate_zeros()
     share = 1 / np.maximum(np.asarray(near.sum(1)).ravel(), 1)
     return (sparse.diags(share.astype(np.float32)) @ near).tocsr()
+
+
+def border(faces: Faces) -> NDArray[np.int32]:
+    """Return the edges (E, 2) that belong to one face only."""
+    edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    # One number an edge: unique rows are slow.
+    size = int(faces.max()) + 1
+    found, count = np.unique(edges[:, 0].astype(np.int64) * size + edges[:, 1], return_counts=True)
+    return np.stack([found[count == 1] // size, found[count == 1] % size], 1).astype(np.int32)
+
+
+def even(points: Floats, edges: NDArray[np.int32], steps: int) -> Floats:
+    """Return points (N, 3) of which those on a border, given by its edges (E, 2), lie on a smooth curve."""
+    where, local = np.unique(edges, return_inverse=True)
+    pairs = local.reshape(edges.shape)
+    # As faces of two corners: neighbours along the border only.
+    around = averaging(len(where), np.concatenate([pairs, pairs[:, :1]], 1).astype(np.int32))
+    curve = points[where]
+    for step in range(2 * steps):
+        # Taubin's steps to and fro: the curve does not shrink.
+        curve = curve + np.float32(0.5 if step % 2 == 0 else -0.52) * ((around @ curve) - curve)
+    out = points.copy()
+    out[where] = curve
+    return out
+
+
+def outward(points: Floats, faces: NDArray[Any]) -> Faces:
+    """Return the faces of a closed mesh, all turned so that their outside is the mesh's."""
+    a, b, c = (points[faces[:, k]].astype(np.float64) for k in range(3))
+    volume = float((a * np.cross(b, c)).sum())
+    return np.asarray(faces if volume > 0 else faces[:, ::-1], np.int32)
 
 
 def cut(faces: Faces, field: Floats) -> Cut:

@@ -26,8 +26,9 @@ OFF, BEFORE = 2e-3, 1.0
 DISC = 0.04
 #: Light that reaches what is closed in on all sides, as a share: it comes back from other surfaces.
 BOUNCED = 0.25
-#: Side in rays of the window over which shadow and ambient occlusion are averaged.
-NEAR = 7
+#: Side in rays of the window over which shadow and ambient occlusion are averaged, and every how many rays along rows
+#: and columns they are traced.
+NEAR, SPARSE = 7, 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,29 +109,41 @@ class Tracer:
         for mesh in self._meshes:
             TriangleMesh(self._scene, mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32))
 
+    def depths(self) -> tuple[float, float]:
+        """Return the least and the greatest distance y of the meshes."""
+        y = np.concatenate([mesh.vertices[:, 1] for mesh in self._meshes])
+        return float(y.min()), float(y.max())
+
     def primary(self, camera: Camera, box: IntBox, samples: int) -> Hits:
         """Return what ``samples`` by ``samples`` rays a pixel of a box (xyxy in the picture) meet first."""
         x1, y1, x2, y2 = box
         size = (y2 - y1) * samples, (x2 - x1) * samples
         x = (np.arange(size[1], dtype=np.float32) + 0.5) / samples + x1
         y = (np.arange(size[0], dtype=np.float32) + 0.5) / samples + y1
-        start = np.empty((*size, 3), np.float32)
-        start[..., 0] = (x - camera.shift[0]) / camera.scale
-        start[..., 1] = min(float(mesh.vertices[:, 1].min()) for mesh in self._meshes) - BEFORE
-        start[..., 2] = -(y[:, None] - camera.shift[1]) / camera.scale
+        x = (x - camera.shift[0]) / np.float32(camera.scale)
+        z = -(y - camera.shift[1]) / np.float32(camera.scale)
+        points = np.concatenate([mesh.vertices for mesh in self._meshes])
+        (left, near, low), (right, _, high) = points.min(0), points.max(0)
+        # Beside and above the meshes there is nothing to meet.
+        columns, rows = np.flatnonzero((x >= left) & (x <= right)), np.flatnonzero((z >= low) & (z <= high))
+        start = np.empty((len(rows), len(columns), 3), np.float32)
+        start[..., 0], start[..., 1], start[..., 2] = x[columns], near - BEFORE, z[rows, None]
         flat = start.reshape(-1, 3)
         away = np.array([0, 1, 0], np.float32)
         found = self._scene.run(flat, np.broadcast_to(away, flat.shape).copy(), output=True)
-        ray = np.flatnonzero(found["primID"] >= 0)
-        mesh, face = found["geomID"][ray].astype(np.int32), found["primID"][ray].astype(np.int32)
-        u, v = found["u"][ray], found["v"][ray]
+        met = np.flatnonzero(found["primID"] >= 0)
+        ray = rows[met // max(len(columns), 1)] * size[1] + columns[met % max(len(columns), 1)]
+        found = {name: values[met] for name, values in found.items()}
+        flat = flat[met]
+        mesh, face = found["geomID"].astype(np.int32), found["primID"].astype(np.int32)
+        u, v = found["u"], found["v"]
         hits = Hits(
             size=size,
             ray=ray,
             mesh=mesh,
             face=face,
             shares=np.stack([1 - u - v, u, v], 1).astype(np.float32),
-            points=(flat[ray] + away * found["tfar"][ray, None]).astype(np.float32),
+            points=(flat + away * found["tfar"][:, None]).astype(np.float32),
             normals=np.zeros((len(ray), 3), np.float32),
         )
         for number, surface in enumerate(self._meshes):
@@ -150,23 +163,24 @@ class Tracer:
             rays: Rays of ambient occlusion per hit.
             rng: Directions of rays.
         """
-        count = len(hits.points)
-        base = (hits.points + hits.normals * OFF).astype(np.float32)
+        near = Neighbours(hits)
+        asked = near.asked
+        count = len(asked)
+        base = (hits.points[asked] + hits.normals[asked] * OFF).astype(np.float32)
         sun = unit(unit(light.sun) + DISC * rng.standard_normal((count, 3)).astype(np.float32))
         facing_sun = np.clip(bumped @ unit(light.sun), 0, 1)
         lit = np.zeros(count, np.float32)
-        towards = np.flatnonzero(facing_sun > 0)
-        lit[towards] = self._free(base[towards], sun[towards])
-        lit = smoothed(hits, lit)
+        towards = np.flatnonzero(facing_sun[asked] > 0)
+        lit[towards] = self.free(base[towards], sun[towards])
         above, below = np.zeros(count, np.float32), np.zeros(count, np.float32)
         for _ in range(rays):
             # Normal plus a point on the unit sphere: directions as dense as the cosine.
-            way = unit(bumped + 0.98 * unit(rng.standard_normal((count, 3)).astype(np.float32)))
-            free = self._free(base, way)
+            way = unit(bumped[asked] + 0.98 * unit(rng.standard_normal((count, 3)).astype(np.float32)))
+            free = self.free(base, way)
             up = np.clip(way[:, 2] * 2 + 0.5, 0, 1)
             above += free * up
             below += free * (1 - up)
-        above, below = (smoothed(hits, seen) for seen in (above, below))
+        lit, above, below = near.mean(np.stack([lit, above, below], 1)).T
         # What is closed in gets a share of the light that its normal would see.
         share = 0.5 + 0.5 * bumped[:, 2]
         above, below = (
@@ -176,8 +190,8 @@ class Tracer:
         out = (facing_sun * lit)[:, None] * light.sunlight + above[:, None] * light.sky + below[:, None] * light.ground
         return np.asarray(out, np.float32)
 
-    def _free(self, start: Floats, way: Floats) -> NDArray[np.bool_]:
-        """Return which rays meet nothing, bool (N,)."""
+    def free(self, start: Floats, way: Floats) -> NDArray[np.bool_]:
+        """Return which rays, float32 (N, 3) start and direction, meet nothing: bool (N,)."""
         if not len(start):
             return np.zeros(0, np.bool_)
         return np.asarray(self._scene.run(start, way.astype(np.float32), query="OCCLUDED")) < 0
@@ -189,18 +203,48 @@ def facing(vectors: Floats) -> Floats:
     return unit(np.where(away, vectors * np.array([1, 0, 1], np.float32), vectors))
 
 
-def smoothed(hits: Hits, values: Floats) -> Floats:
-    """Return values (N,) of hits averaged with their neighbours on the same mesh: few rays leave noise."""
-    import cv2
+class Neighbours:
+    """Hits and those near them on the same mesh.
 
-    out = values.copy()
-    for number in np.unique(hits.mesh):
-        own = hits.mesh == number
-        grid = np.zeros((hits.size[0] * hits.size[1], 2), np.float32)
-        grid[hits.ray[own], 0], grid[hits.ray[own], 1] = values[own], 1
-        blurred = cv2.blur(grid.reshape(*hits.size, 2), (NEAR, NEAR), borderType=cv2.BORDER_CONSTANT).reshape(-1, 2)
-        out[own] = blurred[hits.ray[own], 0] / np.maximum(blurred[hits.ray[own], 1], 1e-6)
-    return out
+    Light changes slowly: only one hit in four is asked for shadow and sky, and each takes the mean of those near it,
+    which also takes away the noise of few rays.
+
+    Args:
+        hits: From ``primary``.
+    """
+
+    def __init__(self, hits: Hits) -> None:
+        self._hits = hits
+        rows, columns = np.divmod(hits.ray, hits.size[1])
+        chosen = (rows % SPARSE == 0) & (columns % SPARSE == 0)
+        alone = self._spread(np.flatnonzero(chosen), np.zeros((int(chosen.sum()), 0), np.float32))[:, -1] == 0
+        #: Which hits are asked: int64 (M,).
+        self.asked = np.flatnonzero(chosen | alone)
+
+    def mean(self, values: Floats) -> Floats:
+        """Return the mean of what the asked hits near each hit said: float32 (M, K) to (N, K)."""
+        spread = self._spread(self.asked, values)
+        return np.asarray(spread[:, :-1] / np.maximum(spread[:, -1:], 1e-6), np.float32)
+
+    def _spread(self, asked: NDArray[np.int64], values: Floats) -> Floats:
+        """Return sums over the window around each hit of values (M, K), and how many there are, float32 (N, K + 1)."""
+        import cv2
+
+        hits, width = self._hits, values.shape[1] + 1
+        out = np.zeros((len(hits.ray), width), np.float32)
+        for number in np.unique(hits.mesh):
+            own = hits.mesh == number
+            rows, columns = np.divmod(hits.ray[own], hits.size[1])
+            top, left = int(rows.min()), int(columns.min())
+            grid = np.zeros((int(rows.max()) - top + 1, int(columns.max()) - left + 1, width), np.float32)
+            here = hits.mesh[asked] == number
+            y, x = np.divmod(hits.ray[asked[here]], hits.size[1])
+            grid[y - top, x - left, :-1], grid[y - top, x - left, -1] = values[here], 1
+            blurred = cv2.blur(grid, (NEAR, NEAR), borderType=cv2.BORDER_CONSTANT).reshape(*grid.shape)
+            out[own] = blurred[rows - top, columns - left]
+        # The running sums of a blur leave dust where there was nothing.
+        out[np.abs(out[:, -1]) < 0.5 / NEAR**2, -1] = 0
+        return out
 
 
 def averaged(hits: Hits, values: Floats, samples: int) -> Floats:

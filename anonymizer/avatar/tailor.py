@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.mesh import averaging
 
-__all__ = ["Measures", "hang", "span", "spread", "tube"]
+__all__ = ["Measures", "hang", "span", "spread", "straighten", "tube"]
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int32]
@@ -23,6 +23,8 @@ DIRECTIONS = 48
 SLICE = 0.02
 #: Armpits below the shoulder joints, in metres.
 ARMPIT = 0.09
+#: Share in which cloth below the hips follows the thighs; the rest follows the pelvis.
+FOLLOW = 0.95
 TRUNK = ("spine", "pelvis", "clavicle", "shoulder", "root")
 
 
@@ -221,12 +223,44 @@ def spread(
     return np.asarray(points + (wide - points) * amount[:, None], np.float32)
 
 
+def straighten(
+    points: Floats, start: Floats, end: Floats, where: Mask, amount: Floats, ease: float, fall: float
+) -> Floats:
+    """Return cloth of a limb that hangs from its widest place instead of following calves or forearms.
+
+    Args:
+        points: float32 (M, 3).
+        start, end: float32 (3,), the limb's axis; cloth falls from start to end.
+        where: bool (M,), the limb's own cloth.
+        amount: float32 (M,), how far each point takes part, in [0, 1].
+        ease: Distance from the hull in metres.
+        fall: How much of its width above each slice keeps, in [0, 1].
+    """
+    if where.sum() < 30:
+        return points
+    axis = (start - end) / np.float32(np.linalg.norm(start - end))
+    first = np.cross(axis, np.array([0.3, -1, 0.2], np.float32))
+    first /= np.linalg.norm(first)
+    frame = np.stack([first, np.cross(axis, first), axis], 1).astype(np.float32)
+    local = ((points - end) @ frame).astype(np.float32)
+    # Limbs at rest are a little bent: each slice is seen from its own middle.
+    rows = np.arange(local[where, 2].min(), local[where, 2].max() + 2 * SLICE, 2 * SLICE)
+    near = np.clip(((local[where, 2] - rows[0]) / (2 * SLICE)).astype(int), 0, len(rows) - 1)
+    count = np.maximum(np.bincount(near, minlength=len(rows)), 1)
+    for k in (0, 1):
+        middle = np.bincount(near, local[where, k], len(rows)) / count
+        known = np.bincount(near, minlength=len(rows)) > 0
+        local[:, k] -= np.interp(local[:, 2], rows[known] + SLICE, middle[known])
+    wide = span(local, np.zeros(2, np.float32), ease, where, fall)
+    return np.asarray(points + ((wide - local) * amount[:, None]) @ frame.T, np.float32)
+
+
 def hang(weights: Floats, points: Floats, body: Body, at: Measures) -> Floats:
     """Return bone weights (M, B) of cloth below the hips that hangs between the thighs and follows both."""
     below = np.clip((at.hips + 0.05 - points[:, 2]) / 0.15, 0, 1)
-    share = np.clip(0.5 + points[:, 0] / 0.3, 0.1, 0.9)
+    share = np.clip(0.5 + points[:, 0] / 0.18, 0.02, 0.98)
     out = weights * (1 - below)[:, None]
-    follow = 0.75 * below
+    follow = FOLLOW * below
     out[:, body.number("upperleg01.L")] += follow * share
     out[:, body.number("upperleg01.R")] += follow * (1 - share)
     out[:, body.number("root")] += below - follow
@@ -234,7 +268,7 @@ def hang(weights: Floats, points: Floats, body: Body, at: Measures) -> Floats:
 
 
 def tube(
-    body: Body, shape: Shape, at: Measures, top: float, end: float, ease: float, flare: float
+    body: Body, shape: Shape, at: Measures, top: float, end: float, ease: float, flare: float, pleats: float
 ) -> tuple[Floats, Numbers, Floats]:
     """Return a skirt: vertices float32 (M, 3), faces int32 (F, 3), bone weights float32 (M, B).
 
@@ -246,6 +280,7 @@ def tube(
         end: Height of the hem in metres.
         ease: Distance from the body in metres.
         flare: How much wider the hem is, in metres.
+        pleats: Their depth at the hem as a share of its width.
     """
     own = (at.arm < 0) & (at.z < top + SLICE) & (at.z > end - 2 * SLICE)
     rows = np.linspace(end, top, max(int((top - end) / SLICE), 4), dtype=np.float32)
@@ -256,7 +291,7 @@ def tube(
     reach = reach + ease + (flare * down)[:, None]
     angle = np.linspace(-np.pi, np.pi, DIRECTIONS, endpoint=False)
     # Pleats grow towards the hem.
-    reach = reach * (1 + 0.03 * down[:, None] * np.cos(8 * angle))
+    reach = reach * (1 + pleats * down[:, None] * np.cos(11 * angle + 2 * np.sin(3 * angle)))
     x, y = at.middle[0] + reach * np.cos(angle), at.middle[1] + reach * np.sin(angle)
     points = np.stack([x, y, np.broadcast_to(rows[:, None], x.shape)], -1).reshape(-1, 3).astype(np.float32)
     a = (np.arange(len(rows) - 1)[:, None] * DIRECTIONS + np.arange(DIRECTIONS)).ravel()

@@ -6,27 +6,27 @@ convex hull of each horizontal slice. All is drawn by chance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
-from anonymizer.avatar.mesh import averaging, cut, normals
-from anonymizer.avatar.tailor import Measures, hang, spread, tube
+from anonymizer.avatar.accessories import BAGS, HATS, bag, beard, glasses, hat, hat_line, mask
+from anonymizer.avatar.garment import Garment, let_down, piece_of
+from anonymizer.avatar.hair import HAIR, Scalp, grow
+from anonymizer.avatar.shoes import SHOES, Shoe, lasts, loft
+from anonymizer.avatar.shoes import covered as inside_of
+from anonymizer.avatar.tailor import Measures, hang, spread, straighten, tube
+from anonymizer.avatar.trimmings import Trim, trimmed
 
 __all__ = [
     "BOTTOMS",
     "FULL",
-    "HAIR",
-    "SHOES",
     "TOPS",
     "Bottom",
-    "Garment",
-    "Hair",
     "Outfit",
-    "Shoe",
     "Top",
     "choose",
     "dress",
@@ -36,17 +36,21 @@ Floats = NDArray[np.float32]
 Numbers = NDArray[np.int32]
 
 #: Cloth over which skin is left out: how far inside the border, in metres.
-COVERED = 0.012
+COVERED = 0.025
 #: How far above the hips trousers and skirts reach, in shares of the leg.
 WAIST = 0.115
-#: What of a shoe is its sole, in metres above the ground.
-FLAT = 0.018
+#: Share of the leg from which on trousers are not cut from the body but hang on the shoe.
+LONGEST = 0.97
 #: How far inside of a shoe's border skin goes on, as a share of leg or foot.
 RIM = 0.025
+#: Half width in metres of what there is of a top under an open jacket.
+PANEL = 0.085
+#: Ease of trousers in metres below which they go into boots.
+SLIM = 0.009
+#: How far below the hip joints tops are cut from the body, in shares of the leg.
+LOWEST = 0.05
 #: Least distance of a top from the hull of trunk and legs: it hangs over trousers.
 UNTUCKED = 0.016
-#: Distance of long hair from the shoulders, in metres.
-ON_CLOTH = 0.055
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,10 @@ class Top:
         fall: How much of its width above it keeps below, in [0, 1].
         opening: Half width in metres of an open front; 0: closed.
         outer: Whether it is worn over another top.
+        neck: How far a neckline goes down to a point in front, in metres; 0: it does not.
+        sleeve_fall: How much of its width above a sleeve keeps, in [0, 1].
+        trim: Collar, lapels, pockets and hood.
+        panel: Half width in metres of what there is of it under something else: the front and the neck; 0: all.
     """
 
     sleeve: float
@@ -70,6 +78,10 @@ class Top:
     fall: float = 0.955
     opening: float = 0.0
     outer: bool = False
+    neck: float = 0.0
+    sleeve_fall: float = 0.985
+    trim: Trim = Trim()
+    panel: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,148 +93,167 @@ class Bottom:
         ease: Distance from the body, in metres.
         flare: How much wider it is at the ankle, for a skirt at its hem, in metres.
         skirt: Whether it is one tube around both legs.
+        fall: How much of its width above each slice keeps, in [0, 1]: straight trousers hang, slim ones follow the leg.
+        pleats: Depth of pleats at the hem as a share of its width.
     """
 
     length: float
     ease: float
     flare: float = 0.0
     skirt: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Shoe:
-    """What covers the feet up to a share of the leg (1 ankle), with a sole, in metres."""
-
-    height: float
-    sole: float
-
-
-@dataclass(frozen=True, slots=True)
-class Hair:
-    """Hair.
-
-    Args:
-        nape: Where it ends at the back: 0 chin, 1 crown; below 0 on the shoulders.
-        line: Height of the hair above the forehead, 0 chin, 1 crown.
-        volume: Distance from the skin in metres.
-        knot: Where a knot sits (height and depth in sizes of the head) and its radius in metres, or None.
-        curl: Depth of curls in metres.
-    """
-
-    nape: float
-    line: float
-    volume: float
-    knot: tuple[float, float, float] | None = None
-    curl: float = 0.0
+    fall: float = 0.97
+    pleats: float = 0.03
 
 
 TOPS = {
-    "t-shirt": Top(0.3, 0.1, 0.0, 0.014),
+    "t-shirt": Top(0.34, 0.1, 0.0, 0.013),
     "tank top": Top(0.02, 0.08, -0.04, 0.008),
-    "shirt": Top(0.97, 0.14, 0.025, 0.014),
-    "polo": Top(0.33, 0.08, 0.025, 0.012),
-    "sweater": Top(0.97, 0.06, 0.01, 0.02),
-    "blouse": Top(0.6, 0.05, -0.015, 0.016),
-    "jacket": Top(0.98, 0.07, 0.03, 0.024, 0.97, 0.05, True),
-    "hooded jacket": Top(0.98, 0.1, 0.035, 0.028, 0.97, 0.0, True),
-    "parka": Top(0.98, 0.4, 0.03, 0.032, 0.98, 0.0, True),
+    "shirt": Top(0.97, 0.14, 0.012, 0.014, trim=Trim(collar=0.026, points=0.035, pockets=("chest",))),
+    "polo": Top(0.36, 0.08, 0.012, 0.013, trim=Trim(collar=0.022, points=0.03)),
+    "blouse": Top(0.62, 0.05, -0.015, 0.016, neck=0.1),
+    "sweater": Top(0.99, 0.06, 0.008, 0.02),
+    "turtleneck": Top(0.98, 0.07, 0.05, 0.014),
+    "hoodie": Top(0.98, 0.08, 0.015, 0.024, trim=Trim(pockets=("pouch",), hood=True)),
+    "cardigan": Top(0.98, 0.12, 0.0, 0.02, 0.97, 0.045, True),
+    "jacket": Top(0.99, 0.03, 0.03, 0.026, 0.98, 0.0, True, trim=Trim(collar=0.012)),
+    "hooded jacket": Top(0.98, 0.1, 0.02, 0.026, 0.97, 0.0, True, trim=Trim(pockets=("flap",), hood=True)),
+    "blazer": Top(0.98, 0.16, 0.0, 0.022, 0.975, 0.03, True, trim=Trim(0.03, 0.01, 0.3, ("flap",))),
+    "denim jacket": Top(0.98, 0.0, 0.01, 0.02, 0.97, 0.02, True, trim=Trim(0.026, 0.04, 0.0, ("chest",))),
+    "leather jacket": Top(0.98, 0.0, 0.012, 0.02, 0.97, 0.035, True, trim=Trim(0.026, 0.03, 0.2)),
+    "puffer jacket": Top(0.97, 0.07, 0.045, 0.036, 0.98, 0.0, True),
+    "parka": Top(0.98, 0.36, 0.03, 0.032, 0.98, 0.0, True, trim=Trim(0.02, 0.02, 0.0, ("hip",), True)),
 }
 BOTTOMS = {
-    "trousers": Bottom(1.0, 0.014, 0.014),
-    "slim trousers": Bottom(0.94, 0.007),
-    "wide trousers": Bottom(1.02, 0.02, 0.035),
-    "shorts": Bottom(0.5, 0.022, 0.02),
-    "skirt": Bottom(0.52, 0.012, 0.1, True),
-    "long skirt": Bottom(0.86, 0.012, 0.16, True),
+    "trousers": Bottom(1.08, 0.012, fall=0.965),
+    "slim trousers": Bottom(1.04, 0.006, fall=0.9),
+    "wide trousers": Bottom(1.09, 0.02, 0.02, fall=0.99),
+    "cropped trousers": Bottom(0.8, 0.012, fall=0.975),
+    "shorts": Bottom(0.48, 0.02, 0.015, fall=0.985),
+    "joggers": Bottom(1.0, 0.022, fall=0.97),
+    "skirt": Bottom(0.5, 0.012, 0.08, True),
+    "pencil skirt": Bottom(0.58, 0.008, 0.0, True, pleats=0.0),
+    "long skirt": Bottom(0.88, 0.012, 0.14, True, pleats=0.05),
+    "leggings": Bottom(0.96, 0.003, fall=0.5),
 }
 #: Full-length pieces: a top and what hangs from it.
 FULL = {
-    "dress": (Top(0.22, 0.05, -0.01, 0.01), Bottom(0.5, 0.014, 0.12, True)),
-    "long coat": (Top(0.98, 0.62, 0.03, 0.032, 0.985, 0.03, True), None),
-    "overalls": (Top(0.3, 0.02, 0.0, 0.014), Bottom(0.97, 0.018, 0.015)),
-}
-SHOES = {"sneakers": Shoe(0.945, 0.016), "low shoes": Shoe(0.98, 0.01), "boots": Shoe(0.78, 0.018)}
-HAIR = {
-    "crop": Hair(0.36, 0.84, 0.008),
-    "short": Hair(0.32, 0.82, 0.02),
-    "full": Hair(0.2, 0.8, 0.036),
-    "bob": Hair(0.02, 0.82, 0.034),
-    "long": Hair(-1.1, 0.82, 0.03),
-    "bun": Hair(0.3, 0.84, 0.014, (0.86, 0.98, 0.045)),
-    "ponytail": Hair(0.28, 0.84, 0.014, (0.5, 1.12, 0.042)),
-    "curls": Hair(0.12, 0.8, 0.055, None, 0.02),
+    "dress": (Top(0.25, 0.05, -0.01, 0.01), Bottom(0.5, 0.014, 0.1, True, pleats=0.05)),
+    "summer dress": (Top(0.02, 0.05, -0.04, 0.008, neck=0.08), Bottom(0.62, 0.012, 0.18, True, pleats=0.06)),
+    "shirt dress": (Top(0.6, 0.05, 0.012, 0.014, trim=Trim(0.032, 0.03)), Bottom(0.55, 0.012, 0.04, True)),
+    "long coat": (Top(0.98, 0.58, 0.0, 0.03, 0.985, 0.025, True, trim=Trim(0.04, 0.02, 0.28, ("flap",))), None),
+    "overalls": (Top(0.3, 0.02, 0.012, 0.014, trim=Trim(0.03, 0.03, 0.0, ("chest",))), Bottom(1.04, 0.018)),
 }
 #: How often each is worn by men and by women: neighbours in the tables above, in their order.
-HAIR_WEIGHTS = ((5, 6, 3, 0.3, 0.3, 0.1, 0.1, 1.2), (0.4, 1, 1.2, 3, 4, 2, 2, 1.5))
-TOP_WEIGHTS = ((4, 0.5, 4, 2, 3, 0, 3, 2.5, 1.2), (3.5, 1, 2, 0.7, 3, 3, 2.5, 1.5, 1.2))
-BOTTOM_WEIGHTS = ((5, 2.5, 1, 1.2, 0, 0), (3, 4, 1.2, 0.8, 1.5, 0.8))
-SHOE_WEIGHTS = ((3, 3, 0.7), (3, 2, 1.5))
+HAIR_WEIGHTS = (
+    (2, 4, 4, 2.5, 2, 1.5, 0.8, 2, 0.2, 0.1, 0.3, 0.2, 0.2, 0.1),
+    (0.2, 0.5, 0.8, 0.6, 0.6, 1.5, 0.7, 0.1, 2.5, 1.5, 3, 3, 2.2, 2),
+)
+TOP_WEIGHTS = (
+    (5, 0.4, 4, 2, 0, 2, 0.6, 2, 0.5, 1.5, 1.2, 1.8, 0.8, 0.8, 1.2, 0.8),
+    (4, 1, 2, 0.6, 3, 2, 1, 1, 1.5, 0.8, 0.8, 1.2, 1, 0.9, 1.2, 0.8),
+)
+BOTTOM_WEIGHTS = ((6, 2.5, 0.7, 0.4, 1.0, 1, 0, 0, 0, 0), (3, 4, 1.2, 1, 0.6, 0.5, 1, 0.7, 0.8, 1.5))
+SHOE_WEIGHTS = ((3, 2, 0.7, 2.5, 1.2, 0, 0, 0.1), (3, 1.5, 0.5, 0.7, 1.5, 1.0, 1.8, 0.4))
 #: How often a full-length piece is worn.
 FULL_SHARE = (0.1, 0.25)
 
 
+#: How often a hat, a bag and glasses are worn, a beard by men, and a face mask.
+HAT_SHARE, BAG_SHARE, GLASSES_SHARE, BEARD_SHARE, MASK_SHARE = 0.16, 0.28, 0.2, 0.18, 0.02
+#: What children do not wear.
+GROWN_UP = frozenset(
+    ("receding", "blazer", "leather jacket", "turtleneck", "long coat", "shirt dress", "pencil skirt", "blouse")
+    + ("oxfords", "tall boots", "ankle boots", "headscarf")
+)
+#: How often each hat is worn by men and by women: neighbours in ``HATS``. Helmets are for cyclists.
+HAT_WEIGHTS = ((5, 3, 0, 0, 1), (2, 3, 0, 3, 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Outfit:
-    """Names of what somebody wears: one top at least, one of them on the other, bottom or none, shoes and hair."""
+    """Names of what somebody wears.
+
+    Args:
+        tops: One at least unless ``full`` is one, the second over the first.
+        bottom: Or None.
+        full: A full-length piece, or None.
+        shoes, hair: Names.
+        hat, bag, glasses: Or None.
+        beard, mask: Whether there is one.
+    """
 
     tops: tuple[str, ...]
     bottom: str | None
     full: str | None
     shoes: str
     hair: str
+    hat: str | None = None
+    bag: str | None = None
+    glasses: str | None = None
+    beard: bool = False
+    mask: bool = False
+
+    @property
+    def cloths(self) -> tuple[str, ...]:
+        """Names of all that has a cloth of its own."""
+        names = (*self.tops, self.bottom, self.full, self.shoes, self.hat, self.bag, self.glasses)
+        return (*(name for name in names if name is not None), *(("mask",) if self.mask else ()))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Garment:
-    """One piece on a body at rest.
+def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist: bool = False) -> Outfit:
+    """Return what somebody wears, drawn by chance.
 
     Args:
-        kind: ``top``, ``outer``, ``bottom``, ``shoes`` or ``hair``.
-        name: Which.
-        vertices: float32 (M, 3).
-        faces: int32 (F, 3).
-        weights: float32 (M, B) of the bones.
-        body: float32 (M, 3), the points of the body that lie below; patterns hang on them.
-        covers: float32 (V,), above 0 where it covers the body.
+        rng: Source of everything.
+        female: Whether what women wear is drawn from.
+        child: Whether it is a child: of what is worn at any age.
+        cyclist: Whether a helmet may be worn, and no skirt.
     """
 
-    kind: str
-    name: str
-    vertices: Floats
-    faces: Numbers
-    weights: Floats
-    body: Floats
-    covers: Floats
-
-
-def choose(rng: np.random.Generator, female: bool) -> Outfit:
-    """Return what somebody wears, drawn by chance."""
-
-    def one(table: dict[str, object], weights: tuple[float, ...], only: Callable[[str], bool] = lambda _: True) -> str:
+    def one(table: Iterable[str], weights: tuple[float, ...], only: Callable[[str], bool] = lambda _: True) -> str:
         names = list(table)
-        share = np.array([w if only(n) else 0.0 for n, w in zip(names, weights, strict=True)])
+        share = np.array(
+            [w if only(n) and not (child and n in GROWN_UP) else 0.0 for n, w in zip(names, weights, strict=True)]
+        )
         return str(names[int(rng.choice(len(names), p=share / share.sum()))])
 
     sex = int(female)
-    hair, shoes = one({**HAIR}, HAIR_WEIGHTS[sex]), one({**SHOES}, SHOE_WEIGHTS[sex])
-    inner = one({**TOPS}, TOP_WEIGHTS[sex], lambda n: not TOPS[n].outer)
-    bottom = one({**BOTTOMS}, BOTTOM_WEIGHTS[sex])
-    if rng.random() < FULL_SHARE[sex]:
-        full = str(rng.choice([n for n in FULL if female or n != "dress"]))
+    hair, shoes = one(HAIR, HAIR_WEIGHTS[sex]), one(SHOES, SHOE_WEIGHTS[sex])
+    inner = one(TOPS, TOP_WEIGHTS[sex], lambda n: not TOPS[n].outer)
+    bottom = one(BOTTOMS, BOTTOM_WEIGHTS[sex], lambda n: not (cyclist and BOTTOMS[n].skirt))
+    tops, full = (inner,), None
+    if not cyclist and rng.random() < FULL_SHARE[sex]:
+        fit_for = [n for n in FULL if (female or "dress" not in n) and not (child and n in GROWN_UP)]
+        full = str(rng.choice(fit_for))
         if full == "long coat":
-            trousers = one({**BOTTOMS}, BOTTOM_WEIGHTS[sex], lambda n: not BOTTOMS[n].skirt)
-            return Outfit((inner,), trousers, full, shoes, hair)
-        return Outfit((), None, full, shoes, hair)
-    top = one({**TOPS}, TOP_WEIGHTS[sex])
-    if not TOPS[top].outer:
-        return Outfit((top,), bottom, None, shoes, hair)
-    if TOPS[top].hem > 0.2 and BOTTOMS[bottom].skirt:
-        bottom = "slim trousers"
-    return Outfit((inner, top), bottom, None, shoes, hair)
+            bottom = one(BOTTOMS, BOTTOM_WEIGHTS[sex], lambda n: not BOTTOMS[n].skirt)
+    else:
+        top = one(TOPS, TOP_WEIGHTS[sex])
+        if TOPS[top].outer:
+            tops = (inner, top)
+            bottom = "slim trousers" if TOPS[top].hem > 0.2 and BOTTOMS[bottom].skirt else bottom
+        else:
+            tops = (top,)
+    hat = one(HATS, HAT_WEIGHTS[sex]) if rng.random() < HAT_SHARE else None
+    if cyclist:
+        hat = "helmet" if rng.random() < 0.5 else None
+    worn = Outfit(
+        tops=tops,
+        bottom=bottom,
+        full=full,
+        shoes=shoes,
+        hair=hair,
+        hat=hat,
+        bag=str(rng.choice(BAGS)) if rng.random() < BAG_SHARE else None,
+        glasses=("glasses" if rng.random() < 0.6 else "sunglasses") if rng.random() < GLASSES_SHARE else None,
+        beard=not female and not child and bool(rng.random() < BEARD_SHARE),
+        mask=bool(rng.random() < MASK_SHARE),
+    )
+    return replace(worn, tops=(), bottom=None) if full is not None and full != "long coat" else worn
 
 
 def dress(
-    body: Body, shape: Shape, at: Measures, outfit: Outfit, rng: np.random.Generator
+    body: Body, shape: Shape, at: Measures, outfit: Outfit, scale: float, rng: np.random.Generator
 ) -> tuple[list[Garment], Floats]:
     """Return an outfit on a body at rest, and where skin shows, float32 (V,): above 0 where it does.
 
@@ -231,6 +262,7 @@ def dress(
         shape: Its shape.
         at: Its measures.
         outfit: What is worn.
+        scale: Pixels a metre in the picture.
         rng: Small differences of lengths and widths.
     """
     pieces: list[Garment] = []
@@ -246,61 +278,84 @@ def dress(
     for name, top in tops:
         # Below a jacket no sleeve shows, and none pokes through.
         hidden = covered and not top.outer
-        worn = replace(top, sleeve=min(top.sleeve, 0.1), hem=min(top.hem, 0.03)) if hidden else top
+        worn = replace(top, sleeve=-0.1, ease=0.5 * top.ease, hem=min(top.hem, 0.03), panel=PANEL, trim=replace(top.trim, pockets=(), hood=False)) if hidden else top
         worn = replace(
             worn, hem=worn.hem + float(rng.uniform(-0.02, 0.03)), ease=worn.ease * float(rng.uniform(0.9, 1.25))
         )
         pieces.append(_top(body, shape, at, worn, name))
-    pieces.append(_shoes(body, shape, at, SHOES[outfit.shoes], outfit.shoes))
+    tucked = bottom is None or bottom.skirt or bottom.length < 0.6 or bottom.ease < SLIM
+    pieces.append(_shoes(body, shape, at, SHOES[outfit.shoes], outfit.shoes, tucked))
+    worn = [p for p in pieces if p.kind in ("top", "outer")]
+    if outfit.bag is not None:
+        pieces.append(bag(outfit.bag, body, at, worn, rng))
+    if outfit.hat is not None:
+        pieces.append(hat(outfit.hat, body, shape, at))
+    if outfit.mask:
+        pieces.append(mask(body, shape, at))
     covers = np.max([p.covers for p in pieces], axis=0)
-    pieces.append(_hair(body, shape, at, HAIR[outfit.hair], outfit.hair, rng))
+    if outfit.glasses is not None:
+        pieces.append(glasses(outfit.glasses, body, shape))
+    below = None if outfit.hat is None else hat_line(outfit.hat, body, shape)
+    grown = [_hair(body, shape, at, outfit.hair, scale, rng, below)]
+    if outfit.beard and not outfit.mask and outfit.hat not in ("headscarf", "hood"):
+        grown.append(beard(body, shape, at, scale, rng))
+    pieces += [p for p in grown if p is not None]
     return pieces, np.asarray(COVERED - covers, np.float32)
-
-
-def _piece(
-    body: Body, shape: Shape, kind: str, name: str, field: Floats, ease: float | Floats, smooth: int, blend: int
-) -> Garment:
-    """Return the body's surface where a field (V,) is positive, smoothed and pushed out."""
-    part = cut(body.faces, field)
-    below = part.of(shape.vertices)
-    out_of = part.of(body.weights)
-    distance = part.of(np.broadcast_to(np.asarray(ease, np.float32), field.shape))
-    around = averaging(len(below), part.faces)
-    points = below.copy()
-    for _ in range(smooth):
-        points = 0.5 * points + 0.5 * (around @ points)
-    points = points + normals(points, part.faces) * distance[:, None]
-    outward = normals(below, part.faces)
-    short = np.maximum(0, distance - ((points - below) * outward).sum(1))
-    points = points + outward * short[:, None]
-    points = 0.7 * points + 0.3 * (around @ points)
-    for _ in range(blend):
-        out_of = 0.5 * out_of + 0.5 * (around @ out_of)
-    weights = out_of / out_of.sum(1, keepdims=True)
-    covers = np.minimum(field, 0.04).astype(np.float32)
-    return Garment(kind, name, points.astype(np.float32), part.faces, weights.astype(np.float32), below, covers)
 
 
 def _bottom(body: Body, shape: Shape, at: Measures, bottom: Bottom, name: str) -> Garment:
     top = at.hips + WAIST * at.leg_length
     below_waist = top - at.z
-    if not bottom.skirt:
-        field = at.soft(np.where(at.arm > 0, -1, np.minimum(bottom.length - at.leg, below_waist)), 1)
-        ease = bottom.ease + bottom.flare * np.clip(at.leg, 0, 1)
-        return _piece(body, shape, "bottom", name, field, ease.astype(np.float32), 14, 3)
-    end = at.hips - bottom.length * at.leg_length
-    field = np.where(at.arm > 0, -1, np.minimum(at.z - end - 0.03, below_waist))
-    points, faces, weights = tube(body, shape, at, top, end, bottom.ease, bottom.flare)
-    covers = np.minimum(field, 0.04).astype(np.float32)
-    return Garment("bottom", name, points, faces, weights, points.copy(), covers)
+    if bottom.skirt:
+        end = at.hips - bottom.length * at.leg_length
+        field = np.where(at.arm > 0, -1, np.minimum(at.z - end - 0.03, below_waist))
+        points, faces, weights = tube(body, shape, at, top, end, bottom.ease, bottom.flare, bottom.pleats)
+        down = (top - points[:, 2]) / (top - end)
+        zero = np.zeros_like(down)
+        coords = np.stack(
+            [zero, zero, down, *(points[:, :2] - at.middle).T, np.minimum(points[:, 2] - end, top - points[:, 2])], 1
+        )
+        covers = np.minimum(field, 0.04).astype(np.float32)
+        return Garment("bottom", name, points, faces, weights, points.copy(), covers, coords.astype(np.float32))
+    length = min(bottom.length, LONGEST)
+    field = np.where(at.arm > 0, -1, np.minimum((length - at.leg) * at.leg_length, below_waist))
+    piece = piece_of(body, shape, at, "bottom", name, at.soft(field, 1), bottom.ease, 14, 3)
+    points, along = piece.vertices, piece.coords[:, 2]
+    for side, sign in (("L", 1), ("R", -1)):
+        hip, foot = (shape.heads[body.number(f"{bone}.{side}")] for bone in ("upperleg01", "foot"))
+        own = (sign * piece.body[:, 0] > 0) & (along > 0.12)
+        amount = np.clip((along - 0.16) / 0.2, 0, 1).astype(np.float32)
+        points = straighten(points, hip, foot, own, amount, 0.0, bottom.fall)
+    if bottom.flare:
+        # Wider towards the hem, seen from the leg's axis.
+        away = piece.coords[:, 3:5] / np.maximum(np.linalg.norm(piece.coords[:, 3:5], axis=1, keepdims=True), 1e-4)
+        points = points.copy()
+        points[:, :2] += away * (bottom.flare * np.clip(along, 0, 1) ** 1.5 * piece.coords[:, 1])[:, None]
+    if bottom.length > length:
+        # The rest hangs on the shoe.
+        more = (bottom.length - length) * at.leg_length
+        points = points.copy()
+        points[:, 2] -= more * np.clip((along - 0.78) / (length - 0.78), 0, 1)
+        away = piece.coords[:, 3:5] / np.maximum(np.linalg.norm(piece.coords[:, 3:5], axis=1, keepdims=True), 1e-4)
+        points[:, :2] += away * (0.006 * np.clip((along - 0.8) / 0.15, 0, 1))[:, None]
+    return replace(piece, vertices=points.astype(np.float32))
 
 
 def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment:
-    hem = at.hips - top.hem * at.leg_length
+    end = at.hips - top.hem * at.leg_length
+    # Between the legs there is no body to cut cloth from: what is longer is let down.
+    hem = max(end, at.hips - LOWEST * at.leg_length)
     trunk = np.minimum(at.z - hem, at.collar + top.collar - at.z)
     if top.collar < 0:
         # A wide neckline is round: deeper in the middle.
         trunk = np.minimum(trunk, at.collar + 0.5 * top.collar + 0.25 * np.abs(at.x) - at.z + 0.03)
+    if top.neck > 0:
+        # A neckline in front goes down to a point.
+        front = at.y < at.middle[1] + 0.02
+        trunk = np.where(front, np.minimum(trunk, 0.7 * (at.collar - top.neck + 1.25 * np.abs(at.x) - at.z)), trunk)
+    if top.panel > 0:
+        front = at.y < at.middle[1]
+        trunk = np.minimum(trunk, np.where(front, np.maximum(top.panel - np.abs(at.x), at.z - at.collar), at.z - at.collar + 0.03))
     if top.opening > 0:
         front = at.y < at.middle[1]
         trunk = np.where(
@@ -308,70 +363,65 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
             np.minimum(trunk, np.abs(at.x) - top.opening * np.clip((at.collar + 0.1 - at.z) / 0.4, 0.3, 1)),
             trunk,
         )
-    field = np.where(at.arm > 0, np.minimum(top.sleeve - at.arm, 1.0), trunk)
-    piece = _piece(body, shape, "outer" if top.outer else "top", name, at.soft(field, 2), top.ease, 10, 3)
+    arm_length = 0.9 * float(at.leg_length) * 0.65
+    field = np.where(at.arm > 0, np.minimum((top.sleeve - at.arm) * arm_length, 0.5), trunk)
+    piece = piece_of(body, shape, at, "outer" if top.outer else "top", name, at.soft(field, 2), top.ease, 10, 12)
+    points = piece.vertices
+    arm = piece.coords[:, 0]
+    for side, sign in (("L", 1), ("R", -1)):
+        shoulder, wrist = (shape.heads[body.number(f"{bone}.{side}")] for bone in ("upperarm01", "wrist"))
+        own = (sign * piece.body[:, 0] > 0) & (piece.coords[:, 2] > 0.24) & (arm > 0.9)
+        amount = (np.clip((piece.coords[:, 2] - 0.24) / 0.25, 0, 1) * (arm > 0.9)).astype(np.float32)
+        points = straighten(points, shoulder, wrist, own, amount, 0.0, top.sleeve_fall)
     # Over trousers, and a coat over all.
     ease = top.ease if top.outer else max(0.6 * top.ease, UNTUCKED)
-    points = spread(piece.vertices, piece.weights, piece.faces, body, at, ease, top.fall)
-    return replace(piece, vertices=points, weights=hang(piece.weights, points, body, at))
+    points = spread(points, piece.weights, piece.faces, body, at, ease, top.fall)
+    piece = replace(piece, vertices=points)
+    if end < hem:
+        piece = let_down(piece, shape, at, hem, end, ease, top.opening > 0)
+    piece = replace(piece, weights=hang(piece.weights, piece.vertices, body, at))
+    return trimmed(piece, top.trim, at)
 
 
-def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str) -> Garment:
-    field = at.soft(np.maximum(at.foot - 0.35, np.where(at.legs > 0.3, at.leg - shoe.height, -1)), 1)
-    # Smooth enough that no toe shows.
-    piece = _piece(body, shape, "shoes", name, field, 0.012, 60, 1)
-    points = piece.vertices.copy()
-    ground = shape.vertices[:, 2].min()
-    # Soles are flat.
-    low = points[:, 2] < ground + FLAT
-    # The border shrinks when it is smoothed: skin goes on a little below it.
-    covers = piece.covers - RIM
-    points[:, 2] = np.where(low, ground - shoe.sole + 0.2 * (points[:, 2] - ground - FLAT), points[:, 2])
-    return replace(piece, vertices=points, covers=covers)
-
-
-def _hair(body: Body, shape: Shape, at: Measures, hair: Hair, name: str, rng: np.random.Generator) -> Garment:
-    wave = 0.015 * np.cos(55 * at.x + rng.uniform(0, 6.28))
-    above = np.minimum(at.crown - hair.line + wave, 0.2)
-    # Ears, halfway back, stay free of short hair.
-    behind = np.minimum(at.depth - (0.57 if hair.nape > 0.1 else 0.5), at.crown - hair.nape)
-    field = np.where(at.head > 0.3, np.maximum(above, behind), -1)
-    if hair.nape < 0:
-        shoulders = np.minimum(at.y - at.middle[1] - 0.03, at.z - at.collar + 0.16 * -hair.nape)
-        field = np.maximum(field, np.where((at.arm < 0) & (np.abs(at.x) < 0.1), np.clip(shoulders * 4, -1, 0.2), -1))
-        field = np.maximum(field, np.where((at.neck > 0.4) & (at.depth > 0.5), 0.1, -1))
-    # Thin at its border, so that no step shows.
-    ease = hair.volume * np.clip(0.15 + field / 0.2, 0.15, 1)
-    # On the shoulders it lies outside of all cloth.
-    ease = np.where(at.head < 0.3, ON_CLOTH, ease)
-    piece = _piece(body, shape, "hair", name, at.soft(field, 2), ease.astype(np.float32), 8, 2)
-    points = piece.vertices
-    if hair.curl > 0:
-        phases = points @ rng.normal(0, 70, (3, 6)) + rng.uniform(0, 2 * np.pi, 6)
-        bumps = np.sin(phases).mean(1)
-        points = points + normals(points, piece.faces) * (hair.curl * bumps[:, None]).astype(np.float32)
-    piece = replace(piece, vertices=np.asarray(points, np.float32), covers=np.full(len(body.weights), -1, np.float32))
-    return piece if hair.knot is None else _knot(piece, body, at, hair.knot)
-
-
-def _knot(piece: Garment, body: Body, at: Measures, knot: tuple[float, float, float]) -> Garment:
-    """Return hair with a ball behind the head; a low one hangs down."""
-    height, depth, radius = knot
-    u, v = np.meshgrid(np.linspace(0, 2 * np.pi, 17)[:-1], np.linspace(0.02, np.pi - 0.02, 9))
-    ball = np.stack([np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v)], -1).reshape(-1, 3)
-    long = 2.6 if height < 0.7 else 1.0
-    middle = np.array([0, at.face_y + depth * at.head_depth, at.chin + height * at.head_height])
-    ball = ball * radius * np.array([1, 1, long]) + middle - np.array([0, 0, (long - 1) * radius * 0.8])
-    a = (np.arange(8)[:, None] * 16 + np.arange(16)).ravel()
-    b = (np.arange(8)[:, None] * 16 + (np.arange(16) + 1) % 16).ravel()
-    faces = np.concatenate([np.stack([a, a + 16, b], 1), np.stack([b, a + 16, b + 16], 1)])
-    weights = np.zeros((len(ball), piece.weights.shape[1]), np.float32)
-    weights[:, body.number("head")] = 1
-    count = len(piece.vertices)
-    return replace(
-        piece,
-        vertices=np.concatenate([piece.vertices, ball]).astype(np.float32),
-        faces=np.concatenate([piece.faces, faces + count]).astype(np.int32),
-        weights=np.concatenate([piece.weights, weights]),
-        body=np.concatenate([piece.body, ball]).astype(np.float32),
+def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str, tucked: bool) -> Garment:
+    pair = lasts(body, shape, at)
+    made = [loft(shoe, last, body) for last in pair]
+    inside = np.max([inside_of(shoe, last, shape.vertices, at.foot) for last in pair], axis=0)
+    vertices, weights, coords = (np.concatenate([m[k] for m in made]) for k in (0, 2, 3))
+    faces = np.concatenate([made[0][1], made[1][1] + len(made[0][0])])
+    coords = np.concatenate([coords, np.zeros((len(coords), 3), np.float32)], 1)
+    covers = np.minimum(inside, 0.04)
+    # Wide trousers hang over boots.
+    if shoe.shaft < 1 and tucked:
+        low = at.hips - 1.06 * at.leg_length
+        field = np.where(at.legs > 0.3, np.minimum((at.leg - shoe.shaft) * at.leg_length, at.z - low), -1)
+        field = np.where(at.arm > 0, -1, field)
+        shaft = piece_of(body, shape, at, "shoes", name, at.soft(field, 1), 0.019, 20, 2)
+        count = len(vertices)
+        vertices = np.concatenate([vertices, shaft.vertices])
+        weights = np.concatenate([weights, shaft.weights])
+        own = np.stack([np.full(len(shaft.vertices), 0.2), np.zeros(len(shaft.vertices)), shaft.vertices[:, 2] - pair[0].heel[2]], 1)
+        coords = np.concatenate([coords, np.concatenate([own, np.zeros((len(own), 3))], 1)])
+        faces = np.concatenate([faces, shaft.faces + count])
+        covers = np.maximum(covers, shaft.covers - RIM)
+    return Garment(
+        "shoes",
+        name,
+        vertices.astype(np.float32),
+        faces.astype(np.int32),
+        weights.astype(np.float32),
+        vertices.astype(np.float32),
+        covers.astype(np.float32),
+        coords.astype(np.float32),
     )
+
+
+def _hair(
+    body: Body, shape: Shape, at: Measures, name: str, scale: float, rng: np.random.Generator, below: float | None
+) -> Garment | None:
+    hair = HAIR[name]
+    made = grow(hair, body, shape, at, Scalp.of(body, hair.recede), scale, rng, below)
+    if made is None:
+        return None
+    covers = np.full(len(body.weights), -1, np.float32)
+    return Garment("hair", name, made.vertices, made.faces, made.weights, made.vertices, covers, made.coords)

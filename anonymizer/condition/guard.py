@@ -3,14 +3,16 @@
 An edge map of a face shows the face, one of a plate its characters. The guard removes that before the maps reach the
 generator:
 
-===========  =====================================  ==========================================================
-level        faces and plates                       persons and vehicles
-===========  =====================================  ==========================================================
-0 OFF        as found                               as found
-1 DEFAULT    outline and neutral features; depth a  edges coarsened: blurred, quantised, soft-thresholded
-             plane
-2 STRICT     as level 1                             only the silhouette's rim
-===========  =====================================  ==========================================================
+===========  =====================================  ===================  ==========================================
+level        faces and plates                       persons              vehicles
+===========  =====================================  ===================  ==========================================
+0 OFF        as found                               as found             as found
+1 DEFAULT    outline and neutral features; depth a  the mask's rim       edges coarsened: blurred, quantised,
+             plane                                                       soft-thresholded
+2 STRICT     as level 1                             the mask's rim       the mask's rim
+===========  =====================================  ===================  ==========================================
+
+Persons who are redrawn over an avatar do not come here: their maps are the avatar's.
 
 Rims are drawn from boxes and masks alone, so nothing of the pixels inside enters them. Where a face's five landmarks
 are known, eyes, nose and mouth are drawn as the same neutral marks for everyone: they keep pose and gaze, which users
@@ -43,15 +45,15 @@ class GuardSettings:
 
     Args:
         face_margin: Growth of a face box on each side, as a share of its width and height.
-        person_sigma: Blur of edges inside a person, as a share of the person's height.
-        steps: Number of edge strengths above zero that remain inside a person.
-        threshold: Edge strength that soft thresholding takes away inside a person, in [0, 1).
+        sigma: Blur of edges inside a vehicle, as a share of the vehicle's height.
+        steps: Number of edge strengths above zero that remain inside a vehicle.
+        threshold: Edge strength that soft thresholding takes away inside a vehicle, in [0, 1).
         rim: Edge strength of drawn outlines, in [0, 1].
         rim_width: Thickness of drawn outlines, as a share of the instance's shorter side; at least one pixel.
     """
 
     face_margin: float = 0.2
-    person_sigma: float = 0.015
+    sigma: float = 0.015
     steps: int = 4
     threshold: float = 0.2
     rim: float = 0.7
@@ -87,7 +89,7 @@ def guard(
     every = tuple(instances)
     for instance in every:
         if instance.label in BODIES:
-            _guard_person(edges, conditions.edges, instance, level, chosen)
+            _guard_body(edges, conditions.edges, instance, level, chosen)
     # After persons: a face's rim must not be coarsened with its person.
     for instance in every:
         if instance.label not in BODIES:
@@ -97,18 +99,18 @@ def guard(
     return replace(conditions, depth=depth, edges=edges)
 
 
-def _guard_person(edges: Floats, original: Floats, instance: Instance, level: int, settings: GuardSettings) -> None:
-    """Coarsen or drop edges inside a person's mask, in place; reads only ``original``, so order does not matter."""
+def _guard_body(edges: Floats, original: Floats, instance: Instance, level: int, settings: GuardSettings) -> None:
+    """Coarsen or drop edges inside a mask, in place; reads only ``original``, so order does not matter."""
     box = integer_box(instance.box)
     picture, local = paste_window(box, (edges.shape[0], edges.shape[1]))
     mask = instance.mask[local]
     if not mask.any():
         return
-    if level == STRICT:
+    if level == STRICT or instance.label == "person":
         kept = _rim(mask, _thickness(box, settings)).astype(np.float32) * np.float32(settings.rim)
     else:
         found = np.where(mask, original[picture], np.float32(0))
-        kept = _coarsen(found, settings.person_sigma * (box[3] - box[1]), settings)
+        kept = _coarsen(found, settings.sigma * (box[3] - box[1]), settings)
     edges[picture][mask] = kept[mask]
 
 

@@ -33,7 +33,7 @@ def with_given(
 
     A given person of whom only a box is known takes the outline of the detection that it stands for, else the one that
     the segmenter draws inside the box. Where there is neither the rectangle stays, which is filled and never redrawn.
-    Everything else that is given stays as it is.
+    Given persons also take their pose from either. Everything else that is given stays as it is.
 
     Args:
         found: From a detector; ids and parents refer to each other.
@@ -124,18 +124,21 @@ def _pairs(found: Sequence[Instance], given: Sequence[Instance]) -> tuple[dict[i
 
 
 def _completed(given: Instance, found: Instance) -> Instance:
-    """Return a given instance with what the detection adds: landmarks, and the outline where only a box is known."""
+    """Return a given instance with what the detection adds: landmarks, pose, and the outline of a mere box."""
     if given.landmarks is None and found.landmarks is not None:
         given = replace(given, landmarks=found.landmarks)
+    if given.label == found.label:
+        given = replace(given, body=given.body or found.body, face=given.face or found.face)
     if given.label != "person" or not given.boxed or found.boxed:
         return given
     return replace(given, box=found.box, mask=found.mask, core=found.core, views=found.views, body=found.body)
 
 
 def _segmented(given: list[Instance], image: Image, segmenter: PersonSegmenter) -> list[Instance]:
-    """Return given instances, persons in boxes with the outline that the segmenter sees there."""
+    """Return given instances, persons in boxes with the outline that the segmenter sees there, all with their pose."""
     size = image.shape[0], image.shape[1]
-    bare = [n for n, i in enumerate(given) if i.label == "person" and i.boxed and not is_crowd(i)]
+    persons = [(n, i) for n, i in enumerate(given) if i.label == "person" and not is_crowd(i)]
+    bare = [n for n, i in persons if i.boxed or i.body is None]
     if not bare:
         return given
     boxes: Floats = np.stack([clip_box(given[n].box, size) for n in bare])

@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.detect.blazepose import BlazePose
+from anonymizer.detect.blazepose import MARGIN as POSE_MARGIN
+from anonymizer.detect.blazepose import BlazePose, square_windows
 from anonymizer.detect.core import refine
 from anonymizer.detect.facemesh import FaceMesh
+from anonymizer.detect.narrow import narrowed
 from anonymizer.detect.regions import OUTLINE, ellipse, is_sketch, widen
 from anonymizer.errors import ModelError
 from anonymizer.geometry import IntBox, context_box, integer_box, mask_box, outline_box, paste_window, take
@@ -36,13 +38,22 @@ LEAST = 0.15
 #: BlazePose draws better from this presence, height in pixels and IoU with the other outline on: mean mask IoU rises
 #: from 0.81 to 0.86 (Penn-Fudan) and 0.91 to 0.93 (CCP); below, it falls from 0.77 to 0.68 (CamVid).
 PRESENT, TALL, ALIKE = 0.8, 80, 0.6
+#: BlazePose learned whole people: of those of whom a box shows fewer than ``SHORT`` heights of the face it guesses
+#: legs into the box. They are seen again in a box of ``WHOLE`` heights of the face, half as wide.
+SHORT, WHOLE = 6.0, 7.5
+#: Presence or score of a face from which its size is known.
+FACED = 0.5
+#: Share of a person's box that others fill from which BlazePose may mean one of them: the person is seen again alone,
+#: all else at this value.
+CROWDED, GREY = 0.12, 127
 
 
 class OutlineDetector:
     """Runs a detector and draws the outlines of its persons anew; also draws persons inside given boxes.
 
-    What is anonymized only grows: a finer outline that misses a hand must not release it. Where the two outlines
-    disagree on who is meant, the detector's stays.
+    A finer outline that misses a hand must not release it: what is anonymized grows by the outline, and is drawn in only
+    around persons who are seen well, see ``narrow``. Where the two outlines disagree on who is meant, the detector's
+    stays.
 
     Args:
         inner: Detector to run.
@@ -86,13 +97,39 @@ class OutlineDetector:
         if self._mesh is not None and faces:
             views = self._mesh.look(image, np.stack([face.box for face in faces]))
             finer |= {face.id: replace(face, face=view) for face, view in zip(faces, views, strict=True)}
-        return tuple(finer.get(instance.id, instance) for instance in found)
+        out = tuple(narrowed(finer.get(instance.id, instance)) for instance in found)
+        return out if self._pose is None else tuple(self._again(image, instance, out) for instance in out)
+
+    def _again(self, image: Image, person: Instance, found: Sequence[Instance]) -> Instance:
+        """Return a person as seen once more, if legs lie outside of what the box shows or others in it."""
+        if self._pose is None or person.label != "person":
+            return person
+        others = _others(person, found, (image.shape[0], image.shape[1]))
+        box = _whole_box(person, found)
+        if box is None:
+            if others is None:
+                return person
+            box = outline_box(person)
+        # Alone in the part of the picture that the network sees.
+        (rows, columns), _ = paste_window(square_windows(box[None], POSE_MARGIN)[0], (image.shape[0], image.shape[1]))
+        part = image[rows, columns]
+        if others is not None:
+            part = np.where(others[rows, columns, None], np.uint8(GREY), part)
+        corner = np.array([columns.start, rows.start], np.float32)
+        (view,) = self._pose.look(part, (box - np.tile(corner, 2))[None])
+        if person.body is not None and view.presence < person.body.presence / 2:
+            return person
+        landmarks = view.landmarks + np.array([*corner, 0], np.float32)
+        left, top, right, bottom = view.window
+        x, y = columns.start, rows.start
+        window = left + x, top + y, right + x, bottom + y
+        return replace(person, body=replace(view, landmarks=landmarks, window=window))
 
     def segment(self, image: Image, boxes: Floats) -> tuple[Instance | None, ...]:
         """Return the person in each box (N, 4) xyxy inside RGB uint8 (H, W, 3), None where no outline is seen."""
         check_image(image)
         sketches = [Instance(n, "person", box, ellipse(box), 1.0, "box") for n, box in enumerate(boxes, start=1)]
-        return tuple(person if drawn else None for person, drawn in self._finer(image, sketches))
+        return tuple(narrowed(person) if drawn else None for person, drawn in self._finer(image, sketches))
 
     def _finer(self, image: Image, persons: Sequence[Instance]) -> list[tuple[Instance, bool]]:
         """Return persons and whether an outline is known of each."""
@@ -110,6 +147,34 @@ class OutlineDetector:
             return out
         views = self._pose.look(image, np.stack([outline_box(person) for person, _ in out]))
         return [_posed(image, *each, view) for each, view in zip(out, views, strict=True)]
+
+
+def _whole_box(person: Instance, found: Sequence[Instance]) -> Floats | None:
+    """Return the box (4,) xyxy that all of a person would fill by the size of the face; None where it mostly shows."""
+    faces = [i for i in found if i.label == "face" and i.parent == person.id]
+    if not faces:
+        return None
+    face = max(faces, key=lambda face: face.score)
+    if max(face.score, face.face.confidence if face.face is not None else 0.0) < FACED:
+        return None
+    x1, y1, x2, y2 = outline_box(person)
+    height, top = float(face.box[3] - face.box[1]), min(float(face.box[1]), float(y1))
+    if y2 - top >= SHORT * height:
+        return None
+    middle, half = float(face.box[0] + face.box[2] + x1 + x2) / 4, WHOLE * height / 4
+    return np.array([middle - half, top, middle + half, top + WHOLE * height], np.float32)
+
+
+def _others(person: Instance, found: Sequence[Instance], size: tuple[int, int]) -> Mask | None:
+    """Return where others lie, bool (H, W), but not the person; None where few of them lie in the person's box."""
+    others = np.zeros(size, np.bool_)
+    x1, y1, x2, y2 = integer_box(person.box)
+    for other in found:
+        if other.label == "person" and other.id != person.id and not other.boxed:
+            left, top, right, bottom = integer_box(other.box)
+            others[top:bottom, left:right] |= other.outline
+    others[y1:y2, x1:x2] &= ~person.outline
+    return others if others[y1:y2, x1:x2].mean() >= CROWDED else None
 
 
 def _posed(image: Image, person: Instance, outlined: bool, view: PersonView) -> tuple[Instance, bool]:

@@ -15,6 +15,7 @@ __all__ = [
     "BOXES_ONLY",
     "MIN_SIDE",
     "OUTLINE",
+    "by_boxes",
     "coverage",
     "ellipse",
     "grow",
@@ -148,6 +149,11 @@ def coverage(inner: Instance, outer: Instance) -> float:
 def is_sketch(instance: Instance) -> bool:
     """Return whether all that is known of an instance comes from detectors that give boxes without an outline."""
     return bool(instance.signs) and set(instance.signs) <= BOXES_ONLY
+
+
+def by_boxes(instance: Instance) -> bool:
+    """Return whether only detectors that give boxes saw an instance, whether or not an outline was drawn since."""
+    return set(instance.signs) - {OUTLINE} <= BOXES_ONLY
 
 
 def unite(instances: Sequence[Instance]) -> Instance:

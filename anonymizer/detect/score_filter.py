@@ -1,10 +1,11 @@
-"""Score filter: which detections are anonymized."""
+"""Score filter: which detections are anonymized, each person once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from anonymizer.detect.doubles import one_each
 from anonymizer.detect.plates import LIKELY
 from anonymizer.detect.regions import BOXES_ONLY, OUTLINE
 from anonymizer.errors import InputError
@@ -58,8 +59,11 @@ class ScoreFilter:
         self._plate_scores = dict(plate_scores or {})
 
     def detect(self, image: Image) -> tuple[Instance, ...]:
-        """Return instances in RGB uint8 (H, W, 3) with the numbers the detector gave them, see :meth:`kept`."""
-        return self.kept(self._inner.detect(image))
+        """Return instances in RGB uint8 (H, W, 3) with the numbers the detector gave them, see :meth:`kept`.
+
+        Persons found twice, or in parts, are one each, see ``doubles.one_each``.
+        """
+        return one_each(self.kept(self._inner.detect(image)))
 
     def kept(self, found: Sequence[Instance]) -> tuple[Instance, ...]:
         """Return the detections that are anonymized, all of a picture given.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from anonymizer.dataset.ledger import SCHEMA_VERSION, START, Record, read_lines, refuse_newer
+from anonymizer.dataset.release import MAPS, map_name
 from anonymizer.dataset.storage import Store, locate
 from anonymizer.engine.output import ANNOTATIONS, DOCUMENTS, LABELS, SEAL, is_output
 from anonymizer.errors import InputError
@@ -25,7 +26,7 @@ from anonymizer.errors import InputError
 __all__ = ["Audit", "Finding", "audit"]
 
 LEDGER = "ledger.jsonl"
-_KNOWN = frozenset({"images", ".state", LEDGER, SEAL, ANNOTATIONS, LABELS, *DOCUMENTS})
+_KNOWN = frozenset({"images", ".state", LEDGER, SEAL, ANNOTATIONS, LABELS, *DOCUMENTS, *MAPS})
 _BLOCK = 1 << 20
 
 
@@ -181,6 +182,7 @@ def _audit(tree: Tree) -> Audit:
     findings += _check_seal(tree, head, lines, sealed)
     for name, record in released.items():
         findings += _check_file(tree, f"images/{name}", record["output_sha256"])
+        findings += _check_maps(tree, name, record["maps"])
     findings += _extra(tree, released, sealed)
     findings += _check_annotations(tree, released)
     withdrawn = sum(record["status"] == "withdrawn" for record in newest.values())
@@ -224,6 +226,7 @@ def _digest_of(record: Record, findings: list[Finding]) -> Record:
         "status": record["status"],
         "released_name": record.get("released_name", name),
         "output_sha256": record.get("output_sha256"),
+        "maps": record.get("maps", {}),
         "size": record.get("size"),
         "instances": len(instances),
         "in_input": record.get("in_input", True),
@@ -271,6 +274,16 @@ def _check_file(tree: Tree, name: str, expected: object) -> Iterator[Finding]:
         yield Finding("tampered", name, f"expected sha256 {expected}, found {digest.hexdigest()}")
 
 
+def _check_maps(tree: Tree, released: str, maps: object) -> Iterator[Finding]:
+    """Hold the maps of a released picture to its line of the ledger."""
+    places = {map_name(kind, released) for kind in MAPS}
+    if not isinstance(maps, dict) or not maps.keys() <= places:
+        yield Finding("ledger", f"images/{released}", "the ledger names maps that cannot be those of the picture")
+        return
+    for name, expected in maps.items():
+        yield from _check_file(tree, name, expected)
+
+
 def _read(tree: Tree, name: str) -> bytes:
     if tree.is_file(name) is None:
         raise FileNotFoundError(name)
@@ -288,6 +301,10 @@ def _extra(tree: Tree, released: dict[str, Record], sealed: set[str]) -> Iterato
             yield Finding("tampered", name, "expected a folder, found a link")
             return
         if name.removeprefix("images/") not in released and name not in sealed:
+            yield Finding("extra", name, "the ledger did not release it")
+    vouched = {name for record in released.values() if isinstance(record["maps"], dict) for name in record["maps"]}
+    for name in [name for kind in MAPS for name in tree.below(kind)]:
+        if name not in vouched:
             yield Finding("extra", name, "the ledger did not release it")
     for name in [*tree.below(ANNOTATIONS), *tree.below(LABELS)]:
         if name not in sealed:

@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -17,6 +17,7 @@ from anonymizer.annotations.export import side_path
 from anonymizer.dataset.atomic import remove_leftovers, write_atomic
 from anonymizer.dataset.inputs import Found, check_collisions
 from anonymizer.dataset.ledger import Ledger, to_json
+from anonymizer.dataset.release import MAPS, map_name
 from anonymizer.errors import InputError
 
 __all__ = ["ANNOTATIONS", "DOCUMENTS", "LABELS", "SEAL", "OutputFolder", "is_label_copy", "is_output"]
@@ -34,8 +35,9 @@ LABELS = "labels"
 class OutputFolder:
     """An OUTPUT folder held by one run at a time; use it as a context manager.
 
-    ``images`` holds released pictures only, ``.state`` what is needed to resume: unfinished files, the annotations of
-    each released picture, and the lock. ``stored.StoredOutput`` is one whose results lie in object storage.
+    ``images`` holds released pictures only, ``masks``, ``parts`` and ``depth`` maps of them, ``.state`` what is needed
+    to resume: unfinished files, the annotations of each released picture, and the lock. ``stored.StoredOutput`` is one
+    whose results lie in object storage.
 
     Args:
         path: The folder; made if missing.
@@ -105,19 +107,26 @@ class OutputFolder:
         """Remove every result of earlier runs; the ledger last, as it says whose folder this is."""
         with self.writing():
             self.remove_documents()
-            for folder in (self.images, self.state / "annotations"):
+            for folder in (self.images, self.state / "annotations", *(self.path / kind for kind in MAPS)):
                 if folder.exists():
                     shutil.rmtree(folder)
             self.images.mkdir()
             (self.path / "ledger.jsonl").unlink(missing_ok=True)
 
     def refuse_strays(self, known: set[str]) -> None:
-        """Refuse to go on while ``images`` holds files that no run wrote: they would pass for verified ones.
+        """Refuse to go on while ``images`` or maps are there that no run wrote: they would pass for verified ones.
 
         Raises:
             InputError: There are such files.
         """
         strays = sorted(name for name in self.pictures() if name not in known and not is_label_copy(f"images/{name}"))
+        mapped = {map_name(kind, name) for name in known for kind in MAPS}
+        extra = sorted(name for name in self.maps() if name not in mapped)
+        if extra:
+            raise InputError(
+                f"{self.address()} holds {len(extra)} maps that belong to no recorded picture, e.g. {extra[0]}; move "
+                "them away or run with overwrite"
+            )
         if strays:
             raise InputError(
                 f"{self.address('images')} holds {len(strays)} files that no recorded run released, e.g. {strays[0]}; "
@@ -128,6 +137,11 @@ class OutputFolder:
         """Yield the name of everything that lies in ``images``."""
         every = (path for path in self.images.rglob("*") if path.is_symlink() or not path.is_dir())
         return (path.relative_to(self.images).as_posix() for path in every)
+
+    def maps(self) -> Iterator[str]:
+        """Yield the name relative to OUTPUT of everything that lies in the folders of maps."""
+        every = (path for kind in MAPS for path in (self.path / kind).rglob("*"))
+        return (p.relative_to(self.path).as_posix() for p in every if p.is_symlink() or not p.is_dir())
 
     def image(self, name: str) -> Path:
         """Return where a released picture lies."""
@@ -142,6 +156,11 @@ class OutputFolder:
         path = self.image(name)
         return None if path.is_symlink() or not path.is_file() else path.read_bytes()
 
+    def read_map(self, name: str) -> bytes | None:
+        """Return the content of a map by its name relative to OUTPUT, None if it is no longer there."""
+        path = self.path / name
+        return None if path.is_symlink() or not path.is_file() else path.read_bytes()
+
     @contextmanager
     def shown(self, names: Sequence[str]) -> Iterator[Path]:
         """Give a folder in which these released pictures lie, to be shown in the report."""
@@ -152,6 +171,8 @@ class OutputFolder:
         with self.writing():
             for target in released:
                 self.image(target).unlink(missing_ok=True)
+                for kind in MAPS:
+                    (self.path / map_name(kind, target)).unlink(missing_ok=True)
             side_path(self.state, name).unlink(missing_ok=True)
 
     def remove_documents(self) -> None:
@@ -165,8 +186,20 @@ class OutputFolder:
             if is_label_copy(path.relative_to(self.path).as_posix()):
                 path.unlink()
 
-    def release(self, name: str, released: str, data: bytes, side: dict[str, Any]) -> None:
-        """Write a verified picture, under the name it is released by, and its annotations, each whole or not at all."""
+    def release(
+        self, name: str, released: str, data: bytes, side: dict[str, Any], maps: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Write a verified picture, under the name it is released by, and its annotations, each whole or not at all.
+
+        Args:
+            name: The picture's recorded name.
+            released: Relative name that it is released under.
+            data: The picture.
+            side: What annotations say of it.
+            maps: Maps of it by their name relative to OUTPUT.
+        """
+        for target, content in (maps or {}).items():
+            self.write(self.path / target, content)
         self.write(self.image(released), data)
         self.write(side_path(self.state, name), to_json(side))
 

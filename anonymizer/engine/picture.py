@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from anonymizer.annotations.export import released_record
 from anonymizer.annotations.records import Annotations, Page
+from anonymizer.annotations.rendered import instance_map, joints_of, label_maps, visible
 from anonymizer.annotations.scrubbing import identities
 from anonymizer.dataset.deep import DEEP_FORMATS
 from anonymizer.dataset.encode import encode_image, target_format
@@ -23,7 +24,7 @@ from anonymizer.dataset.release import Release
 from anonymizer.dataset.segments import unexpected
 from anonymizer.errors import AnonymizerError, InputError, ModelError, StageError, VerificationFailed
 from anonymizer.geometry import integer_box, paste_window
-from anonymizer.types import Image, Instance, Result, Verdict
+from anonymizer.types import Floats, Image, Instance, Result, Verdict
 
 __all__ = ["AnonymizerLike", "Asked", "Outcome", "Picture", "anonymize_picture", "check_result"]
 
@@ -61,11 +62,13 @@ class Outcome:
         record: Fields for the ledger.
         data: The encoded picture, only if it is released.
         side: What the annotations will say, only if it is released.
+        maps: Maps to be written beside the picture, by kind, only if it is released.
     """
 
     record: dict[str, Any]
     data: bytes | None = None
     side: dict[str, Any] | None = None
+    maps: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Picture:
@@ -120,8 +123,13 @@ class Picture:
             with self._step("anonymize"):
                 given = None if self._annotations is None else self._annotations.instances(name, decoded.size)
                 self._remarks = () if given is None else tuple(str(remark) for remark in given.remarks)
-                return decoded.pixels, None if given is None else given.instances, name
+                return decoded.pixels, None if given is None else self._linked(given.instances), name
         return None
+
+    def _linked(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+        """Return given instances, persons with the number of their identity where identities are linked."""
+        release = self._release
+        return tuple(replace(i, link=release.link(i.record)) if i.label == "person" else i for i in instances)
 
     def take(self, answer: Result | AnonymizerError, seconds: float) -> None:
         """Take what came of it in company with others, in place of ``anonymize``.
@@ -145,9 +153,15 @@ class Picture:
         decoded, result = self._decoded, self._result
         if decoded is not None and result is not None:
             with self._step("write"):
-                treated = tuple(zip(result.instances, result.treatments, strict=True))
                 released, keep = self._release.name(self._name), self._release.keep_fields
-                page = Page(self._name, released, decoded.size, treated, result.texts, keep)
+                instances, joints = result.instances, dict[int, Floats]()
+                maps: Mapping[str, bytes] = {}
+                if result.renderings or self._release.write:
+                    ids = instance_map(result)
+                    instances, joints = visible(result, ids), joints_of(result, ids)
+                    maps = label_maps(result, ids, self._release.write)
+                treated = tuple(zip(instances, result.treatments, strict=True))
+                page = Page(self._name, released, decoded.size, treated, result.texts, keep, joints)
                 data, note = _encode(result, decoded, page.released, self._release)
                 side = released_record(page, self._annotations)
                 if not self._in_company:  # There, the clock of a stage runs on while others have their turn.
@@ -157,7 +171,7 @@ class Picture:
                     record["fields_removed"] = side["removed"]
                 if self._release.keep_metadata:
                     record["metadata_kept"] = [TAG_NAMES[tag] for tag in _tags(decoded, page.released, self._release)]
-                self.outcome = Outcome(record | self._remarked(), data, side)
+                self.outcome = Outcome(record | self._remarked(), data, side, maps)
         if self.outcome is None:
             raise StageError("write", f"{self._name}: expected a picture that was read and anonymized")
         if self.outcome.data is not None:
@@ -365,6 +379,8 @@ def _released(result: Result) -> dict[str, Any]:
                 "attempts": treatment.attempts,
                 "verdicts": own,
             }
+            | ({} if treatment.mask_iou is None else {"mask_iou": round(float(treatment.mask_iou), 4)})
+            | ({} if instance.link is None or instance.id not in result.renderings else {"linked": True})
         )
     known = {instance.id for instance in result.instances}
     rest = [_verdict(verdict, with_id=True) for verdict in result.verdicts if verdict.instance_id not in known]

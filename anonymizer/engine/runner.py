@@ -19,7 +19,7 @@ from anonymizer.annotations.records import Annotations
 from anonymizer.dataset.images import read_bytes
 from anonymizer.dataset.inputs import Found, Source, find_inputs
 from anonymizer.dataset.ledger import Ledger
-from anonymizer.dataset.release import Release
+from anonymizer.dataset.release import Release, map_name
 from anonymizer.dataset.report import MAX_THUMBNAILS, quarantine_list, render_report
 from anonymizer.engine.output import ANNOTATIONS, OutputFolder
 from anonymizer.engine.picture import Outcome
@@ -250,8 +250,10 @@ class _Recorder:
         if task.name not in self._open:
             raise RuntimeError(f"{task.name} was decided twice")  # A fault of the engine, not of the picture.
         self._open.remove(task.name)
-        if (outcome.data is None) == (outcome.record["status"] == "released") or (outcome.data is None) != (
-            outcome.side is None
+        if (
+            (outcome.data is None) == (outcome.record["status"] == "released")
+            or (outcome.data is None) != (outcome.side is None)
+            or set(outcome.maps) != (set() if outcome.data is None else set(self._release.write))
         ):
             outcome = Outcome({"status": "failed", "reason": "the worker's answer contradicts itself"})
         self._write(task.name, outcome, task.input_sha256, task.annotations_sha256)
@@ -275,14 +277,19 @@ class _Recorder:
             return not any(self._folder.has_picture(target) for target in self._released_names(name))
         if not side_fits(self._folder.state, recorded, self._annotations):
             return False
-        data = self._folder.read_picture(earlier["released_name"])
-        return data is not None and hashlib.sha256(data).hexdigest() == earlier["output_sha256"]
+        wanted = {map_name(kind, earlier["released_name"]) for kind in self._release.write}
+        if set(earlier.get("maps", {})) != wanted:
+            return False
+        found = [(self._folder.read_picture(earlier["released_name"]), earlier["output_sha256"])]
+        found += [(self._folder.read_map(target), digest) for target, digest in earlier.get("maps", {}).items()]
+        return all(data is not None and hashlib.sha256(data).hexdigest() == digest for data, digest in found)
 
     def _write(self, name: str, outcome: Outcome, sha256: str | None, digest: str | None) -> None:
         """Write picture, annotations and ledger line, in this order: the line vouches for the two."""
+        maps = {map_name(kind, outcome.record["released_name"]): content for kind, content in outcome.maps.items()}
         if outcome.data is not None and outcome.side is not None:
             recorded = self._release.recorded_name(name)
-            self._folder.release(recorded, outcome.record["released_name"], outcome.data, outcome.side)
+            self._folder.release(recorded, outcome.record["released_name"], outcome.data, outcome.side, maps)
         record = {
             "name": self._release.recorded_name(name),
             "input_sha256": sha256,
@@ -291,6 +298,8 @@ class _Recorder:
             "settings_hash": self._settings_hash,
             "provenance": self._provenance,
         } | outcome.record
+        if maps:
+            record["maps"] = {target: hashlib.sha256(content).hexdigest() for target, content in maps.items()}
         with self._folder.writing():
             self._ledger.append(self._without_names(name, record))
         self._folder.recorded()

@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 from anonymizer.annotations.export import side_path
 from anonymizer.dataset.atomic import write_atomic
 from anonymizer.dataset.ledger import Ledger, to_json
-from anonymizer.dataset.release import KEY_BYTES
+from anonymizer.dataset.release import KEY_BYTES, MAPS, map_name
 from anonymizer.dataset.storage import Store, check_name, locate
 from anonymizer.engine.output import ANNOTATIONS, DOCUMENTS, SEAL, OutputFolder, is_label_copy
 from anonymizer.errors import InputError
@@ -139,7 +139,8 @@ class StoredOutput(OutputFolder):
         """Remove every result of earlier runs; an empty ledger says whose folder this is."""
         with self.writing():
             self.remove_documents()
-            self._remove_below("images")
+            for folder in ("images", *MAPS):
+                self._remove_below(folder)
             self._remove_below(_SIDES)
         super().clear()
         with self.writing():
@@ -148,6 +149,10 @@ class StoredOutput(OutputFolder):
     def pictures(self) -> Iterator[str]:
         """Yield the name of every object in ``images``."""
         return (name.removeprefix("images/") for name in self._present if name.startswith("images/"))
+
+    def maps(self) -> Iterator[str]:
+        """Yield the name relative to OUTPUT of every object in the folders of maps."""
+        return (name for name in self._present if name.partition("/")[0] in MAPS)
 
     def has_picture(self, name: str) -> bool:
         """Return whether there is an object under the name of a released picture."""
@@ -160,6 +165,16 @@ class StoredOutput(OutputFolder):
         with self.writing():
             try:
                 return self._store.read(f"images/{name}")
+            except FileNotFoundError:
+                return None
+
+    def read_map(self, name: str) -> bytes | None:
+        """Return the content of a map by its name relative to OUTPUT, None if it is no longer there."""
+        if name not in self._present:
+            return None
+        with self.writing():
+            try:
+                return self._store.read(name)
             except FileNotFoundError:
                 return None
 
@@ -180,6 +195,8 @@ class StoredOutput(OutputFolder):
         with self.writing():
             for target in released:
                 self._remove(f"images/{target}")
+                for kind in MAPS:
+                    self._remove(map_name(kind, target))
             self._remove(self._side(name))
         super().remove_picture(name, *released)
 
@@ -192,12 +209,16 @@ class StoredOutput(OutputFolder):
             self._remove(name)
         super().remove_documents()
 
-    def release(self, name: str, released: str, data: bytes, side: dict[str, Any]) -> None:
+    def release(
+        self, name: str, released: str, data: bytes, side: dict[str, Any], maps: Mapping[str, bytes] | None = None
+    ) -> None:
         """Write a verified picture, under the name it is released by, and its annotations, each whole or not at all."""
         with self.writing():
             if (self.path / _KEY).exists() and _KEY not in self._present:
                 # Whoever goes on elsewhere must give the same names.
                 self._put(_KEY, self.path / _KEY)
+            for target, content in (maps or {}).items():
+                self._put(target, content)
             self._put(f"images/{released}", data)
         content = to_json(side)
         self.write(side_path(self.state, name), content)

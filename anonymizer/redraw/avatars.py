@@ -5,126 +5,183 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import IntBox, integer_box, paste_window
-from anonymizer.redraw.crops import treated_mask, treated_region
-from anonymizer.types import AvatarArtist, Conditions, DepthEstimator, EdgeDetector, Instance, Rendering
+from anonymizer.blend import feather
+from anonymizer.geometry import IntBox, integer_box, mask_box, paste_window
+from anonymizer.redraw.crops import treated_mask
+from anonymizer.types import AvatarArtist, Instance, Rendering
 
-__all__ = ["cover", "draw_avatars", "pasted", "rendered_conditions", "shown_as"]
+__all__ = ["confined", "draw_avatars", "pasted", "room", "shaded", "shape_of", "shown_as"]
 
-#: Greatest proportion of an avatar that the person's safe mask may cut off: beyond it, it is no longer somebody.
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+
+#: Greatest proportion of an avatar that the safe masks may cut off: beyond it, it is no longer somebody.
 MOST_CUT = 0.4
 #: Least proportion of a person's outline that the avatar covers: below it, the body was posed badly.
 LEAST_COVER = 0.5
 #: Coverage of a pixel from which it belongs to the avatar.
 HALF = 0.5
+#: Share of a person's longer side by which an avatar may reach beyond the safe masks, and its limits in pixels: hair,
+#: sleeves and hems of somebody else, and no more than a hand's breadth of what may stand in front.
+MARGIN, MARGIN_LIMITS = 0.03, (2, 24)
+#: Share of a person's longer side over which a shadow fades at the edge of its room, beyond which none may lie.
+SHADOW_RIM = 0.025
+#: Pixels over which an avatar fades where the safe masks cut it.
+CUT_RIM = 2
 #: Sets the chance that decides on avatars apart from all other under one seed.
 AVATAR_DRAW = 2
 
 
 def draw_avatars(
     artist: AvatarArtist,
-    image: NDArray[np.uint8],
+    image: Image,
     persons: Iterable[Instance],
+    everyone: Sequence[Instance],
     seeds: Mapping[int, int],
-    faces: Mapping[int, Instance],
+    horizon: float,
 ) -> dict[int, Rendering]:
-    """Return a rendering for each person whose pose is known well enough, by id.
+    """Return a rendering for each person whose pose is known well enough, by id, cut to where avatars may show.
 
     Args:
         artist: Draws avatars.
         image: RGB uint8 (H, W, 3) with all that is anonymized filled.
-        persons: Persons to redraw.
+        persons: Persons to redraw, as they were found.
+        everyone: All instances of the picture, as they were found.
         seeds: Seed by instance id.
-        faces: Best face by the id of its person.
+        horizon: Row of the horizon in pixels.
     """
     size = image.shape[0], image.shape[1]
+    hidden = treated_mask(everyone, size)
+    free = treated_mask([i for i in everyone if i.label == "person"], size)
+    kept = treated_mask([i for i in everyone if i.label not in ("person", "face")], size) & ~free
+    scene = artist.look(image, hidden, [i for i in everyone if i.label == "person"], horizon)
+    faces = {i.parent: i for i in sorted(everyone, key=lambda i: i.score) if i.label == "face"}
     out: dict[int, Rendering] = {}
     for person in persons:
-        rng = np.random.default_rng((seeds[person.id], AVATAR_DRAW))
-        drawn = artist.draw(image, person, rng, faces.get(person.id))
-        if drawn is None:
+        # Who is linked looks the same in every picture and attempt.
+        rng = np.random.default_rng((seeds[person.id] if person.link is None else person.link, AVATAR_DRAW))
+        whole = artist.draw(image, person, rng, faces.get(person.id), scene)
+        if whole is None:
             continue
+        drawn = confined(whole, person, free, kept)
         # What lies beyond the person's box, as legs behind a table do, was not seen of the person either.
-        y1, y2 = (int(v) for v in (person.box[1], np.ceil(person.box[3])))
-        whole = float((drawn.alpha[max(y1 - drawn.box[1], 0) : max(y2 - drawn.box[1], 0)] >= HALF).sum())
-        shown = shown_as(person, drawn)
-        if not whole or float((cover(person, drawn, size) >= HALF).sum()) < (1 - MOST_CUT) * whole:
+        inside = np.s_[max(int(person.box[1]) - drawn.box[1], 0) : max(int(np.ceil(person.box[3])) - drawn.box[1], 0)]
+        could, does = (float((part.alpha[inside] >= HALF).sum()) for part in (whole, drawn))
+        if not could or does < (1 - MOST_CUT) * could:
             continue
-        if float((shown.outline & person.outline).sum()) >= LEAST_COVER * float(person.outline.sum()):
-            out[person.id] = drawn
+        covered = _within(drawn.alpha >= HALF, drawn.box, integer_box(person.box)) & person.outline
+        if float(covered.sum()) >= LEAST_COVER * float(person.outline.sum()):
+            out[person.id] = replace(drawn, cut=1 - does / could)
     return out
 
 
-def cover(person: Instance, drawn: Rendering, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return how much of each pixel of a person's safe mask the avatar covers.
+def room(person: Instance, box: IntBox, free: Mask, kept: Mask) -> Mask:
+    """Return where an avatar may show in a box: the persons' safe masks grown by ``MARGIN``, less what is kept.
 
     Args:
         person: Whose place the avatar takes.
-        drawn: The avatar.
-        size: Picture (height, width).
-
-    Returns:
-        float32 (h, w) in [0, 1] in the frame of ``crops.treated_region``'s box, 0 outside of its mask.
+        box: Integer xyxy inside the picture.
+        free: bool (H, W), safe masks of all persons: what an avatar of one leaves free another may take.
+        kept: bool (H, W), safe masks of everything else but faces.
     """
-    box, mask = treated_region(person, size)
-    out = np.zeros(mask.shape, np.float32)
-    inside, local = _window(drawn.box, box, mask.shape)
-    out[inside] = drawn.alpha[local]
-    return np.where(mask, out, np.float32(0))
+    side = max(float(person.box[2] - person.box[0]), float(person.box[3] - person.box[1]))
+    radius = int(np.clip(round(MARGIN * side), *MARGIN_LIMITS))
+    x1, y1, x2, y2 = box
+    left, top = max(x1 - radius, 0), max(y1 - radius, 0)
+    around = free[top : y2 + radius, left : x2 + radius]
+    if not around.any():
+        return np.zeros((y2 - y1, x2 - x1), np.bool_)
+    away = cv2.distanceTransform((~around).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    grown = away <= radius
+    return grown[y1 - top : y2 - top, x1 - left : x2 - left] & ~kept[y1:y2, x1:x2]
 
 
-def shown_as(person: Instance, drawn: Rendering) -> Instance:
-    """Return a person whose outline is that of the avatar inside the person's mask."""
-    frame = integer_box(person.box)
-    core = np.zeros_like(person.mask)
-    inside, local = _window(drawn.box, frame, core.shape)
-    core[inside] = drawn.alpha[local] >= HALF
-    core &= person.mask
-    return replace(person, core=core) if core.any() else person
+def confined(drawn: Rendering, person: Instance, free: Mask, kept: Mask) -> Rendering:
+    """Return a rendering cut with its shadow to its ``room``, both with soft edges."""
+    x1, y1, x2, y2 = drawn.box
+    size = free.shape
+    # Where the picture ends, nothing is cut.
+    pad = ((int(y1 > 0), int(y2 < size[0])), (int(x1 > 0), int(x2 < size[1])))
+
+    def soft(mask: Mask, width: int) -> Floats:
+        alpha = feather(np.pad(mask, pad), width)
+        return alpha[pad[0][0] : alpha.shape[0] - pad[0][1], pad[1][0] : alpha.shape[1] - pad[1][1]]
+
+    inside = room(person, drawn.box, free, kept)
+    alpha = drawn.alpha * soft(inside, CUT_RIM)
+    rim = max(round(SHADOW_RIM * max(float(person.box[2] - person.box[0]), float(person.box[3] - person.box[1]))), 1)
+    shadow = drawn.shadow * soft(inside, rim)
+    return replace(drawn, alpha=alpha.astype(np.float32), shadow=shadow.astype(np.float32))
 
 
-def pasted(crop: NDArray[np.uint8], window: IntBox, drawn: Rendering) -> NDArray[np.uint8]:
-    """Return a crop RGB uint8 (h, w, 3) of a picture, integer xyxy ``window``, with an avatar laid over it."""
+def shown_as(person: Instance, drawn: Rendering, nearer: Iterable[Rendering] = ()) -> Instance:
+    """Return a person as the avatar stands there: its outline for an outline, and a mask that holds that too.
+
+    Args:
+        person: As it was found.
+        drawn: The avatar, cut to its room.
+        nearer: Avatars that stand in front of it.
+    """
+    alpha = drawn.alpha.copy()
+    for other in nearer:
+        alpha[_within(other.alpha >= HALF, other.box, drawn.box)] = 0
+    tight = mask_box(alpha > 0)
+    if tight is None or not (alpha >= HALF).any():
+        return person
+    corner = np.array([*drawn.box[:2], *drawn.box[:2]], np.float32)
+    around = np.array(tight, np.float32) + corner
+    box = np.concatenate([np.minimum(person.box[:2], around[:2]), np.maximum(person.box[2:], around[2:])])
+    frame = integer_box(box)
+    mask = _within(person.mask, integer_box(person.box), frame) | _within(alpha > 0, drawn.box, frame)
+    return replace(person, box=box, mask=mask, core=_within(alpha >= HALF, drawn.box, frame))
+
+
+def shaded(image: Image, renderings: Iterable[Rendering]) -> tuple[Image, Mask]:
+    """Return a picture RGB uint8 (H, W, 3) with the shadows of avatars on it, and bool (H, W) where they lie."""
+    out, where = image.copy(), np.zeros(image.shape[:2], np.bool_)
+    for drawn in renderings:
+        x1, y1, x2, y2 = drawn.box
+        part = out[y1:y2, x1:x2]
+        dark = drawn.shadow > 0
+        part[dark] = np.rint(part[dark] * (1 - drawn.shadow[dark][:, None])).astype(np.uint8)
+        where[y1:y2, x1:x2] |= dark
+    return out, where
+
+
+def pasted(crop: Image, window: IntBox, drawn: Rendering, hard: bool = False) -> Image:
+    """Return a crop RGB uint8 (h, w, 3) of a picture with an avatar laid over it.
+
+    Args:
+        crop: What the picture shows there.
+        window: Integer xyxy of the crop.
+        drawn: The avatar.
+        hard: Whether its rim is laid as if it covered whole pixels: for a crop that goes through its alpha later.
+    """
     out = crop.copy()
     inside, local = _window(drawn.box, window, (crop.shape[0], crop.shape[1]))
     alpha = drawn.alpha[local][..., None]
+    if hard:
+        alpha = (alpha > 0).astype(np.float32)
     out[inside] = np.rint(out[inside] * (1 - alpha) + drawn.rgb[local] * alpha).astype(np.uint8)
     return out
 
 
-def rendered_conditions(
-    image: NDArray[np.uint8],
-    persons: Sequence[Instance],
-    renderings: Mapping[int, Rendering],
-    conditions: Conditions,
-    depth: DepthEstimator,
-    edges: EdgeDetector,
-) -> Conditions:
-    """Return conditions that hold nothing of persons with an avatar: inside their masks, those of the avatars.
+def shape_of(drawn: Rendering, window: IntBox) -> NDArray[np.uint8]:
+    """Return where an avatar shows at all in a window, integer xyxy: uint8 (h, w), 0 or 1."""
+    return _within(drawn.alpha > 0, drawn.box, window).astype(np.uint8)
 
-    Args:
-        image: RGB uint8 (H, W, 3) with all that is anonymized filled.
-        persons: Persons with an avatar, far to near, with the avatars' outlines.
-        renderings: Avatars by id.
-        conditions: Conditions of the rest.
-        depth: Estimates depth.
-        edges: Finds edges.
-    """
-    size = image.shape[0], image.shape[1]
-    scene = image
-    for person in persons:
-        scene = pasted(scene, (0, 0, size[1], size[0]), renderings[person.id])
-    inside = treated_mask(persons, size)
-    avatars = tuple(replace(person, mask=person.outline, core=None) for person in persons)
-    near, lines = depth.estimate(scene, avatars), edges.detect(scene)
-    return Conditions(
-        np.where(inside, near, conditions.depth).astype(np.float32),
-        np.where(inside, lines, conditions.edges).astype(np.float32),
-        conditions.poses,
-    )
+
+def _within(mask: Mask, box: IntBox, frame: IntBox) -> Mask:
+    """Return a mask of one box in the frame of another, both integer xyxy."""
+    out = np.zeros((frame[3] - frame[1], frame[2] - frame[0]), np.bool_)
+    inside, local = _window(box, frame, out.shape)
+    out[inside] = mask[local]
+    return out
 
 
 def _window(box: IntBox, frame: IntBox, size: tuple[int, ...]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

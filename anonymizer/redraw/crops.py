@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import IntBox, clip_box, context_box, dilate, integer_box, paste_window
+from anonymizer.geometry import IntBox, clip_box, context_box, dilate, integer_box, paste_window, seen_well
 from anonymizer.types import Instance
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "grow_radius",
     "paint_region",
     "paint_size",
-    "silhouette",
+    "safe_radius",
     "treated_mask",
     "treated_region",
 ]
@@ -30,8 +30,8 @@ __all__ = [
 #: segmentation is a little too tight holds no original pixels. The paper dilates by 13×13 at a long side of 768.
 GROW_SHARE = 0.025
 GROW_LIMITS = (2, 12)
-#: Outlines are smoothed, and their rims softened, with a Gaussian of this share of the longer side, at least a little.
-SMOOTH_SHARE, LEAST_SMOOTH = 0.006, 0.7
+#: The same share for persons whose outline was found and seen well, see ``detect.narrow``; their limits follow it.
+GROW_SEEN = 0.75 * GROW_SHARE
 #: What stands for the surroundings where there are none.
 GREY = 112.0
 #: Sides that SD 1.5 and SDXL paint are multiples of this.
@@ -79,10 +79,16 @@ class LongSideCrop:
 Crop = CropSetting | LongSideCrop
 
 
-def grow_radius(box: NDArray[np.float32]) -> int:
-    """Return by how many pixels the mask of an instance with this box grows."""
+def grow_radius(box: NDArray[np.float32], share: float = GROW_SHARE) -> int:
+    """Return by how many pixels the mask of an instance with this box grows: a share of its longer side."""
     side = max(float(box[2] - box[0]), float(box[3] - box[1]))
-    return int(np.clip(round(side * GROW_SHARE), *GROW_LIMITS))
+    return int(np.clip(round(side * share), GROW_LIMITS[0], round(GROW_LIMITS[1] * share / GROW_SHARE)))
+
+
+def safe_radius(instance: Instance) -> int:
+    """Return by how many pixels the mask of an instance grows: less for persons who were found and seen well."""
+    well = instance.source != "given" and seen_well(instance)
+    return grow_radius(instance.box, GROW_SEEN if well else GROW_SHARE)
 
 
 def treated_region(instance: Instance, size: tuple[int, int]) -> tuple[IntBox, NDArray[np.bool_]]:
@@ -95,7 +101,7 @@ def treated_region(instance: Instance, size: tuple[int, int]) -> tuple[IntBox, N
     Returns:
         An integer box xyxy inside the picture, and the mask bool (h, w) in its frame.
     """
-    radius = grow_radius(instance.box)
+    radius = safe_radius(instance)
     x1, y1, x2, y2 = integer_box(instance.box)
     mask = dilate(np.pad(instance.mask, radius), radius)
     left, top = max(x1 - radius, 0), max(y1 - radius, 0)
@@ -111,30 +117,6 @@ def treated_mask(instances: Iterable[Instance], size: tuple[int, int]) -> NDArra
         (x1, y1, x2, y2), inner = treated_region(instance, size)
         out[y1:y2, x1:x2] |= inner
     return out
-
-
-def silhouette(instance: Instance, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return how much of each pixel of the treated region the object itself covers, smoothed.
-
-    Args:
-        instance: The instance.
-        size: Picture (height, width).
-
-    Returns:
-        float32 (h, w) in [0, 1] in the frame of ``treated_region``'s box, 0 outside of its mask.
-    """
-    box, mask = treated_region(instance, size)
-    x1, y1, x2, y2 = integer_box(instance.box)
-    out = np.zeros(mask.shape, np.float32)
-    inside, local = paste_window((x1 - box[0], y1 - box[1], x2 - box[0], y2 - box[1]), mask.shape)
-    out[inside] = instance.outline[local]
-    sigma = max(SMOOTH_SHARE * max(x2 - x1, y2 - y1), LEAST_SMOOTH)
-    # Where the picture ends, the object goes on.
-    smooth = cv2.GaussianBlur(out, (0, 0), 1.5 * sigma, borderType=cv2.BORDER_REPLICATE) >= 0.5
-    soft = cv2.GaussianBlur(
-        smooth.astype(np.float32), (0, 0), max(0.4 * sigma, LEAST_SMOOTH), borderType=cv2.BORDER_REPLICATE
-    )
-    return np.where(mask, soft, np.float32(0))
 
 
 def continued(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -190,26 +172,23 @@ def paint_region(
     window: IntBox,
     size: tuple[int, int],
     setting: Crop,
-    core: NDArray[np.float32] | None = None,
 ) -> NDArray[np.bool_]:
     """Return which pixels of a crop the model paints: bool (h, w) in the frame of ``window``.
 
-    At least the treated region, or the silhouette where that is given, so that no pixel that goes into the picture
-    comes from outside of what was painted.
+    At least the treated region, so that no pixel that goes into the picture comes from outside of what was painted.
 
     Args:
         instance: The instance.
         window: Its crop, integer xyxy.
         size: Picture (height, width).
         setting: How crops are cut.
-        core: The instance's ``silhouette``, to paint no more than that; None for all that is treated.
     """
     frame = np.zeros((window[3] - window[1], window[2] - window[0]), dtype=np.bool_)
     box, mask = treated_region(instance, size)
     inside, local = paste_window(
         (box[0] - window[0], box[1] - window[1], box[2] - window[0], box[3] - window[1]), frame.shape
     )
-    frame[inside] = (mask if core is None else core > 0)[local]
+    frame[inside] = mask[local]
     if isinstance(setting, LongSideCrop) and int(instance.mask.sum()) >= setting.small_area:
         own = np.zeros(frame.shape, np.uint8)
         x1, y1, x2, y2 = integer_box(instance.box)

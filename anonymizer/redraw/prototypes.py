@@ -1,36 +1,29 @@
-"""What the denoising starts from: pictures that hold nothing of the original.
+"""Faces from which redraws start: averages over at least k training pictures each.
 
-A small model that starts from pure noise has to invent everything. Here it starts from a noised *prototype* and adds
-the detail: for a body a clothed figure in the same pose, for a head an average of k other people's, its hair fitted to
-the outline. A prototype is made from
-
-- the mask, box, joints of a person, five landmarks of a face, and the guarded edges: where things are, which the
-  redraw keeps on purpose,
-- the brightness of what surrounds the mask, which the model sees anyway,
-- chance, and averages over at least k training pictures.
-
-No pixel under the mask is read. A person whose joints were not found starts from an average of k whole persons fitted
-to the mask row by row.
+A small model that starts from pure noise has to invent everything. For a face it starts from a noised average of k
+other people's (the k-same idea of Newton, Sweeney and Malin, 2005) and adds the detail. The start is made from five
+landmarks and the mask, which the redraw keeps on purpose, from what surrounds the mask, and from chance; no pixel under
+the mask is read. Whoever recognises a source of an average can tell it from the k - 1 others with a probability of at
+most 1/k.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import IntBox, dilate, integer_box, outline_box
+from anonymizer.errors import ModelError
+from anonymizer.geometry import IntBox, dilate
+from anonymizer.redraw.crops import continued
 from anonymizer.redraw.diffusion import PaintJob
-from anonymizer.redraw.figure import draw_figure, random_hair, random_outfit
-from anonymizer.redraw.galleries import FaceGallery, PersonGallery, light, put_head, under
-from anonymizer.redraw.heads import Head, hair_colour, skin_colour
-from anonymizer.redraw.prompts import COLOURS
-from anonymizer.redraw.skeleton import skeleton
-from anonymizer.types import Instance, Pose
+from anonymizer.types import Instance
 
-__all__ = ["Prototypes", "usual_landmarks"]
+__all__ = ["FaceBank", "Head", "affine", "skin_colour", "turn", "usual_landmarks"]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -38,124 +31,173 @@ Floats = NDArray[np.float32]
 
 #: Where a face's five landmarks (eyes, nose, corners of the mouth) lie in its box, as shares: the mean over LFW.
 USUAL_LANDMARKS = np.array([[0.30, 0.40], [0.70, 0.40], [0.50, 0.58], [0.34, 0.77], [0.66, 0.77]], np.float32)
-#: Width in the picture's pixels from which a face that shows is found: no other is drawn on larger persons than the one
-#: that was.
-HIDDEN_FACE = 20
-#: How much guarded edges darken a person: folds and contours.
-FOLDS = 0.35
+#: Luminance of ordinary surroundings, for which the averages are meant, and the limits of the factor for others.
+USUAL_LIGHT = 112.0
+LIGHT_LIMITS = (0.65, 1.2)
+#: Faces follow the brightness around them less than in proportion: they are seldom lit like the wall behind.
+LIGHT_POWER = 0.4
+#: Faces drawn by chance of which the best fitting is taken, the rim compared, in pixels, and the shade below a chin.
+CANDIDATES, RING, SHADE = 6, 4, 0.8
+#: The face itself around the landmarks of an average: half width and half height in distances of the eyes, where its
+#: middle lies on the way from the eyes to the mouth, how far it moves against the turn of the nose, and its soft rim.
+OVAL, OVAL_MIDDLE, OVAL_TURN, OVAL_RIM = (1.12, 1.58), 0.4, 0.4, 0.15
 
 
-class Prototypes:
-    """Gives paint jobs a start.
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """An average of at least k people's heads.
 
     Args:
-        faces: Average faces.
-        persons: Average persons.
-        strength: Per class, the share of the noise schedule the prototype passes through, in (0, 1]. Classes left
-            out start from pure noise.
+        pixels: RGB and how far each pixel belongs to the person, uint8 (S, S, 4).
+        landmarks: Where the five landmarks lie in it, float32 (5, 2) x, y.
     """
 
-    def __init__(self, faces: FaceGallery, persons: PersonGallery, strength: Mapping[str, float]) -> None:
-        self._faces = faces
-        self._persons = persons
-        self._strength = dict(strength)
+    pixels: Image
+    landmarks: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceBank:
+    """Averages of k aligned heads each.
+
+    Args:
+        faces: RGB and how far each pixel belongs to the person, uint8 (M, S, S, 4).
+        landmarks: Where the five landmarks lie in each, float32 (M, 5, 2) x, y.
+        k: Least number of people behind an average.
+    """
+
+    faces: Image
+    landmarks: Floats
+    k: int
+
+    @classmethod
+    def load(cls, path: Path) -> FaceBank:
+        """Read a bank from a safetensors file.
+
+        Raises:
+            ModelError: The file does not hold average faces.
+        """
+        tensors = _tensors(path, ("faces", "landmarks", "k"))
+        faces, landmarks = tensors["faces"], tensors["landmarks"]
+        if faces.shape[3:] != (4,) or faces.dtype != np.uint8 or landmarks.shape != (len(faces), 5, 2):
+            raise ModelError(f"{path}: expected faces (M, S, S, 4) and landmarks (M, 5, 2), got {faces.shape}")
+        return cls(faces, landmarks.astype(np.float32), int(tensors["k"][0]))
 
     def begin(
-        self,
-        job: PaintJob,
-        instance: Instance,
-        face: Instance | None,
-        pose: Pose | None,
-        window: IntBox,
-        clothes: tuple[str, str] | None,
-        rng: np.random.Generator,
-        wider: int = 0,
-        head: Head | None = None,
+        self, job: PaintJob, face: Instance, window: IntBox, rng: np.random.Generator, strength: float
     ) -> PaintJob:
-        """Return the job with a prototype under its mask.
+        """Return a job that starts from an average face.
 
         Args:
             job: One crop to paint.
-            instance: What it shows.
-            face: The face of a person, if one is known.
-            pose: The joints of a person in the picture's pixels, if they are known.
+            face: The face that it shows.
             window: Integer xyxy in the picture that the crop shows.
-            clothes: Colour words of a person's upper and lower clothes; None for other classes.
             rng: Source of chance.
-            wider: By how many of the crop's pixels the mask is grown, with the prototype going on beyond it.
-            head: A person's head, or that of the person whose face this is; None: any.
+            strength: Share of the noise schedule that the average passes through, in (0, 1].
         """
-        strength = self._strength.get(instance.label)
-        if strength is None:
-            return job
         scale = np.array(job.mask.shape[::-1], np.float32) / (window[2] - window[0], window[3] - window[1])
-        corner = np.array(window[:2], np.float32)
+        marks = usual_landmarks(face.box) if face.landmarks is None else face.landmarks
+        placed = ((marks - np.array(window[:2], np.float32)) * scale).astype(np.float32)
+        return replace(job, start=self.draw(job.image, job.mask, placed, rng), strength=strength)
 
-        def inside(points: Floats) -> Floats:
-            return np.asarray((points.reshape(-1, 2) - corner) * scale, np.float32)
-
-        shape, job = job.mask, replace(job, mask=dilate(job.mask, wider))
-        if clothes is not None:
-            marks = None if face is None else inside(_landmarks(face))
-            box = None if face is None else inside(face.box).ravel()
-            joints = None if pose is None else Pose(inside(pose.points), pose.visible)
-            chosen = self._faces.any(rng) if head is None else head
-            whole = inside(outline_box(instance)).ravel()
-            guessed = float(HIDDEN_FACE * scale[0])
-            start = self._person(job, shape, whole, box, marks, joints, clothes, chosen, guessed, rng)
-        else:
-            start = self._faces.draw(job.image, job.mask, inside(_landmarks(instance)), rng, head)
-        return replace(job, start=start, strength=strength)
-
-    def head(self, person: Instance, face: Instance | None, rng: np.random.Generator) -> Head:
-        """Return the head that a person is to have: drawn by chance, its hair fitted to the outline around the face.
+    def draw(self, image: Image, mask: Mask, landmarks: Floats, rng: np.random.Generator) -> Image:
+        """Return the crop with an average face under the mask.
 
         Args:
-            person: Whom it is for.
-            face: The person's face, if it is known.
-            rng: Source of chance.
+            image: Crop, RGB uint8 (h, w, 3); only pixels outside the mask are read.
+            mask: bool (h, w), what is to be painted.
+            landmarks: float32 (5, 2) x, y in the crop.
+            rng: Chooses among the averages that turn the head alike.
         """
-        if face is None:
-            return self._faces.any(rng)
-        x1, y1, *_ = integer_box(person.box)
-        return self._faces.fitting(person.outline, _landmarks(face) - np.array([x1, y1], np.float32), rng)
+        size, bright = (image.shape[1], image.shape[0]), _light(image, mask)
+        below = dilate(mask, RING) & ~mask
+        below[: max(int(landmarks[3:, 1].mean()), 0)] = False
+        throat = image[below].mean(axis=0) if below.any() else None
 
-    def _person(
-        self,
-        job: PaintJob,
-        shape: Mask,
-        box: Floats,
-        face: Floats | None,
-        marks: Floats | None,
-        pose: Pose | None,
-        clothes: tuple[str, str],
-        head: Head,
-        largest_guess: float,
-        rng: np.random.Generator,
-    ) -> Image:
-        """Return a crop with a person of this shape; boxes, landmarks and joints in the crop's pixels."""
-        body = None if pose is None else skeleton(pose, box, face)
-        if body is None:
-            chosen = int(rng.integers(len(self._persons.persons)))
-            content = self._persons.draw(shape, box, face, chosen, clothes)
-            content = content * (1 - FOLDS * np.clip(job.edges, 0, 1))[..., None]
-        else:
-            outfit = random_outfit(rng, COLOURS[clothes[0]][0], COLOURS[clothes[1]][0])
-            guess = body.face() if marks is None else None
-            if guess is not None and guess[2] - guess[0] < largest_guess:
-                marks = usual_landmarks(guess)
-            hair = random_hair(rng) if marks is None else hair_colour(head)
-            content = draw_figure(shape, body, outfit, skin_colour(head), hair)
-        if marks is not None:
-            content = put_head(content, marks, head)
-        return under(job.image, job.mask, np.asarray(content * np.float32(light(job.image, job.mask)), np.float32))
+        def apart(head: Head) -> float:
+            return 0.0 if throat is None else float(np.abs(SHADE * bright * skin_colour(head) - throat).sum())
 
+        # Of a few drawn by chance, the one whose skin is nearest to what is below the chin: a neck of the same colour.
+        chosen = min(self._candidates(landmarks, rng), key=apart)
+        matrix = affine(chosen.landmarks, landmarks)
+        face = cv2.warpAffine(chosen.pixels[..., :3], matrix, size, borderMode=cv2.BORDER_REPLICATE)
+        inner = _oval(chosen.landmarks, (chosen.pixels.shape[0], chosen.pixels.shape[1]))
+        own = cv2.warpAffine(inner, matrix, size)[..., None]
+        # Beyond the face itself an average shows what was behind its sources: there the surroundings go on.
+        around = continued(image, mask)
+        content = around + own * (face.astype(np.float32) * bright - around)
+        out = image.copy()
+        out[mask] = np.clip(np.rint(content[mask]), 0, 255).astype(np.uint8)
+        return out
 
-def _landmarks(face: Instance) -> Floats:
-    """Return a face's landmarks, float32 (5, 2) in the picture's pixels, or where they usually lie."""
-    return usual_landmarks(face.box) if face.landmarks is None else face.landmarks
+    def _candidates(self, landmarks: Floats, rng: np.random.Generator) -> list[Head]:
+        """Return a few averages drawn by chance from those that turn the head like landmarks (5, 2)."""
+        turns = np.array([turn(marks) for marks in self.landmarks])
+        near = np.argsort(np.abs(turns - turn(landmarks)), kind="stable")[: max(8, len(turns) // 3)]
+        chosen = rng.choice(near, CANDIDATES, replace=len(near) < CANDIDATES)
+        return [Head(self.faces[int(n)], self.landmarks[int(n)]) for n in chosen]
 
 
 def usual_landmarks(box: Floats) -> Floats:
     """Return where the landmarks of a face with this box (4,) xyxy usually lie, float32 (5, 2)."""
     return (box[:2] + USUAL_LANDMARKS * (box[2:] - box[:2])).astype(np.float32)
+
+
+def skin_colour(head: Head) -> Floats:
+    """Return the colour of a head's skin, RGB float32 (3,): the median around its nose and cheeks."""
+    x1, y1 = head.landmarks.min(axis=0).astype(int)
+    x2, y2 = head.landmarks.max(axis=0).astype(int)
+    middle = head.pixels[y1 + (y2 - y1) // 4 : y2, x1:x2, :3].reshape(-1, 3)
+    return np.median(middle, axis=0).astype(np.float32)
+
+
+def _oval(landmarks: Floats, size: tuple[int, int]) -> Floats:
+    """Return how far each pixel belongs to the face with these landmarks (5, 2), float32 (h, w) in [0, 1]."""
+    eyes, nose, mouth = landmarks[:2].mean(axis=0), landmarks[2], landmarks[3:].mean(axis=0)
+    apart = _apart(landmarks)
+    x = eyes[0] + OVAL_TURN * (eyes[0] - nose[0])
+    y = eyes[1] + OVAL_MIDDLE * (mouth[1] - eyes[1])
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    radius = np.hypot((columns - x) / (OVAL[0] * apart), (rows - y) / (OVAL[1] * apart))
+    return np.asarray(np.clip((1 - radius) / OVAL_RIM, 0, 1), np.float32)
+
+
+def turn(landmarks: Floats) -> float:
+    """Return how far the head is turned: where the nose lies between the eyes, 0 in the middle."""
+    left, right, nose = landmarks[0], landmarks[1], landmarks[2]
+    across = right - left
+    length = float(across @ across)
+    return float((nose - left) @ across) / length - 0.5 if length > 1e-6 else 0.0
+
+
+def affine(source: Floats, target: Floats) -> Floats:
+    """Return the affine map (2, 3) that takes five points nearest to five others."""
+    system = np.concatenate([source, np.ones((5, 1), np.float32)], axis=1)
+    solution, *_ = np.linalg.lstsq(system, target, rcond=None)
+    return np.asarray(solution.T, np.float32)
+
+
+def _light(image: Image, mask: Mask) -> float:
+    """Return the brightness of what surrounds a mask relative to ordinary surroundings, limited."""
+    outside = image[~mask]
+    if not outside.size:
+        return 1.0
+    return float(np.clip((float(outside.mean()) / USUAL_LIGHT) ** LIGHT_POWER, *LIGHT_LIMITS))
+
+
+def _tensors(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in names}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: expected a bank of averages, got {error}") from error
+
+
+def _apart(landmarks: Floats) -> float:
+    """Return the size of a face, as the distance of the eyes of a frontal one, at least a hundredth of a pixel."""
+    across = float(np.linalg.norm(landmarks[1] - landmarks[0]))
+    # Turned to the side, eyes come close to each other and mouth and eyes do not.
+    down = float(np.linalg.norm(landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)))
+    return max(across, 0.9 * down, 1e-2)

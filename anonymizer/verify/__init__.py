@@ -1,9 +1,8 @@
-"""Checks on a redrawn picture, and the safe redaction for what cannot pass them."""
+"""Checks on a redrawn picture."""
 
 from __future__ import annotations
 
 from anonymizer.verify.checks import class_kept, face_distance, pixels_replaced, plate_text, second_pass
-from anonymizer.verify.redaction import redact, safe_fill
 from anonymizer.verify.verifier import Evidence, Verifier, VerifySettings
 
 __all__ = [
@@ -14,7 +13,5 @@ __all__ = [
     "face_distance",
     "pixels_replaced",
     "plate_text",
-    "redact",
-    "safe_fill",
     "second_pass",
 ]

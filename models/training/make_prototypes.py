@@ -1,13 +1,11 @@
-"""Average training faces and persons into the galleries that redraws start from.
+"""Average training faces into the bank that redraws and avatars start from.
 
     python models/training/make_prototypes.py --data ../shared/data
 
 k-same: every average holds ``K`` people, and nobody is in two averages. Faces are aligned by a least-squares affine map
 of their five landmarks and grouped by likeness, turned heads apart, so that an average is not all blur. How far each
-pixel belongs to the person is averaged with them, from the outlines that the product's own detector draws. Persons
-are brought into a common frame by stretching every row of their mask to the same width, and grouped by the colours of
-their clothes. ``train`` pictures only. One photo a person in LFW; in CCP several photos may show the same person, so
-there ``K`` counts photos.
+pixel belongs to the person is averaged with them, from the outlines that the product's own detector draws. ``train``
+pictures only, one photo a person.
 """
 
 from __future__ import annotations
@@ -25,8 +23,7 @@ from safetensors.numpy import save_file
 
 from anonymizer import Anonymizer
 from anonymizer.geometry import integer_box
-from anonymizer.redraw.galleries import _affine, _turn, row_spans
-from anonymizer.redraw.heads import Head, skin_colour
+from anonymizer.redraw.prototypes import Head, affine, skin_colour, turn
 from anonymizer.types import Detector
 
 SEED = 5
@@ -39,12 +36,8 @@ LIKE = np.s_[24:108, 30:98]
 FRONTAL_GROUPS, TURNED_GROUPS = 32, 16
 #: Groups made beyond those wanted, since some wear caps.
 SPARE = 6
-#: Height and width of the common frame of persons, and how many averages are made.
-PERSON = (160, 64)
-PERSON_GROUPS = 48
-#: Scales in pixels at which averages get back the contrast of a single picture. Folds of different clothes average to
-#: noise, so persons get none of it at the finest.
-FACE_SCALES, PERSON_SCALES = (8.0, 2.0), (10.0,)
+#: Scales in pixels at which averages get back the contrast of a single picture.
+SCALES = (8.0, 2.0)
 #: Turn of the head from which a face is not frontal.
 TURNED = 0.10
 #: Share by which a forehead is darker than the skin from which an average wears a cap.
@@ -64,14 +57,14 @@ def aligned(data: Path) -> tuple[np.ndarray, np.ndarray, list[Callable[[Detector
         middle = np.array([picture.width, picture.height]) / 2
         face = min(marks, key=lambda m: np.abs((np.array(m.box[:2]) + m.box[2:]) / 2 - middle).sum())
         points = np.array(face.landmarks, np.float32).reshape(5, -1)[:, :2]
-        turn = _turn(points)
-        if abs(turn) > 0.32:
+        turned = turn(points)
+        if abs(turned) > 0.32:
             continue
-        matrix, mirrored = _affine(points, placed(turn)), turn <= -TURNED
+        matrix, mirrored = affine(points, placed(turned)), turned <= -TURNED
         image = cv2.warpAffine(picture.read(), matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
         # Turned heads are all brought to one side; half of their averages are mirrored back.
         faces.append((image[:, ::-1] if mirrored else image).astype(np.float32))
-        turns.append(turn)
+        turns.append(turned)
         mattes.append(partial(matte, picture, points, matrix, mirrored))
     return np.stack(faces), np.array(turns), mattes
 
@@ -120,49 +113,10 @@ def groups(
     return out
 
 
-def persons(data: Path) -> np.ndarray:
-    """Return whole standing persons in the common frame, float32 (N, *PERSON, 3)."""
-    out = []
-    for pack in ("ccp", "pennfudan"):
-        for picture in read_pack(data, pack):
-            if picture.split != "train":
-                continue
-            for label in picture.labels:
-                x1, y1, x2, y2 = (int(v) for v in label.box)
-                whole = label.name == "person" and label.mask is not None and 2.1 <= (y2 - y1) / max(x2 - x1, 1) <= 4.2
-                if whole and y2 - y1 >= 200 and y2 < picture.height - 2:
-                    out.append(straightened(picture.read()[y1:y2, x1:x2], label.mask[y1:y2, x1:x2]))
-    return np.stack(out)
-
-
-def straightened(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Stretch every row of a person's mask to the width of the common frame, top to bottom to its height."""
-    height, width = PERSON
-    left, right = row_spans(mask)
-    rows = (np.arange(height) + 0.5) * mask.shape[0] / height - 0.5
-    nearest = np.clip(np.rint(rows), 0, mask.shape[0] - 1).astype(int)
-    across = (np.arange(width) + 0.5) / width
-    columns = left[nearest][:, None] + across * (right - left)[nearest][:, None] - 0.5
-    # Background between legs or under an arm is not the person: the nearest pixel of the person takes its place.
-    filled = image.copy()
-    # Masks are drawn a little wide, so colours are taken from their core.
-    core = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(mask.shape[0] // 100, 1)) > 0
-    mask = core if core.any() else mask
-    hole = (~mask).astype(np.uint8)
-    _, labels = cv2.distanceTransformWithLabels(hole, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    source = np.zeros((labels.max() + 1, 3), np.uint8)
-    source[labels[mask]] = image[mask]
-    filled[~mask] = source[labels[~mask]]
-    maps = columns.astype(np.float32), np.repeat(rows[:, None], width, 1).astype(np.float32)
-    return cv2.remap(filled, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-
-
-def average(faces: np.ndarray, sigmas: tuple[float, ...]) -> np.ndarray:
+def average(faces: np.ndarray) -> np.ndarray:
     """Return the mean image with the contrast of a single one, at the scales at which averaging takes it away."""
     mean = faces.mean(axis=0)
-    if sigmas is PERSON_SCALES:
-        mean = cv2.GaussianBlur(mean, (0, 0), 1.2)
-    for sigma in sigmas:
+    for sigma in SCALES:
         single = np.mean([(face - cv2.GaussianBlur(face, (0, 0), sigma)).std() for face in faces])
         fine = mean - cv2.GaussianBlur(mean, (0, 0), sigma)
         mean = mean + fine * np.clip(0.8 * single / fine.std() - 1, 0, 1.2)
@@ -178,7 +132,7 @@ def capped(head: np.ndarray, landmarks: np.ndarray) -> bool:
 
 
 def main() -> None:
-    """Write the gallery."""
+    """Write the bank."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("models/embedded/prototypes"))
@@ -191,7 +145,7 @@ def main() -> None:
     def blended(where: np.ndarray) -> np.ndarray:
         """Return the average of some faces with its matte, uint8 (SIDE, SIDE, 4)."""
         own = np.nanmean([mattes[n](detector) for n in where], axis=0)
-        face = average(faces[where], FACE_SCALES)
+        face = average(faces[where])
         return np.dstack([face, np.rint(255 * own).astype(np.uint8)])
 
     def bareheaded(indices: np.ndarray, wanted: int, turn: float) -> list[np.ndarray]:
@@ -206,21 +160,14 @@ def main() -> None:
     for number, face in enumerate(bareheaded(turned, TURNED_GROUPS, 1.0)):
         chosen.append(face[:, ::-1] if number % 2 else face)
         marks.append(placed(-1.0 if number % 2 else 1.0))
-    people = persons(args.data)
-    figures = [average(people[members], PERSON_SCALES) for members in groups(people, PERSON_GROUPS, rng, (3, 8))]
-    print(f"{len(faces)} faces, {len(chosen)} averages; {len(people)} persons, {len(figures)} averages; k = {K}")
+    print(f"{len(faces)} faces, {len(chosen)} averages; k = {K}")
     args.out.mkdir(parents=True, exist_ok=True)
     k = np.array([K])
     arrays = {"faces": np.stack(chosen), "landmarks": np.stack(marks).astype(np.float32), "k": k}
     save_file(arrays, args.out / "faces.safetensors")
-    save_file({"persons": np.stack(figures), "k": k}, args.out / "persons.safetensors")
     if args.sheet:
         shown = [np.where(face[..., 3:] > 127, face[..., :3], 128).astype(np.uint8) for face in chosen]
         rows = [np.concatenate(shown[i : i + 12], axis=1) for i in range(0, len(shown) - 11, 12)]
-        rows += [
-            np.pad(np.concatenate(figures[i : i + 12], axis=1), ((0, 0), (0, 12 * (SIDE - PERSON[1])), (0, 0)))
-            for i in range(0, len(figures) - 11, 12)
-        ]
         cv2.imwrite(str(args.sheet), np.concatenate(rows)[..., ::-1])
 
 

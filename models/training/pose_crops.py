@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from packs import Picture, read_pack
 
-from anonymizer.condition.pose import CROP, MARGIN
+from anonymizer.detect.outlines import CROP, MARGIN
 from anonymizer.detect.yolo import OWN, YoloSegDetector
 from anonymizer.geometry import context_box, take
 

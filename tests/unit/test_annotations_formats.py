@@ -210,7 +210,10 @@ def test_coco_comes_back_with_ids_order_categories_and_the_fields_on_the_list(tm
     given = COCO["annotations"]
     mark = {"anonymizer": {"action": "redrawn", "attempts": 1, "source": "given"}}
     gone = {"identity", "face_kpts", "owner", "doors", "text", "region"}
-    listed = [{k: v for k, v in record.items() if k not in gone} for record in given]
+    old = {"keypoints", "num_keypoints"}  # Of treated persons: they are the original's.
+    listed = [
+        {k: v for k, v in record.items() if k not in gone | (old if n < 2 else set())} for n, record in enumerate(given)
+    ]
     assert [person, rider, car, plate] == [listed[0] | mark, listed[1] | mark, *listed[2:]]
     assert new["category_id"] == 3 and new["id"] == 42 and new["bbox"] == [60, 20, 10, 20]
     assert new["anonymizer"] == {"action": "redrawn", "attempts": 1, "source": "network", "score": 0.75}
@@ -228,12 +231,12 @@ def test_coco_is_read_by_pycocotools(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "Done" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("action", "kept"), [("redrawn", True), ("redacted", False)])
-def test_keypoints_stay_with_the_pose(tmp_path: Path, action: Action, kept: bool) -> None:
+@pytest.mark.parametrize("action", ["redrawn", "redacted"])
+def test_keypoints_of_treated_persons_never_stay(tmp_path: Path, action: Action) -> None:
     annotations = read_annotations(coco(tmp_path))
     out = json.loads(exported(annotations, actions={"person": action})["instances_val.json"])
     for record in out["annotations"][:2]:
-        assert ("keypoints" in record) is kept
+        assert "keypoints" not in record
         assert record["anonymizer"]["action"] == action
     untreated = json.loads(exported(annotations, leave=("person",))["instances_val.json"])
     assert untreated["annotations"][0]["keypoints"] == COCO["annotations"][0]["keypoints"]
@@ -300,11 +303,12 @@ def test_yolo_lines_stay_as_they_are_and_others_follow(tmp_path: Path, lines: st
     assert np.abs(again[1].box - added(9).box).max() <= 1.0
 
 
-def test_yolo_poses_go_with_a_body_that_was_not_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("action", ["redrawn", "redacted"])
+def test_yolo_poses_of_treated_persons_never_stay(tmp_path: Path, action: Action) -> None:
     line = "1 0.25 0.416667 0.25 0.5 0.2 0.2 2 0.3 0.3 1\n"
     annotations = read_annotations(yolo(tmp_path, line, NAMES + "kpt_shape: [2, 3]\n"))
-    assert exported(annotations)["labels/a/1.txt"] == line
-    files = exported(annotations, added(9), actions={"person": "redacted"})
+    assert exported(annotations, leave=("person",))["labels/a/1.txt"] == line
+    files = exported(annotations, added(9), actions={"person": action})
     given, new = files["labels/a/1.txt"].splitlines()
     assert given == "1 0.25 0.416667 0.25 0.5 0 0 0 0 0 0"
     assert len(new.split()) == 11

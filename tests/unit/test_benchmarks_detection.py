@@ -83,6 +83,15 @@ def test_only_finds_beyond_a_persons_first_are_doubles(measures: ModuleType) -> 
     assert measures.duplicates([], [left]) == measures.duplicates([left], []) == 0
 
 
+def test_finds_in_one_label_are_taken_together(measures: ModuleType) -> None:
+    label = rectangle(0, 0, 20, 10)
+    finds = [rectangle(1, 0, 9, 10), rectangle(11, 0, 19, 9), rectangle(0, 11, 20, 20)]
+    boxes = np.array([[1, 0, 9, 10], [11, 0, 19, 9], [0, 11, 20, 20]], np.float32)
+    assert measures.joint_box(finds, boxes, label).tolist() == [1, 0, 19, 10]
+    assert measures.joint_box(finds[2:], boxes[2:], label) is None
+    assert measures.joint_box([], boxes[:0], label) is None
+
+
 def test_darkening_reaches_the_mean_by_one_gain_and_leaves_dark_pictures(measures: ModuleType) -> None:
     image = np.random.default_rng(3).integers(0, 256, (40, 60, 3), np.uint8)
     dark = measures.darkened(image, 30)

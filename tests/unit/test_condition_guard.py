@@ -52,13 +52,13 @@ def test_the_face_rim_is_an_ellipse_without_anything_inside(conditions):
     assert edges[30, 70] == 0.0  # the box grows before edges are removed
 
 
-def test_persons_are_coarsened_then_reduced_to_a_rim(conditions):
-    person = instance("person", 30, 20, 110, 180)
+def test_persons_are_a_rim_and_vehicles_are_coarsened_first(conditions):
     inside = (slice(20, 180), slice(30, 110))
-    soft = guard(conditions, (person,), DEFAULT).edges[inside]
+    for label, level in (("person", DEFAULT), ("person", STRICT), ("vehicle", STRICT)):
+        hard = guard(conditions, (instance(label, 30, 20, 110, 180),), level).edges[inside]
+        assert hard[8:-8, 8:-8].max() == 0.0 and hard[0].min() > 0.5
+    soft = guard(conditions, (instance("vehicle", 30, 20, 110, 180),), DEFAULT).edges[inside]
     assert entropy(soft) <= 5 < entropy(conditions.edges[inside])
-    hard = guard(conditions, (person,), STRICT).edges[inside]
-    assert hard[8:-8, 8:-8].max() == 0.0 and hard[0].min() > 0.5
 
 
 def test_outside_every_instance_nothing_changes(conditions):

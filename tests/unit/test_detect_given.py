@@ -10,7 +10,7 @@ import pytest
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import ellipse
 from anonymizer.errors import InputError
-from anonymizer.types import Floats, Image, Instance
+from anonymizer.types import Floats, Image, Instance, PersonView
 
 IMAGE = np.zeros((200, 300, 3), np.uint8)
 
@@ -88,3 +88,25 @@ def test_a_crowd_box_is_cut_down_to_possible_persons_who_are_not_anonymized_by_t
     everybody = without_members(crowd, [sure], [sure])
     assert everybody.mask.any() and not (everybody.mask[20:160, 20:60] & ~sure.mask).any()
     assert without_members(crowd, [], []).mask.all()
+
+
+def view(mark: float) -> PersonView:
+    ones = np.full(33, mark, np.float32)
+    places = np.zeros((33, 3), np.float32)
+    return PersonView(places, ones, ones, places, (0, 0, 9, 9), np.zeros((256, 256), np.float32), mark)
+
+
+def test_a_person_with_an_outline_takes_the_pose_of_the_detection_or_of_the_segmenter() -> None:
+    class Posing(Segmenter):
+        def segment(self, image: Image, boxes: Floats) -> tuple[Instance | None, ...]:
+            return tuple(None if i is None else replace(i, body=view(0.2)) for i in super().segment(image, boxes))
+
+    outlined = replace(found(1, 10, 10, 60, 150), source="given", record={"id": 5})
+    seen = replace(found(7, 12, 10, 62, 150), body=view(0.9))
+    (person,) = with_given([seen], [outlined], IMAGE, Posing())
+    assert person.body is seen.body and person.box.tolist() == outlined.box.tolist()
+    (person,) = with_given([], [outlined], IMAGE, Posing())
+    assert person.body is not None and person.body.presence == pytest.approx(0.2)
+    assert np.array_equal(person.mask, outlined.mask) and person.source == "given"
+    (person,) = with_given([], [outlined], IMAGE, Posing(sees=False))
+    assert person.body is None

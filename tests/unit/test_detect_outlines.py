@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from onnx import TensorProto, helper
 from anonymizer.detect.outlines import CROP, OutlineDetector
 from anonymizer.detect.regions import ellipse, is_sketch
 from anonymizer.errors import ModelError
-from anonymizer.geometry import full_mask, outlined
+from anonymizer.geometry import full_mask, outline_box, outlined
 from anonymizer.types import FaceView, Instance, PersonView
 
 SIZE = (200, 150)
@@ -165,3 +166,44 @@ def test_the_surface_of_faces_travels_on(tmp_path: Path) -> None:
     detector = OutlineDetector(Found(person(), face), network(tmp_path / "outlines.onnx"), mesh=Mesh())
     found = detector.detect(picture())[1]
     assert found.face is not None and found.face.points[0, 0] == 70 and found.body is None
+
+
+class Looks(Pose):
+    """Remembers what it was shown, and sees its own box."""
+
+    def __init__(self) -> None:
+        super().__init__(0.9)
+        self.seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def look(self, image: np.ndarray, boxes: np.ndarray) -> tuple[PersonView, ...]:
+        self.seen += [(image, box) for box in boxes]
+        corner = np.concatenate([boxes[0][:2], [0]])
+        return tuple(
+            replace(view, landmarks=view.landmarks + corner.astype(np.float32)) for view in super().look(image, boxes)
+        )
+
+
+def test_who_is_cut_off_is_seen_again_as_a_whole_and_alone(tmp_path: Path) -> None:
+    box = np.array([70, 42, 90, 66], np.float32)
+    face = Instance(2, "face", box, np.ones((24, 20), bool), score=0.9, parent=1)
+    near = Instance(3, "person", np.array([90, 60, 130, 140], np.float32), np.tri(80, 40, dtype=np.bool_))
+    pose = Looks()
+    detector = OutlineDetector(Found(person(), face, near), network(tmp_path / "outlines.onnx"), pose=pose, mesh=Mesh())
+    found = detector.detect(picture())[0]
+    part, seen = pose.seen[-1]
+    height = float(seen[3] - seen[1])
+    # Seven and a half heights of the face, from the top of the person on.
+    assert height == pytest.approx(7.5 * 24) and found.body is not None
+    assert (part == 127).all(2).sum() > 0.5 * near.mask.sum(), "the other one is grey"
+    # What it saw in a part of the picture lies where it does in the picture.
+    top = float(min(box[1], outline_box(found)[1]))
+    assert found.body.landmarks[0, 1] == pytest.approx(top, abs=2)
+
+
+def test_who_shows_whole_is_seen_once(tmp_path: Path) -> None:
+    face = Instance(2, "face", np.array([74, 42, 84, 52], np.float32), np.ones((10, 10), bool), score=0.9, parent=1)
+    pose = Looks()
+    OutlineDetector(Found(person(), face), network(tmp_path / "outlines.onnx"), pose=pose, mesh=Mesh()).detect(
+        picture()
+    )
+    assert len(pose.seen) == 1

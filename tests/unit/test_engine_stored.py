@@ -29,6 +29,7 @@ from anonymizer.errors import InputError
 
 from .fakes import FakeAnonymizer, HoldingAnonymizer, UnrulyAnonymizer
 from .object_store import ObjectFolder, contents, objects
+from .test_annotations_rendered import Drawing
 
 __all__ = ["objects"]
 
@@ -584,3 +585,20 @@ def test_what_left_the_input_is_named_and_withdrawn_in_a_store_too(bucket: str) 
     assert len([name for name in contents(f"{bucket}/out") if name.startswith(".state/annotations/")]) == 4
     found = audit(f"{bucket}/out")
     assert found.clean and (found.pictures, found.withdrawn) == (4, 1)
+
+
+def test_maps_lie_beside_the_pictures_there_and_go_with_them(bucket: str) -> None:
+    release = Release(write=("masks", "parts"))
+    run(Drawing(), f"{bucket}/in", f"{bucket}/out", release=release)
+    maps = {f"{kind}/{Path(name).with_suffix('.png')}" for kind in ("masks", "parts") for name in NAMES}
+    found = contents(f"{bucket}/out")
+    assert {name for name in found if name.startswith(("masks/", "parts/"))} == maps
+    assert audit(f"{bucket}/out").clean
+    Store(f"{bucket}/out").put("masks/01.png", b"x")
+    assert [(f.kind, f.name) for f in audit(f"{bucket}/out").findings] == [("tampered", "masks/01.png")]
+    assert run(Drawing(), f"{bucket}/in", f"{bucket}/out", release=release).skipped == len(NAMES) - 1
+    assert contents(f"{bucket}/out")["masks/01.png"] == found["masks/01.png"]
+    Store(f"{bucket}/in").remove("01.png")
+    run(Drawing(), f"{bucket}/in", f"{bucket}/out", release=release, prune=True)
+    left = {name for name in contents(f"{bucket}/out") if name.startswith(("masks/", "parts/"))}
+    assert left == maps - {"masks/01.png", "parts/01.png"} and audit(f"{bucket}/out").clean

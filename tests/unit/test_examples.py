@@ -19,3 +19,28 @@ def test_gather_puts_four_pictures_and_the_rendered_one_is_the_same_each_time(tm
     assert names == ["bus.jpg", "plates.png", "t1.jpg", "zidane.jpg"]
     first, second = (cv2.imread(str(tmp_path / name / "plates.png")) for name in ("first", "second"))
     assert first is not None and np.array_equal(first, second)
+
+
+def run(name: str, *arguments: Path) -> str:
+    command = [sys.executable, EXAMPLES / name, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_detector_of_ones_own_decides_what_is_anonymized(tmp_path: Path) -> None:
+    picture = np.random.default_rng(1).integers(90, 140, (120, 160, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "in.png"), picture)
+    assert run("own_detector.py", tmp_path / "in.png", tmp_path / "out.png") == "person operator redacted\n"
+    made = cv2.imread(str(tmp_path / "out.png"))
+    assert made is not None
+    changed = (made != picture).any(2)
+    assert changed[84:, 136:].mean() > 0.9 and not changed[:70].any() and not changed[:, :120].any()
+
+
+def test_a_folder_is_anonymized_and_every_picture_told(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / "in" / name), np.full((64, 64, 3), 128, np.uint8))
+    told = run("folder.py", tmp_path / "in", tmp_path / "out").splitlines()
+    assert sorted(line.partition(" ")[2] for line in told[:2]) == ["a.png: released", "b.png: released"]
+    assert told[2] == "2 released, 0 quarantined, 0 failed"
+    assert (tmp_path / "out" / "images" / "b.png").is_file()

@@ -11,10 +11,11 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "anonymizer"
 
-STAGES = ("detect", "condition", "avatar", "redraw", "verify", "recognize", "dataset")
+STAGES = ("detect", "condition", "avatar", "fill", "redraw", "verify", "recognize", "dataset")
 #: Unit -> rank: a unit may import units of lower rank only (and itself). Equal ranks never import each other.
 RANKS = {
     "errors": 0,
+    "core": 1,
     "geometry": 1,
     "readings": 1,
     "types": 2,
@@ -26,6 +27,7 @@ RANKS = {
     "convert": 4,
     "hub": 5,
     **dict.fromkeys(STAGES, 5),
+    "config": 4,
     "requirements": 4,
     "annotations": 6,
     "wiring": 6,

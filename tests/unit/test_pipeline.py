@@ -16,9 +16,9 @@ from anonymizer.pipeline import Anonymizer, Settings
 from anonymizer.redraw.crops import CropSetting
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.redrawer import Redrawer
-from anonymizer.types import JOINTS, Conditions, Image, Instance, Pose, Verdict
+from anonymizer.types import Image, Instance, Verdict
 from anonymizer.verify.verifier import Verifier
-from anonymizer.work import floating, half_filled
+from anonymizer.work import Target, floating, half_filled
 
 SIZE = (96, 128)
 CROPS = {name: CropSetting(32, 32, 0.2) for name in ("person", "face", "license_plate")}
@@ -170,11 +170,11 @@ def test_what_fails_although_it_was_redacted_gets_other_noise(monkeypatch: pytes
     assert len({seed for seed, _ in fills}) >= 2 and [plain is not None for _, plain in fills] == [False, True, True]
 
 
-def test_a_fill_of_a_person_takes_nothing_from_redrawn_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    avoided = []
+def test_a_fill_takes_nothing_from_anyone_in_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = []
 
     def redact(image: Image, mask: np.ndarray, rng: np.random.Generator, **options: np.ndarray) -> Image:
-        avoided.append(options["sensitive"])
+        hidden.append(mask)
         return original(image, mask, rng, **options)
 
     original = pipeline.redact
@@ -182,7 +182,7 @@ def test_a_fill_of_a_person_takes_nothing_from_redrawn_neighbours(monkeypatch: p
     other = replace(instance(3, "person", (60, 20, 90, 80)), score=0.2)
     result = build(lambda _: [PERSON, FACE, other])(picture())
     assert [t.action for t in result.treatments] == ["redrawn", "redrawn", "redacted"]
-    assert len(avoided) == 1 and avoided[0][full_mask(PERSON, SIZE)].all()
+    assert len(hidden) == 1 and all(hidden[0][full_mask(i, SIZE)].all() for i in (PERSON, other))
 
 
 def test_faces_are_redrawn_as_often_as_their_class_says() -> None:
@@ -285,31 +285,6 @@ def test_what_was_given_is_redrawn_whatever_its_score() -> None:
     assert [t.action for t in result.treatments] == ["redrawn", "redrawn"]
 
 
-def test_joints_reach_the_redraw() -> None:
-    class Standing:
-        """Every person stands with shoulders below the face and the rest as usual."""
-
-        def estimate(self, image: Image, persons: Sequence[Instance]) -> tuple[Pose, ...]:
-            points, visible = np.full((len(JOINTS), 2), 30, np.float32), np.zeros(len(JOINTS), np.float32)
-            for name, place in {"nose": (35, 32), "left_shoulder": (45, 48), "right_shoulder": (25, 48)}.items():
-                points[JOINTS.index(name)], visible[JOINTS.index(name)] = place, 1
-            return tuple(Pose(points, visible) for _ in persons)
-
-    anonymizer = build(lambda _: [PERSON, FACE])
-    anonymizer._poses = Standing()
-    given: list[Conditions] = []
-    redraw = anonymizer._redrawer.redraw
-
-    def remembered(image: Image, instances: Sequence[Instance], conditions: Conditions, *rest: object) -> object:
-        given.append(conditions)
-        return redraw(image, instances, conditions, *rest)  # type: ignore[arg-type]
-
-    anonymizer._redrawer.redraw = remembered  # type: ignore[assignment,method-assign]
-    anonymizer(picture())
-    assert set(given[0].poses) == {1}
-    assert given[0].poses[1].points[JOINTS.index("nose")].tolist() == [35, 32]
-
-
 def test_faces_only_leaves_bodies() -> None:
     result = build(lambda _: [PERSON, FACE], people="face")(picture())
     assert [i.label for i in result.instances] == ["face"]
@@ -372,22 +347,31 @@ def test_faces_that_show_beside_a_fill_are_redacted_too() -> None:
     face = Instance(1, "face", np.array([10, 10, 30, 30], np.float32), mask)
     beside = Instance(1, "face", np.array([14, 12, 34, 32], np.float32), mask)
     apart = Instance(2, "face", np.array([60, 10, 80, 30], np.float32), mask)
-    work = SimpleNamespace(instances=(face,), actions={1: "redacted"})
+    target = Target(face, face, "redacted")
+    work = SimpleNamespace(targets=[target])
     failed = Verdict("face_distance", False, 0.95, 0.925, 1, "")
     assert list(half_filled(work, [failed], [beside, apart])) == [beside]
     assert not list(half_filled(work, [replace(failed, passed=True)], [beside, apart]))
-    work.actions[1] = "redrawn"
+    target.action = "redrawn"
     assert not list(half_filled(work, [failed], [beside, apart]))
 
 
 def test_a_face_does_not_hang_in_the_fill_of_a_person() -> None:
     other = replace(PERSON, id=3)
-    work = SimpleNamespace(instances=(PERSON, replace(FACE, parent=None)), actions={1: "redacted", 2: "redrawn"})
-    assert floating(work) == [2]
-    work.actions[1] = "redrawn"
-    assert floating(work) == []
-    work.instances, work.actions = (PERSON, FACE, other), {1: "redacted", 2: "redrawn", 3: "redrawn"}
-    assert floating(work) == []
+
+    def work(*pairs: tuple[Instance, str]) -> SimpleNamespace:
+        return SimpleNamespace(targets=[Target(found, found, action) for found, action in pairs])
+
+    loose = replace(FACE, parent=None)
+    assert [t.id for t in floating(work((PERSON, "redacted"), (loose, "redrawn")), False)] == [2]
+    assert floating(work((PERSON, "redrawn"), (loose, "redrawn")), False) == []
+    assert floating(work((PERSON, "redacted"), (FACE, "redrawn"), (other, "redrawn")), False) == []
+    beside = replace(FACE, box=np.array([100, 22, 114, 40], np.float32))
+    assert [t.id for t in floating(work((PERSON, "redacted"), (beside, "redrawn")), False)] == [2], "of who is filled"
+    # An avatar has a face of its own and carries no other.
+    assert floating(work((PERSON, "redrawn"), (FACE, "redrawn")), True) == []
+    assert [t.id for t in floating(work((PERSON, "redrawn"), (loose, "redrawn")), True)] == [2]
+    assert floating(work((PERSON, "redrawn"), (replace(beside, parent=None), "redrawn")), True) == []
 
 
 def test_a_rectangle_is_filled_never_redrawn() -> None:

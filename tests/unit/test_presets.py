@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from anonymizer import Anonymizer, presets, requirements, weights
 from anonymizer.errors import InputError, ModelError
+from anonymizer.types import Instance
 
 
 def test_embedded_comes_first() -> None:
@@ -36,7 +38,11 @@ def test_wrong_options_are_named(options: dict[str, object], words: str) -> None
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("not toml [", "expected TOML"), ("", "one preset table"), ("[mine]\n", "missing or malformed setting 'redraw'")],
+    [
+        ("not toml [", "expected TOML"),
+        ("", "one preset table"),
+        ("[mine]\n", "redraw is missing; compare with 'embedded'"),
+    ],
 )
 def test_preset_files_are_checked(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "mine.toml"
@@ -90,7 +96,6 @@ OPTIONAL = [
     ("detect", "scrfd"),
     ("detect", "refine"),
     ("condition", "depth"),
-    ("condition", "pose"),
     ("redraw", "lora"),
     ("redraw", "prototypes"),
 ]
@@ -184,7 +189,7 @@ def test_from_preset_builds_and_describes() -> None:
     told = anonymizer.describe()
     assert told["preset"] == "embedded"
     assert told["settings"]["classes"] == ["face"]
-    assert {"detector", "edges", "pose", "inpaint", "centerface", "dlib-face", "ppocr"} <= set(told["models"])
+    assert {"detector", "edges", "inpaint", "centerface", "dlib-face", "ppocr"} <= set(told["models"])
     assert "seed" not in str(told)
 
 
@@ -198,3 +203,52 @@ def test_a_sensitivity_moves_thresholds_and_enters_the_settings() -> None:
         presets.build("embedded", sensitivity="highest")
     with pytest.raises(InputError, match="states no thresholds for high"):
         presets._sensitive("sd15", presets.tables()["sd15"], "high")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[mine.redraw]\nstepz = 3\n", r"redraw: unknown setting 'stepz'; did you mean 'steps'\?"),
+        ("[mine.detect]\nperson = 1.5\n", r"detect\.person: input should be less than or equal to 1, got 1\.5"),
+        ("[mine.redraw.crops]\nperson = { height = 192 }\n", r"redraw\.crops\.person\.\w+ is missing"),
+        ('[mine.detect]\nscrfd = "scrfd-10g"\n', "scrfd needs scrfd_score beside it"),
+        ("[mine.detect.sensitivity.high]\ntreat = 1\n", "unknown setting 'treat'; did you mean 'treat_from'"),
+        ('[mine.detect]\ndetector = "nothing"\n', r"detect\.detector: .*got 'nothing'"),
+    ],
+)
+def test_slips_of_the_pen_are_named_with_what_was_expected(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[mine]\nbase = "embedded"\n' + text)
+    with pytest.raises(InputError, match=words):
+        presets.build(file)
+
+
+class Nobody:
+    """A detector that finds nothing."""
+
+    def detect(self, image: np.ndarray) -> tuple[Instance, ...]:
+        return ()
+
+
+def test_parts_of_ones_own_take_the_place_of_the_presets_and_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_hand = Anonymizer.from_preset("embedded", seed=1, detector=Nobody())
+    assert by_hand.describe()["parts"]["detector"].endswith(":Nobody")
+    (tmp_path / "street_parts.py").write_text("class Mine:\n    def detect(self, image):\n        return ()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "mine.toml"
+    file.write_text('[mine]\nbase = "embedded"\n[mine.detect]\ndetector = "street_parts:Mine"\n')
+    by_name = presets.build(file, seed=1)
+    picture = np.full((40, 60, 3), 90, np.uint8)
+    for anonymizer in (by_hand, by_name):
+        assert anonymizer(picture).instances == ()
+    assert "detector" not in by_name.describe()["models"] and "centernet" not in by_name.describe()["models"]
+
+
+@pytest.mark.parametrize(("name", "words"), [("no_such_module:Mine", "got No module"), ("json:JSONDecoder", "detect")])
+def test_what_is_no_part_is_refused(tmp_path: Path, name: str, words: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'[mine]\nbase = "embedded"\n[mine.detect]\ndetector = "{name}"\n')
+    with pytest.raises(InputError, match=f"part '{name}'.*{words}"):
+        presets.build(file)

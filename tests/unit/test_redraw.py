@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, paint_size, silhouette, treated_region
+from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, paint_size, treated_region
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.plates import redraw_plate
 from anonymizer.redraw.prompts import COLOURS, name_colour, prompt, random_clothes
-from anonymizer.redraw.redrawer import Patch, Redrawer, compose, lost, region_patch
+from anonymizer.redraw.redrawer import Patch, Redrawer, changed, compose, region_patch
 from anonymizer.types import Conditions, Instance
 
 
@@ -82,7 +81,7 @@ def test_plates_carry_letters_and_no_original_pixels() -> None:
     image = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
     plate = instance("license_plate", (60, 40, 140, 62))
     patches = Redrawer(Grey(), {"license_plate": CropSetting(32, 64, 0.2)}).redraw(
-        image, [plate], conditions((100, 200)), {1: 5}, {1: ("AB 123 C",)}
+        image, image, [plate], conditions((100, 200)), {1: 5}, {1: ("AB 123 C",)}
     )
     out, treated = compose(image, [patches[1]])
     inside = out[40:62, 60:140]
@@ -95,7 +94,9 @@ def test_nothing_under_the_mask_depends_on_what_the_painter_is_not_shown() -> No
     painter = Grey()
     image = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
     person = instance("person", (30, 10, 60, 90))
-    Redrawer(painter, {"person": CropSetting(64, 32, 0.1)}).redraw(image, [person], conditions((100, 100)), {1: 1}, {})
+    Redrawer(painter, {"person": CropSetting(64, 32, 0.1)}).redraw(
+        image, image, [person], conditions((100, 100)), {1: 1}, {}
+    )
     job = painter.jobs[0]
     assert job.mask.any() and not job.mask.all()
     # Every pixel of the crop that shows some of the instance is masked.
@@ -120,102 +121,6 @@ def test_prototypes_are_named_as_themselves(name: str) -> None:
     assert name_colour(np.full((30, 3), COLOURS[name][0], np.uint8)) == name
 
 
-def slim(box: tuple[int, int, int, int], inset: int) -> Instance:
-    """Return a person whose core is ``inset`` pixels narrower than the mask on each side."""
-    whole = instance("person", box)
-    core = np.zeros_like(whole.mask)
-    core[:, inset:-inset] = True
-    return replace(whole, core=core)
-
-
-def test_a_silhouette_is_the_core_with_soft_rims_inside_of_what_is_treated() -> None:
-    person = slim((60, 40, 120, 160), 15)
-    box, mask = treated_region(person, (200, 200))
-    soft = silhouette(person, (200, 200))
-    row = soft[soft.shape[0] // 2]
-    assert soft.shape == mask.shape and not soft[~mask].any()
-    assert row[75 + 5 - box[0] : 105 - 5 - box[0]].min() == pytest.approx(1)
-    assert row[: 75 - 6 - box[0]].max() == 0
-    assert 0.3 < row[75 - box[0]] < 0.8
-
-
-def test_outlined_persons_are_painted_onto_the_cleaned_picture_and_nothing_original_is_left() -> None:
-    image = np.random.default_rng(0).integers(0, 100, (200, 200, 3), dtype=np.uint8)
-    clean = np.full_like(image, 200)
-    person, painter = slim((60, 40, 120, 160), 15), Grey()
-    redrawer = Redrawer(painter, {"person": CropSetting(96, 48, 0.1)})
-    patch = redrawer.redraw(image, [person], conditions((200, 200)), {1: 1}, {}, clean=clean)[1]
-    out, treated = compose(image, [patch])
-    assert (painter.jobs[0].image == 200).all()
-    assert (out[100, 85:95] == 128).all()  # The person.
-    assert (out[100, 62:68] == 200).all() and (out[100, 112:118] == 200).all()  # Background within the mask.
-    assert treated[40:160, 60:120].all()
-    assert (out[~treated] == image[~treated]).all()
-
-
-class Lines:
-    """Prototypes with fine lines, at whatever size they are asked for."""
-
-    def head(self, *rest: object) -> None:
-        """Nobody here needs one."""
-
-    def begin(self, job: PaintJob, *rest: object) -> PaintJob:
-        start = np.full_like(job.image, 100)
-        start[:, ::2] = 140
-        return replace(job, start=start, strength=0.2)
-
-
-class Soft(Grey):
-    """Paints what it started from, without anything fine."""
-
-    def paint(self, jobs: Sequence[PaintJob]) -> list[np.ndarray]:
-        self.jobs += jobs
-        return [np.full_like(job.image, 120) for job in jobs]
-
-
-def test_what_a_model_loses_of_a_prototype_is_given_back() -> None:
-    image = np.full((400, 400, 3), 60, np.uint8)
-    person = instance("person", (120, 60, 240, 360))
-    painted = {}
-    for prototypes in (Lines(), None):
-        redrawer = Redrawer(Soft(), {"person": CropSetting(96, 48, 0.1)}, prototypes)  # type: ignore[arg-type]
-        patch = redrawer.redraw(image, [person], conditions((400, 400)), {1: 1}, {}, clean=image)[1]
-        painted[prototypes is None] = compose(image, [patch])[0][100:300, 140:220]
-    assert painted[True].std() == 0
-    assert painted[False].std() > 8 and abs(float(painted[False].mean()) - 120) < 2
-
-
-def test_nothing_is_lost_where_a_prototype_is_smooth() -> None:
-    small, large = np.ones((40, 20), bool), np.ones((80, 40), bool)
-    start, finer = np.full((40, 20, 3), 90, np.uint8), np.full((80, 40, 3), 90, np.uint8)
-    assert np.abs(lost(finer, large, start, small)).max() < 0.01
-
-
-def test_what_is_lost_says_nothing_of_what_lies_outside_of_the_mask() -> None:
-    rng = np.random.default_rng(2)
-    small, large = np.zeros((40, 20), bool), np.zeros((80, 40), bool)
-    small[10:30, 5:15] = large[20:60, 10:30] = True
-    start, finer = (rng.integers(0, 256, (*mask.shape, 3), dtype=np.uint8) for mask in (small, large))
-    one = lost(finer, large, start, small)
-    start[~small], finer[~large] = 255 - start[~small], 255 - finer[~large]
-    assert (lost(finer, large, start, small) == one).all()
-    assert not one[~large].any() and np.abs(one[large]).mean() > 10
-
-
-def test_rims_of_background_come_to_lie_under_every_object() -> None:
-    image = np.zeros((4, 12, 3), np.uint8)
-
-    def patch(x1: int, x2: int, level: int, core: tuple[int, int]) -> Patch:
-        inside = np.zeros((4, x2 - x1), np.float32)
-        inside[:, core[0] - x1 : core[1] - x1] = 1
-        pixels = np.where(inside[..., None] > 0, level, 99).astype(np.uint8).repeat(3, axis=2)
-        return Patch((x1, 0, x2, 4), pixels, np.ones((4, x2 - x1), np.float32), inside)
-
-    out, treated = compose(image, [patch(0, 7, 10, (1, 6)), patch(4, 12, 20, (6, 10))])
-    assert out[0, :, 0].tolist() == [99, *[10] * 5, *[20] * 4, 99, 99]
-    assert treated.all()
-
-
 def test_a_new_plate_avoids_every_text_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
@@ -236,6 +141,24 @@ def test_a_new_plate_avoids_every_text_of_the_picture(monkeypatch: pytest.Monkey
     plates = [instance("license_plate", (60, y, 140, y + 22), number) for number, y in ((1, 10), (2, 60))]
     redrawer = Redrawer(Grey(), {"license_plate": CropSetting(32, 64, 0.2)})
     texts = {1: ("AB12CDE",), 2: ("XY34ZZZ",), 3: ("OF A SIGN",)}
-    redrawer.redraw(image, plates, conditions((100, 200)), {1: 5, 2: 6}, texts)
+    redrawer.redraw(image, image, plates, conditions((100, 200)), {1: 5, 2: 6}, texts)
     read = ("AB12CDE", "XY34ZZZ", "OF A SIGN")
     assert asked == [(1, ("AB12CDE",), read), (2, ("XY34ZZZ",), read)]
+
+
+def test_what_the_model_changed_is_laid_over_the_rendering() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.full((384, 192, 3), (200, 120, 60), np.uint8)
+    drawn[::2] = 100
+    start, mask = np.full((192, 96, 3), (150, 110, 80), np.uint8), np.ones((192, 96), bool)
+    assert np.abs(changed(drawn, start, start, mask).astype(int) - drawn).max() <= 1, "nothing changed"
+    duller = np.full_like(start, 90)
+    assert np.abs(changed(drawn, start, duller, mask).astype(int) - drawn).max() <= 1, "colours stay"
+    fold = start.astype(int)
+    fold[90:96] += 30
+    out = changed(drawn, start, fold.astype(np.uint8), mask).astype(int) - drawn
+    assert out[182:190].mean() > 15 > np.abs(out[40:100]).max() and (np.ptp(out[185], axis=1) <= 1).all()
+    outside = mask.copy()
+    outside[:96] = False
+    noise = np.where(outside[..., None], start, rng.integers(0, 256, start.shape)).astype(np.uint8)
+    assert np.abs(changed(drawn, start, noise, outside)[200:].astype(int) - drawn[200:]).max() <= 1

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from anonymizer.geometry import full_mask
+from anonymizer.geometry import dilate, full_mask
 from anonymizer.pipeline import Anonymizer, Settings
-from anonymizer.redraw.avatars import cover, draw_avatars, pasted, rendered_conditions, shown_as
-from anonymizer.redraw.galleries import FaceGallery, PersonGallery
-from anonymizer.redraw.prototypes import Prototypes
+from anonymizer.redraw.avatars import confined, draw_avatars, pasted, shaded, shown_as
+from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Redrawer
-from anonymizer.types import Conditions, Image, Instance, Rendering
+from anonymizer.types import Image, Instance, Rendering, Verdict
 from anonymizer.verify.verifier import Verifier
 
-from .test_pipeline import CROPS, FACE, PERSON, SIZE, Detector, Painter, picture
+from .test_pipeline import CROPS, FACE, PERSON, SIZE, Detector, Painter, instance, picture
 
 #: Where the avatar is drawn: narrower than the person.
 BOX = (22, 22, 48, 79)
@@ -40,52 +40,95 @@ def rendering(box: tuple[int, int, int, int] = BOX, shade: int = 90) -> Renderin
 class Artist:
     """Draws the same avatar for everybody and remembers the picture that it saw."""
 
-    def __init__(self, drawn: Rendering | None) -> None:
+    def __init__(self, drawn: Rendering | Callable[[Instance], Rendering] | None) -> None:
         self.drawn = drawn
         self.seen: list[Image] = []
 
+    def look(self, image: Image, hidden: np.ndarray, persons: Sequence[Instance], horizon: float) -> np.ndarray:
+        return hidden
+
     def draw(
-        self, image: Image, person: Instance, rng: np.random.Generator, face: Instance | None = None
+        self,
+        image: Image,
+        person: Instance,
+        rng: np.random.Generator,
+        face: Instance | None = None,
+        scene: np.ndarray | None = None,
     ) -> Rendering | None:
+        assert scene is not None and scene[full_mask(person, SIZE)].all()
         self.seen.append(image)
-        return self.drawn
+        drawn = self.drawn
+        return drawn(person) if callable(drawn) else drawn
 
 
 class Brightness:
-    """Depth and edges that are the picture's own brightness."""
+    """Depth and edges that are the picture's own brightness; remembers the pictures that it saw."""
+
+    def __init__(self) -> None:
+        self.given: list[Image] = []
 
     def estimate(self, image: Image, instances: Sequence[Instance]) -> np.ndarray:
         return image.mean(axis=2).astype(np.float32) / 255
 
     def detect(self, image: Image) -> np.ndarray:
+        self.given.append(image)
         return image.mean(axis=2).astype(np.float32) / 255
 
 
-def test_an_avatar_shows_inside_the_safe_mask_alone_and_becomes_the_outline() -> None:
-    wide = rendering((10, 24, 60, 78))
-    shown = cover(PERSON, wide, SIZE)
+def drawn_for(persons: Sequence[Instance], *renderings: Rendering | None) -> list[dict[int, Rendering]]:
+    seeds = {i.id: i.id for i in persons}
+    return [draw_avatars(Artist(r), picture(), persons, persons, seeds, 40.0) for r in renderings]
+
+
+def test_an_avatar_shows_inside_the_safe_mask_and_its_margin_alone_and_becomes_the_outline() -> None:
+    free, nothing = treated_mask([PERSON], SIZE), np.zeros(SIZE, bool)
+    wide = confined(rendering((10, 24, 60, 78)), PERSON, free, nothing)
+    shown = np.zeros(SIZE, bool)
+    shown[24:78, 10:60] = wide.alpha > 0
+    assert shown[~free].any() and not shown[~dilate(free, 2)].any()
+    assert 0 < wide.alpha[20, wide.alpha[20] > 0].min() < 1
     person = shown_as(PERSON, wide)
-    assert 0 < shown.sum() < wide.alpha.sum()
-    assert np.array_equal(person.mask, PERSON.mask) and not (person.outline & ~person.mask).any()
-    assert person.outline.sum() < PERSON.mask.sum()
+    assert person.box[0] < PERSON.box[0] and person.box[2] > PERSON.box[2]
+    assert full_mask(person, SIZE)[full_mask(PERSON, SIZE)].all()
+    assert np.array_equal(
+        full_mask(replace(person, mask=person.outline, core=None), SIZE)[24:78, 10:60], wide.alpha >= 0.5
+    )
 
 
-def test_an_avatar_that_is_mostly_cut_off_is_left_out() -> None:
-    image = picture()
-    assert set(draw_avatars(Artist(rendering()), image, [PERSON], {1: 5}, {})) == {1}
-    assert not draw_avatars(Artist(rendering((40, 20, 90, 80))), image, [PERSON], {1: 5}, {})
-    assert not draw_avatars(Artist(rendering((30, 24, 40, 60))), image, [PERSON], {1: 5}, {}), "it covers too little"
-    assert not draw_avatars(Artist(None), image, [PERSON], {1: 5}, {})
+def test_an_avatar_may_take_what_another_leaves_free_but_no_plate() -> None:
+    other = instance(3, "person", (52, 20, 80, 80))
+    plate = instance(4, "license_plate", (52, 40, 62, 50))
+    everyone = [PERSON, other, plate]
+    wide = rendering((30, 24, 70, 78))
+    alone = confined(wide, PERSON, treated_mask([PERSON], SIZE), np.zeros(SIZE, bool))
+    free = treated_mask([PERSON, other], SIZE)
+    both = confined(wide, PERSON, free, treated_mask([plate], SIZE) & ~free)
+    assert alone.alpha[40, 30] == 0 and both.alpha[40, 30] == 1
+    beside = confined(wide, PERSON, treated_mask([PERSON], SIZE), treated_mask([plate], SIZE))
+    assert beside.alpha[20, 22] == 0 and len(everyone) == 3
 
 
-def test_conditions_inside_persons_are_those_of_the_avatars() -> None:
-    clean = np.full((*SIZE, 3), 51, np.uint8)
-    given = Conditions(np.ones(SIZE, np.float32), np.ones(SIZE, np.float32))
-    person = shown_as(PERSON, rendering())
-    mixed = rendered_conditions(clean, [person], {1: rendering()}, given, Brightness(), Brightness())
-    inside = full_mask(PERSON, SIZE)
-    assert np.isclose(mixed.edges[inside][:, None], [51 / 255, 90 / 255]).any(axis=1).all()
-    assert mixed.edges[0, 0] == 1
+def test_a_nearer_avatar_covers_a_farther_ones_outline() -> None:
+    whole = shown_as(PERSON, rendering())
+    half = shown_as(PERSON, rendering(), [rendering((22, 50, 48, 79))])
+    assert full_mask(replace(half, mask=half.outline, core=None), SIZE)[50:].sum() == 0
+    assert half.outline.sum() < whole.outline.sum()
+    assert shown_as(PERSON, rendering(), [rendering()]) is PERSON, "nothing of it shows"
+
+
+def test_shadows_darken_where_they_lie_and_nothing_else() -> None:
+    dark = replace(rendering(), shadow=np.full((57, 26), 0.5, np.float32))
+    out, where = shaded(np.full((*SIZE, 3), 100, np.uint8), [dark])
+    assert where.sum() == 57 * 26 and where[22:79, 22:48].all()
+    assert (out[22:79, 22:48] == 50).all() and (out[:22] == 100).all() and (out[:, 48:] == 100).all()
+
+
+def test_an_avatar_that_is_mostly_cut_off_or_covers_too_little_is_left_out() -> None:
+    fine, cut, little, none = drawn_for(
+        [PERSON], rendering(), rendering((40, 20, 90, 80)), rendering((30, 24, 40, 60)), None
+    )
+    assert set(fine) == {1} and 0 < fine[1].cut < 0.2
+    assert not cut and not little and not none
 
 
 def test_a_pasted_avatar_lies_where_the_crop_shows_it() -> None:
@@ -93,65 +136,96 @@ def test_a_pasted_avatar_lies_where_the_crop_shows_it() -> None:
     assert (crop[2:, 2:] == 90).all() and not crop[:2].any() and not crop[:, :2].any()
 
 
-@pytest.fixture
-def galleries() -> tuple[FaceGallery, PersonGallery]:
-    from anonymizer import weights
+def build(
+    detector: Detector, artist: Artist, painter: Painter | None = None, seen: Brightness | None = None, **attempts: int
+) -> Anonymizer:
+    return Anonymizer(
+        detector=detector,
+        depth=seen or Brightness(),
+        edges=seen or Brightness(),
+        artist=artist,
+        redrawer=Redrawer(painter or Painter(), CROPS, None, {"person": 0.1}),
+        verifier=Verifier(detector),
+        settings=Settings(("person", "face"), "body", 3, {"person": 1, "face": 1} | attempts, 1, {}, {}),
+        description={},
+    )
 
-    folder = weights.path("prototypes")
-    return FaceGallery.load(folder / "faces.safetensors"), PersonGallery.load(folder / "persons.safetensors")
+
+def noisy(seed: int) -> Image:
+    """A picture with noise inside the masks of PERSON and FACE."""
+    image = picture()
+    treated = full_mask(PERSON, SIZE) | full_mask(FACE, SIZE)
+    image[treated] = np.random.default_rng(seed).integers(0, 256, (int(treated.sum()), 3), dtype=np.uint8)
+    return image
 
 
-def test_nothing_under_the_masks_enters_the_result(galleries: tuple[FaceGallery, PersonGallery]) -> None:
+def test_nothing_under_the_masks_enters_the_result() -> None:
     """What is under the masks is replaced by noise after detection: the result stays the same, bit for bit."""
-    found = (PERSON, FACE)
-    settings = Settings(("person", "face"), "body", 3, {"person": 1, "face": 1}, 1, {}, {})
-    detector, seen = Detector(lambda _: found), Brightness()
-    results = []
-    for noise in (0, 1):
-        image = picture()
-        treated = full_mask(PERSON, SIZE) | full_mask(FACE, SIZE)
-        image[treated] = np.random.default_rng(noise).integers(0, 256, (int(treated.sum()), 3), dtype=np.uint8)
-        painter, artist = Painter(), Artist(rendering())
-        redrawer = Redrawer(painter, CROPS, Prototypes(*galleries, {"person": 0.2}), avatar_strength=0.1)
-        anonymizer = Anonymizer(
-            detector=detector,
-            depth=seen,
-            edges=seen,
-            artist=artist,
-            redrawer=redrawer,
-            verifier=Verifier(detector),
-            settings=settings,
-            description={},
-        )
-        result = anonymizer(image)
+    detector, results = Detector(lambda _: (PERSON, FACE)), []
+    for seed in (0, 1):
+        painter, artist, seen = Painter(), Artist(rendering()), Brightness()
+        result = build(detector, artist, painter, seen)(noisy(seed))
         assert [t.action for t in result.treatments] == ["redrawn", "redrawn"]
         assert len(painter.jobs) == 1, "the face is the avatar's"
-        assert painter.jobs[0].strength == 0.1
-        results.append(result)
-    assert np.array_equal(results[0].treated, results[1].treated)
-    inside = results[0].treated
-    assert np.array_equal(results[0].image[inside], results[1].image[inside])
+        job = painter.jobs[0]
+        assert job.strength == 0.1 and job.start is not None
+        results.append((result, artist.seen[0], job, seen.given[-1]))
+    (one, first, job, given), (two, second, other, again) = results
+    assert np.array_equal(one.treated, two.treated) and np.array_equal(one.image, two.image)
+    assert np.array_equal(first, second), "the artist sees the filled picture"
+    assert np.array_equal(given, again), "edges are those of the filled picture with the avatar"
+    for name in ("image", "start", "mask", "edges", "depth"):
+        assert np.array_equal(getattr(job, name), getattr(other, name)), name
 
 
-def test_a_person_whose_avatar_fails_has_their_own_outline_again(galleries: tuple[FaceGallery, PersonGallery]) -> None:
-    image, calls = picture(), []
+def test_verdicts_decide_on_retries_and_nothing_else() -> None:
+    """With other verdicts the same attempt gives the same pixels: a verdict carries redraw, retry or fill alone."""
+    results = []
+    for lost in (0, 1):
+        calls: list[int] = []
+
+        def find(_: Image, lost: int = lost, calls: list[int] = calls) -> tuple[Instance, ...]:
+            calls.append(1)
+            return () if len(calls) - 2 in range(lost) else (PERSON,)
+
+        painter = Painter()
+        result = build(Detector(find), Artist(rendering()), painter, person=2)(noisy(0))
+        results.append((result, painter))
+    (once, first), (twice, second) = results
+    assert once.treatments[0].attempts == 1 and twice.treatments[0].attempts == 2
+    assert np.array_equal(first.jobs[0].start, second.jobs[0].start) and first.jobs[0].seed == second.jobs[0].seed
+    assert first.jobs[0].seed != second.jobs[1].seed
+    assert np.array_equal(once.treated, twice.treated)
+
+
+def test_who_cannot_be_posed_is_filled_with_the_face() -> None:
+    painter = Painter()
+    result = build(Detector(lambda _: (PERSON, FACE)), Artist(None), painter)(picture())
+    assert [t.action for t in result.treatments] == ["redacted", "redacted"]
+    assert not painter.jobs
+
+
+def test_a_person_whose_avatar_fails_has_their_own_outline_again() -> None:
+    calls = []
 
     def find(_: Image) -> tuple[Instance, ...]:
         calls.append(1)
         return (PERSON,) if len(calls) == 1 else ()
 
-    detector, seen = Detector(find), Brightness()
-    redrawer = Redrawer(Painter(), CROPS, Prototypes(*galleries, {"person": 0.2}), avatar_strength=0.1)
-    anonymizer = Anonymizer(
-        detector=detector,
-        depth=seen,
-        edges=seen,
-        artist=Artist(rendering()),
-        redrawer=redrawer,
-        verifier=Verifier(detector),
-        settings=Settings(("person",), "body", 3, {"person": 2}, 1, {}, {}),
-        description={},
-    )
-    result = anonymizer(image)
+    result = build(Detector(find), Artist(rendering()), person=2)(picture())
     assert [(t.action, t.attempts) for t in result.treatments] == [("redacted", 2)]
     assert np.array_equal(result.instances[0].outline, PERSON.outline)
+
+
+def test_a_face_that_an_avatar_carries_fails_with_its_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def compared(self: Verifier, *rest: object) -> tuple[Verdict, ...]:
+        seen.append(1)
+        verdicts = check(self, *rest)  # type: ignore[arg-type]
+        return (*verdicts, Verdict("face_distance", len(seen) > 1, 0.9, 0.5, FACE.id))
+
+    check = Verifier.check
+    monkeypatch.setattr(Verifier, "check", compared)
+    result = build(Detector(lambda _: (PERSON, FACE)), Artist(rendering()), person=2)(picture())
+    assert [(t.action, t.attempts) for t in result.treatments] == [("redrawn", 2), ("redrawn", 2)]

@@ -1,0 +1,194 @@
+"""Ablation of the diffusion core: each part of the way from a person to its redraw left out alone.
+
+    python benchmarks/ablation.py --data DATA --judges JUDGES --out DIR --cache CACHE [--full] [--pack NAME]...
+                                  [--only NAME]...
+
+Every variant runs over the quick part of the avatar benchmark's list (``--full``: all of it) with the same seed and is
+measured as in ``avatars.py``. The difference in kernel distance to the whole way has an interval by bootstrap over
+the pictures that both share. ``DIR`` gets a folder for each variant and ``ablation.md``. A variant that the preset
+cannot run is named with the error.
+
+==============  ========================================================================================================
+variant         left out
+==============  ========================================================================================================
+whole           nothing
+no rendering    the start: denoising begins with pure noise, held by the avatar's depth and edges
+no depth        the depth ControlNet
+no edges        the edge ControlNet
+no text         the words of the prompt
+no fill         the fill under the avatars: a mean colour of the surroundings is there instead
+no light        the light estimated from the scene: every avatar is lit the same, without noise matched to the picture
+no denoising    the diffusion core: the rendering as it is
+==============  ========================================================================================================
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import avatars
+import numpy as np
+from avatar_run import Judged, Kept
+from markdown_table import table
+
+from anonymizer import pipeline
+from anonymizer.avatar import artist
+from anonymizer.avatar.render import Light
+from anonymizer.errors import AnonymizerError
+from anonymizer.quiet import offline
+from anonymizer.redraw.diffusion import DiffusionInpainter, PaintJob
+
+#: Columns of the table, as ``avatars.measures`` names them.
+COLUMNS = (
+    "redrawn",
+    "found again at 0.3",
+    "found again at 0.5",
+    "pose found again",
+    "joints within 10 % of the height",
+    "kernel distance",
+    "told apart from real ones",
+    "IoU of new and annotated mask",
+    "silhouette linked, aligned",
+    "processor seconds a picture",
+)
+#: A sun from the upper left and behind the camera, as bright as the sky, on neutral ground.
+PLAIN_LIGHT = Light(
+    np.array([-0.5, -0.5, 0.7071], np.float32),
+    *(np.full(3, value, np.float32) for value in (0.5, 0.4, 0.2)),
+)
+
+
+@contextmanager
+def replaced(place: Any, name: str, value: Any) -> Iterator[None]:
+    """Put something else in the place of an attribute for a while."""
+    kept = getattr(place, name)
+    setattr(place, name, value)
+    try:
+        yield
+    finally:
+        setattr(place, name, kept)
+
+
+def painted(change: Callable[[PaintJob], PaintJob]) -> Any:
+    """Return a context in which the inpainter gets other jobs."""
+    paint = DiffusionInpainter.paint
+
+    def changed(self: DiffusionInpainter, jobs: Any) -> Any:
+        return paint(self, [change(job) for job in jobs])
+
+    return replaced(DiffusionInpainter, "paint", changed)
+
+
+def undenoised() -> Any:
+    """Return a context in which what a redraw starts from is its result."""
+    paint = DiffusionInpainter.paint
+
+    def started(self: DiffusionInpainter, jobs: Any) -> Any:
+        bare = [job for job in jobs if job.start is None]
+        made = iter(paint(self, bare)) if bare else iter(())
+        return [next(made) if job.start is None else job.start for job in jobs]
+
+    return replaced(DiffusionInpainter, "paint", started)
+
+
+def mean_filled() -> Any:
+    """Return a context in which fills are the mean colour of what is left of the picture."""
+
+    def filled(image: Any, hidden: Any, rng: Any, plain: Any = None) -> Any:
+        del rng, plain
+        rest = image[~hidden] if (~hidden).any() else np.full((1, 3), 127, np.uint8)
+        out = image.copy()
+        out[hidden] = np.rint(rest.mean(axis=0)).astype(np.uint8)
+        return out
+
+    return replaced(pipeline, "redact", filled)
+
+
+@contextmanager
+def plainly_lit() -> Iterator[None]:
+    """Light every avatar the same, without noise."""
+    with (
+        replaced(artist, "estimate_light", lambda *_, **__: PLAIN_LIGHT),
+        replaced(artist, "noise_level", lambda *_, **__: 0.0),
+    ):
+        yield
+
+
+@contextmanager
+def unchanged() -> Iterator[None]:
+    """Change nothing."""
+    yield
+
+
+#: Settings and context of each variant.
+VARIANTS: dict[str, tuple[tuple[str, ...], Callable[[], Any]]] = {
+    "whole": ((), unchanged),
+    "no rendering": ((), lambda: painted(lambda job: replace(job, start=None, strength=1.0))),
+    "no depth": (("redraw.depth_scale=0.0",), unchanged),
+    "no edges": (("redraw.edge_scale=0.0",), unchanged),
+    "no text": ((), lambda: painted(lambda job: replace(job, prompt=""))),
+    "no fill": ((), mean_filled),
+    "no light": ((), plainly_lit),
+    "no denoising": ((), undenoised),
+}
+
+
+def main() -> None:
+    """Measure what is asked for and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("data", "judges", "out", "cache"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--full", action="store_true", help="the whole list")
+    parser.add_argument("--pack", action="append", help="persons of this pack alone; repeatable")
+    parser.add_argument("--only", action="append", choices=[*VARIANTS], help="some variants; measured ones are kept")
+    arguments = parser.parse_args()
+    for name in arguments.only or VARIANTS:
+        measure(name, arguments)
+    text = shown(arguments)
+    (arguments.out / "ablation.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def measure(name: str, arguments: argparse.Namespace) -> None:
+    """Run one variant and write its folder."""
+    settings, context = VARIANTS[name]
+    out = arguments.out / name.replace(" ", "-")
+    out.mkdir(parents=True, exist_ok=True)
+    base = ["--data", str(arguments.data), "--judges", str(arguments.judges), "--out", str(out)]
+    options = avatars.parsed([*base, *(part for setting in settings for part in ("--set", setting))])
+    try:
+        with offline(), context():
+            judged = Judged(avatars.build(options), arguments.judges, Kept(arguments.cache), out)
+            persons = judged.run(arguments.data, not arguments.full, arguments.pack)
+            real = judged.reference(arguments.data)
+            avatars.save(out, persons, avatars.measures(persons, real, judged) | avatars.linkage(persons))
+            (out / "against.txt").write_text(
+                "" if name == "whole" else avatars.against(out, arguments.out / "whole", real), encoding="utf-8"
+            )
+    except AnonymizerError as error:
+        (out / "against.txt").write_text(f"cannot be run: {error}", encoding="utf-8")
+    print(name, flush=True)
+
+
+def shown(arguments: argparse.Namespace) -> str:
+    """Return the table of all variants measured so far."""
+    rows, notes = [], []
+    for name in VARIANTS:
+        out = arguments.out / name.replace(" ", "-")
+        if (out / "avatars.json").is_file():
+            measured = json.loads((out / "avatars.json").read_text())["measures"]
+            cells = {column: avatars.cell(column, measured[column]) for column in COLUMNS if column in measured}
+            rows.append({"variant": name, **cells})
+        if (out / "against.txt").is_file():
+            notes.append(f"{name}: {(out / 'against.txt').read_text().strip()}")
+    return table(rows) + "\n\n" + "\n".join(note for note in notes if not note.endswith(": ")) + "\n"
+
+
+if __name__ == "__main__":
+    main()
