@@ -9,7 +9,8 @@ For people drawn anew in every round, whose descriptions keep more or less of wh
 - *power*: how often a leak is seen, by each figure alone and by all three with Holm's correction.
 
 ``own``: the very original of a probe is looked for among the originals; ``other``: the person in other pictures;
-``parrot``: treated pictures among each other. *hidden* is what pictures of one person share that does not say who it is.
+``parrot``: treated pictures among each other. *hidden* is what pictures of one person share that does not say who it
+is.
 """
 
 from __future__ import annotations
@@ -100,8 +101,18 @@ def simulate(
 
 def table(rows: Iterator[Row]) -> Iterator[str]:
     """Yield the table line by line."""
-    yield "| people | compared | left | hidden | rank 1, mAP, AUC | coverage of each | told from chance by each | by all |"
-    yield "|---|---|---|---|---|---|---|---|"
+    heads = (
+        "people",
+        "compared",
+        "left",
+        "hidden",
+        "rank 1, mAP, AUC",
+        "coverage",
+        "told from chance by each",
+        "by all",
+    )
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
     for row in rows:
         cells = [", ".join(f"{part[name]:.3f}" for name in FIGURES) for part in (row.truth, row.coverage, row.power)]
         yield (

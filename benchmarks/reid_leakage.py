@@ -2,6 +2,8 @@
 
     python benchmarks/reid_leakage.py DATA OUT [--limit N] [--preset NAME|FILE] [--recognizer NAME|FILE ...]
                                       [--accept-noncommercial] [--again] [--train] [--seed N]
+                                      [--released DIR [--suffix TEXT | --pairs FILE] [--regions DIR]
+                                      [--resize-to-original]]
 
 ``DATA`` is a folder of pictures, or a pack: ``DATA/images`` with COCO annotations in ``DATA/annotations.json``, whose
 ``identity`` and ``text`` fields say who and what is shown. Of a pack with a ``split`` only ``val`` pictures are taken.
@@ -10,7 +12,8 @@ person allows no comparison with another.
 
 Everything lies under ``OUT`` and the same command again goes on where it was: ``originals`` (links), ``run`` and, with
 ``--again``, ``run-again`` (a second run from another seed), ``evaluation`` (evaluation.json, report.html),
-``table.md``. ``--train`` adds the training check, one to two minutes more on two cores.
+``table.md``. With ``--released`` nothing is anonymized: the outputs of another tool are judged, made of the pictures in
+``OUT/originals``, which the first call only links. ``--train`` adds the training check, one to two minutes more on two cores.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from anonymizer.evaluate.baselines import baseline
 from anonymizer.evaluate.detectors import embedded_detector
 from anonymizer.evaluate.downstream import downstream_check
 from anonymizer.evaluate.material import PictureMaterial
+from anonymizer.evaluate.pairing import Rule
 from anonymizer.evaluate.records import Context, Store, plain
 from anonymizer.evaluate.subjects import CLASSES, FaceFinder, SubjectSource
 from anonymizer.evaluate.variants import ANONYMIZED, Released
@@ -127,9 +131,12 @@ def cell(findings: Sequence[Record], attack: str, label: str, variant: str) -> s
     figures = finding["estimates"]
     chance = figures.get(f"{name}_chance")
     if name in PLAIN:
-        return f"{figures[name]['value']:.2f}"
+        low, high = figures[name]["low"], figures[name]["high"]
+        return f"{figures[name]['value']:.2f}" + ("" if low is None or high is None else f" [{low:.2f}, {high:.2f}]")
     floor = "" if chance is None or chance["value"] is None else f" / {story.percent(chance['value'])}"
-    return story.percent(figures[name]["value"]) + floor
+    low, high = figures[name]["low"], figures[name]["high"]
+    spread = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    return story.percent(figures[name]["value"]) + spread + floor
 
 
 def table(document: Record) -> str:
@@ -152,6 +159,11 @@ def table(document: Record) -> str:
     return "\n".join(lines) + "\n"
 
 
+def verdict(document: Record) -> str:
+    """Return the verdict, one line for each class."""
+    return "\n".join(line for line in story.verdict_lines(document["verdict"]))
+
+
 def number(value: float | None) -> str:
     """Return a figure for the table."""
     return "–" if value is None else f"{value:.3f}"
@@ -162,7 +174,7 @@ def legend(document: Record) -> str:
     judges = [item["name"] for item in document["recognizers"] if item["judge"]]
     return (
         f"{document['inputs']['pairs']} pairs; independent recognisers: {', '.join(judges) or 'NONE'}. Cells: the "
-        "figure furthest from chance / chance. naive to reconstruction: rank 1; condition: rank 1 from depth or edge "
+        "figure furthest from chance, its 95 % interval, and chance. naive to reconstruction: rank 1; condition: rank 1 from depth or edge "
         "maps alone, guard off (original) and on (anonymized); plate: characters right; residue: instances whose "
         "texture shines through; seed: AUC; leak: share untouched.\n"
     )
@@ -191,22 +203,38 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="anonymize twice, for the seed attack")
     parser.add_argument("--train", action="store_true", help="also train on the pictures")
     parser.add_argument("--seed", type=int, help="of the run; fresh noise without one")
+    parser.add_argument("--released", type=Path, help="outputs of another tool, judged in place of a run of ours")
+    parser.add_argument("--suffix", help="what released names have behind the originals'")
+    parser.add_argument("--pairs", type=Path, help="CSV of original,released")
+    parser.add_argument("--regions", type=Path, help="masks of what was treated")
+    parser.add_argument("--resize-to-original", action="store_true")
     args = parser.parse_args()
+    if args.released is not None and args.again:
+        raise SystemExit("--again makes a second run of ours; leave it out with --released")
     started = time.monotonic()
     files, annotations = choose(args.data, args.limit)
     if not files:
         raise SystemExit(f"{args.data}: no pictures")
-    originals, run = args.out / "originals", args.out / "run"
+    originals, run = args.out / "originals", args.released or args.out / "run"
     link(files, args.data / "images" if annotations else args.data, originals)
+    if args.released is not None and not args.released.is_dir():
+        raise SystemExit(f"{args.released}: run the other tool over {originals} into this folder, then call again")
+    rule = Rule.read(args.pairs) if args.pairs else Rule(args.suffix) if args.suffix else None
     with offline():
         # Detections, not annotations, decide what is treated: that is how the product is used.
-        anonymize(originals, run, args.preset, args.seed)
+        if args.released is None:
+            anonymize(originals, run, args.preset, args.seed)
         again = args.out / "run-again" if args.again else None
         if again is not None:
             anonymize(originals, again, args.preset, None if args.seed is None else args.seed + 1)
         out = args.out / "evaluation"
         settings = runner.Settings(
-            recognizers=tuple(args.recognizer), accept_noncommercial=args.accept_noncommercial, seed=args.seed or 0
+            recognizers=tuple(args.recognizer),
+            accept_noncommercial=args.accept_noncommercial,
+            seed=args.seed or 0,
+            resize=args.resize_to_original,
+            rule=rule,
+            regions=args.regions,
         )
         evaluation = runner.evaluate(
             originals,
@@ -223,7 +251,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     documents.write(document, out)
     report.write(document, out)
-    text = f"{table(document)}\n{legend(document)}"
+    text = f"{verdict(document)}\n\n{table(document)}\n{legend(document)}"
     (args.out / "table.md").write_text(text, encoding="utf-8")
     print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
     print(text)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.faces import Face, Faces
 from anonymizer.avatar.shoes import SHOES
-from anonymizer.avatar.wardrobe import Outfit, choose
+from anonymizer.avatar.wardrobe import Outfit, choose, trousered
 
-__all__ = ["Appearance", "Cloth", "draw_appearance"]
+__all__ = ["Appearance", "Cloth", "draw_appearance", "seated", "worn_as"]
 
 Floats = NDArray[np.float32]
 
@@ -30,7 +31,7 @@ SKIN = (
     ((38.0, 11.5, 15.5), 0.7),
     ((30.0, 9.0, 11.0), 0.4),
 )
-#: Hair, RGB in [0, 1], how often it goes with light skin (from ``LIGHT``) and with darker skin; of the old it is greyer.
+#: Hair, RGB in [0, 1], how often it goes with light skin (from ``LIGHT``) and with darker skin; the old have greyer.
 HAIR_COLOURS = (
     ((0.1, 0.088, 0.082), 1.2, 8.0),
     ((0.17, 0.125, 0.1), 2.5, 2.0),
@@ -41,7 +42,9 @@ HAIR_COLOURS = (
     ((0.36, 0.17, 0.09), 0.5, 0.15),
 )
 #: Ages of adults and of children as phenotypes: 1/3 is a child, 2/3 a young adult, 1 is old.
-AGES = ((0.5, 0.92), (0.22, 0.45))
+AGES = ((0.5, 0.92), (0.15, 0.33))
+#: Standard deviations of muscle, weight, height (7 cm) and proportions.
+SPREAD = (0.12, 0.14, 0.07, 0.12)
 #: Draws until somebody is found who is like nobody else in the picture.
 TRIES = 60
 #: Lightness of CIELAB from which skin counts as light here.
@@ -75,7 +78,18 @@ PATTERNS = (
     *(("print", 0.9), ("yoke", 0.3)),
 )
 #: What may be patterned; all else is plain.
-PATTERNED = ("t-shirt", "tank top", "shirt", "polo", "sweater", "blouse", "dress", "summer dress", "shirt dress", "skirt")
+PATTERNED = (
+    "t-shirt",
+    "tank top",
+    "shirt",
+    "polo",
+    "sweater",
+    "blouse",
+    "dress",
+    "summer dress",
+    "shirt dress",
+    "skirt",
+)
 #: Fabrics of garments that are not woven.
 FABRICS = {
     **dict.fromkeys(("t-shirt", "tank top", "polo", "hoodie", "joggers", "leggings", "dress", "cap"), "jersey"),
@@ -87,7 +101,12 @@ WORN = {
     "glasses": (((0.06, 0.055, 0.05), 3.0), ((0.3, 0.18, 0.1), 1.0), ((0.45, 0.44, 0.42), 1.0)),
     "sunglasses": (((0.03, 0.03, 0.032), 4.0), ((0.14, 0.09, 0.06), 1.0)),
     "mask": (((0.6, 0.72, 0.8), 3.0), ((0.85, 0.85, 0.84), 2.0), ((0.08, 0.08, 0.085), 2.0)),
-    "helmet": (((0.08, 0.08, 0.085), 3.0), ((0.82, 0.82, 0.81), 2.0), ((0.55, 0.12, 0.1), 1.0), ((0.15, 0.3, 0.5), 1.0)),
+    "helmet": (
+        ((0.08, 0.08, 0.085), 3.0),
+        ((0.82, 0.82, 0.81), 2.0),
+        ((0.55, 0.12, 0.1), 1.0),
+        ((0.15, 0.3, 0.5), 1.0),
+    ),
 }
 #: Colours of canvas and of leather shoes, RGB in [0, 1], and how often they are drawn.
 SHOE_COLOURS = (
@@ -96,6 +115,7 @@ SHOE_COLOURS = (
 )
 #: How often trousers are of denim.
 DENIM_SHARE = 0.4
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cloth:
@@ -171,18 +191,32 @@ def _drawn_once(faces: Faces, rng: np.random.Generator, child: bool) -> Appearan
     youngest, oldest = AGES[int(child)]
     age = float(youngest + (oldest - youngest) * rng.beta(2, 2))
     gender = rng.uniform(0.85, 1) if female else rng.uniform(0, 0.15)
-    spread = np.clip(rng.normal(0.5, (0.12, 0.14, 0.12, 0.12)), 0.2, 0.85)
+    spread = np.clip(rng.normal(0.5, SPREAD), 0.2, 0.85)
     phenotype = np.array([gender, age, *spread], np.float32)
     outfit = choose(rng, female, child)
     tone = _tone(rng)
     dark = int(tone[0] < LIGHT)
-    hair, iris = (_one(tuple((row[0], row[1 + dark]) for row in table), rng) for table in (HAIR_COLOURS, IRISES))
+    hair, iris = (
+        _one(tuple((colour, (light, darker)[dark]) for colour, light, darker in table), rng)
+        for table in (HAIR_COLOURS, IRISES)
+    )
     hair = hair * np.float32(rng.uniform(0.85, 1.2))
     grey = float(np.clip((age - 0.72) / 0.2, 0, 1)) * rng.random()
     hair = hair + (np.array([0.62, 0.61, 0.6], np.float32) - hair) * np.float32(grey)
     cloths = {name: _cloth(name, rng) for name in outfit.cloths}
     face = faces.any(rng, female)
     return Appearance(phenotype, outfit, _rgb(tone), hair.astype(np.float32), iris, face, cloths)
+
+
+def seated(look: Appearance, rng: np.random.Generator) -> Appearance:
+    """Return somebody in trousers: skirts do not follow who sits, crouches or rides."""
+    outfit = trousered(look.outfit)
+    return look if outfit == look.outfit else worn_as(look, outfit, rng)
+
+
+def worn_as(look: Appearance, outfit: Outfit, rng: np.random.Generator) -> Appearance:
+    """Return somebody in another outfit, its colours drawn by chance."""
+    return replace(look, outfit=outfit, cloths={name: _cloth(name, rng) for name in outfit.cloths})
 
 
 def _tone(rng: np.random.Generator) -> Floats:
@@ -231,7 +265,9 @@ def _cloth(name: str, rng: np.random.Generator) -> Cloth:
     if denim:
         return Cloth(_colour(*DENIM, rng), second, "plain", period, "denim", folds, belt)
     if name in WORN:
-        return Cloth(_one(WORN[name], rng), second, "plain", period, "leather" if name == "helmet" else "woven", 0.3, False)
+        return Cloth(
+            _one(WORN[name], rng), second, "plain", period, "leather" if name == "helmet" else "woven", 0.3, False
+        )
     fabric = FABRICS.get(name, "woven")
     pattern = str(_chosen(PATTERNS, rng)) if name in PATTERNED else "plain"
     if name == "leather jacket":

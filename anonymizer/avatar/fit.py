@@ -74,8 +74,8 @@ AROUND = 0.25
 BESIDE, BELOW = 0.02, 0.08
 #: Distance in pixels from the picture's border at which an outline counts as cut off.
 BORDER = 2
-#: Least IoU of body and person, and IoU from which no plainer fit is tried, for people whom the view shows doubtfully and
-#: surely (from ``SURE`` on); all of them of a person who is known as a box, of which the body fills a part.
+#: Least IoU of body and person, and IoU from which no plainer fit is tried, for people whom the view shows doubtfully
+#: and surely (from ``SURE`` on); all of them of a person who is known as a box, of which the body fills a part.
 LEAST_IOU, DOUBTFUL_IOU, SURE_IOU, BOX_IOU = 0.25, 0.45, 0.35, 0.2
 SURE = 0.9
 #: How much better a fit to the upper body must be to be taken, one of somebody who stands, and of somebody who stands

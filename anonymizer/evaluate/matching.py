@@ -32,6 +32,8 @@ BLOCK = 8_000_000
 #: False accept rate above which nobody counts as recognised, and fewest pairs of two people above a threshold: the
 #: rate is the finest that the pairs resolve, but none finer than this.
 ACCEPT_RATE, LEAST_ABOVE = 1e-3, 10
+#: Rates of false names at which an open set is searched.
+FALSE_NAMES = (1e-1, 1e-2)
 #: Share of the people that is most exposed, reported by itself.
 WORST = 0.05
 #: False accept rates reported.
@@ -135,7 +137,12 @@ def pair_scores(probe: Embeddings, gallery: Embeddings, mode: Mode, rng: np.rand
 
 
 def compare(
-    probe: Embeddings, gallery: Embeddings, mode: Mode, rng: np.random.Generator, bootstrap: int = 500
+    probe: Embeddings,
+    gallery: Embeddings,
+    mode: Mode,
+    rng: np.random.Generator,
+    bootstrap: int = 500,
+    threshold: float | None = None,
 ) -> Comparison:
     """Measure how well probes are recognised in a gallery.
 
@@ -145,12 +152,16 @@ def compare(
         mode: Who is to be found, see ``Mode``.
         rng: Draws samples, shuffles and resamples.
         bootstrap: Resamples behind each interval.
+        threshold: Similarity from which a face system that was set on originals accepts, or None.
 
     Returns:
-        Closed-set rank-1, rank-5, mAP with chance floors and lifts; TAR at FAR, AUC, EER; ``found``, the share of
-        probes the attacker found at all; ``people_recognised``, the share of persons of whom some picture is both
-        ranked first and accepted at ``accept_rate``, and ``rank1_worst``, rank 1 of the most exposed twentieth of the
-        persons, both with ``_chance``. Without anything to compare every estimate is empty and says why.
+        Closed set: ``rank1``, ``rank5``, ``map`` with ``_chance`` and ``_lift``. Verification: TAR at FAR, ``auc``,
+        ``eer``. Open set: ``fnir_at_fpir_1e-1`` and ``1e-2``, how often somebody who is in the gallery is not found,
+        where one in ten, or a hundred, searches for somebody who is not in it gives a false name;
+        ``accepted_as_original``, how often a probe is accepted at ``threshold``. People: ``people_recognised``, the
+        share of persons of whom some picture is both ranked first and accepted at ``accept_rate``, and
+        ``rank1_worst``, rank 1 of the most exposed twentieth of the persons, both with ``_chance``. ``found``: the
+        share of probes the attacker found at all. Without anything to compare every estimate is empty and says why.
     """
     sides = _numbered(probe, gallery, mode, rng)
     counts = {
@@ -165,7 +176,7 @@ def compare(
         names = ("rank1", "rank5", "map", "auc", "eer", *(f"tar_at_far_{name}" for name in ("1e-2", "1e-3", "1e-4")))
         return Comparison({name: Estimate(None, reason=reason) for name in names}, counts, {}, {}, (reason,))
     same, different = _pairs(sides, rng)
-    found = _identification(sides, same, different, rng)
+    found = _identification(sides, same, different, rng, threshold)
     verified, more_curves, histograms, pairs = _verification(sides, same, different, rng, bootstrap)
     who = sides.identities[0][sides.rows]
     if "auc" in found.nulls:
@@ -238,7 +249,9 @@ class _Identified:
     people: tuple[tuple[str, bool, float, int], ...]
 
 
-def _identification(sides: _Sides, same: _Scored, different: _Scored, rng: np.random.Generator) -> _Identified:
+def _identification(
+    sides: _Sides, same: _Scored, different: _Scored, rng: np.random.Generator, accepts: float | None
+) -> _Identified:
     """Rank the gallery for each probe, as it is and under every deal of names."""
     ranks, count = min(RANKS, len(sides.gallery.keys)), len(sides.rows)
     persons, person = np.unique(sides.identities[0][sides.rows], return_inverse=True)
@@ -248,6 +261,7 @@ def _identification(sides: _Sides, same: _Scored, different: _Scored, rng: np.ra
     threshold, rate = _threshold(beyond)
     hits, precision, accepted = np.empty((count, ranks)), np.empty(count), np.zeros(count, bool)
     lots = np.empty((count, 3))
+    mate, stranger = np.empty(count), np.empty(count)
     dealt: dict[str, list[NDArray[np.float64]]] = {"rank1": [], "rank5": [], "map": [], "auc": []}
     by_person, tries = np.zeros((deals.count, len(persons))), np.zeros((deals.count, len(persons)))
     taken = np.zeros((deals.count, len(persons)), bool)
@@ -261,6 +275,9 @@ def _identification(sides: _Sides, same: _Scored, different: _Scored, rng: np.ra
         lots[part, :2] = metrics.expected_hits(drawn, match, valid, 5)[:, [0, 4]]
         lots[part, 2] = metrics.average_precision(drawn, match, valid)
         best = np.where(match & valid, scores, -np.inf).max(axis=1, initial=-np.inf)
+        others_only = valid & (sides.identities[0][rows, None] != sides.identities[1][None])
+        mate[part] = best
+        stranger[part] = np.where(others_only, scores, -np.inf).max(axis=1, initial=-np.inf)
         accepted[part] = (hits[part, 0] >= MORE_LIKELY_THAN_NOT) & (best > threshold)
         for line, row in enumerate(rows.tolist()):
             who, at = int(sides.identities[0][row]), part.start + line
@@ -297,6 +314,9 @@ def _identification(sides: _Sides, same: _Scored, different: _Scored, rng: np.ra
         out[name] = share(each, person, spread)
         out[f"{name}_chance"] = _floor(nulls[name]) if name in nulls else Estimate(None, reason=NO_DEAL)
         out[f"{name}_lift"] = _lift(out[name], out[f"{name}_chance"].value)
+    out |= _open_set(mate, stranger, person)
+    if accepts is not None:
+        out["accepted_as_original"] = share((mate >= accepts).astype(np.float64), person)
     recognised = np.zeros(len(persons), bool)
     np.logical_or.at(recognised, person, accepted)
     mean = np.bincount(person, first) / np.bincount(person)
@@ -316,6 +336,32 @@ def _identification(sides: _Sides, same: _Scored, different: _Scored, rng: np.ra
     )
     counts = {"people": len(persons), "recognised": int(recognised.sum()), "deals": deals.count}
     return _Identified(out, cmc, counts, nulls, people)
+
+
+def _open_set(
+    mate: NDArray[np.float64], stranger: NDArray[np.float64], person: NDArray[np.int64]
+) -> dict[str, Estimate]:
+    """Return how often somebody enrolled is missed, by the rate of false names for somebody who is not.
+
+    Args:
+        mate: float (n,), highest similarity of each probe with its own person.
+        stranger: float (n,), highest similarity with anybody else: what a search finds if the person is not enrolled.
+        person: int (n,), number of each probe's person.
+
+    Source:
+        Grother, Ngan and Hanaoka, Face Recognition Vendor Test part 2: identification, NISTIR 8271.
+    """
+    out = {}
+    for rate in FALSE_NAMES:
+        name = f"fnir_at_fpir_1e-{round(-np.log10(rate))}"
+        if len(mate) * rate < LEAST_ABOVE:
+            reason = f"needs at least {round(LEAST_ABOVE / rate)} searches, there are {len(mate)}"
+            out[name] = Estimate(None, count=len(mate), reason=reason)
+            continue
+        limit = np.sort(stranger)[-int(len(stranger) * rate)]
+        # Found is who comes first and lies above: equal to a stranger is neither.
+        out[name] = share(((mate <= stranger) | (mate <= limit)).astype(np.float64), person)
+    return out
 
 
 def _threshold(different: NDArray[np.float64]) -> tuple[float, float | None]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from anonymizer.evaluate.matching import Mode, compare, has_repeats
+import numpy as np
+
+from anonymizer.evaluate.matching import ACCEPT_RATE, LEAST_ABOVE, Mode, compare, has_repeats, pair_scores
 from anonymizer.evaluate.records import Context, Embeddings, Finding, Place, Recognizer, Skipped
 
 __all__ = ["finding", "judges", "recognise"]
@@ -26,6 +28,7 @@ def finding(
     mode: Mode,
     protocol: str,
     notes: Iterable[str] = (),
+    threshold: float | None = None,
 ) -> Finding:
     """Compare probes with a gallery and return the finding.
 
@@ -39,9 +42,10 @@ def finding(
         mode: ``own`` or ``other``, see ``matching.Mode``.
         protocol: One line for people.
         notes: Further remarks.
+        threshold: Similarity from which a system that was set on originals accepts, or None.
     """
     rng = context.rng(attack, recognizer.name, variant, mode, protocol)
-    compared = compare(probe, gallery, mode, rng, context.bootstrap)
+    compared = compare(probe, gallery, mode, rng, context.bootstrap, threshold)
     remarks = [*notes, *compared.notes]
     if not recognizer.judge:
         remarks.append("the run was verified with this recogniser: no independent judge")
@@ -96,11 +100,20 @@ def recognise(context: Context, attack: str, *, redetect: bool) -> list[Finding 
             out.append(Skipped(attack, recognizer.label, "no subject of this class", recognizer=recognizer.name))
             continue
         modes: tuple[Mode, ...] = ("other", "own") if has_repeats(gallery) else ("own",)
+        accepts = _accepts(context, recognizer, gallery)
         for variant in context.variants:
             probe = context.store.embeddings(variant, recognizer, place=place)
             for mode in modes:
                 if variant == "original" and mode == "own":
                     continue  # a picture compared with itself measures nothing
                 protocol = f"probe {how}, {GALLERY[mode]}"
-                out.append(finding(context, attack, recognizer, variant, probe, gallery, mode, protocol))
+                out.append(finding(context, attack, recognizer, variant, probe, gallery, mode, protocol, (), accepts))
     return out
+
+
+def _accepts(context: Context, recognizer: Recognizer, gallery: Embeddings) -> float | None:
+    """Return the similarity that one in a thousand pairs of two people in the originals reaches; None with too few."""
+    different = pair_scores(gallery, gallery, "other", context.rng("accepts", recognizer.name)).different
+    if len(different) * ACCEPT_RATE < LEAST_ABOVE:
+        return None
+    return float(np.quantile(different, 1 - ACCEPT_RATE))

@@ -40,7 +40,18 @@ COLUMNS = (
     ("tar_at_far_1e-4", "TAR 0.01 %", True),
     ("auc", "AUC", False),
     ("eer", "EER", True),
+    ("fnir_at_fpir_1e-1", "FNIR 10 %", True),
+    ("fnir_at_fpir_1e-2", "FNIR 1 %", True),
+    ("accepted_as_original", "accepted", True),
+    ("people_recognised", "people", True),
 )
+
+#: The three lights: title and question.
+QUESTIONS: Mapping[str, tuple[str, str]] = {
+    "single out": ("Single out", "Can somebody with other pictures of a person, or the original, find who it was?"),
+    "link": ("Link", "Can released pictures of one person be told to show the same person?"),
+    "infer": ("Infer", "Can age, sex or mood of the original be read off the released picture?"),
+}
 
 Record = Mapping[str, Any]
 
@@ -77,10 +88,20 @@ def render(document: Record, pictures: Sequence[Pair] = ()) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": _share, "figure": _figure, "plural": story.name_of, "series": _series}
+    environment.filters |= {
+        "capitalise": _capitalised,
+        "percent": story.percent,
+        "share": _share,
+        "figure": _figure,
+        "plural": story.name_of,
+        "series": _series,
+    }
     html = environment.get_template("report.html.j2").render(
         document=clean,
         summary=story.summary(clean["verdict"], findings, clean["skipped"], subjects, clean["inputs"]["identities"]),
+        heads=story.HEADS,
+        stops=[story.stop_words(stop) for stop in clean["verdict"]["stops"]],
+        lights=[_light(light) for light in clean["verdict"]["lights"]],
         overview=[_overview(clean, label, variants) for label in story.HEADLINE if subjects.get(label)],
         curves=[part for label in ("face", "person") for part in _curves(findings, label)],
         columns=COLUMNS,
@@ -92,6 +113,29 @@ def render(document: Record, pictures: Sequence[Pair] = ()) -> bytes:
         more_pictures=max(len(pictures) - MAX_PAIRS, 0),
     )
     return html.encode()
+
+
+def _light(light: Record) -> dict[str, str]:
+    """Return one of the three lights in words."""
+    risk, attacks = light["risk"], light["attacks"]
+    how = f"Attacks: {', '.join(attacks)}." if attacks else "No attack that answers this was carried out."
+    if risk is not None:
+        how += (
+            f" Recognised: {risk['recognised']} of {risk['people']} people, by {risk['recognizer']} ({risk['attack']})."
+        )
+    title, ask = QUESTIONS.get(light["question"], (light["question"], ""))
+    return {
+        "title": title,
+        "ask": ask,
+        "state": light["state"],
+        "at_most": "" if risk is None else story.at_most(risk),
+        "how": how,
+    }
+
+
+def _capitalised(text: str) -> str:
+    """Return a text with its first letter large and the others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def _overview(document: Record, label: str, variants: Sequence[str]) -> dict[str, Any]:

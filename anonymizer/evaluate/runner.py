@@ -211,7 +211,7 @@ def evaluate(
             folder / "embeddings" if settings.keep_embeddings is None else settings.keep_embeddings,
             (
                 *(("found",) if "naive" in settings.attacks else ()),
-                *(("box",) if {"parrot", "seed"} & set(settings.attacks) else ()),
+                *(("box",) if {"parrot", "seed", "informed"} & set(settings.attacks) else ()),
             ),
             lambda variant, done, total: on_progress(f"describe {variant}", done, total),
         )

@@ -30,7 +30,7 @@ HEADLINE: Mapping[str, str] = {"person": "rank1", "face": "rank1", "license_plat
 #: Share of the originals from which a judge is not called weak.
 ABLE = 0.5
 #: Attacks on the released pictures themselves; the others attack what is not released, or test for something else.
-ON_PICTURES = ("naive", "aligned", "parrot", "adaptive", "reconstruction", "plate")
+ON_PICTURES = ("naive", "aligned", "parrot", "adaptive", "informed", "reconstruction", "plate")
 _PLURAL: Mapping[str, tuple[str, str]] = {
     "person": ("person", "persons"),
     "face": ("face", "faces"),
@@ -41,6 +41,7 @@ _HOW: Mapping[str, str] = {
     "aligned": "knows the exact place and alignment in the original",
     "parrot": "treats the comparison pictures in the same way",
     "adaptive": "has learnt from pairs of other people's originals and released pictures",
+    "informed": "has learnt on other people, treated or not, what does not tell people apart",
     "reconstruction": "first runs a network trained to undo the treatment",
     "plate": "reads the plate, also after sharpening and enlarging it",
 }

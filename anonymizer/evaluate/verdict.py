@@ -38,7 +38,7 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
 }
 #: The three questions of the Article 29 Working Party (opinion WP216), and the attacks that answer them.
 LIGHTS: Mapping[str, tuple[str, ...]] = {
-    "single out": ("naive", "aligned", "adaptive", "reconstruction", "plate"),
+    "single out": ("naive", "aligned", "adaptive", "informed", "reconstruction", "plate"),
     "link": ("parrot", "seed"),
     "infer": ("attributes",),
 }

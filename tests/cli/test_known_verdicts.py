@@ -9,11 +9,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 from PIL import Image as Pillow
 
 from anonymizer import cli
@@ -22,6 +24,7 @@ from anonymizer.types import Floats, Image, Instance, Mask
 from tests.unit.evaluation import SIZE, album, picture
 
 SEEDS = (0, 1, 2)
+SCHEMA = Draft202012Validator(json.loads(files("anonymizer.evaluate").joinpath("evaluation.schema.json").read_text()))
 #: Where the person is, and where a redraw would reach: hair and shoes beyond the box.
 PERSON = slice(16, 80), slice(24, 72)
 REGION = slice(8, 88), slice(16, 80)
@@ -105,6 +108,7 @@ def verdict(root: Path, capfd: pytest.CaptureFixture[str], *more: str, code: int
     assert came == code, err
     document = json.loads((root / "out" / "evaluation.json").read_text())
     assert out.startswith("Verdict: ")
+    SCHEMA.validate(document)
     return dict(document)
 
 
@@ -286,6 +290,22 @@ def test_outputs_of_other_tools_are_paired_by_suffix_or_table(
     document = verdict(tmp_path, capfd, "--pairs", str(table))
     assert document["inputs"]["pairs"] == 6
     assert rules(document) == {"released without an original": 6}
+
+
+def test_rows_for_subjects_and_people_are_written_on_demand_only(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    case(tmp_path, 0, people=4)
+    without = verdict(tmp_path, capfd)
+    assert without["subjects"] is None and not any(finding["people"] for finding in without["findings"])
+    document = verdict(tmp_path, capfd, "--subjects")
+    assert len(document["subjects"]) == 8 and document["subjects"][0]["identity"] == "person 0"
+    (people,) = (
+        f["people"]
+        for f in document["findings"]
+        if (f["attack"], f["variant"], f["recognizer"]) == ("parrot", "original", "looks")
+    )
+    assert [row[0] for row in people] == [f"person {n}" for n in range(4)] and all(row[3] == 2 for row in people)
 
 
 def test_masks_say_what_was_treated(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

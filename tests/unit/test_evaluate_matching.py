@@ -147,3 +147,42 @@ def test_repeats_mean_several_pictures() -> None:
     assert has_repeats(people(2, 2))
     assert not has_repeats(people(4, 1))
     assert not has_repeats(embeddings(np.ones((2, 4)), ["a", "a"], ["p", "p"]))
+
+
+def test_an_open_set_misses_nobody_who_is_clear_and_everybody_who_is_noise() -> None:
+    known = people(60, 4)
+    rng = np.random.default_rng(0)
+    clear = compare(known, known, "other", rng, 20, threshold=0.5).estimates
+    assert clear["fnir_at_fpir_1e-1"].value == 0.0 and clear["accepted_as_original"].value == 1.0
+    assert clear["fnir_at_fpir_1e-2"].value is None and "1000 searches" in clear["fnir_at_fpir_1e-2"].reason
+    gone = compare(noise(known), known, "other", rng, 20, threshold=0.9).estimates
+    missed = gone["fnir_at_fpir_1e-1"].value
+    assert missed is not None and missed > 0.9 and gone["accepted_as_original"].value == 0.0
+    flat = embeddings(np.ones((240, 64)), list(known.identities))
+    assert compare(flat, flat, "other", rng, 20).estimates["fnir_at_fpir_1e-1"].value == 1.0
+
+
+def test_people_are_recognised_one_by_one() -> None:
+    known = people(30, 2)
+    half = np.arange(60) < 20
+    other = noise(known).vectors
+    probe = Embeddings(
+        known.keys, known.identities, known.pictures, np.where(half[:, None], known.vectors, other), known.found
+    )
+    found = compare(probe, known, "own", np.random.default_rng(0), 20)
+    assert found.counts["people"] == 30 and found.counts["recognised"] == 10
+    assert [row[0] for row in found.people if row[1]] == [f"id{n}" for n in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)]
+    worst, chance = found.estimates["rank1_worst"].value, found.estimates["rank1_worst_chance"].value
+    assert worst == 1.0 and chance is not None and chance < 0.7
+    by_chance = found.estimates["people_recognised_chance"].value
+    assert by_chance is not None and by_chance < 0.05
+
+
+def test_the_floor_is_not_raised_by_the_truth_where_people_are_few() -> None:
+    # Two people: dealing names anew at random would deal the true ones half of the time.
+    known = people(2, 4)
+    found = compare(known, known, "own", np.random.default_rng(0), 20)
+    assert found.estimates["rank1"].value == 1.0
+    chance = found.estimates["rank1_chance"].value
+    assert chance is not None and chance < 0.4
+    assert found.null["rank1"]["possible"] == 1

@@ -81,12 +81,12 @@ def test_the_table_holds_the_strongest_figure_and_its_chance(benchmark: ModuleTy
         for f in document["findings"]
         if (f["attack"], f["label"], f["variant"]) == ("parrot", "face", "anonymized")
     )
-    assert own[heads.index("parrot")].startswith(f"{100 * parrot['rank1']['value']:.0f} % / ")
-    assert own[heads.index("leak")] == "2 %"
+    assert own[heads.index("parrot")].startswith(f"{100 * parrot['rank1']['value']:.0f} % [")
+    assert own[heads.index("leak")] == "2 % [0, 5]"
     assert own[heads.index("AP")] == "0.550"
     assert rows["person", "anonymized"][-1] == "0.400"
     assert own[-1] == "–"
-    assert rows["license_plate", "anonymized"][heads.index("plate")] == "9 % / 9 %"
+    assert rows["license_plate", "anonymized"][heads.index("plate")] == "9 % [4, 14] / 9 %"
 
 
 def test_a_recogniser_that_verified_the_run_is_left_out(benchmark: ModuleType) -> None:

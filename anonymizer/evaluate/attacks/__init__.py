@@ -21,6 +21,7 @@ ATTACKS: tuple[str, ...] = (
     "aligned",
     "parrot",
     "adaptive",
+    "informed",
     "reconstruction",
     "condition",
     "plate",

@@ -3,7 +3,8 @@
 A linear head maps the description of a treated subject to that of the original. It is trained on pairs of other
 identities and tested on those it never saw: the identities are dealt into folds, and each fold is attacked with a head
 trained on the others. How strongly the head is regularised, or whether to use none at all, the attacker decides on
-identities held out from the training ones. So the attack is never much weaker than the aligned one.
+identities held out from the training ones. Whoever can learn can also leave it: where comparing descriptions as they
+are gets further, that is the attack's figure, so that it is never weaker than the aligned one.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ LEAST_IDENTITIES = 20
 PENALTIES: tuple[float | None, ...] = (None, 0.01, 0.1, 1.0, 10.0)
 #: Share of the training identities on which the penalty is chosen.
 HELD_OUT = 0.25
+
+AS_IT_IS = "learning did not help: descriptions compared as they are get further"
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -168,11 +171,19 @@ def run(context: Context) -> list[Finding | Skipped]:
                 rng = context.rng(NAME, recognizer.name, variant, mode)
                 gallery = centred(known)
                 translated, penalties = translate(probe, gallery, mode, rng)
-                protocol = f"probe translated by a linear head, {GALLERY[mode]}"
+                protocol = f"probe translated by a linear head, or as it is, {GALLERY[mode]}"
                 used = ", ".join("no head" if p is None else f"ridge {p:g}" for p in penalties)
                 notes = (f"{FOLDS} folds by identity; chosen on held-out identities: {used}",)
-                out.append(finding(context, NAME, recognizer, variant, translated, gallery, mode, protocol, notes))
+                learnt = finding(context, NAME, recognizer, variant, translated, gallery, mode, protocol, notes)
+                plain = finding(context, NAME, recognizer, variant, probe, known, mode, protocol, (AS_IT_IS,))
+                out.append(max(learnt, plain, key=_strength))
     return out
+
+
+def _strength(found: Finding) -> tuple[float, float]:
+    """Return how far a finding got: rank 1, then mAP; below everything where it has none."""
+    rank1, precision = (found.estimates[name].value for name in ("rank1", "map"))
+    return (-1.0 if rank1 is None else rank1), (-1.0 if precision is None else precision)
 
 
 def _margin(guesses: Floats, targets: Floats, identities: Ids) -> float:
