@@ -39,8 +39,8 @@ Done = TypeVar("Done")
 BEYOND = 8
 #: How the embedded autoencoder softens a picture: like a Gaussian of this many pixels at the model's size.
 SOFTENED = 0.8
-#: Width of the Gaussian, as a share of a crop's height, over which colours stay those of a rendering: about a head.
-WIDE = 0.06
+#: Width of the Gaussian, as a share of a crop's height, over which brightness stays that of a rendering: half a head.
+WIDE = 0.035
 #: Sets the chance that decides on grain apart from all other under one seed.
 GRAIN_DRAW = 4
 #: Standard deviation in pixels of the blur of grain: a camera's noise has passed through demosaicing and JPEG.
