@@ -147,6 +147,17 @@ def _lines(place: str) -> list[str]:
     return lines
 
 
+def _methods(texts: Sequence[str], classes: Sequence[str] | None) -> dict[str, str]:
+    """Return methods by class of ``METHOD`` and ``CLASS=METHOD``; a method alone is for all that have none."""
+    pairs = [text.rpartition("=")[::2] for text in texts]
+    own = {label: name for label, name in pairs if label}
+    alone = [name for label, name in pairs if not label]
+    if len(alone) > 1 or len(own) + len(alone) < len(pairs):
+        raise InputError(f"--method: expected one for each class, got {', '.join(texts)}")
+    every = classes or ("person", "face", "license_plate")
+    return (dict.fromkeys(every, alone[0]) if alone else {}) | own
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"anonymizer {__version__}")
@@ -197,6 +208,14 @@ def run(
     sensitivity: Annotated[
         Sensitivity, typer.Option(help="Anonymize more that may be none (high), or less (low).")
     ] = Sensitivity.NORMAL,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[CLASS=]METHOD",
+            help="redraw, or weaker and on request: blur, mosaic, solid, blank (plates); repeatable, by class.",
+        ),
+    ] = None,
+    strength: Annotated[float, typer.Option(help="Width of blur and cells, in multiples of what is usual.")] = 1.0,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed, for repeatable results; random if left out.")] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda|cuda:N", help="Where the models run.")] = "cpu",
     batch_size: Annotated[
@@ -298,6 +317,8 @@ def run(
             accept_noncommercial=accept_noncommercial,
             force=force,
             depth_map="depth" in release.write,
+            methods=_methods(method or (), wanted),
+            strength=strength,
         )
         settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
         with show_progress() as report:

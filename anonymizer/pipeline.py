@@ -7,7 +7,7 @@ import json
 import secrets
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +17,10 @@ from anonymizer.condition.guard import guard
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.errors import InputError, StageError, VerificationFailed
+from anonymizer.fill import obscure, redact
 from anonymizer.geometry import outlined
-from anonymizer.fill import redact
 from anonymizer.redraw.avatars import draw_avatars, pasted, shaded
+from anonymizer.redraw.crops import treated_region
 from anonymizer.redraw.plate_corners import stands_out
 from anonymizer.redraw.redrawer import Redrawer, compose, region_patch
 from anonymizer.stages import stage, timed
@@ -67,6 +68,8 @@ class Settings:
         least_score: Per class, the score below which a find is redacted rather than redrawn, unless it is a person
             with a sure face or the best face of a person. A redraw of what is none puts one into the picture.
         depth_map: Whether results hold the depth of the released picture.
+        methods: By class, how it is obscured (``fill.obscure``) in place of a redraw: weaker, and only on request.
+        strength: How strongly, see there.
     """
 
     classes: tuple[str, ...]
@@ -77,6 +80,8 @@ class Settings:
     least_side: Mapping[str, int]
     least_score: Mapping[str, float]
     depth_map: bool = False
+    methods: Mapping[str, str] = field(default_factory=dict)
+    strength: float = 1.0
 
 
 class _Assessed(NamedTuple):
@@ -154,6 +159,7 @@ class Anonymizer:
                 "guard_level": settings.guard_level,
                 "least_side": dict(settings.least_side),
                 "least_score": dict(settings.least_score),
+                **({"methods": dict(settings.methods), "strength": settings.strength} if settings.methods else {}),
             },
         }
 
@@ -191,7 +197,12 @@ class Anonymizer:
         # crc32 is no secret: it only keeps pictures apart under one seed.
         seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed
         targets = [
-            Target(i, i, "redrawn" if self._redrawable(image, i, found) else "redacted")
+            Target(
+                i,
+                i,
+                "redrawn" if self._redrawable(image, i, found) else "redacted",
+                method=self._method(i, found),
+            )
             for i in sorted(found, key=lambda i: i.id)
         ]
         work = Work(image, targets, depth, evidence, (seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))))
@@ -199,7 +210,7 @@ class Anonymizer:
         return Result(
             image=made.image,
             instances=work.shown,
-            treatments=tuple(Treatment(t.id, t.action, t.attempts, t.mask_iou) for t in work.targets),
+            treatments=tuple(Treatment(t.id, t.action, t.attempts, t.mask_iou, t.method) for t in work.targets),
             verdicts=made.verdicts,
             treated=made.treated,
             provenance={**self.describe(), "timings_s": {k: round(v, 4) for k, v in timings.items()}},
@@ -253,7 +264,16 @@ class Anonymizer:
         possible = [i for i in self._verifier.find(image) if i.label == "person"]
         return tuple(without_members(i, persons, possible) if is_crowd(i) and i.boxed else i for i in given)
 
+    def _method(self, instance: Instance, found: Sequence[Instance]) -> str | None:
+        """Return how an instance is obscured, None if it is not; a face goes with its obscured person."""
+        methods = self.settings.methods
+        if instance.label == "face" and "face" not in methods:
+            return methods.get("person") if any(i.id == instance.parent for i in found) else None
+        return methods.get(instance.label)
+
     def _redrawable(self, image: Image, instance: Instance, found: Sequence[Instance]) -> bool:
+        if self._method(instance, found) is not None:
+            return False
         side = min(instance.box[2:] - instance.box[:2])
         if instance.label == "person" and (instance.boxed or is_sketch(instance) or is_crowd(instance)):
             return False
@@ -281,7 +301,7 @@ class Anonymizer:
         for attempt in range(tries + REDACTION_ROUNDS):
             if work.base is None:
                 with timed(timings, "fill"), stage("fill"):
-                    _fill(work)
+                    _fill(work, self.settings.strength)
             with timed(timings, "redraw"), stage("redraw"):
                 self._redraw(work, pending, attempt)
             assessed = self._assess(work, timings)
@@ -380,14 +400,14 @@ class Anonymizer:
         for target in work.targets:
             if target.id in failing and not target.redrawn:
                 # Texture that happens to resemble the original's: it gets new noise only.
-                target.stuck, work.base = True, None
+                target.stuck, target.method, work.base = True, None, None
         for target in work.targets:
             if target.id in failing or target.found.parent in failing:
                 target.redact()
         first = max((t.id for t in work.targets), default=0) + 1
         added = [replace(leak, id=first + n, parent=None) for n, leak in enumerate(leaks)]
         if added:
-            work.targets += [Target(i, i, "redacted") for i in added]
+            work.targets += [Target(i, i, "redacted", method=self._method(i, ())) for i in added]
             work.base = None
             work.evidence = self._verifier.examine(work.image, [t.found for t in work.targets])
 
@@ -412,10 +432,14 @@ class Anonymizer:
         return _Assessed(result, treated, verdicts, leaks)
 
 
-def _fill(work: Work) -> None:
-    """Lay a fill over everything anonymized; what is stuck gets noise in place of texture."""
+def _fill(work: Work, strength: float) -> None:
+    """Lay a fill over everything anonymized; what is stuck gets noise in place of texture.
+
+    What is obscured on request shows where nothing else lies: of a face on a redrawn person, nothing does.
+    """
     stuck = [t for t in work.targets if t.stuck]
     filled = redact(work.image, work.hidden(), work.fill_rng(), plain=work.hidden(stuck) if stuck else None)
+    _obscure(work, filled, strength)
     work.base, work.treated = compose(work.image, [region_patch(filled, t.found) for t in work.targets])
     work.fills += 1
 
@@ -434,3 +458,19 @@ def _known_plate(image: Image, instance: Instance, least: float) -> bool:
     if max(networks.values(), default=0.0) >= least:
         return True
     return {"ocr", "vehicle"} <= instance.signs.keys() and stands_out(image, instance)
+
+
+def _obscure(work: Work, filled: Image, strength: float) -> None:
+    """Lay blur, mosaic or colour over the fill of instances that ask for it, in place.
+
+    The largest comes last: a face is as blurred as its person.
+    """
+    asked = [t for t in work.targets if t.method is not None]
+    if not asked:
+        return
+    others = work.hidden([t for t in work.targets if t.method is None])
+    for target in sorted(asked, key=lambda t: t.found.mask.size):
+        box, mask = treated_region(target.found, work.size)
+        x1, y1, x2, y2 = box
+        own = mask & ~others[y1:y2, x1:x2]
+        filled[y1:y2, x1:x2][own] = obscure(work.image, box, str(target.method), strength)[own]

@@ -11,6 +11,7 @@ from typing import Any
 from anonymizer import requirements, weights, wiring
 from anonymizer.config import Preset, read_preset
 from anonymizer.errors import InputError
+from anonymizer.fill.obscure import LEAST_STRENGTH, METHODS, MOST_STRENGTH, REDRAW
 from anonymizer.pipeline import Anonymizer, Settings
 from anonymizer.types import CLASSES, AvatarArtist, DepthEstimator, Detector, EdgeDetector, PersonSegmenter
 
@@ -59,6 +60,8 @@ def build(
     batch_size: int | None = None,
     accept_noncommercial: bool = False,
     force: bool = False,
+    methods: Mapping[str, str] | None = None,
+    strength: float = 1.0,
     detector: Detector | None = None,
     depth: DepthEstimator | None = None,
     edges: EdgeDetector | None = None,
@@ -77,6 +80,9 @@ def build(
         batch_size: Crops painted at once; the preset's if None.
         accept_noncommercial: Allow weights whose licence forbids commercial use.
         force: Run a preset that is meant for a GPU on a CPU all the same.
+        methods: By class, ``blur``, ``mosaic``, ``solid``, ``blank`` (plates) or ``redraw``; None redraws all. All but
+            ``redraw`` are weaker.
+        strength: How strongly blur and mosaic obscure, in multiples of what is usual.
         detector: Detector of your own in place of the preset's; verification uses it as well.
         depth: Depth estimator of your own.
         edges: Edge detector of your own.
@@ -109,8 +115,9 @@ def build(
         raise InputError(f"seed: expected a whole number from 0 to 2^63 - 1, got {seed}")
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch size: expected at least 1, got {batch_size}")
+    obscured = check_methods(methods or {}, chosen, strength)
     shipped = tables()
-    undone = [label for label in chosen if label not in ("text", *checked.redraw.crops)]
+    undone = [label for label in chosen if label not in ("text", *obscured, *checked.redraw.crops)]
     if undone:
         raise InputError(
             f"classes: preset {name!r} does not redraw {', '.join(undone)}; take another preset or leave it out"
@@ -120,7 +127,19 @@ def build(
     requirements.check_weights(name, table, name in shipped)
     parts = {"detector": detector, "depth": depth, "edges": edges, "artist": artist}
     own = {kind: part for kind, part in parts.items() if part is not None}
-    return _wire(name, checked, _deciding(table), own, chosen, people, seed, device, batch_size, depth_map)
+    settings = Settings(
+        classes=chosen,
+        people=people,
+        seed=seed,
+        attempts=dict(checked.redraw.attempts),
+        guard_level=checked.condition.guard_level,
+        least_side=dict(checked.redraw.least_side),
+        least_score=dict(checked.redraw.least_score),
+        depth_map=depth_map,
+        methods=obscured,
+        strength=strength,
+    )
+    return _wire(name, checked, _deciding(table), own, settings, device, batch_size)
 
 
 def _wire(
@@ -128,12 +147,9 @@ def _wire(
     preset: Preset,
     described: dict[str, Any],
     own: Mapping[str, Any],
-    classes: tuple[str, ...],
-    people: str,
-    seed: int | None,
+    settings: Settings,
     device: str,
     batch_size: int | None,
-    depth_map: bool,
 ) -> Anonymizer:
     """Return the anonymizer of a checked preset, with parts of the caller's ``own`` in place of the preset's."""
     from anonymizer.detect.score_filter import ScoreFilter
@@ -145,7 +161,7 @@ def _wire(
     detect, condition, redraw = preset.detect, preset.condition, preset.redraw
     source = wiring.Source(used.path, device)
     reader = RapidOcrReader(used.path(detect.ocr))
-    detector = own.get("detector") or wiring.make_detector(detect, source, reader, classes)
+    detector = own.get("detector") or wiring.make_detector(detect, source, reader, settings.classes)
     chooser = ScoreFilter(
         detector,
         dict(detect.treat_from),
@@ -153,16 +169,6 @@ def _wire(
         None if detect.plate_from is None else detect.plate_from.model_dump(),
     )
     descriptor, landmarks = (used.path(weight_id) for weight_id in preset.verify.face)
-    settings = Settings(
-        classes=classes,
-        people=people,
-        seed=seed,
-        attempts=dict(redraw.attempts),
-        guard_level=condition.guard_level,
-        least_side=dict(redraw.least_side),
-        least_score=dict(redraw.least_score),
-        depth_map=depth_map,
-    )
     description = {
         "preset": name,
         "preset_settings": described,
@@ -188,6 +194,25 @@ def _wire(
         description={**description, "models": used.digests()},
         together=redraw.pictures.get("cuda" if device.startswith("cuda") else "cpu", 1),
     )
+
+
+def check_methods(methods: Mapping[str, str], classes: Sequence[str], strength: float) -> dict[str, str]:
+    """Return the methods that are no redraw, by class.
+
+    Raises:
+        InputError: An unknown class or method, one that is not for the class, or a strength out of range.
+    """
+    if not LEAST_STRENGTH <= strength <= MOST_STRENGTH:
+        raise InputError(f"strength: expected {LEAST_STRENGTH:g} to {MOST_STRENGTH:g}, got {strength:g}")
+    for label, method in methods.items():
+        if label not in classes:
+            raise InputError(f"method: {label!r} is not among the classes to treat, {', '.join(classes)}")
+        if method not in (REDRAW, *METHODS):
+            raise InputError(f"method: expected {REDRAW} or one of {', '.join(METHODS)}, got {method!r}")
+        only = METHODS.get(method, ())
+        if only and label not in only:
+            raise InputError(f"method: {method} is for {', '.join(only)} only, got {label}")
+    return {label: method for label, method in methods.items() if method != REDRAW}
 
 
 def _sensitive(name: str, table: dict[str, Any], sensitivity: str) -> dict[str, Any]:

@@ -324,12 +324,15 @@ class Treatment:
         action: ``redrawn`` by the model or ``redacted`` safely.
         attempts: After how many redraws.
         mask_iou: IoU in [0, 1] of the outline that was found with that of the avatar in its place; None without one.
+        method: ``blur``, ``mosaic``, ``solid`` or ``blank`` where its place was obscured on request, which is weaker
+            than a redraw or a fill; else None.
     """
 
     instance_id: int
     action: Action
     attempts: int
     mask_iou: float | None = None
+    method: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -36,6 +36,7 @@ class Target:
         rendering: The avatar in its place.
         patch: What is laid over the fill for it; None: the fill, or its person's avatar, shows.
         stuck: Whether it failed although it was redacted.
+        method: How it is obscured in place of a redraw or a fill; None: it is not.
     """
 
     found: Instance
@@ -45,6 +46,7 @@ class Target:
     rendering: Rendering | None = None
     patch: Patch | None = None
     stuck: bool = False
+    method: str | None = None
 
     @property
     def id(self) -> int:

@@ -4,9 +4,9 @@
 
 Persons from 60 px with an annotated mask, half of which lies in the masks found: who is missed is another matter, see
 ``detection.py``. *Left out* is the mean proportion of a person's annotated pixels outside of all safe masks of the
-picture; *with rim* the same of the mask grown by 1.5 % of the person's height, for hair and fringes of colour; *over 2 %*
-the proportion of persons of whom more than that is left out; *area* that of all safe masks of persons to all annotated
-ones. ``wide`` are masks as they were found, grown as for anybody; ``safe`` those of the product.
+picture; *with rim* the same of the mask grown by 1.5 % of the person's height, for hair and fringes of colour; *over
+2 %* the proportion of persons of whom more than that is left out; *area* that of all safe masks of persons to all
+annotated ones. ``wide`` are masks as they were found, grown as for anybody; ``safe`` those of the product.
 """
 
 from __future__ import annotations

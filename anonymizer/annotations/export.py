@@ -75,6 +75,7 @@ def released_record(page: Page, annotations: Annotations | None) -> dict[str, An
             "action": treatment.action,
             "attempts": treatment.attempts,
         }
+        record |= {} if treatment.method is None else {"method": treatment.method}
         if instance.id in page.joints:
             record |= placed_joints(page.joints[instance.id], joint_names(names.get(category)))
         instances.append(record)

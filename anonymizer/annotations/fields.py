@@ -165,6 +165,7 @@ def _either(*checks: Check) -> Check:
 #: What this package notes about an instance.
 MARK: Mapping[str, Check] = {
     "action": one_of("redrawn", "redacted"),
+    "method": one_of("blur", "mosaic", "solid", "blank"),
     "attempts": numeral,
     "source": _matches(_SOURCE),
     "score": numeral,

@@ -48,7 +48,7 @@ _ADDED: Mapping[str, str] = {"person": "/m/01g317", "face": "/m/0dzct", "license
 #: Shares may leave [0, 1] by this much, as rounded ones do; the pixel tolerance of all boxes applies besides.
 _SLACK = 0.01
 #: Columns that say what was done.
-_MARKS = ("AnonymizerAction", "AnonymizerAttempts", "AnonymizerSource", "AnonymizerScore")
+_MARKS = ("AnonymizerAction", "AnonymizerAttempts", "AnonymizerSource", "AnonymizerMethod", "AnonymizerScore")
 _FLAGS = ("IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside")
 
 

@@ -224,7 +224,8 @@ def free_id(records: Iterable[Record]) -> int | str:
 def mark(instance: Instance, treatment: Treatment) -> dict[str, Any]:
     """Return what was done to an instance, as it is noted in annotations."""
     score = {} if instance.source == "given" else {"score": round(float(instance.score), 4)}
-    return {"action": treatment.action, "attempts": treatment.attempts, "source": instance.source} | score
+    how = {} if treatment.method is None else {"method": treatment.method}
+    return {"action": treatment.action, "attempts": treatment.attempts, "source": instance.source} | how | score
 
 
 def added_record(instance: Instance, size: tuple[int, int]) -> dict[str, Any]:

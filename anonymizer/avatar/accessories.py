@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
+from anonymizer.avatar.garment import Garment, piece_of
 from anonymizer.avatar.hair import SKULL, Hair, Scalp, grow
 from anonymizer.avatar.mesh import normals, outward, unit
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.trimmings import ball
-from anonymizer.avatar.garment import Garment, piece_of
 
 __all__ = ["BAGS", "BEARD", "GLASSES", "HATS", "bag", "beard", "glasses", "hat", "hat_line", "mask"]
 
@@ -73,7 +73,9 @@ def _wrapped(name: str, body: Body, shape: Shape, at: Measures, scalp: Scalp) ->
     shoulders = np.minimum(at.z - at.collar + 0.012, 0.1 - np.abs(at.x))
     field = np.where(head > 0.4, np.minimum(face, 0.06), np.where(at.arm > 0, -1, np.minimum(shoulders, 0.06)))
     ease = np.where(head > 0.4, 0.026 if hood else 0.013, 0.034).astype(np.float32)
-    return piece_of(body, shape, at, "hat", name, at.soft(field, 3), ease, 30 if hood else 24, 3, _ears(body, at, scalp))
+    return piece_of(
+        body, shape, at, "hat", name, at.soft(field, 3), ease, 30 if hood else 24, 3, _ears(body, at, scalp)
+    )
 
 
 def _brim(body: Body, shape: Shape) -> tuple[Floats, Numbers]:
@@ -134,10 +136,22 @@ def glasses(name: str, body: Body, shape: Shape) -> Garment:
         curve = np.stack([0.0255 * shape_x, 0.006 * np.abs(shape_x), 0.0195 * shape_z], 1) + middle
         meshes.append(_tube(curve.astype(np.float32), 0.0014))
         outer = middle + np.array([sign * 0.026, 0.006, 0.008], np.float32)
-        meshes.append(_tube(np.stack([outer, outer + [sign * 0.012, 0.02, 0], ear + [sign * 0.004, 0.0, 0.012]]).astype(np.float32), 0.0014))
+        meshes.append(
+            _tube(
+                np.stack(
+                    [outer, outer + np.array((sign * 0.012, 0.02, 0)), ear + np.array((sign * 0.004, 0, 0.012))]
+                ).astype(np.float32),
+                0.0014,
+            )
+        )
         if side == "L":
             inner = middle + np.array([-0.0255, 0.004, 0.004], np.float32)
-            meshes.append(_tube(np.stack([inner, inner * [0, 1, 1] + [0, -0.003, 0.003], inner * [-1, 1, 1]]).astype(np.float32), 0.0014))
+            meshes.append(
+                _tube(
+                    np.stack([inner, inner * [0, 1, 1] + [0, -0.003, 0.003], inner * [-1, 1, 1]]).astype(np.float32),
+                    0.0014,
+                )
+            )
         if name == "sunglasses":
             ring = curve[:-1]
             points = np.concatenate([ring, [middle + np.array([0, -0.002, 0])]])
@@ -201,8 +215,14 @@ def bag(name: str, body: Body, at: Measures, tops: list[Garment], rng: np.random
     if name == "backpack":
         size = np.array([0.145, 0.075, 0.215], np.float32)
         meshes.append(ball(np.array([0, back + 0.055, middle], np.float32), size, 4.5))
-        meshes.append(ball(np.array([0, back + 0.125, middle - 0.08], np.float32), size * [0.75, 0.45, 0.45], 4.5))
-        for sign in (1, -1):
+        meshes.append(
+            ball(
+                np.array([0, back + 0.125, middle - 0.08], np.float32),
+                (size * np.array((0.75, 0.45, 0.45), np.float32)),
+                4.5,
+            )
+        )
+        for sign in (1.0, -1.0):
             meshes.append(_strap(points, sign, back, at))
         bone = "spine02"
     else:
@@ -218,7 +238,7 @@ def bag(name: str, body: Body, at: Measures, tops: list[Garment], rng: np.random
     return _rigid("bag", name, np.concatenate([m[0] for m in meshes]).astype(np.float32), faces, body, bone)
 
 
-def _strap(points: Floats, sign: int, back: float, at: Measures) -> tuple[Floats, Numbers]:
+def _strap(points: Floats, sign: float, back: float, at: Measures) -> tuple[Floats, Numbers]:
     """Return one strap of a backpack: from the back over the shoulder, down the chest and back below the arm."""
     from scipy.spatial import cKDTree
 
@@ -227,7 +247,9 @@ def _strap(points: Floats, sign: int, back: float, at: Measures) -> tuple[Floats
     low = at.armpit - 0.2
     x = np.array([0.085, 0.09, 0.1, 0.115, 0.15])
     z = np.array([at.collar - 0.06, at.armpit + 0.03, at.armpit - 0.07, at.armpit - 0.15, low])
-    y = np.array([front[np.hypot(front[:, 0] - sign * u, front[:, 2] - v).argmin(), 1] for u, v in zip(x, z, strict=True)])
+    y = np.array(
+        [front[np.hypot(front[:, 0] - sign * u, front[:, 2] - v).argmin(), 1] for u, v in zip(x, z, strict=True)]
+    )
     near = points[np.abs(points[:, 0] - sign * 0.085) < 0.025]
     top = float(near[:, 2].max())
     over = near[near[:, 2].argmax(), 1]
@@ -278,7 +300,12 @@ def _band(curve: Floats, across: Floats, half: float) -> tuple[Floats, Numbers]:
     out = unit(np.cross(along, side).astype(np.float32))
     flip = np.where((out * (curve - curve.mean(0))).sum(1) < 0, -1, 1)[:, None]
     out = out * flip
-    layers = [curve - half * side + 0.004 * out, curve - half * side + 0.009 * out, curve + half * side + 0.009 * out, curve + half * side + 0.004 * out]
+    layers = [
+        curve - half * side + 0.004 * out,
+        curve - half * side + 0.009 * out,
+        curve + half * side + 0.009 * out,
+        curve + half * side + 0.004 * out,
+    ]
     mesh = np.stack(layers, 1).reshape(-1, 3).astype(np.float32)
     a = (np.arange(len(curve) - 1)[:, None] * 4 + np.arange(4)).ravel()
     b = (np.arange(len(curve) - 1)[:, None] * 4 + (np.arange(4) + 1) % 4).ravel()

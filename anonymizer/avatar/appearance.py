@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.faces import Face, Faces
 from anonymizer.avatar.shoes import SHOES
-from anonymizer.avatar.wardrobe import Outfit, choose
+from anonymizer.avatar.wardrobe import USUAL, Habits, Outfit, choose, trousered
+from anonymizer.errors import InputError
 
-__all__ = ["Appearance", "Cloth", "draw_appearance"]
+__all__ = ["Appearance", "Cloth", "Population", "draw_appearance", "seated", "worn_as"]
 
 Floats = NDArray[np.float32]
 
@@ -30,7 +32,7 @@ SKIN = (
     ((38.0, 11.5, 15.5), 0.7),
     ((30.0, 9.0, 11.0), 0.4),
 )
-#: Hair, RGB in [0, 1], how often it goes with light skin (from ``LIGHT``) and with darker skin; of the old it is greyer.
+#: Hair, RGB in [0, 1], how often it goes with light skin (from ``LIGHT``) and with darker skin; the old have greyer.
 HAIR_COLOURS = (
     ((0.1, 0.088, 0.082), 1.2, 8.0),
     ((0.17, 0.125, 0.1), 2.5, 2.0),
@@ -41,7 +43,9 @@ HAIR_COLOURS = (
     ((0.36, 0.17, 0.09), 0.5, 0.15),
 )
 #: Ages of adults and of children as phenotypes: 1/3 is a child, 2/3 a young adult, 1 is old.
-AGES = ((0.5, 0.92), (0.22, 0.45))
+AGES = ((0.5, 0.92), (0.15, 0.33))
+#: Standard deviations of muscle, weight, height (7 cm) and proportions.
+SPREAD = (0.12, 0.14, 0.07, 0.12)
 #: Draws until somebody is found who is like nobody else in the picture.
 TRIES = 60
 #: Lightness of CIELAB from which skin counts as light here.
@@ -75,7 +79,18 @@ PATTERNS = (
     *(("print", 0.9), ("yoke", 0.3)),
 )
 #: What may be patterned; all else is plain.
-PATTERNED = ("t-shirt", "tank top", "shirt", "polo", "sweater", "blouse", "dress", "summer dress", "shirt dress", "skirt")
+PATTERNED = (
+    "t-shirt",
+    "tank top",
+    "shirt",
+    "polo",
+    "sweater",
+    "blouse",
+    "dress",
+    "summer dress",
+    "shirt dress",
+    "skirt",
+)
 #: Fabrics of garments that are not woven.
 FABRICS = {
     **dict.fromkeys(("t-shirt", "tank top", "polo", "hoodie", "joggers", "leggings", "dress", "cap"), "jersey"),
@@ -87,7 +102,12 @@ WORN = {
     "glasses": (((0.06, 0.055, 0.05), 3.0), ((0.3, 0.18, 0.1), 1.0), ((0.45, 0.44, 0.42), 1.0)),
     "sunglasses": (((0.03, 0.03, 0.032), 4.0), ((0.14, 0.09, 0.06), 1.0)),
     "mask": (((0.6, 0.72, 0.8), 3.0), ((0.85, 0.85, 0.84), 2.0), ((0.08, 0.08, 0.085), 2.0)),
-    "helmet": (((0.08, 0.08, 0.085), 3.0), ((0.82, 0.82, 0.81), 2.0), ((0.55, 0.12, 0.1), 1.0), ((0.15, 0.3, 0.5), 1.0)),
+    "helmet": (
+        ((0.08, 0.08, 0.085), 3.0),
+        ((0.82, 0.82, 0.81), 2.0),
+        ((0.55, 0.12, 0.1), 1.0),
+        ((0.15, 0.3, 0.5), 1.0),
+    ),
 }
 #: Colours of canvas and of leather shoes, RGB in [0, 1], and how often they are drawn.
 SHOE_COLOURS = (
@@ -96,6 +116,7 @@ SHOE_COLOURS = (
 )
 #: How often trousers are of denim.
 DENIM_SHARE = 0.4
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cloth:
@@ -117,6 +138,32 @@ class Cloth:
     fabric: str
     folds: float
     belt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Who avatars are drawn from.
+
+    Args:
+        female: Share of women, in [0, 1].
+        skin: Weights of the tones of ``SKIN`` from light to dark; those stated there where it is empty.
+        habits: How often hats, bags, glasses, beards and face masks are worn.
+
+    Raises:
+        InputError: Weights of another number, below 0 or all 0.
+    """
+
+    female: float = 0.5
+    skin: tuple[float, ...] = ()
+    habits: Habits = USUAL
+
+    def __post_init__(self) -> None:
+        if self.skin and (len(self.skin) != len(SKIN) or min(self.skin) < 0 or sum(self.skin) <= 0):
+            raise InputError(f"population.skin: expected {len(SKIN)} weights from 0, not all 0, got {list(self.skin)}")
+
+
+#: Who is drawn where nothing else is stated.
+EVERYBODY = Population()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +194,11 @@ class Appearance:
 
 
 def draw_appearance(
-    faces: Faces, rng: np.random.Generator, taken: Container[str] = (), child: bool = False
+    faces: Faces,
+    rng: np.random.Generator,
+    taken: Container[str] = (),
+    child: bool = False,
+    population: Population = EVERYBODY,
 ) -> Appearance:
     """Return somebody drawn by chance, with none of the ``Appearance.marks`` that others have taken.
 
@@ -158,25 +209,29 @@ def draw_appearance(
         rng: Source of everything.
         taken: Marks of others in the picture.
         child: Whether it is a child of 4 to 12 years; else an adult.
+        population: Who is drawn from.
     """
     for _ in range(TRIES):
-        drawn = _drawn_once(faces, rng, child)
+        drawn = _drawn_once(faces, rng, child, population)
         if not any(mark in taken for mark in drawn.marks):
             break
     return drawn
 
 
-def _drawn_once(faces: Faces, rng: np.random.Generator, child: bool) -> Appearance:
-    female = bool(rng.random() < 0.5)
+def _drawn_once(faces: Faces, rng: np.random.Generator, child: bool, population: Population) -> Appearance:
+    female = bool(rng.random() < population.female)
     youngest, oldest = AGES[int(child)]
     age = float(youngest + (oldest - youngest) * rng.beta(2, 2))
     gender = rng.uniform(0.85, 1) if female else rng.uniform(0, 0.15)
-    spread = np.clip(rng.normal(0.5, (0.12, 0.14, 0.12, 0.12)), 0.2, 0.85)
+    spread = np.clip(rng.normal(0.5, SPREAD), 0.2, 0.85)
     phenotype = np.array([gender, age, *spread], np.float32)
-    outfit = choose(rng, female, child)
-    tone = _tone(rng)
+    outfit = choose(rng, female, child, habits=population.habits)
+    tone = _tone(rng, population.skin)
     dark = int(tone[0] < LIGHT)
-    hair, iris = (_one(tuple((row[0], row[1 + dark]) for row in table), rng) for table in (HAIR_COLOURS, IRISES))
+    hair, iris = (
+        _one(tuple((colour, (light, darker)[dark]) for colour, light, darker in table), rng)
+        for table in (HAIR_COLOURS, IRISES)
+    )
     hair = hair * np.float32(rng.uniform(0.85, 1.2))
     grey = float(np.clip((age - 0.72) / 0.2, 0, 1)) * rng.random()
     hair = hair + (np.array([0.62, 0.61, 0.6], np.float32) - hair) * np.float32(grey)
@@ -185,10 +240,23 @@ def _drawn_once(faces: Faces, rng: np.random.Generator, child: bool) -> Appearan
     return Appearance(phenotype, outfit, _rgb(tone), hair.astype(np.float32), iris, face, cloths)
 
 
-def _tone(rng: np.random.Generator) -> Floats:
+def seated(look: Appearance, rng: np.random.Generator) -> Appearance:
+    """Return somebody in trousers: skirts do not follow who sits, crouches or rides."""
+    outfit = trousered(look.outfit)
+    return look if outfit == look.outfit else worn_as(look, outfit, rng)
+
+
+def worn_as(look: Appearance, outfit: Outfit, rng: np.random.Generator) -> Appearance:
+    """Return somebody in another outfit; colours of what is new are drawn by chance."""
+    return replace(
+        look, outfit=outfit, cloths={name: look.cloths.get(name) or _cloth(name, rng) for name in outfit.cloths}
+    )
+
+
+def _tone(rng: np.random.Generator, skin: tuple[float, ...]) -> Floats:
     """Return a colour of skin in CIELAB, drawn by chance."""
     tones = np.array([row[0] for row in SKIN], np.float32)
-    weights = np.array([row[1] for row in SKIN])
+    weights = np.array(skin or [row[1] for row in SKIN])
     place = int(rng.choice(len(SKIN), p=weights / weights.sum())) + rng.uniform(-0.5, 0.5)
     place = float(np.clip(place, 0, len(SKIN) - 1))
     first = min(int(place), len(SKIN) - 2)
@@ -231,7 +299,9 @@ def _cloth(name: str, rng: np.random.Generator) -> Cloth:
     if denim:
         return Cloth(_colour(*DENIM, rng), second, "plain", period, "denim", folds, belt)
     if name in WORN:
-        return Cloth(_one(WORN[name], rng), second, "plain", period, "leather" if name == "helmet" else "woven", 0.3, False)
+        return Cloth(
+            _one(WORN[name], rng), second, "plain", period, "leather" if name == "helmet" else "woven", 0.3, False
+        )
     fabric = FABRICS.get(name, "woven")
     pattern = str(_chosen(PATTERNS, rng)) if name in PATTERNED else "plain"
     if name == "leather jacket":

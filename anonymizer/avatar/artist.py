@@ -11,19 +11,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.appearance import Appearance, draw_appearance
+from anonymizer.avatar.appearance import EVERYBODY, Appearance, Population, draw_appearance, seated
 from anonymizer.avatar.body import Body, Shape, skin
 from anonymizer.avatar.cloth import Place, cloth_paint, press
 from anonymizer.avatar.faces import Faces, places
 from anonymizer.avatar.fit import Fit, Fitter
 from anonymizer.avatar.garment import Garment
 from anonymizer.avatar.hair import HAIR, Scalp
-from anonymizer.avatar.light import GAMMA, Scene, estimate_light, look, noise_level
+from anonymizer.avatar.light import GAMMA, Scene, estimate_light, exposed, look, noise_level
 from anonymizer.avatar.noise import JointNoise
 from anonymizer.avatar.paint import bumped, embossed, hair_paint, skin_paint
 from anonymizer.avatar.prior import PosePrior
 from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
 from anonymizer.avatar.shadow import Foot, cast
+from anonymizer.avatar.stature import children
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import dress
 from anonymizer.geometry import IntBox, integer_box, paste_window
@@ -39,6 +40,8 @@ SMALL, FINE = 120, 700
 LARGEST = 1200
 #: Rays of ambient occlusion per primary ray.
 RAYS = 2
+#: Height of a thigh's direction from which somebody sits, crouches or climbs: 35 degrees and more from straight down.
+RAISED = -0.82
 #: Smallest height of a box that is rendered.
 LEAST = 24
 #: Number of the foot among the parts of the body.
@@ -72,6 +75,7 @@ class AvatarArtist:
         poses: The embedded pose prior, ``weights.path("poses")``.
         joint_noise: Epsilon of the noise on joints, see ``noise.JointNoise``; None: none.
         pose_bank: Whether each pose is the nearest of the prior's bank.
+        population: Who avatars are drawn from.
 
     Raises:
         ModelError: A file holds something else.
@@ -79,21 +83,29 @@ class AvatarArtist:
     """
 
     def __init__(
-        self, body: Path, faces: Path, poses: Path, joint_noise: float | None = None, pose_bank: bool = False
+        self,
+        body: Path,
+        faces: Path,
+        poses: Path,
+        joint_noise: float | None = None,
+        pose_bank: bool = False,
+        population: Population = EVERYBODY,
     ) -> None:
         self._fine, self._coarse = Body.load(body)
         self._faces = Faces.load(faces)
+        self._population = population
         noise = None if joint_noise is None else JointNoise(joint_noise)
         self._fitter = Fitter(self._coarse, PosePrior.load(poses), noise, pose_bank)
 
     def look(
         self, image: NDArray[np.uint8], hidden: NDArray[np.bool_], persons: Sequence[Instance], horizon: float
-    ) -> tuple[Scene, NDArray[np.bool_], set[str]]:
-        """Return light, perspective and sharpness of a picture, what is not read of it, and who was drawn in it: nobody.
+    ) -> tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]]:
+        """Return light, perspective and sharpness of a picture, what is not read of it, who was drawn in it, children.
 
-        See ``light.look``.
+        See ``light.look`` and ``stature.children``; nobody was drawn yet.
         """
-        return look(image, hidden, persons, horizon), hidden, set()
+        young = children(persons, (image.shape[0], image.shape[1]), horizon)
+        return look(image, hidden, persons, horizon), hidden, set(), young
 
     def draw(
         self,
@@ -101,7 +113,7 @@ class AvatarArtist:
         person: Instance,
         rng: np.random.Generator,
         face: Instance | None = None,
-        scene: tuple[Scene, NDArray[np.bool_], set[str]] | None = None,
+        scene: tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]] | None = None,
     ) -> Rendering | None:
         """Return a rendering of somebody else, or None where too little of the person was seen to pose a body.
 
@@ -123,12 +135,16 @@ class AvatarArtist:
             covered = np.zeros(size, np.bool_)
             covered[rows, columns] = True
             scene = self.look(image, covered, [person], size[0] / 2)
-        around, hidden, taken = scene
-        outer = draw_appearance(self._faces, rng, taken)
+        around, hidden, taken, young = scene
+        # Who is linked looks the same whoever else is in the picture.
+        others = taken if person.link is None else ()
+        outer = draw_appearance(self._faces, rng, others, person.id in young, self._population)
         shape = body.rest(outer.phenotype)
         pose = self._fitter.fit(person, self._coarse.rest(outer.phenotype), size, rng, face)
         if pose is None:
             return None
+        if _sits(body, shape, pose):
+            outer = seated(outer, rng)
         measures = Measures.of(body, shape)
         posed = _dressed(body, shape, measures, outer, pose, rng)
         box = _frame(posed, pose, size)
@@ -144,6 +160,16 @@ class AvatarArtist:
         soft = float(np.clip(np.sqrt(max((around.blur * share) ** 2 - SAMPLED**2, 0)), *SOFT))
         made = _render(body, shape, measures, outer, inner, posed, frame, light, around.pitch, soft, rng)
         return None if made is None else _placed(replace(made, grain=noise_level(image, hidden, box)), box, share)
+
+
+def _sits(body: Body, shape: Shape, pose: Fit) -> bool:
+    """Return whether a thigh is raised."""
+    thighs = [
+        (pose.transforms[body.number(f"upperleg01.{side}"), :, :3])
+        @ (shape.heads[body.number(f"lowerleg01.{side}")] - shape.heads[body.number(f"upperleg01.{side}")])
+        for side in "LR"
+    ]
+    return max(float(thigh[2] / np.linalg.norm(thigh)) for thigh in thighs) > RAISED
 
 
 def _dressed(
@@ -186,9 +212,8 @@ def _render(
         return None
     albedo, relief, height, part = _painted(body, shape, measures, look, pose, posed, hits, light, rng)
     shade = tracer.shade(hits, bumped(embossed(hits, height), relief), light, RAYS, rng)
-    colour = averaged(
-        hits, np.concatenate([albedo * np.power(shade, 1 / GAMMA), np.ones((len(albedo), 1), np.float32)], 1), samples
-    )
+    lit = exposed(albedo * np.power(shade, 1 / GAMMA))
+    colour = averaged(hits, np.concatenate([lit, np.ones((len(lit), 1), np.float32)], 1), samples)
     colour = cv2.GaussianBlur(colour, (0, 0), soft)
     alpha = np.clip(colour[..., 3], 0, 1)
     rgb = colour[..., :3] / np.maximum(colour[..., 3:], np.float32(1e-4))
@@ -199,7 +224,7 @@ def _render(
     seen = count[..., 0] > 0
     parts = np.zeros(hits.size, np.uint8).ravel()
     parts[hits.ray] = part
-    height, width = hits.size
+    rows, columns = hits.size
     return Rendering(
         box=box,
         rgb=np.rint(rgb * 255).astype(np.uint8),
@@ -207,7 +232,7 @@ def _render(
         depth=_nearness(depth, seen),
         edges=_edges(depth, seen, rgb),
         joints=_joints(body.joints(shape, pose.transforms), pose, depth, seen, box),
-        parts=parts.reshape(height // samples, samples, width // samples, samples)[:, 0, :, 0].copy(),
+        parts=parts.reshape(rows // samples, samples, columns // samples, samples)[:, 0, :, 0].copy(),
         residual=pose.residual,
         shadow=cast(tracer, _feet(body, posed), pitch, Camera(pose.scale, pose.shift), box, light, rng),
     )
@@ -285,7 +310,8 @@ def _painted(
             albedo[own], relief[own] = hair_paint(look.hair, coords, hits.normals[own], light)
         else:
             table = np.concatenate([garment.body, garment.coords, press(garment, points)[:, None]], 1)
-            place = Place(*np.split(hits.mixed(own, garment.faces, table), [3, 9], 1), hits.normals[own], pose.scale)
+            at, coords, pressed = np.split(hits.mixed(own, garment.faces, table), [3, 9], 1)
+            place = Place(at, coords, pressed, hits.normals[own], pose.scale)
             seed = int(rng.integers(2**31))
             albedo[own], height[own] = cloth_paint(garment, look.cloths[garment.name], place, measures, light, seed)
         part[own] = owners[garment.weights.argmax(1)][garment.faces[hits.face[own], 0]]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.appearance import Cloth
+from anonymizer.avatar.garment import Garment
 from anonymizer.avatar.mesh import areas
 from anonymizer.avatar.paint import sheen, waves
 from anonymizer.avatar.render import Light
 from anonymizer.avatar.tailor import Measures
-from anonymizer.avatar.garment import Garment
 
 __all__ = ["Place", "cloth_paint", "press"]
 
@@ -130,9 +131,9 @@ def _pattern(cloth: Cloth, place: Place, measures: Measures, seed: int) -> Float
     x, z = at[:, 0], at[:, 2]
     limb = np.maximum(place.coords[:, 0], place.coords[:, 1]) > 0.5
     # Patterns run along the limbs.
-    down = np.where(limb & (place.coords[:, 0] > 0.5), place.coords[:, 2] * 0.55, z)
-    round_ = np.where(limb, np.arctan2(place.coords[:, 4], place.coords[:, 3]) * 0.07, x)
-    mix = np.zeros(len(at), np.float32)
+    down: Floats = np.where(limb & (place.coords[:, 0] > 0.5), place.coords[:, 2] * 0.55, z)
+    round_: Floats = np.where(limb, np.arctan2(place.coords[:, 4], place.coords[:, 3]) * 0.07, x)
+    mix: NDArray[Any] = np.zeros(len(at), np.float32)
     if cloth.pattern == "stripes":
         mix = _band(down / cloth.period)
     elif cloth.pattern == "pinstripes":
@@ -159,7 +160,7 @@ def _fabric(cloth: Cloth, place: Place, seed: int) -> tuple[Floats, Floats]:
     at, coords = place.at, place.coords
     x, z = at[:, 0], at[:, 2]
     shade = 1 + 0.02 * waves(at, 20, seed + 8)[1]
-    height = np.zeros(len(at), np.float32)
+    height: NDArray[Any] = np.zeros(len(at), np.float32)
 
     def seen(period: float) -> float:
         return float(np.clip(place.scale * period / 2.5 - 0.6, 0, 1))
@@ -171,7 +172,7 @@ def _fabric(cloth: Cloth, place: Place, seed: int) -> tuple[Floats, Floats]:
         height = height + seen(0.009) * (0.0006 * rib + 0.0005 * stitch)
         shade = shade + seen(0.009) * (0.05 * rib - 0.05 * stitch)
     elif cloth.fabric == "denim":
-        front = at[:, 1] < float(np.median(at[:, 1])) + 0.02
+        front = coords[:, 4] < 0
         worn = np.exp(-(((coords[:, 2] - 0.28) / 0.2) ** 2)) * front * (coords[:, 1] > 0.5)
         shade = shade + 0.25 * worn + 0.05 * waves(at, 240, seed + 9, (1, 1, 0.35))[1] * seen(0.006)
         height = height + seen(0.003) * 0.0002 * np.sin(2 * np.pi * (x + z) / 0.003)
@@ -188,9 +189,7 @@ def _fabric(cloth: Cloth, place: Place, seed: int) -> tuple[Floats, Floats]:
     return height.astype(np.float32), shade.astype(np.float32)
 
 
-def _details(
-    garment: Garment, cloth: Cloth, place: Place, measures: Measures
-) -> tuple[Floats, Floats, Floats]:
+def _details(garment: Garment, cloth: Cloth, place: Place, measures: Measures) -> tuple[Floats, Floats, Floats]:
     """Return height (N,) in metres, shade (N,) and own colours (N, 3, NaN where none) of seams and fasteners."""
     at = place.at
     arm, leg, along, a, b, edge = place.coords.T
@@ -248,7 +247,7 @@ def _trousers(
     waist = measures.hips + 0.108 * measures.leg_length
     band = z > waist - 0.032
     denim = cloth.fabric == "denim"
-    if cloth.belt and "trousers" in name or name == "shorts" and cloth.belt:
+    if (cloth.belt and "trousers" in name) or (name == "shorts" and cloth.belt):
         tint[band] = LEATHER
         tint[band & front & (np.abs(x) < 0.02)] = METAL
         height += 0.002 * band
@@ -306,6 +305,6 @@ def _shoe(name: str, cloth: Cloth, place: Place, light: Light, seed: int) -> tup
     return np.clip(colour, 0.012, WHITEST).astype(np.float32), height.astype(np.float32)
 
 
-def _band(turns: Floats) -> Floats:
+def _band(turns: NDArray[Any]) -> Floats:
     """Return stripes of half a turn with short soft rims."""
     return np.clip(np.sin(turns * 2 * np.pi) * 4 + 0.5, 0, 1).astype(np.float32)

@@ -26,6 +26,10 @@ NEUTRAL = 128
 OVAL, RIM = (64.0, 60.0, 50.0), 0.24
 #: Rows of the forehead over which a texture fades into skin: photographs have hair there.
 FOREHEAD = (10.0, 24.0)
+#: Rows of the cheeks, and columns of each.
+CHEEKS = slice(64, 84), slice(18, 38), slice(74, 94)
+#: Rows and columns of the face without its rim.
+FRONT = np.s_[32:112, 20:92]
 #: Columns that one call of remap takes at most.
 CHUNK = 30_000
 
@@ -108,7 +112,9 @@ class Faces:
     def any(self, rng: np.random.Generator, female: bool) -> Face:
         """Return a face drawn by chance."""
         number = int(rng.choice(self._numbers[int(female)]))
-        return Face(number, self._textures[number].astype(np.float32) / NEUTRAL)
+        ratios = self._textures[number].astype(np.float32) / NEUTRAL
+        # The face as a whole has the skin's brightness: of photographs the cheeks alone may have been lit.
+        return Face(number, ratios / np.median(ratios[FRONT]))
 
 
 def texel(x: Floats, up: Floats) -> Floats:

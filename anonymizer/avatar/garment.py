@@ -11,15 +11,17 @@ from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.mesh import averaging, border, cut, even, normals
 from anonymizer.avatar.tailor import SLICE, Measures, looked_up, slices
 
-__all__ = ["COORDS", "Garment", "let_down", "piece_of"]
+__all__ = ["COORDS", "DEEP", "Garment", "let_down", "piece_of"]
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int32]
 
-#: What paint of cloth goes by, in the order of ``Garment.coords``: share of arm and of leg, how far along the limb (0 at
-#: shoulder or hip, 1 at wrist or ankle), two coordinates around its axis and the distance to the border, in metres.
+#: What paint of cloth goes by, in the order of ``Garment.coords``: share of arm and of leg, how far along the limb (0
+#: at shoulder or hip, 1 at wrist or ankle), two coordinates around its axis and the distance to the border, in metres.
 COORDS = ("arm", "leg", "along", "a", "b", "edge")
 
+#: Distance to the border in metres from which on cover is full.
+DEEP = 0.08
 #: Steps of smoothing that leave nothing of an ear.
 FLAT = 60
 
@@ -67,7 +69,8 @@ def piece_of(
         body: The model.
         shape: Its shape.
         at: Its measures.
-        kind, name: See ``Garment``.
+        kind: See ``Garment``.
+        name: Which.
         field: float32 (V,), about metres inside of the border.
         ease: Distance from the body in metres, of all or (V,).
         smooth: Steps in which cloth spans hollows.
@@ -96,11 +99,9 @@ def piece_of(
     for _ in range(blend):
         out_of = 0.5 * out_of + 0.5 * (around @ out_of)
     weights = out_of / out_of.sum(1, keepdims=True)
-    covers = np.minimum(field, 0.04).astype(np.float32)
+    covers = np.minimum(field, DEEP).astype(np.float32)
     coords = np.concatenate([part.of(_coords(body, shape, at)), part.of(field)[:, None]], 1)
-    return Garment(
-        kind, name, points.astype(np.float32), part.faces, weights.astype(np.float32), below, covers, coords
-    )
+    return Garment(kind, name, points.astype(np.float32), part.faces, weights.astype(np.float32), below, covers, coords)
 
 
 def _coords(body: Body, shape: Shape, at: Measures) -> Floats:
@@ -127,29 +128,34 @@ def _coords(body: Body, shape: Shape, at: Measures) -> Floats:
     return np.stack([arm, leg, along, a, b], 1).astype(np.float32)
 
 
-def let_down(
-    piece: Garment, shape: Shape, at: Measures, hem: float, end: float, ease: float, opened: bool
-) -> Garment:
+def let_down(piece: Garment, shape: Shape, at: Measures, hem: float, end: float, ease: float, opened: bool) -> Garment:
     """Return a top whose lower border is let down to a new hem, around both legs.
 
     Args:
         piece: A top that ends above the crotch.
         shape: The body.
         at: Its measures.
-        hem, end: Heights of the present and of the new hem in metres.
+        hem: Height of the present hem in metres.
+        end: Height of the new one.
         ease: Distance from the hull of both legs in metres.
         opened: Whether it is open in front, and so covers no legs.
     """
     edges = border(piece.faces)
     z = piece.vertices[:, 2]
-    low = edges[(np.abs(z[edges] - hem) < 0.03).all(1) & (piece.coords[edges, 0] < 0.3).all(1)]
+    along = piece.vertices[edges[:, 1]] - piece.vertices[edges[:, 0]]
+    level = np.abs(along[:, 2]) < 0.7 * np.linalg.norm(along, axis=1)
+    low = edges[level & (np.abs(z[edges] - hem) < 0.07).all(1) & (piece.coords[edges, 0] < 0.3).all(1)]
     if not len(low):
         return piece
     # Turned as the faces run, so that outside stays outside.
     directed = piece.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     count = len(z)
-    keys = np.isin(directed[:, 0].astype(np.int64) * count + directed[:, 1], low[:, 0].astype(np.int64) * count + low[:, 1])
-    keys |= np.isin(directed[:, 0].astype(np.int64) * count + directed[:, 1], low[:, 1].astype(np.int64) * count + low[:, 0])
+    keys = np.isin(
+        directed[:, 0].astype(np.int64) * count + directed[:, 1], low[:, 0].astype(np.int64) * count + low[:, 1]
+    )
+    keys |= np.isin(
+        directed[:, 0].astype(np.int64) * count + directed[:, 1], low[:, 1].astype(np.int64) * count + low[:, 0]
+    )
     first, second = directed[keys].T
     ring, local = np.unique(np.r_[first, second], return_inverse=True)
     a, b = local.reshape(2, -1)
@@ -168,7 +174,9 @@ def let_down(
         share = k / steps
         height = start[:, 2] + (end - start[:, 2]) * share
         wanted = looked_up(reach, rows, height.astype(np.float32), off) + ease
-        wide = np.maximum(away, away + (np.maximum(wanted, away) - away) * min(3 * share, 1)) * (1 + (pleat - 1) * share)
+        wide = np.maximum(away, away + (np.maximum(wanted, away) - away) * min(3 * share, 1)) * (
+            1 + (pleat - 1) * share
+        )
         points.append(np.concatenate([at.middle + off * (wide / away)[:, None], height[:, None]], 1))
         above = ring if k == 1 else count + (k - 2) * len(ring) + np.arange(len(ring))
         below = count + (k - 1) * len(ring) + np.arange(len(ring))
@@ -185,7 +193,9 @@ def let_down(
         faces=np.concatenate([piece.faces, *faces]).astype(np.int32),
         weights=np.concatenate([piece.weights, np.tile(piece.weights[ring], (steps, 1))]),
         body=np.concatenate([piece.body, flat]),
-        covers=piece.covers if opened else np.where((at.arm < 0) & (at.z < hem + 0.02), np.clip(at.z - end - 0.05, -1, 0.04), piece.covers).astype(
+        covers=piece.covers
+        if opened
+        else np.where((at.arm < 0) & (at.z < hem + 0.02), np.clip(at.z - end - 0.05, -1, DEEP), piece.covers).astype(
             np.float32
         ),
         coords=np.concatenate([old, coords]).astype(np.float32),

@@ -158,7 +158,7 @@ def grow(
 
     whole = scalp.field[body.faces].min(1) > 0
     if below is not None:
-        whole &= shape.vertices[body.faces, 2].max(1) < below
+        whole &= shape.vertices[body.faces, 2].mean(1) < below
     faces = body.faces[whole]
     if len(faces) < 4:
         return None
@@ -282,13 +282,14 @@ def _guides(
     normal = away
     for k in range(STEPS):
         t = k / STEPS
-        way = _combed(hair, mark, where, side, angle) + own
+        way: NDArray[Any] = _combed(hair, mark, where, side, angle) + own
         # What is longer than a finger hangs.
         weight = np.clip(lengths * t / 0.1 - 0.25, 0, 1.6)[:, None] * (hair.comb != "tie")
-        way = way + weight * np.array([0, 0.12, -1], np.float32)
+        way = np.asarray(way + weight * np.array([0, 0.12, -1], np.float32), np.float32)
         # On the shoulders it goes back and in.
         on = np.clip((at.chin - 0.03 - where[:, 2]) / 0.06, 0, 1)[:, None]
-        way = way + on * np.stack([-4 * where[:, 0], 0.35 + 0 * step[:, 0], 0 * step[:, 0]], 1)
+        back = np.stack([-4 * where[:, 0], np.full(len(where), 0.35), np.zeros(len(where))], 1)
+        way = np.asarray(way + on * back, np.float32)
         along = way - normal * np.minimum((way * normal).sum(1, keepdims=True), 0)
         steep = hair.lift * (1 - t)
         where = where + step * unit((along + steep * normal).astype(np.float32))

@@ -16,7 +16,7 @@ from anonymizer.avatar.render import Light
 from anonymizer.geometry import IntBox, paste_window
 from anonymizer.types import Instance
 
-__all__ = ["GAMMA", "Scene", "estimate_light", "look", "noise_level", "sun_of"]
+__all__ = ["GAMMA", "Scene", "estimate_light", "exposed", "look", "noise_level", "sun_of"]
 
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -41,7 +41,9 @@ CAST, NORM = 0.6, 6
 #: What a white surface that faces the light sends back in ordinary surroundings: all together, and the ground's part
 #: of what comes from above. Chosen so that avatars' mean and 90th percentile of linear light are those of the 139
 #: persons, 0.12 and 0.28.
-FULL, GROUND = 1.4, 0.3
+FULL, GROUND = 1.3, 0.3
+#: Value from which a camera compresses highlights.
+KNEE = np.float32(0.7)
 #: Part of the sun in the light where no shadow tells it, by contrast (standard deviation of values) of surroundings
 #: under clouds and in sun; and its limits where shadows do.
 CLOUDY, SUNNY, DIFFUSE = 0.12, 0.28, (0.1, 0.4)
@@ -226,6 +228,18 @@ def estimate_light(scene: Scene, box: IntBox, rng: np.random.Generator) -> Light
         sky=above.astype(np.float32),
         ground=(np.float32(bright * GROUND) * floor).astype(np.float32),
     )
+
+
+def exposed(colours: Floats) -> Floats:
+    """Return colours as a camera keeps them: what is too bright approaches white slowly, its hue stays.
+
+    Args:
+        colours: float32 (N, 3), a picture's values, 0 and above.
+    """
+    most = colours.max(1, keepdims=True)
+    over = np.maximum(most - KNEE, 0) / (1 - KNEE)
+    kept = np.minimum(most, KNEE) + (1 - KNEE) * (1 - np.exp(-over))
+    return np.asarray(colours * (kept / np.maximum(most, np.float32(1e-6))), np.float32)
 
 
 def _tint(pixels: Floats) -> Floats:

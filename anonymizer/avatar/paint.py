@@ -28,7 +28,14 @@ IRIS_RADIUS, PUPIL = 0.006, 0.0019
 
 
 def skin_paint(
-    look: Appearance, at: Floats, places: Floats, normal: Floats, eye: Floats, pupil: Floats, scalp: Floats, light: Light
+    look: Appearance,
+    at: Floats,
+    places: Floats,
+    normal: Floats,
+    eye: Floats,
+    pupil: Floats,
+    scalp: Floats,
+    light: Light,
 ) -> Floats:
     """Return colours (N, 3) of skin, face, eyes and the scalp under the hair.
 

@@ -25,8 +25,9 @@ DISC = 0.06
 STEP, OFF = 0.025, 0.01
 #: Metres before and behind the body on which shadows are drawn.
 REACH = 1.2
-#: Share of the light on the ground that a shadow takes at most: it comes back from what stands around.
-MOST = 0.55
+#: Share of the light on the ground that a shadow takes at most, for some comes back from what stands around, and the
+#: power that keeps shadows of the open sky close to where a foot stands.
+MOST, CLOSE = 0.85, 1.5
 #: A picture's values are this root of light.
 GAMMA = 2.2
 
@@ -105,6 +106,6 @@ def _under(
     open_ /= SKY_RAYS
     direct, sky = facing * float(light.sunlight.mean()), float(light.sky.mean())
     taken = (direct * (1 - lit) + sky * (1 - open_)) / max(direct + sky, 1e-6)
-    out[near] = 1 - np.power(1 - MOST * np.clip(taken, 0, 1), 1 / GAMMA).reshape(-1, len(x))
+    out[near] = 1 - np.power(1 - MOST * np.clip(taken, 0, 1) ** CLOSE, 1 / GAMMA).reshape(-1, len(x))
     smooth = cv2.GaussianBlur(out, (0, 0), 1.2)
     return np.clip(cv2.resize(smooth, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR), 0, 1).astype(np.float32)

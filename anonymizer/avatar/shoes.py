@@ -117,7 +117,16 @@ def lasts(body: Body, shape: Shape, at: Measures) -> tuple[Last, Last]:
         width = float(np.ptp(wide[(share > 0.55) & (share < 0.85)])) / 2
         smooth = np.convolve(np.pad(middles, 1, mode="edge"), (0.25, 0.5, 0.25), "valid")
         out.append(
-            Last(side, heel.astype(np.float32), ahead, across, length, width, np.array(heights, np.float32), smooth.astype(np.float32))
+            Last(
+                side,
+                heel.astype(np.float32),
+                ahead,
+                across,
+                length,
+                width,
+                np.array(heights, np.float32),
+                smooth.astype(np.float32),
+            )
         )
     return out[0], out[1]
 
@@ -127,8 +136,10 @@ def tops(shoe: Shoe, last: Last) -> Floats:
     heel, ankle, instep, toes = shoe.top
     base = last.heights
     out = np.array(
-        [0.7 * heel, heel, heel, ankle, max(base[4], 0.07) + instep, base[5] + instep, base[6] + instep]
-        + [base[7] + (instep + toes) / 2, base[8] + toes, base[9] + 0.6 * toes, 0.02],
+        (
+            *(0.7 * heel, heel, heel, ankle, max(base[4], 0.07) + instep, base[5] + instep, base[6] + instep),
+            *(base[7] + (instep + toes) / 2, base[8] + toes, base[9] + 0.6 * toes, 0.02),
+        ),
         np.float32,
     )
     if instep < 0:
@@ -143,19 +154,18 @@ def loft(shoe: Shoe, last: Last, body: Body) -> tuple[Floats, Numbers, Floats, F
     The coordinates are how far along (0 heel, 1 toe), how far around (0 at the sole, 1 on top, by its sign left or
     right) and the height above the ground in metres.
     """
-    share = (1 - np.cos(np.linspace(0.02, 1, SECTIONS) * np.pi)) / 2
-    share = np.r_[share * 0.999 + 0.0005]
+    share: NDArray[np.float64] = 0.0005 + 0.999 * (1 - np.cos(np.linspace(0.02, 1, SECTIONS) * np.pi)) / 2
     top = np.interp(share, STATIONS, tops(shoe, last))
     outline = np.array(OUTLINE)
     pointed = outline * (1 - shoe.toe * np.clip((np.array(STATIONS) - 0.72) / 0.28, 0, 1) * 0.45)
     half = np.interp(share, STATIONS, pointed)
     # Ends of the outline are round.
-    ends = np.sqrt(np.clip(1 - (np.abs(share - 0.5) * 2) ** 9, 0, 1))
-    half = np.maximum(half, 0.35 * ends * 0.8) * ends * (last.width + ROOM)
+    ends: NDArray[np.float64] = np.sqrt(np.clip(1 - (np.abs(share - 0.5) * 2) ** 9, 0, 1))
+    half = np.maximum(half, 0.28 * ends) * ends * (last.width + ROOM)
     middle = np.interp(share, STATIONS, last.middles)
-    long = last.length + 2 * TOE_ROOM * 0.5 + TOE_ROOM * (1 + shoe.toe)
-    along = share * long - TOE_ROOM * 0.8
-    bottom = -shoe.sole - shoe.heel * np.clip((0.42 - share) / 0.14, 0, 1) - 0.0 * share
+    long = last.length + TOE_ROOM * (2 + shoe.toe)
+    along: NDArray[np.float64] = share * long - TOE_ROOM * 0.8
+    bottom = -shoe.sole - shoe.heel * np.clip((0.42 - share) / 0.14, 0, 1)
     # The sole rises a little under the toes.
     bottom = bottom + 0.010 * np.clip((share - 0.82) / 0.18, 0, 1) ** 2
     turn = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
@@ -164,13 +174,12 @@ def loft(shoe: Shoe, last: Last, body: Body) -> tuple[Floats, Numbers, Floats, F
     # Flat below, steep at the sides, round on top.
     wide = np.sign(out) * np.abs(out) ** np.where(up < 0, 0.45, 0.6)
     high = np.sign(up) * np.abs(up) ** np.where(up < 0, 0.35, 0.62)
-    edge = 0.006
-    height = np.where(high[None] < 0, bottom[:, None] * -high[None] + edge * 0, top[:, None] * high[None])
+    height = np.where(high[None] < 0, bottom[:, None] * -high[None], top[:, None] * high[None])
     stand = np.where((high[None] < 0) & (np.abs(wide)[None] > 0.5), shoe.welt, 0.0)
     across = middle[:, None] + (half[:, None] + stand * ends[:, None]) * wide[None]
     # Uppers lean in towards the top.
     lean = 1 - 0.32 * np.clip(high, 0, 1)[None] ** 2 * np.clip(top / 0.09, 0, 1)[:, None]
-    across = middle[:, None] + (across - middle[:, None]) * lean
+    across = np.asarray(middle[:, None] + (across - middle[:, None]) * lean)
     points = (
         last.heel
         + along[:, None, None] * last.ahead

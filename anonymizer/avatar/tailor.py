@@ -230,7 +230,8 @@ def straighten(
 
     Args:
         points: float32 (M, 3).
-        start, end: float32 (3,), the limb's axis; cloth falls from start to end.
+        start: float32 (3,), where the limb's axis begins.
+        end: float32 (3,), where it ends: cloth falls from start to end.
         where: bool (M,), the limb's own cloth.
         amount: float32 (M,), how far each point takes part, in [0, 1].
         ease: Distance from the hull in metres.

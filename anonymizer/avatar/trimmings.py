@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from anonymizer.avatar.garment import Garment
 from anonymizer.avatar.mesh import border, outward
 from anonymizer.avatar.tailor import Measures
-from anonymizer.avatar.garment import Garment
 
 __all__ = ["Trim", "ball", "trimmed"]
 
@@ -66,7 +66,8 @@ def trimmed(piece: Garment, trim: Trim, at: Measures) -> Garment:
         u, v = np.meshgrid(np.linspace(-1, 1, GRID[1]), np.linspace(1, -1, GRID[0]))
         for sign in (1, -1) if x else (1,):
             lean = 0.75 + 0.25 * (v < 0.2) if name == "pouch" else 1.0
-            parts.append((*_patch(piece, x * sign + u * wide * lean, at.hips + z + v * high, at), 0.03))
+            places = (x * sign + u * wide * lean).astype(np.float32), (at.hips + z + v * high).astype(np.float32)
+            parts.append((*_patch(piece, *places, at), 0.03))
     if trim.lapels:
         low = at.collar - trim.lapels
         t = np.linspace(0, 1, GRID[0])[:, None]
@@ -74,8 +75,9 @@ def trimmed(piece: Garment, trim: Trim, at: Measures) -> Garment:
         inner = 0.052 * (1 - t) + 0.012 * t
         outer = np.interp(t, (0, 0.22, 0.3, 1), (0.098, 0.118, 0.105, 0.02))
         for sign in (1, -1):
-            z = at.collar + 0.012 + (low - at.collar - 0.012) * np.broadcast_to(t, (GRID[0], GRID[1]))
-            parts.append((*_patch(piece, sign * (inner + (outer - inner) * u), z, at), 0.01))
+            down = at.collar + 0.012 + (low - at.collar - 0.012) * np.broadcast_to(t, GRID)
+            places = (sign * (inner + (outer - inner) * u)).astype(np.float32), down.astype(np.float32)
+            parts.append((*_patch(piece, *places, at), 0.01))
     if trim.hood:
         middle = np.array([0, at.middle[1] + 0.085, at.collar + 0.005], np.float32)
         parts.append((*ball(middle, np.array([0.105, 0.055, 0.055], np.float32), 2.4), 0.03))
@@ -125,7 +127,7 @@ def _collar(piece: Garment, trim: Trim, at: Measures) -> tuple[Floats, Numbers]:
     # From one side of the open front around the back to the other.
     gap = 0.16
     turn = turn * (np.pi - gap) / np.pi
-    radius, height = (np.interp(turn, np.linspace(-np.pi, np.pi, RING), v) for v in (radius, height))
+    radius, height = (np.interp(turn, np.linspace(-np.pi, np.pi, RING), v).astype(np.float32) for v in (radius, height))
     front = np.clip((np.abs(turn) - 1.7) / 1.2, 0, 1)
     rows = [
         (radius + 0.001, height - 0.008),
@@ -139,7 +141,9 @@ def _collar(piece: Garment, trim: Trim, at: Measures) -> tuple[Floats, Numbers]:
     ).astype(np.float32)
     # Cloth below pushes its points out.
     low = points[3:].reshape(-1, 3)
-    low[:, 1] = np.where(low[:, 1] < middle[1], np.minimum(low[:, 1], _front(piece, low[:, 0], low[:, 2], at) - 0.003), low[:, 1])
+    low[:, 1] = np.where(
+        low[:, 1] < middle[1], np.minimum(low[:, 1], _front(piece, low[:, 0], low[:, 2], at) - 0.003), low[:, 1]
+    )
     points[3:] = low.reshape(2, RING, 3)
     return points.reshape(-1, 3), _sheet(len(rows), RING)
 
@@ -184,7 +188,9 @@ def ball(middle: Floats, radii: Floats, power: float) -> tuple[Floats, Numbers]:
     def shaped(values: Floats) -> Floats:
         return np.sign(values) * np.abs(values) ** np.float32(2 / power)
 
-    unit = np.stack([shaped(np.sin(v)) * shaped(np.cos(u)), shaped(np.sin(v)) * shaped(np.sin(u)), shaped(np.cos(v))], -1)
+    unit = np.stack(
+        [shaped(np.sin(v)) * shaped(np.cos(u)), shaped(np.sin(v)) * shaped(np.sin(u)), shaped(np.cos(v))], -1
+    )
     points = np.concatenate([unit.reshape(-1, 3), [[0, 0, 1], [0, 0, -1]]]) * radii + middle
     a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns)).ravel()
     b = (np.arange(rows - 1)[:, None] * columns + (np.arange(columns) + 1) % columns).ravel()

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.accessories import BAGS, HATS, bag, beard, glasses, hat, hat_line, mask
-from anonymizer.avatar.garment import Garment, let_down, piece_of
+from anonymizer.avatar.body import Body, Shape
+from anonymizer.avatar.garment import DEEP, Garment, let_down, piece_of
 from anonymizer.avatar.hair import HAIR, Scalp, grow
 from anonymizer.avatar.shoes import SHOES, Shoe, lasts, loft
 from anonymizer.avatar.shoes import covered as inside_of
@@ -26,23 +26,27 @@ __all__ = [
     "FULL",
     "TOPS",
     "Bottom",
+    "Habits",
     "Outfit",
     "Top",
     "choose",
     "dress",
+    "trousered",
 ]
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int32]
 
 #: Cloth over which skin is left out: how far inside the border, in metres.
-COVERED = 0.025
+COVERED = 0.035
 #: How far above the hips trousers and skirts reach, in shares of the leg.
 WAIST = 0.115
 #: Share of the leg from which on trousers are not cut from the body but hang on the shoe.
 LONGEST = 0.97
 #: How far inside of a shoe's border skin goes on, as a share of leg or foot.
 RIM = 0.025
+#: Fewest vertices below a boot's shaft.
+LEAST = 24
 #: Half width in metres of what there is of a top under an open jacket.
 PANEL = 0.085
 #: Ease of trousers in metres below which they go into boots.
@@ -51,6 +55,10 @@ SLIM = 0.009
 LOWEST = 0.05
 #: Least distance of a top from the hull of trunk and legs: it hangs over trousers.
 UNTUCKED = 0.016
+
+
+#: A top without trimmings.
+PLAIN = Trim()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class Top:
     outer: bool = False
     neck: float = 0.0
     sleeve_fall: float = 0.985
-    trim: Trim = Trim()
+    trim: Trim = PLAIN
     panel: float = 0.0
 
 
@@ -158,12 +166,12 @@ SHOE_WEIGHTS = ((3, 2, 0.7, 2.5, 1.2, 0, 0, 0.1), (3, 1.5, 0.5, 0.7, 1.5, 1.0, 1
 FULL_SHARE = (0.1, 0.25)
 
 
-#: How often a hat, a bag and glasses are worn, a beard by men, and a face mask.
-HAT_SHARE, BAG_SHARE, GLASSES_SHARE, BEARD_SHARE, MASK_SHARE = 0.16, 0.28, 0.2, 0.18, 0.02
 #: What children do not wear.
 GROWN_UP = frozenset(
-    ("receding", "blazer", "leather jacket", "turtleneck", "long coat", "shirt dress", "pencil skirt", "blouse")
-    + ("oxfords", "tall boots", "ankle boots", "headscarf")
+    (
+        *("receding", "blazer", "leather jacket", "turtleneck", "long coat", "shirt dress", "pencil skirt", "blouse"),
+        *("oxfords", "tall boots", "ankle boots", "headscarf"),
+    )
 )
 #: How often each hat is worn by men and by women: neighbours in ``HATS``. Helmets are for cyclists.
 HAT_WEIGHTS = ((5, 3, 0, 0, 1), (2, 3, 0, 3, 1))
@@ -200,7 +208,24 @@ class Outfit:
         return (*(name for name in names if name is not None), *(("mask",) if self.mask else ()))
 
 
-def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist: bool = False) -> Outfit:
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """Shares of people, in [0, 1], who wear a hat, a bag, glasses or a face mask, and of men with a beard."""
+
+    hats: float = 0.16
+    bags: float = 0.28
+    glasses: float = 0.2
+    masks: float = 0.02
+    beards: float = 0.18
+
+
+#: What is worn where nothing else is stated.
+USUAL = Habits()
+
+
+def choose(
+    rng: np.random.Generator, female: bool, child: bool = False, cyclist: bool = False, habits: Habits = USUAL
+) -> Outfit:
     """Return what somebody wears, drawn by chance.
 
     Args:
@@ -208,6 +233,7 @@ def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist:
         female: Whether what women wear is drawn from.
         child: Whether it is a child: of what is worn at any age.
         cyclist: Whether a helmet may be worn, and no skirt.
+        habits: How often what is worn.
     """
 
     def one(table: Iterable[str], weights: tuple[float, ...], only: Callable[[str], bool] = lambda _: True) -> str:
@@ -221,7 +247,8 @@ def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist:
     hair, shoes = one(HAIR, HAIR_WEIGHTS[sex]), one(SHOES, SHOE_WEIGHTS[sex])
     inner = one(TOPS, TOP_WEIGHTS[sex], lambda n: not TOPS[n].outer)
     bottom = one(BOTTOMS, BOTTOM_WEIGHTS[sex], lambda n: not (cyclist and BOTTOMS[n].skirt))
-    tops, full = (inner,), None
+    tops: tuple[str, ...] = (inner,)
+    full: str | None = None
     if not cyclist and rng.random() < FULL_SHARE[sex]:
         fit_for = [n for n in FULL if (female or "dress" not in n) and not (child and n in GROWN_UP)]
         full = str(rng.choice(fit_for))
@@ -234,7 +261,7 @@ def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist:
             bottom = "slim trousers" if TOPS[top].hem > 0.2 and BOTTOMS[bottom].skirt else bottom
         else:
             tops = (top,)
-    hat = one(HATS, HAT_WEIGHTS[sex]) if rng.random() < HAT_SHARE else None
+    hat = one(HATS, HAT_WEIGHTS[sex]) if rng.random() < habits.hats else None
     if cyclist:
         hat = "helmet" if rng.random() < 0.5 else None
     worn = Outfit(
@@ -244,12 +271,21 @@ def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist:
         shoes=shoes,
         hair=hair,
         hat=hat,
-        bag=str(rng.choice(BAGS)) if rng.random() < BAG_SHARE else None,
-        glasses=("glasses" if rng.random() < 0.6 else "sunglasses") if rng.random() < GLASSES_SHARE else None,
-        beard=not female and not child and bool(rng.random() < BEARD_SHARE),
-        mask=bool(rng.random() < MASK_SHARE),
+        bag=str(rng.choice(BAGS)) if rng.random() < habits.bags else None,
+        glasses=("glasses" if rng.random() < 0.6 else "sunglasses") if rng.random() < habits.glasses else None,
+        beard=not female and not child and bool(rng.random() < habits.beards),
+        mask=bool(rng.random() < habits.masks),
     )
     return replace(worn, tops=(), bottom=None) if full is not None and full != "long coat" else worn
+
+
+def trousered(outfit: Outfit) -> Outfit:
+    """Return an outfit for somebody who sits or rides: trousers where there is a skirt."""
+    if outfit.full is not None and FULL[outfit.full][1] is not None and "dress" in outfit.full:
+        return replace(outfit, tops=("t-shirt",), bottom="trousers", full=None)
+    if outfit.bottom is not None and BOTTOMS[outfit.bottom].skirt:
+        return replace(outfit, bottom="trousers")
+    return outfit
 
 
 def dress(
@@ -278,16 +314,27 @@ def dress(
     for name, top in tops:
         # Below a jacket no sleeve shows, and none pokes through.
         hidden = covered and not top.outer
-        worn = replace(top, sleeve=-0.1, ease=0.5 * top.ease, hem=min(top.hem, 0.03), panel=PANEL, trim=replace(top.trim, pockets=(), hood=False)) if hidden else top
+        worn = (
+            replace(
+                top,
+                sleeve=-0.1,
+                ease=0.5 * top.ease,
+                hem=min(top.hem, 0.03),
+                panel=PANEL,
+                trim=replace(top.trim, pockets=(), hood=False),
+            )
+            if hidden
+            else top
+        )
         worn = replace(
             worn, hem=worn.hem + float(rng.uniform(-0.02, 0.03)), ease=worn.ease * float(rng.uniform(0.9, 1.25))
         )
         pieces.append(_top(body, shape, at, worn, name))
-    tucked = bottom is None or bottom.skirt or bottom.length < 0.6 or bottom.ease < SLIM
+    tucked = bottom is None or bottom.skirt or bottom.length < 0.9 or bottom.ease < SLIM
     pieces.append(_shoes(body, shape, at, SHOES[outfit.shoes], outfit.shoes, tucked))
-    worn = [p for p in pieces if p.kind in ("top", "outer")]
+    above = [p for p in pieces if p.kind in ("top", "outer")]
     if outfit.bag is not None:
-        pieces.append(bag(outfit.bag, body, at, worn, rng))
+        pieces.append(bag(outfit.bag, body, at, above, rng))
     if outfit.hat is not None:
         pieces.append(hat(outfit.hat, body, shape, at))
     if outfit.mask:
@@ -315,7 +362,7 @@ def _bottom(body: Body, shape: Shape, at: Measures, bottom: Bottom, name: str) -
         coords = np.stack(
             [zero, zero, down, *(points[:, :2] - at.middle).T, np.minimum(points[:, 2] - end, top - points[:, 2])], 1
         )
-        covers = np.minimum(field, 0.04).astype(np.float32)
+        covers = np.minimum(field, DEEP).astype(np.float32)
         return Garment("bottom", name, points, faces, weights, points.copy(), covers, coords.astype(np.float32))
     length = min(bottom.length, LONGEST)
     field = np.where(at.arm > 0, -1, np.minimum((length - at.leg) * at.leg_length, below_waist))
@@ -355,7 +402,9 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
         trunk = np.where(front, np.minimum(trunk, 0.7 * (at.collar - top.neck + 1.25 * np.abs(at.x) - at.z)), trunk)
     if top.panel > 0:
         front = at.y < at.middle[1]
-        trunk = np.minimum(trunk, np.where(front, np.maximum(top.panel - np.abs(at.x), at.z - at.collar), at.z - at.collar + 0.03))
+        trunk = np.minimum(
+            trunk, np.where(front, np.maximum(top.panel - np.abs(at.x), at.z - at.collar), at.z - at.collar + 0.03)
+        )
     if top.opening > 0:
         front = at.y < at.middle[1]
         trunk = np.where(
@@ -390,17 +439,22 @@ def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str, tucked
     vertices, weights, coords = (np.concatenate([m[k] for m in made]) for k in (0, 2, 3))
     faces = np.concatenate([made[0][1], made[1][1] + len(made[0][0])])
     coords = np.concatenate([coords, np.zeros((len(coords), 3), np.float32)], 1)
-    covers = np.minimum(inside, 0.04)
+    covers = np.minimum(np.where(inside > 0, inside + COVERED, inside), DEEP)
     # Wide trousers hang over boots.
     if shoe.shaft < 1 and tucked:
         low = at.hips - 1.06 * at.leg_length
         field = np.where(at.legs > 0.3, np.minimum((at.leg - shoe.shaft) * at.leg_length, at.z - low), -1)
         field = np.where(at.arm > 0, -1, field)
+    # Few vertices of a coarse body make no shaft.
+    if shoe.shaft < 1 and tucked and (field > 0).sum() >= LEAST:
         shaft = piece_of(body, shape, at, "shoes", name, at.soft(field, 1), 0.019, 20, 2)
         count = len(vertices)
         vertices = np.concatenate([vertices, shaft.vertices])
         weights = np.concatenate([weights, shaft.weights])
-        own = np.stack([np.full(len(shaft.vertices), 0.2), np.zeros(len(shaft.vertices)), shaft.vertices[:, 2] - pair[0].heel[2]], 1)
+        own = np.stack(
+            [np.full(len(shaft.vertices), 0.2), np.zeros(len(shaft.vertices)), shaft.vertices[:, 2] - pair[0].heel[2]],
+            1,
+        )
         coords = np.concatenate([coords, np.concatenate([own, np.zeros((len(own), 3))], 1)])
         faces = np.concatenate([faces, shaft.faces + count])
         covers = np.maximum(covers, shaft.covers - RIM)

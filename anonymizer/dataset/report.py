@@ -116,6 +116,7 @@ def render_report(
     fields = Counter(fields_removed or {})
     status: Counter[str] = Counter()
     actions: Counter[tuple[str, str]] = Counter()
+    weaker: Counter[tuple[str, str]] = Counter()
     timings: dict[str, array[float]] = defaultdict(lambda: array("d"))
     verdicts = _Checks()
     rows: list[dict[str, Any]] = []
@@ -146,6 +147,7 @@ def render_report(
             shown.append(record)
         fields.update(record.get("fields_removed", {}))
         actions.update((instance["label"], instance["action"]) for instance in record["instances"])
+        weaker.update((i["label"], i["method"]) for i in record["instances"] if "method" in i)
         for stage, taken in record.get("timings_s", {}).items():
             timings[stage].append(taken)
     total, released = sum(status.values()), status["released"]
@@ -163,6 +165,7 @@ def render_report(
         actions=[
             (label, actions[label, "redrawn"], actions[label, "redacted"]) for label in sorted({k[0] for k in actions})
         ],
+        weaker=[(label, method, count) for (label, method), count in sorted(weaker.items())],
         fields=sorted(fields.items()),
         settings=_flat(description),
         checks=verdicts.summary(),
@@ -195,7 +198,7 @@ def _verdicts(record: Record) -> list[Record]:
 
 def _row(record: Record) -> dict[str, Any]:
     counts: Counter[tuple[str, str]] = Counter(
-        (instance["action"], instance["label"]) for instance in record.get("instances", ())
+        (instance.get("method", instance["action"]), instance["label"]) for instance in record.get("instances", ())
     )
     done = ", ".join(f"{count} {label} {action}" for (action, label), count in sorted(counts.items()))
     verdicts = _verdicts(record)

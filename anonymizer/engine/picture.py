@@ -379,6 +379,7 @@ def _released(result: Result) -> dict[str, Any]:
                 "attempts": treatment.attempts,
                 "verdicts": own,
             }
+            | ({} if treatment.method is None else {"method": treatment.method})
             | ({} if treatment.mask_iou is None else {"mask_iou": round(float(treatment.mask_iou), 4)})
             | ({} if instance.link is None or instance.id not in result.renderings else {"linked": True})
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from anonymizer.fill.obscure import obscure
 from anonymizer.fill.redaction import redact, safe_fill
 
-__all__ = ["redact", "safe_fill"]
+__all__ = ["obscure", "redact", "safe_fill"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -21,13 +20,13 @@ Places = NDArray[np.int32]
 #: Half side of a patch in pixels of a level.
 HALF = 3
 SIDE = 2 * HALF + 1
-#: Longest side in pixels of the coarsest level, and up to which every patch is compared with every other.
-COARSEST, EXACT = 64, 64
+#: Longest side in pixels of the coarsest level, where every patch is compared with every other.
+COARSEST = 64
 #: There is a patch every so many-th of a level's longest side.
 STRIDE = 112
 #: What a patch costs from another height of the picture, or from far to the side, per square of the longest side, in
 #: squared levels of 0 to 255: walls and ground go on to the side.
-UPWARDS, SIDEWAYS = 3000.0, 300.0
+UPWARDS, SIDEWAYS = 6000.0, 300.0
 #: How far from its own a patch tries other places, in pixels of a level.
 NEARBY = 4
 #: How many times finer than the finest level steepness is measured at most.
@@ -35,11 +34,11 @@ DETAIL = 4
 #: Worth of mean steepness beside colours.
 STEEP = 2.0
 #: Most patches to choose from where all are compared.
-MOST = 1200
+MOST = 1000
 #: Least weight of a pixel that is hidden and only guessed, where known pixels weigh 1, and the loss per pixel inwards.
 GUESSED, INWARDS = 0.15, 0.9
-#: Weight of what is only spread smoothly so far, while patches grow from the border inwards.
-BEYOND = 0.4
+#: Weight of what is only expected so far, spread from the sides, while patches grow from the border inwards.
+BEYOND = 0.8
 #: How much worse a patch may be that carries on another's, as a factor and in squared levels: few large pieces look
 #: better than many small ones.
 CARRY, SLACK = 1.12, 40.0
@@ -100,7 +99,7 @@ def mosaic(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int, rng
     for level in _levels(crop, known, wanted, longest):
         if not level.sources.any() or not level.wanted.any():
             continue
-        exact = field is None or max(level.known.shape) <= EXACT
+        exact = field is None
         patches = _Patches(level, 1 if exact else max(round(max(level.known.shape) / STRIDE), 1))
         if exact:
             patches.gather(rng)
@@ -121,8 +120,8 @@ def mosaic(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int, rng
     return Mosaic(last.here, last.there, last.worth(), last.size, last.stride)
 
 
-def _levels(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int) -> Iterator[_Level]:
-    """Yield the crop at growing sizes, colours and mean steepness beside each other."""
+def _levels(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int) -> list[_Level]:
+    """Return the crop at growing sizes, colours and mean steepness beside each other."""
     height, width = known.shape
     finest = min(longest, max(height, width))
     weight = known.astype(np.float32)
@@ -137,19 +136,22 @@ def _levels(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int) ->
     down[:-1] = np.abs(np.diff(grey, axis=0)) * (weight[1:] * weight[:-1])
     across[:, :-1] = np.abs(np.diff(grey, axis=1)) * (weight[:, 1:] * weight[:, :-1])
     whole = np.dstack([colours, STEEP * (down + across)])
-    sides = [finest]
-    while sides[0] > COARSEST:
-        sides.insert(0, (sides[0] + 1) // 2)
-    for side in sides:
+    hole, sizes = wanted.astype(np.float32), [finest]
+    while sizes[-1] > COARSEST:
+        sizes.append((sizes[-1] + 1) // 2)
+    levels = []
+    for side in sizes:
         scale = side / max(height, width)
         size = max(round(width * scale), 1), max(round(height * scale), 1)
-        share = _area(weight, size)
-        features = _area(whole, size).reshape(size[1], size[0], 4)
-        sure = share > 0.999
-        hole = _area(wanted.astype(np.float32), size) > 0
-        features = push_pull(features, share) if share.any() else features
+        weight, hole = _area(weight, size), _area(hole, size)
+        whole = _area(whole, size).reshape(size[1], size[0], 4)
+        sure = weight > 0.999
+        features = push_pull(whole, weight) if weight.any() else whole
+        if side <= COARSEST:
+            features = _across(features, sure)
         inner = cv2.erode(sure.view(np.uint8), np.ones((SIDE, SIDE), np.uint8), borderValue=0) > 0
-        yield _Level(np.ascontiguousarray(features, np.float32), sure, hole & ~sure, inner)
+        levels.append(_Level(np.ascontiguousarray(features, np.float32), sure, (hole > 0) & ~sure, inner))
+    return levels[::-1]
 
 
 def _area(values: Floats, size: tuple[int, int]) -> Floats:
@@ -158,6 +160,20 @@ def _area(values: Floats, size: tuple[int, int]) -> Floats:
         return values
     out = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
     return out.reshape(size[1], size[0], *values.shape[2:])
+
+
+def _across(features: Floats, sure: Mask) -> Floats:
+    """Return features (h, w, C) that span what lies between known pixels of a row: the world is level."""
+    width = sure.shape[1]
+    at = np.broadcast_to(np.arange(width), sure.shape)
+    left = np.maximum.accumulate(np.where(sure, at, -1), axis=1)
+    right = np.minimum.accumulate(np.where(sure, at, width)[:, ::-1], axis=1)[:, ::-1]
+    rows, columns = np.nonzero(~sure & (left >= 0) & (right < width))
+    left, right = left[rows, columns], right[rows, columns]
+    share = ((columns - left) / (right - left)).astype(np.float32)[:, None]
+    out = features.copy()
+    out[rows, columns] = (1 - share) * features[rows, left] + share * features[rows, right]
+    return out
 
 
 class _Patches:
@@ -221,7 +237,7 @@ class _Patches:
         off = _windows(self._padded)[there[:, 0], there[:, 1]]
         off -= own
         off *= off
-        away = ((there - self.here[at]) / np.float32(max(self.size))) ** 2
+        away = ((there - self.here[at]).astype(np.float32) / np.float32(max(self.size))) ** 2
         far = away[:, 0] * np.float32(UPWARDS) + away[:, 1] * np.float32(SIDEWAYS)
         return np.asarray(np.einsum("nij,nij->n", off, self._weight[at], dtype=np.float32) + far, np.float32)
 
@@ -251,11 +267,9 @@ class _Patches:
         own = _windows(self._padded)[here[:, 0], here[:, 1]].reshape(len(chosen), -1)
         weight = self._weight[chosen].reshape(len(chosen), -1)
         scale = np.sqrt(np.array([UPWARDS, SIDEWAYS], np.float32)) / np.float32(max(self.size))
-        a, b = here * scale, places * scale
-        # One product of matrices gives all costs: squares multiplied out, less what is the same for all.
+        a = here.astype(np.float32) * scale
         wanted = np.concatenate([weight, weight * own, a, np.ones((len(a), 1), np.float32)], axis=1)
-        given = np.concatenate([self._squares, -2 * self._pieces, -2 * b, (b**2).sum(axis=1)[:, None]], axis=1)
-        cost = wanted.astype(np.float32) @ given.astype(np.float32).T
+        cost = wanted.astype(np.float32) @ self._given
         best = cost.argmin(axis=1)
         self.there[chosen] = places[best]
         same = (weight * own * own).sum(axis=1) + (a**2).sum(axis=1)
@@ -268,8 +282,13 @@ class _Patches:
         if len(places) > MOST:
             places = places[np.sort(rng.choice(len(places), MOST, replace=False))]
         self._places = places
-        self._pieces = _windows(self._padded)[places[:, 0], places[:, 1]].reshape(len(places), -1)
-        self._squares = self._pieces * self._pieces
+        pieces = _windows(self._padded)[places[:, 0], places[:, 1]].reshape(len(places), -1)
+        at = places.astype(np.float32) * (
+            np.sqrt(np.array([UPWARDS, SIDEWAYS], np.float32)) / np.float32(max(self.size))
+        )
+        # One product of matrices gives all costs: squares multiplied out, less what is the same for all.
+        given = np.concatenate([pieces * pieces, -2 * pieces, -2 * at, (at**2).sum(axis=1)[:, None]], axis=1)
+        self._given = np.ascontiguousarray(given.T, np.float32)
 
     def improve(self, rng: np.random.Generator) -> None:
         """Try what patches beside it repeat, carried on, and places around one's own."""

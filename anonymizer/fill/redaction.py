@@ -164,7 +164,7 @@ def _mixed(crop: Image, known: Mask, at: NDArray[np.int32], found: Mosaic) -> tu
     number[found.here[:, 0] // stride, found.here[:, 1] // stride] = np.arange(len(found.here))
     away = np.rint((found.there - found.here) * scale).astype(np.int32)
     # Where each pixel lies on the grid of the patches.
-    grid = ((at + np.float32(0.5)) / scale - np.float32(0.5)) / np.float32(stride)
+    grid = ((at.astype(np.float32) + np.float32(0.5)) / scale - np.float32(0.5)) / np.float32(stride)
     base = np.floor(grid).astype(np.int32)
     total, weight = np.zeros((len(at), 3), np.float32), np.zeros(len(at), np.float32)
     colours, shown = crop.reshape(-1, 3), known.ravel()
@@ -175,11 +175,11 @@ def _mixed(crop: Image, known: Mask, at: NDArray[np.int32], found: Mosaic) -> tu
         ok = (patch >= 0) & (y >= 0) & (x >= 0) & (y < size[0]) & (x < size[1])
         flat = np.where(ok, y * size[1] + x, 0)
         ok &= shown[flat]
-        off = grid - cell
+        off = grid - cell.astype(np.float32)
         share = ok * (found.worth[patch] * np.exp(-(off * off).sum(axis=1) / np.float32(2 * SOFT**2))) ** SHARP
         total += share[:, None] * colours[flat]
         weight += share
-    return total / np.maximum(weight, np.float32(1e-30))[:, None], weight > 0
+    return np.asarray(total / np.maximum(weight, np.float32(1e-30))[:, None], np.float32), weight > 0
 
 
 def _levelled(
@@ -211,7 +211,10 @@ def _levelled(
     mean = np.stack(sums, axis=2).astype(np.float32) / np.maximum(count, 1)[..., None]
     weights = (count > 0).astype(np.float32)
     light = np.exp(-(mean**2).mean(axis=2, keepdims=True) / np.float32(2 * LIGHT**2))
-    y, x = ((at[:, n] + np.float32(0.5)) * np.float32(small[n] / size[n]) - np.float32(0.5) for n in (0, 1))
+    y, x = (
+        (at[:, n].astype(np.float32) + np.float32(0.5)) * np.float32(small[n] / size[n]) - np.float32(0.5)
+        for n in (0, 1)
+    )
     fade = np.exp(-deep[at[:, 0], at[:, 1]] / np.float32(FADE * max(size) / max(found.size)))
     out = np.zeros((len(at), 3), np.float32)
     for values, share in ((mean * light, np.ones_like(fade)), (mean - mean * light, fade)):
@@ -225,8 +228,8 @@ def _sampled(values: Floats, y: Floats, x: Floats) -> Floats:
     # More rows than OpenCV's tables take are split over columns.
     lines = -(-len(y) // WIDE)
     pad = lines * WIDE - len(y)
-    maps = [np.pad(v.astype(np.float32), (0, pad)).reshape(lines, WIDE) for v in (x, y)]
-    out = cv2.remap(values, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    across, down = (np.pad(v.astype(np.float32), (0, pad)).reshape(lines, WIDE) for v in (x, y))
+    out = cv2.remap(values, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, np.float32).reshape(-1, 3)[: len(y)]
 
 

@@ -32,7 +32,8 @@ def push_pull(colours: Floats, weights: Floats) -> Floats:
     mean = np.asarray(cv2.resize(colours, half, interpolation=cv2.INTER_AREA), np.float32).reshape(*half[::-1], -1)
     share = np.asarray(cv2.resize(weights, half, interpolation=cv2.INTER_AREA), np.float32).reshape(*half[::-1])
     full = np.minimum(4 * share, np.float32(1))
-    coarse = push_pull(mean * (full / np.maximum(share, 1e-6))[..., None], full)
+    thick = np.asarray(mean * (full / np.maximum(share, 1e-6))[..., None], np.float32)
+    coarse = push_pull(thick, np.asarray(full, np.float32))
     spread = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
     part = np.minimum(weights, 1.0)[..., None]
     return np.asarray(part * known + (1 - part) * spread.reshape(known.shape), np.float32)

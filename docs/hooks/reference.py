@@ -14,7 +14,9 @@ from typer.cli import get_docs_for_click
 from anonymizer import cli
 from anonymizer.config import Preset
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+EVALUATION = ROOT / "anonymizer" / "evaluate" / "evaluation.schema.json"
 
 
 def command_reference() -> str:
@@ -64,6 +66,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     schema = Preset.model_json_schema()
     pages = {
         "settings.md": settings_reference(schema),
+        "evaluation.schema.json": EVALUATION.read_text(encoding="utf-8"),
         "preset.schema.json": json.dumps(schema, indent=1),
         "cli.md": command_reference(),
         "benchmarks.md": (BENCHMARKS / "README.md").read_text(encoding="utf-8"),

@@ -22,14 +22,14 @@ from scipy.spatial import Delaunay
 
 from anonymizer import weights
 from anonymizer.avatar.body import Body
-from anonymizer.avatar.faces import NEUTRAL, SIDE, WIDTH, texel
+from anonymizer.avatar.faces import CHEEKS, NEUTRAL, SIDE, WIDTH, texel
 from anonymizer.avatar.render import Camera, Light, Mesh, Tracer, averaged
 from anonymizer.detect.facemesh import FaceMesh
 
 SEED, K = 11, 12
 #: Most averages made.
 GROUPS = 96
-#: Numbers of averages that show glasses, a fringe or coloured or burnt-out light, and of those that look like women, by eye.
+#: By eye: averages that show glasses, a fringe or coloured or burnt-out light, and those that look like women.
 DROPPED = frozenset((6, 12, 16, 23, 24, 26, 42, 45, 48, 54, 56, 57, 58, 62, 63, 66, 67, 68, 70, 73, 74))
 FEMALE = frozenset((8, 9, 13, 32, 34, 39, 46, 49, 51, 59, 64, 65))
 #: Vertices of FaceMesh's mesh without the irises.
@@ -118,7 +118,8 @@ def ordered(faces: np.ndarray) -> np.ndarray:
 
 def ratio(face: np.ndarray) -> np.ndarray | None:
     """Return a face as ratios of its skin without the light's side; None where a fringe or a cap is on the forehead."""
-    cheeks = np.concatenate([face[64:84, 18:38].reshape(-1, 3), face[64:84, 74:94].reshape(-1, 3)])
+    rows, *columns = CHEEKS
+    cheeks = np.concatenate([face[rows, across].reshape(-1, 3) for across in columns])
     skin = np.median(cheeks, axis=0)
     forehead = np.median(face[12:30, 30:82].reshape(-1, 3), axis=0)
     if skin.max() < 45 or (forehead / skin).mean() < 0.72 or (forehead / skin).mean() > 1.6:
@@ -131,7 +132,9 @@ def ratio(face: np.ndarray) -> np.ndarray | None:
 
 def grouped(faces: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
     """Return disjoint groups of K alike faces."""
-    small = np.stack([cv2.resize(face.astype(np.float32), (14, 16), interpolation=cv2.INTER_AREA).ravel() for face in faces])
+    small = np.stack(
+        [cv2.resize(face.astype(np.float32), (14, 16), interpolation=cv2.INTER_AREA).ravel() for face in faces]
+    )
     free, out = np.ones(len(faces), bool), []
     for _ in range(min(GROUPS, len(faces) // K)):
         seed = rng.choice(np.flatnonzero(free))
@@ -180,7 +183,9 @@ def main() -> None:
         for number, face in enumerate(shown):
             cv2.putText(face, str(number), (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (0, 0, 255), 1)
         shown += [np.zeros_like(shown[0])] * (-len(shown) % 12)
-        cv2.imwrite(str(args.sheet), np.concatenate([np.concatenate(shown[i : i + 12], 1) for i in range(0, len(shown), 12)]))
+        cv2.imwrite(
+            str(args.sheet), np.concatenate([np.concatenate(shown[i : i + 12], 1) for i in range(0, len(shown), 12)])
+        )
 
 
 if __name__ == "__main__":

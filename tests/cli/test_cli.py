@@ -115,6 +115,8 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
         "accept_noncommercial": True,
         "force": True,
         "depth_map": True,
+        "methods": {},
+        "strength": 1.0,
     }
     calls.ran.pop("on_progress")
     given = calls.ran.pop("annotations")
@@ -431,3 +433,27 @@ def test_inputs_are_read_from_a_list(
 def test_one_path_is_not_enough(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "in"]) == 2
     assert "expected INPUT and OUTPUT, got one path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "methods"),
+    [
+        ([], {}),
+        (["--method", "blur"], {"person": "blur", "face": "blur", "license_plate": "blur"}),
+        (["--method", "face=blur", "--method", "license_plate=blank"], {"face": "blur", "license_plate": "blank"}),
+        (["--classes", "face", "--method", "solid"], {"face": "solid"}),
+        (
+            ["--method", "mosaic", "--method", "person=redraw"],
+            {"person": "redraw", "face": "mosaic", "license_plate": "mosaic"},
+        ),
+    ],
+)
+def test_methods_by_class(calls: Calls, options: list[str], methods: dict[str, str]) -> None:
+    assert cli.main(["run", "in", "out", *options]) == 0
+    assert calls.built["methods"] == methods and calls.built["strength"] == 1.0
+
+
+def test_two_methods_for_one_class_are_refused(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (["--method", "blur", "--method", "solid"], ["--method", "face=blur", "--method", "face=solid"]):
+        assert cli.main(["run", "in", "out", *options]) == 2
+        assert "expected one for each class" in capsys.readouterr().err

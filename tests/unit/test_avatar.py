@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from anonymizer import weights
 from anonymizer.avatar import AvatarArtist
-from anonymizer.avatar.appearance import SKIN, Faces, draw_appearance
 from anonymizer.avatar.body import Body, Shape
-from anonymizer.avatar.mesh import areas
 from anonymizer.avatar.stance import ANKLES, EARS, ELBOWS, HIPS, KNEES, NOSE, SHOULDERS, WRISTS
-from anonymizer.avatar.tailor import Measures
-from anonymizer.avatar.wardrobe import BOTTOMS, FULL, HAIR, SHOES, TOPS, Outfit, dress
-from anonymizer.errors import ModelError
 from anonymizer.types import Instance, PersonView, Rendering
 
-FACES = weights.path("prototypes") / "faces.safetensors"
+FACES = weights.path("prototypes") / "textures.safetensors"
 SIZE = 400, 300
 MIDDLE = np.array([0.1, 0.6, 0.5, 0.5, 0.5, 0.5], np.float32)
 
@@ -77,63 +71,6 @@ def scene(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(60, 180, (*SIZE, 3)).astype(np.uint8)
 
 
-def outfits() -> list[Outfit]:
-    out = [Outfit((top,), "trousers", None, "sneakers", "crop") for top in TOPS]
-    out += [Outfit(("t-shirt",), bottom, None, "boots", "bob") for bottom in BOTTOMS]
-    out += [Outfit(("t-shirt",) if name == "long coat" else (), None, name, "low shoes", "long") for name in FULL]
-    out += [Outfit(("t-shirt",), "shorts", None, shoes, "full") for shoes in SHOES]
-    return out + [Outfit(("shirt",), "shorts", None, "sneakers", hair) for hair in HAIR]
-
-
-@pytest.mark.parametrize("level", [0, 1])
-@pytest.mark.parametrize(
-    "outfit", outfits(), ids=lambda o: "-".join([*o.tops, str(o.bottom or o.full), o.shoes, o.hair])
-)
-def test_every_garment_fits(bodies: tuple[Body, Body], outfit: Outfit, level: int) -> None:
-    body = bodies[level]
-    shape = body.rest(MIDDLE)
-    pieces, bare = dress(body, shape, Measures.of(body, shape), outfit, np.random.default_rng(1))
-    assert {p.kind for p in pieces} >= {"shoes", "hair"}
-    for piece in pieces:
-        assert np.isfinite(piece.vertices).all() and len(piece.faces) > 20, piece.name
-        assert piece.faces.min() >= 0 and piece.faces.max() < len(piece.vertices)
-        assert np.allclose(piece.weights.sum(1), 1, atol=1e-3)
-        assert piece.body.shape == piece.vertices.shape
-        low, high = shape.vertices.min(0) - 0.3, shape.vertices.max(0) + 0.3
-        assert ((piece.vertices > low) & (piece.vertices < high)).all(), piece.name
-    # Head and hands are bare, the trunk is not.
-    assert (bare[body.parts == 6] > 0).mean() > 0.5
-    trunk = (body.parts == 3) & (shape.vertices[:, 2] < shape.heads[body.number("upperarm01.L"), 2] - 0.1)
-    assert (bare[trunk] > 0).mean() < 0.25
-
-
-def test_garments_differ_in_geometry(bodies: tuple[Body, Body]) -> None:
-    body = bodies[1]
-    shape = body.rest(MIDDLE)
-
-    def size(outfit: Outfit, kind: str) -> float:
-        pieces, _ = dress(body, shape, Measures.of(body, shape), outfit, np.random.default_rng(1))
-        return sum(float(areas(p.vertices, p.faces).sum()) for p in pieces if p.kind == kind)
-
-    tops = [size(o, "top") + size(o, "outer") for o in outfits()[: len(TOPS)]]
-    assert len({round(v, 3) for v in tops}) == len(TOPS)
-    bottoms = [size(o, "bottom") for o in outfits()[len(TOPS) : len(TOPS) + len(BOTTOMS)]]
-    assert len({round(v, 3) for v in bottoms}) == len(BOTTOMS)
-
-
-def test_population_has_what_it_states() -> None:
-    faces = Faces.load(FACES)
-    looks = [draw_appearance(faces, np.random.default_rng(seed)) for seed in range(300)]
-    assert {o.hair for o in (look.outfit for look in looks)} == set(HAIR)
-    assert {o.shoes for o in (look.outfit for look in looks)} == set(SHOES)
-    assert {name for look in looks for name in look.outfit.tops} == set(TOPS)
-    assert {look.outfit.full for look in looks} == {None, *FULL}
-    bright = np.sort([look.skin.mean() for look in looks])
-    ends = [np.mean([int(SKIN[k][i : i + 2], 16) for i in (0, 2, 4)]) / 255 for k in (-1, 0)]
-    assert bright[5] < ends[0] + 0.08 and bright[-5] > ends[1] - 0.08
-    assert 0.35 < np.mean([look.phenotype[0] > 0.5 for look in looks]) < 0.65
-
-
 @pytest.fixture(scope="module")
 def rendering(artist: AvatarArtist, bodies: tuple[Body, Body], shape: Shape) -> Rendering:
     made = artist.draw(scene(), person(standing(bodies[0], shape)), np.random.default_rng(3))
@@ -189,6 +126,15 @@ def test_nothing_but_pose_and_surroundings_enters(
     assert (made.rgb == rendering.rgb).all() and (made.alpha == rendering.alpha).all()
 
 
+def test_nobody_is_drawn_twice_in_a_picture(artist: AvatarArtist, bodies: tuple[Body, Body], shape: Shape) -> None:
+    surroundings = artist.look(scene(), np.zeros(SIZE, np.bool_), [], SIZE[0] / 2)
+    view = standing(bodies[0], shape)
+    made = [artist.draw(scene(), person(view), np.random.default_rng(3), scene=surroundings) for _ in range(3)]
+    assert all(m is not None for m in made)
+    # The same chance, and yet three faces and three outfits.
+    assert len(surroundings[2]) == 6
+
+
 def test_small_persons_get_the_coarse_mesh(artist: AvatarArtist, bodies: tuple[Body, Body], shape: Shape) -> None:
     view = standing(bodies[0], shape, scale=50)
     small = Instance(1, "person", np.array([120, 150, 180, 260], np.float32), body=view)
@@ -213,10 +159,3 @@ def test_persons_without_a_view_stand_in_their_box(artist: AvatarArtist) -> None
     assert made is not None
     rows = np.flatnonzero((made.alpha > 0.5).any(1)) + made.box[1]
     assert rows[0] == pytest.approx(20, abs=15) and rows[-1] == pytest.approx(394, abs=15)
-
-
-def test_other_face_files_are_refused(tmp_path: Path) -> None:
-    file = tmp_path / "faces.safetensors"
-    file.write_bytes(b"nothing")
-    with pytest.raises(ModelError, match="expected average faces"):
-        Faces.load(file)

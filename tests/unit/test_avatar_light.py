@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from anonymizer.avatar.light import GAMMA, estimate_light, look, noise_level, sharpness
+from anonymizer.avatar.light import GAMMA, estimate_light, exposed, look, noise_level, sharpness
 from anonymizer.avatar.render import Camera, Light, Mesh, Tracer
 from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.types import Instance
@@ -155,6 +155,14 @@ def test_light_follows_the_surroundings() -> None:
     assert light((40, 40, 40)).sky.mean() < light((120, 120, 120)).sky.mean() < light((200, 200, 200)).sky.mean()
     warm = light((160, 110, 70))
     assert warm.sky[0] > warm.sky[2] and warm.ground[0] > warm.ground[2]
+
+
+def test_highlights_approach_white_and_keep_their_hue() -> None:
+    ramp = np.linspace(0, 3, 50, dtype=np.float32)[:, None] * np.array([1, 0.8, 0.6], np.float32)
+    out = exposed(ramp)
+    assert out.max() < 1 and (np.diff(out[:, 0]) > 0).all()
+    assert np.allclose(out[ramp[:, 0] <= 0.7], ramp[ramp[:, 0] <= 0.7])
+    assert np.allclose(out[1:, 2] / out[1:, 0], 0.6, atol=1e-4)
 
 
 def test_sharpness_is_that_of_the_sharpest_edges() -> None:

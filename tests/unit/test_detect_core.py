@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
+from anonymizer.detect import core
 from anonymizer.detect.core import refine, vote
 from anonymizer.detect.regions import unite
 from anonymizer.errors import InputError
@@ -67,3 +69,24 @@ def test_large_objects_are_refined_at_a_reduced_size() -> None:
     truth = np.zeros((1170, 400), bool)
     truth[20:1120, 50:350] = True
     assert (refined & truth).sum() / (refined | truth).sum() > 0.97
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_the_filters_model_is_the_local_least_squares_fit(grey: bool) -> None:
+    rng = np.random.default_rng(3)
+    guide = cv2.GaussianBlur(rng.random((40, 30, 3)).astype(np.float32), (0, 0), 2)
+    guide = np.repeat(guide[..., :1], 3, axis=2) if grey else guide
+    target = np.zeros((40, 30), np.float32)
+    target[10:25, 8:20] = 1
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.asarray(cv2.blur(values.astype(np.float64), (7, 7)))
+
+    middle = mean(guide)
+    products = mean((guide[..., :, None] * guide[..., None, :]).reshape(40, 30, 9)).reshape(40, 30, 3, 3)
+    system = products - middle[..., :, None] * middle[..., None, :] + core.SMOOTHNESS * np.eye(3)
+    cross = mean(guide * target[..., None]) - middle * mean(target)[..., None]
+    expected = np.linalg.solve(system, cross[..., None])[..., 0]
+    slope, offset = core._coefficients(guide, target, 3)
+    np.testing.assert_allclose(slope, mean(expected), atol=1e-3)
+    np.testing.assert_allclose(offset, mean(mean(target) - (expected * middle).sum(axis=2)), atol=1e-3)

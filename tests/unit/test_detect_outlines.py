@@ -171,8 +171,8 @@ def test_the_surface_of_faces_travels_on(tmp_path: Path) -> None:
 class Looks(Pose):
     """Remembers what it was shown, and sees its own box."""
 
-    def __init__(self) -> None:
-        super().__init__(0.9)
+    def __init__(self, presence: float = 0.9) -> None:
+        super().__init__(presence)
         self.seen: list[tuple[np.ndarray, np.ndarray]] = []
 
     def look(self, image: np.ndarray, boxes: np.ndarray) -> tuple[PersonView, ...]:
@@ -207,3 +207,10 @@ def test_who_shows_whole_is_seen_once(tmp_path: Path) -> None:
         picture()
     )
     assert len(pose.seen) == 1
+
+
+def test_who_is_seen_doubtfully_is_seen_from_farther_away(tmp_path: Path) -> None:
+    pose = Looks(0.2)
+    OutlineDetector(Found(person()), network(tmp_path / "outlines.onnx"), pose=pose, mesh=Mesh()).detect(picture())
+    heights = [float(box[3] - box[1]) for _, box in pose.seen]
+    assert len(heights) == 2 and heights[1] == pytest.approx(1.6 * heights[0])

@@ -396,3 +396,24 @@ def test_a_crowd_is_filled_and_who_is_found_in_it_is_redrawn() -> None:
         ("fake", "redrawn"),
     ]
     assert not result.treated[90, 120]
+
+
+def test_what_is_obscured_on_request_is_told_and_everything_else_redrawn() -> None:
+    image = picture()
+    alone = build(lambda _: [PERSON, FACE], methods={"face": "solid"})(image)
+    assert [(t.action, t.method) for t in alone.treatments] == [("redrawn", None), ("redacted", "solid")]
+    # The redrawn body lies over its face: nothing of the original is below it.
+    assert not (alone.image[full_mask(FACE, SIZE)] == 0).all()
+    both = build(lambda _: [PERSON, FACE], methods={"person": "solid"})(image)
+    assert [(t.action, t.method) for t in both.treatments] == [("redacted", "solid"), ("redacted", "solid")]
+    assert (both.image[full_mask(PERSON, SIZE)] == 0).all()
+    assert np.array_equal(both.image[~both.treated], image[~both.treated])
+    assert build(lambda _: []).settings_hash != build(lambda _: [], methods={"face": "solid"}).settings_hash
+
+
+def test_a_blur_that_leaves_pixels_as_they_are_gives_way_to_a_fill() -> None:
+    image = np.full((*SIZE, 3), 120, np.uint8)
+    result = build(lambda _: [PERSON], methods={"person": "blur"})(image)
+    assert [(t.action, t.method) for t in result.treatments] == [("redacted", None)]
+    assert all(v.passed for v in result.verdicts)
+    assert (result.image[full_mask(PERSON, SIZE)] != 120).any()
