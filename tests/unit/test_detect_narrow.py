@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from anonymizer.detect.narrow import narrowed
+from anonymizer.detect.regions import ellipse
 from anonymizer.geometry import full_mask
 from anonymizer.redraw.crops import grow_radius, safe_radius
 from anonymizer.types import Instance, PersonView
@@ -15,12 +16,12 @@ from anonymizer.types import Instance, PersonView
 SIZE = (300, 300)
 
 
-def view(presence: float = 0.95, likely: np.ndarray | None = None) -> PersonView:
+def view(presence: float = 0.95, likely: np.ndarray | None = None, inside: float = 0.5) -> PersonView:
     mask = np.zeros((256, 256), np.float32) if likely is None else likely
     return PersonView(
         np.zeros((33, 3), np.float32),
         np.ones(33, np.float32),
-        np.ones(33, np.float32),
+        np.full(33, inside, np.float32),
         np.zeros((33, 3), np.float32),
         (22, 22, 278, 278),
         mask,
@@ -70,6 +71,15 @@ def test_somebody_small_stays_as_found() -> None:
     core[20:90, 40:80] = True
     one = person(core=core)
     assert narrowed(one) is one
+
+
+def test_of_somebody_seen_whole_the_ellipse_of_a_box_goes() -> None:
+    mask = ellipse(np.array([70, 30, 230, 270], np.float32))
+    core = np.zeros_like(mask)
+    core[20:220, 70:90] = True
+    part, whole = (full(narrowed(person(mask=mask | core, core=core, body=view(inside=i)))) for i in (0.5, 0.95))
+    assert part[150, 100:135].all() and not whole[150, 100:135].any()
+    assert whole[50:250, 140:160].all()  # the outline
 
 
 def test_the_outline_and_the_views_stay() -> None:
