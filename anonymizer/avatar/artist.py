@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.appearance import Appearance, draw_appearance, seated
+from anonymizer.avatar.appearance import EVERYBODY, Appearance, Population, draw_appearance, seated
 from anonymizer.avatar.body import Body, Shape, skin
 from anonymizer.avatar.cloth import Place, cloth_paint, press
 from anonymizer.avatar.faces import Faces, places
@@ -75,6 +75,7 @@ class AvatarArtist:
         poses: The embedded pose prior, ``weights.path("poses")``.
         joint_noise: Epsilon of the noise on joints, see ``noise.JointNoise``; None: none.
         pose_bank: Whether each pose is the nearest of the prior's bank.
+        population: Who avatars are drawn from.
 
     Raises:
         ModelError: A file holds something else.
@@ -82,10 +83,17 @@ class AvatarArtist:
     """
 
     def __init__(
-        self, body: Path, faces: Path, poses: Path, joint_noise: float | None = None, pose_bank: bool = False
+        self,
+        body: Path,
+        faces: Path,
+        poses: Path,
+        joint_noise: float | None = None,
+        pose_bank: bool = False,
+        population: Population = EVERYBODY,
     ) -> None:
         self._fine, self._coarse = Body.load(body)
         self._faces = Faces.load(faces)
+        self._population = population
         noise = None if joint_noise is None else JointNoise(joint_noise)
         self._fitter = Fitter(self._coarse, PosePrior.load(poses), noise, pose_bank)
 
@@ -128,7 +136,9 @@ class AvatarArtist:
             covered[rows, columns] = True
             scene = self.look(image, covered, [person], size[0] / 2)
         around, hidden, taken, young = scene
-        outer = draw_appearance(self._faces, rng, taken, person.id in young)
+        # Who is linked looks the same whoever else is in the picture.
+        others = taken if person.link is None else ()
+        outer = draw_appearance(self._faces, rng, others, person.id in young, self._population)
         shape = body.rest(outer.phenotype)
         pose = self._fitter.fit(person, self._coarse.rest(outer.phenotype), size, rng, face)
         if pose is None:

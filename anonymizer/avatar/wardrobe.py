@@ -26,6 +26,7 @@ __all__ = [
     "FULL",
     "TOPS",
     "Bottom",
+    "Habits",
     "Outfit",
     "Top",
     "choose",
@@ -165,8 +166,6 @@ SHOE_WEIGHTS = ((3, 2, 0.7, 2.5, 1.2, 0, 0, 0.1), (3, 1.5, 0.5, 0.7, 1.5, 1.0, 1
 FULL_SHARE = (0.1, 0.25)
 
 
-#: How often a hat, a bag and glasses are worn, a beard by men, and a face mask.
-HAT_SHARE, BAG_SHARE, GLASSES_SHARE, BEARD_SHARE, MASK_SHARE = 0.16, 0.28, 0.2, 0.18, 0.02
 #: What children do not wear.
 GROWN_UP = frozenset(
     (
@@ -209,7 +208,24 @@ class Outfit:
         return (*(name for name in names if name is not None), *(("mask",) if self.mask else ()))
 
 
-def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist: bool = False) -> Outfit:
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """Shares of people, in [0, 1], who wear a hat, a bag, glasses or a face mask, and of men with a beard."""
+
+    hats: float = 0.16
+    bags: float = 0.28
+    glasses: float = 0.2
+    masks: float = 0.02
+    beards: float = 0.18
+
+
+#: What is worn where nothing else is stated.
+USUAL = Habits()
+
+
+def choose(
+    rng: np.random.Generator, female: bool, child: bool = False, cyclist: bool = False, habits: Habits = USUAL
+) -> Outfit:
     """Return what somebody wears, drawn by chance.
 
     Args:
@@ -217,6 +233,7 @@ def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist:
         female: Whether what women wear is drawn from.
         child: Whether it is a child: of what is worn at any age.
         cyclist: Whether a helmet may be worn, and no skirt.
+        habits: How often what is worn.
     """
 
     def one(table: Iterable[str], weights: tuple[float, ...], only: Callable[[str], bool] = lambda _: True) -> str:
@@ -244,7 +261,7 @@ def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist:
             bottom = "slim trousers" if TOPS[top].hem > 0.2 and BOTTOMS[bottom].skirt else bottom
         else:
             tops = (top,)
-    hat = one(HATS, HAT_WEIGHTS[sex]) if rng.random() < HAT_SHARE else None
+    hat = one(HATS, HAT_WEIGHTS[sex]) if rng.random() < habits.hats else None
     if cyclist:
         hat = "helmet" if rng.random() < 0.5 else None
     worn = Outfit(
@@ -254,10 +271,10 @@ def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist:
         shoes=shoes,
         hair=hair,
         hat=hat,
-        bag=str(rng.choice(BAGS)) if rng.random() < BAG_SHARE else None,
-        glasses=("glasses" if rng.random() < 0.6 else "sunglasses") if rng.random() < GLASSES_SHARE else None,
-        beard=not female and not child and bool(rng.random() < BEARD_SHARE),
-        mask=bool(rng.random() < MASK_SHARE),
+        bag=str(rng.choice(BAGS)) if rng.random() < habits.bags else None,
+        glasses=("glasses" if rng.random() < 0.6 else "sunglasses") if rng.random() < habits.glasses else None,
+        beard=not female and not child and bool(rng.random() < habits.beards),
+        mask=bool(rng.random() < habits.masks),
     )
     return replace(worn, tops=(), bottom=None) if full is not None and full != "long coat" else worn
 
