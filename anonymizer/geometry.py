@@ -28,8 +28,9 @@ __all__ = [
     "take",
 ]
 
-#: Least presence of a person, and length of the outline's longer side in pixels, from which the outline is relied on.
-PRESENT, LONG = 0.8, 80
+#: Least presence of a person, length of the outline's longer side in pixels, and IoU of the outline with BlazePose's
+#: mask from which the outline is relied on; the IoU is taken at so many rows and columns.
+PRESENT, LONG, ALIKE, SAMPLES = 0.8, 80, 0.8, 64
 
 IntBox = tuple[int, int, int, int]
 Floats = NDArray[np.float32]
@@ -104,11 +105,23 @@ def outline_box(instance: Instance) -> Floats:
 
 
 def seen_well(instance: Instance) -> bool:
-    """Return whether an instance is a person whose outline can be relied on: BlazePose sees somebody there for sure."""
-    if instance.label != "person" or instance.body is None or instance.core is None or not instance.core.any():
+    """Return whether an instance is a person whose outline can be relied on: BlazePose is sure and sees the same."""
+    body = instance.body
+    if instance.label != "person" or body is None or instance.core is None or body.presence < PRESENT:
         return False
     x1, y1, x2, y2 = outline_box(instance)
-    return instance.body.presence >= PRESENT and bool(max(x2 - x1, y2 - y1) >= LONG)
+    if not instance.core.any() or max(x2 - x1, y2 - y1) < LONG:
+        return False
+    left, top, *_ = integer_box(instance.box)
+    rows, columns = (np.unique(np.linspace(0, n - 1, SAMPLES).astype(int)) for n in instance.core.shape)
+    height, width = body.mask.shape
+    across, down = body.window[2] - body.window[0], body.window[3] - body.window[1]
+    y = ((rows + top - body.window[1] + 0.5) * height / down).astype(int)
+    x = ((columns + left - body.window[0] + 0.5) * width / across).astype(int)
+    within = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))[None]
+    likely = body.mask[np.ix_(np.clip(y, 0, height - 1), np.clip(x, 0, width - 1))]
+    theirs, ours = within & (likely >= 0.5), instance.core[np.ix_(rows, columns)]
+    return float((theirs & ours).sum()) >= ALIKE * float((theirs | ours).sum())
 
 
 def outlined(instance: Instance) -> Instance:

@@ -222,7 +222,10 @@ def make_artist(table: Redraw, source: Source) -> AvatarArtist | None:
 
     faces = source.path(table.prototypes) / "textures.safetensors"
     poses = source.path(table.poses)
-    return avatar.AvatarArtist(source.path(table.avatar), faces, poses, table.joint_noise, table.pose_bank)
+    people = table.population
+    habits = avatar.Habits(people.hats, people.bags, people.glasses, people.masks, people.beards)
+    population = avatar.Population(people.female, tuple(people.skin), habits)
+    return avatar.AvatarArtist(source.path(table.avatar), faces, poses, table.joint_noise, table.pose_bank, population)
 
 
 def _crop(table: Crop) -> Any:

@@ -100,8 +100,7 @@ def undenoised() -> Any:
 def mean_filled() -> Any:
     """Return a context in which fills are the mean colour of what is left of the picture."""
 
-    def filled(image: Any, hidden: Any, rng: Any, plain: Any = None) -> Any:
-        del rng, plain
+    def filled(image: Any, hidden: Any, *_: Any, **__: Any) -> Any:
         rest = image[~hidden] if (~hidden).any() else np.full((1, 3), 127, np.uint8)
         out = image.copy()
         out[hidden] = np.rint(rest.mean(axis=0)).astype(np.uint8)

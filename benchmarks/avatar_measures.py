@@ -61,8 +61,9 @@ def proportion(hits: Sequence[float], groups: Sequence[str]) -> Measured:
 class Distance:
     """Kernel distance of pictures to real ones: unbiased squared MMD under (x·y / d + 1)³, as in ``evaluate.kid``.
 
-    Pairs within one picture are left out on either side, so that neither two persons of a scene nor a picture that is
-    drawn twice count as alike.
+    Features are standardized by the mean and spread of the real ones: as they are, rare features hardly count. Pairs
+    within one picture are left out on either side, so that neither two persons of a scene nor a picture that is drawn
+    twice count as alike.
 
     Args:
         real: Features (M, D) of real persons.
@@ -71,7 +72,8 @@ class Distance:
     """
 
     def __init__(self, real: NDArray[np.floating], groups: Sequence[str], packs: Sequence[str]) -> None:
-        self._real = np.asarray(real, float)
+        self._mean, self._spread = np.mean(real, axis=0), np.maximum(np.std(real, axis=0), 1e-6)
+        self._real = self._standard(real)
         self._groups, self._packs = np.array(groups), np.array(packs)
         self._within = kernel(self._real, self._real) * (self._groups[:, None] != self._groups[None])
         self._apart = (self._groups[:, None] != self._groups[None]).astype(float)
@@ -99,7 +101,8 @@ class Distance:
         apart = (named[:, None] != named[None]).astype(float)
         if not apart.any():
             raise ValueError("kernel distance: expected persons of at least two pictures")
-        sides = [(kernel(np.asarray(o, float), np.asarray(o, float)) * apart, self._across(o)) for o in others]
+        rows = [self._standard(other) for other in others]
+        sides = [(kernel(side, side) * apart, kernel(self._real, side)) for side in rows]
 
         def values(mine: Array, theirs: Array) -> Array:
             own = self._weighted(mine, theirs, kinds)
@@ -122,8 +125,8 @@ class Distance:
                 draws.append(values(mine, theirs))
         return values(np.ones(len(self._real)), np.ones(len(groups))), np.array(draws)
 
-    def _across(self, other: NDArray[np.floating]) -> Array:
-        return kernel(self._real, np.asarray(other, float))
+    def _standard(self, features: NDArray[np.floating]) -> Array:
+        return (np.asarray(features, float) - self._mean) / self._spread
 
     def _weighted(self, mine: Array, theirs: Array, kinds: NDArray[np.str_]) -> Array:
         """Return weights of the reference that give each pack its share of the other side."""

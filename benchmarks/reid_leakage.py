@@ -13,7 +13,8 @@ person allows no comparison with another.
 Everything lies under ``OUT`` and the same command again goes on where it was: ``originals`` (links), ``run`` and, with
 ``--again``, ``run-again`` (a second run from another seed), ``evaluation`` (evaluation.json, report.html),
 ``table.md``. With ``--released`` nothing is anonymized: the outputs of another tool are judged, made of the pictures in
-``OUT/originals``, which the first call only links. ``--train`` adds the training check, one to two minutes more on two cores.
+``OUT/originals``, which the first call only links. ``--train`` adds the training check, one to two minutes more on two
+cores.
 """
 
 from __future__ import annotations
@@ -174,9 +175,9 @@ def legend(document: Record) -> str:
     judges = [item["name"] for item in document["recognizers"] if item["judge"]]
     return (
         f"{document['inputs']['pairs']} pairs; independent recognisers: {', '.join(judges) or 'NONE'}. Cells: the "
-        "figure furthest from chance, its 95 % interval, and chance. naive to reconstruction: rank 1; condition: rank 1 from depth or edge "
-        "maps alone, guard off (original) and on (anonymized); plate: characters right; residue: instances whose "
-        "texture shines through; seed: AUC; leak: share untouched.\n"
+        "figure furthest from chance, its 95 % interval, and chance. naive to reconstruction: rank 1; condition: rank "
+        "1 from depth or edge maps alone, guard off (original) and on (anonymized); plate: characters right; residue: "
+        "instances whose texture shines through; seed: AUC; leak: share untouched.\n"
     )
 
 

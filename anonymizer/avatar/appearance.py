@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.faces import Face, Faces
 from anonymizer.avatar.shoes import SHOES
-from anonymizer.avatar.wardrobe import Outfit, choose, trousered
+from anonymizer.avatar.wardrobe import USUAL, Habits, Outfit, choose, trousered
+from anonymizer.errors import InputError
 
-__all__ = ["Appearance", "Cloth", "draw_appearance", "seated", "worn_as"]
+__all__ = ["Appearance", "Cloth", "Population", "draw_appearance", "seated", "worn_as"]
 
 Floats = NDArray[np.float32]
 
@@ -139,6 +140,32 @@ class Cloth:
     belt: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Who avatars are drawn from.
+
+    Args:
+        female: Share of women, in [0, 1].
+        skin: Weights of the tones of ``SKIN`` from light to dark; those stated there where it is empty.
+        habits: How often hats, bags, glasses, beards and face masks are worn.
+
+    Raises:
+        InputError: Weights of another number, below 0 or all 0.
+    """
+
+    female: float = 0.5
+    skin: tuple[float, ...] = ()
+    habits: Habits = USUAL
+
+    def __post_init__(self) -> None:
+        if self.skin and (len(self.skin) != len(SKIN) or min(self.skin) < 0 or sum(self.skin) <= 0):
+            raise InputError(f"population.skin: expected {len(SKIN)} weights from 0, not all 0, got {list(self.skin)}")
+
+
+#: Who is drawn where nothing else is stated.
+EVERYBODY = Population()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Appearance:
     """What somebody looks like.
@@ -167,7 +194,11 @@ class Appearance:
 
 
 def draw_appearance(
-    faces: Faces, rng: np.random.Generator, taken: Container[str] = (), child: bool = False
+    faces: Faces,
+    rng: np.random.Generator,
+    taken: Container[str] = (),
+    child: bool = False,
+    population: Population = EVERYBODY,
 ) -> Appearance:
     """Return somebody drawn by chance, with none of the ``Appearance.marks`` that others have taken.
 
@@ -178,23 +209,24 @@ def draw_appearance(
         rng: Source of everything.
         taken: Marks of others in the picture.
         child: Whether it is a child of 4 to 12 years; else an adult.
+        population: Who is drawn from.
     """
     for _ in range(TRIES):
-        drawn = _drawn_once(faces, rng, child)
+        drawn = _drawn_once(faces, rng, child, population)
         if not any(mark in taken for mark in drawn.marks):
             break
     return drawn
 
 
-def _drawn_once(faces: Faces, rng: np.random.Generator, child: bool) -> Appearance:
-    female = bool(rng.random() < 0.5)
+def _drawn_once(faces: Faces, rng: np.random.Generator, child: bool, population: Population) -> Appearance:
+    female = bool(rng.random() < population.female)
     youngest, oldest = AGES[int(child)]
     age = float(youngest + (oldest - youngest) * rng.beta(2, 2))
     gender = rng.uniform(0.85, 1) if female else rng.uniform(0, 0.15)
     spread = np.clip(rng.normal(0.5, SPREAD), 0.2, 0.85)
     phenotype = np.array([gender, age, *spread], np.float32)
-    outfit = choose(rng, female, child)
-    tone = _tone(rng)
+    outfit = choose(rng, female, child, habits=population.habits)
+    tone = _tone(rng, population.skin)
     dark = int(tone[0] < LIGHT)
     hair, iris = (
         _one(tuple((colour, (light, darker)[dark]) for colour, light, darker in table), rng)
@@ -215,14 +247,16 @@ def seated(look: Appearance, rng: np.random.Generator) -> Appearance:
 
 
 def worn_as(look: Appearance, outfit: Outfit, rng: np.random.Generator) -> Appearance:
-    """Return somebody in another outfit, its colours drawn by chance."""
-    return replace(look, outfit=outfit, cloths={name: _cloth(name, rng) for name in outfit.cloths})
+    """Return somebody in another outfit; colours of what is new are drawn by chance."""
+    return replace(
+        look, outfit=outfit, cloths={name: look.cloths.get(name) or _cloth(name, rng) for name in outfit.cloths}
+    )
 
 
-def _tone(rng: np.random.Generator) -> Floats:
+def _tone(rng: np.random.Generator, skin: tuple[float, ...]) -> Floats:
     """Return a colour of skin in CIELAB, drawn by chance."""
     tones = np.array([row[0] for row in SKIN], np.float32)
-    weights = np.array([row[1] for row in SKIN])
+    weights = np.array(skin or [row[1] for row in SKIN])
     place = int(rng.choice(len(SKIN), p=weights / weights.sum())) + rng.uniform(-0.5, 0.5)
     place = float(np.clip(place, 0, len(SKIN) - 1))
     first = min(int(place), len(SKIN) - 2)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.appearance import Appearance, draw_appearance, seated
+from anonymizer.avatar.appearance import EVERYBODY, Appearance, Population, draw_appearance, seated
 from anonymizer.avatar.body import Body, Shape, skin
 from anonymizer.avatar.cloth import Place, cloth_paint, press
 from anonymizer.avatar.faces import Faces, places
@@ -77,6 +77,7 @@ class AvatarArtist:
         poses: The embedded pose prior, ``weights.path("poses")``.
         joint_noise: Epsilon of the noise on joints, see ``noise.JointNoise``; None: none.
         pose_bank: Whether each pose is the nearest of the prior's bank.
+        population: Who avatars are drawn from.
 
     Raises:
         ModelError: A file holds something else.
@@ -84,10 +85,17 @@ class AvatarArtist:
     """
 
     def __init__(
-        self, body: Path, faces: Path, poses: Path, joint_noise: float | None = None, pose_bank: bool = False
+        self,
+        body: Path,
+        faces: Path,
+        poses: Path,
+        joint_noise: float | None = None,
+        pose_bank: bool = False,
+        population: Population = EVERYBODY,
     ) -> None:
         self._fine, self._coarse = Body.load(body)
         self._faces = Faces.load(faces)
+        self._population = population
         noise = None if joint_noise is None else JointNoise(joint_noise)
         self._fitter = Fitter(self._coarse, PosePrior.load(poses), noise, pose_bank)
 
@@ -130,7 +138,9 @@ class AvatarArtist:
             covered[rows, columns] = True
             scene = self.look(image, covered, [person], size[0] / 2)
         _, _, taken, young = scene
-        outer = draw_appearance(self._faces, rng, taken, person.id in young)
+        # Who is linked looks the same whoever else is in the picture.
+        others = taken if person.link is None else ()
+        outer = draw_appearance(self._faces, rng, others, person.id in young, self._population)
         shape = body.rest(outer.phenotype)
         pose = self._fitter.fit(person, self._coarse.rest(outer.phenotype), size, rng, face)
         if pose is None:
@@ -159,7 +169,7 @@ class AvatarArtist:
             turn: Angle in radians by which the person turns to their left from facing the camera.
         """
         body = self._coarse if height < SMALL else self._fine
-        outer = draw_appearance(self._faces, rng, scene[2])
+        outer = draw_appearance(self._faces, rng, scene[2], False, self._population)
         shape = body.rest(outer.phenotype)
         pose = placed(self._fitter.stance(stance, turn), body, shape, foot, height / UPRIGHT)
         return self._drawn(image, body, shape, outer, pose, scene, rng)

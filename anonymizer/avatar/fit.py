@@ -78,6 +78,8 @@ BORDER = 2
 #: and surely (from ``SURE`` on); all of them of a person who is known as a box, of which the body fills a part.
 LEAST_IOU, DOUBTFUL_IOU, SURE_IOU, BOX_IOU = 0.25, 0.45, 0.35, 0.2
 SURE = 0.9
+#: Share of the outline that a body covers and of the body that lies in it, below which it counts this much less.
+COVER, INSIDE, LEFT_OUT = 0.5, 0.55, 0.3
 #: How much better a fit to the upper body must be to be taken, one of somebody who stands, and of somebody who stands
 #: and is cut off where no border of the picture cuts.
 BETTER, STANDING, CUT = 0.06, 0.08, 0.12
@@ -194,7 +196,7 @@ class Fitter:
         view = person.body
         target = _Target(person, size)
         best: tuple[float, Fit] | None = None
-        least, sure = LEAST_IOU, SURE_IOU if view is not None and view.presence >= SURE else DOUBTFUL_IOU
+        least, sure = LEAST_IOU - LEFT_OUT, SURE_IOU if view is not None and view.presence >= SURE else DOUBTFUL_IOU
         if person.boxed:
             least = sure = BOX_IOU
         if view is not None and view.presence >= PRESENT:
@@ -313,6 +315,7 @@ class _Target:
 
     def __init__(self, person: Instance, size: tuple[int, int]) -> None:
         x1, y1, x2, y2 = (float(v) for v in outline_box(person))
+        self.boxed = person.boxed
         self.share = SIDE / max(x2 - x1, y2 - y1)
         left, right = max(x1 - AROUND * (x2 - x1), 0.0), min(x2 + AROUND * (x2 - x1), float(size[1]))
         self.corner = np.array([left, y1], np.float32)
@@ -323,7 +326,10 @@ class _Target:
         self.mask = cv2.warpAffine(person.outline.astype(np.uint8) * 255, matrix, self.size[::-1]) > 127
 
     def score(self, vertices: Floats, fit: Fit, body: Body) -> float:
-        """Return the IoU of a body with the outline, inside the picture and the outline's rows."""
+        """Return the IoU of a body with the outline, inside the picture and the outline's rows.
+
+        What covers little of the outline or lies mostly beside it is left out of a redraw: it counts ``LEFT_OUT`` less.
+        """
         points = np.rint((fit.project(vertices) - self.corner) * (self.share * 16)).astype(np.int32)
         triangles = points[body.faces]
         (a, b), (c, d) = (triangles[:, 1] - triangles[:, 0]).T, (triangles[:, 2] - triangles[:, 0]).T
@@ -332,7 +338,9 @@ class _Target:
         for triangle in triangles[a * d > b * c]:
             cv2.fillConvexPoly(drawn, triangle, 1, shift=4)
         inside = drawn > 0
-        return float((inside & self.mask).sum()) / max(float((inside | self.mask).sum()), 1.0)
+        both, either = float((inside & self.mask).sum()), float((inside | self.mask).sum())
+        shows = both >= COVER * float(self.mask.sum()) and both >= INSIDE * float(inside.sum())
+        return both / max(either, 1.0) - (0.0 if shows or self.boxed else LEFT_OUT)
 
 
 def _upright_places(

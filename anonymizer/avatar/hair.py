@@ -290,9 +290,9 @@ def _guides(
         on = np.clip((at.chin - 0.03 - where[:, 2]) / 0.06, 0, 1)[:, None]
         back = np.stack([-4 * where[:, 0], np.full(len(where), 0.35), np.zeros(len(where))], 1)
         way = np.asarray(way + on * back, np.float32)
-        along = way - normal * np.minimum((way * normal).sum(1, keepdims=True), 0)
+        along: NDArray[Any] = way - normal * np.minimum((way * normal).sum(1, keepdims=True), 0)
         steep = hair.lift * (1 - t)
-        where = where + step * unit((along + steep * normal).astype(np.float32))
+        where = np.asarray(where + step * unit((along + steep * normal).astype(np.float32)), np.float32)
         _, near = tree.query(where)
         normal = unit(0.5 * normal + smooth[near])
         high = ((where - points[near]) * smooth[near]).sum(1)

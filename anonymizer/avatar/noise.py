@@ -14,13 +14,16 @@ __all__ = ["JointNoise"]
 
 Floats = NDArray[np.float32]
 
+#: Unit of distance between places, in heights of the body: about what a limb that is turned by one radian moves.
+FIFTH = 0.2
+
 
 class JointNoise:
     """Draws stances, sizes and places near the true ones.
 
     For two people whose stances lie d apart, which is the sum of the distances of their 17 directions as points of
     the unit sphere, any result is at most exp(epsilon * d) times as likely for one as for the other; so with places in
-    body heights, and with the logarithms of sizes.
+    fifths of the body's height, and with the logarithms of sizes.
 
     Args:
         epsilon: Loss of privacy per unit of distance, above 0; small hides more.
@@ -64,5 +67,5 @@ class JointNoise:
             height: Height in pixels of the body that is drawn.
             rng: Source of chance.
         """
-        angle, away = rng.uniform(0, 2 * np.pi), rng.gamma(2, 1 / self.epsilon)
+        angle, away = rng.uniform(0, 2 * np.pi), rng.gamma(2, FIFTH / self.epsilon)
         return np.asarray(shift + height * away * np.array([np.cos(angle), np.sin(angle)]), np.float32)

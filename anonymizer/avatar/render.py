@@ -26,9 +26,9 @@ OFF, BEFORE = 2e-3, 1.0
 DISC = 0.04
 #: Light that reaches what is closed in on all sides, as a share: it comes back from other surfaces.
 BOUNCED = 0.25
-#: Side in rays of the window over which shadow and ambient occlusion are averaged, and every how many rays along rows
-#: and columns they are traced.
-NEAR, SPARSE = 7, 2
+#: Rays on each side over which shadow and ambient occlusion are averaged, at least and at most, and as a share of the
+#: picture's height; every how many rays along rows and columns they are traced.
+NEAR, NEAR_SHARE, SPARSE = (3, 7), 0.005, 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,20 +172,21 @@ class Tracer:
         lit = np.zeros(count, np.float32)
         towards = np.flatnonzero(facing_sun[asked] > 0)
         lit[towards] = self.free(base[towards], sun[towards])
-        above, below = np.zeros(count, np.float32), np.zeros(count, np.float32)
+        # Seen and all of the sky and of the ground: their ratio holds no noise where nothing is closed in.
+        sky, ground = np.zeros((count, 2), np.float32), np.zeros((count, 2), np.float32)
         for _ in range(rays):
             # Normal plus a point on the unit sphere: directions as dense as the cosine.
             way = unit(bumped[asked] + 0.98 * unit(rng.standard_normal((count, 3)).astype(np.float32)))
             free = self.free(base, way)
             up = np.clip(way[:, 2] * 2 + 0.5, 0, 1)
-            above += free * up
-            below += free * (1 - up)
-        lit, above, below = near.mean(np.stack([lit, above, below], 1)).T
+            sky += np.stack([free * up, up], 1)
+            ground += np.stack([free * (1 - up), 1 - up], 1)
+        lit, *parts = near.mean(np.concatenate([lit[:, None], sky, ground], 1)).T
         # What is closed in gets a share of the light that its normal would see.
         share = 0.5 + 0.5 * bumped[:, 2]
         above, below = (
-            (1 - BOUNCED) * seen / max(rays, 1) + BOUNCED * usual
-            for seen, usual in ((above, share), (below, 1 - share))
+            usual * ((1 - BOUNCED) * seen / np.maximum(whole, 1e-6) + BOUNCED)
+            for seen, whole, usual in ((*parts[:2], share), (*parts[2:], 1 - share))
         )
         out = (facing_sun * lit)[:, None] * light.sunlight + above[:, None] * light.sky + below[:, None] * light.ground
         return np.asarray(out, np.float32)
@@ -215,6 +216,7 @@ class Neighbours:
 
     def __init__(self, hits: Hits) -> None:
         self._hits = hits
+        self._window = 2 * int(np.clip(hits.size[0] * NEAR_SHARE, *NEAR)) + 1
         rows, columns = np.divmod(hits.ray, hits.size[1])
         chosen = (rows % SPARSE == 0) & (columns % SPARSE == 0)
         alone = self._spread(np.flatnonzero(chosen), np.zeros((int(chosen.sum()), 0), np.float32))[:, -1] == 0
@@ -240,10 +242,10 @@ class Neighbours:
             here = hits.mesh[asked] == number
             y, x = np.divmod(hits.ray[asked[here]], hits.size[1])
             grid[y - top, x - left, :-1], grid[y - top, x - left, -1] = values[here], 1
-            blurred = cv2.blur(grid, (NEAR, NEAR), borderType=cv2.BORDER_CONSTANT).reshape(*grid.shape)
+            blurred = cv2.blur(grid, (self._window, self._window), borderType=cv2.BORDER_CONSTANT).reshape(*grid.shape)
             out[own] = blurred[rows - top, columns - left]
         # The running sums of a blur leave dust where there was nothing.
-        out[np.abs(out[:, -1]) < 0.5 / NEAR**2, -1] = 0
+        out[np.abs(out[:, -1]) < 0.5 / self._window**2, -1] = 0
         return out
 
 

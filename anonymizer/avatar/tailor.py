@@ -252,7 +252,8 @@ def straighten(
         middle = np.bincount(near, local[where, k], len(rows)) / count
         known = np.bincount(near, minlength=len(rows)) > 0
         local[:, k] -= np.interp(local[:, 2], rows[known] + SLICE, middle[known])
-    wide = span(local, np.zeros(2, np.float32), ease, where, fall)
+    # Slices twice as high as on the trunk: limbs are long.
+    wide = span(local, np.zeros(2, np.float32), ease, where, fall**2, 2 * SLICE)
     return np.asarray(points + ((wide - local) * amount[:, None]) @ frame.T, np.float32)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "FULL",
     "TOPS",
     "Bottom",
+    "Habits",
     "Outfit",
     "Top",
     "choose",
@@ -44,6 +45,10 @@ WAIST = 0.115
 LONGEST = 0.97
 #: How far inside of a shoe's border skin goes on, as a share of leg or foot.
 RIM = 0.025
+#: How far a boot's shaft is let down into the shoe, in metres.
+SHAFT = 0.06
+#: How far trousers reach into boots, as a share of the leg.
+INTO = 0.17
 #: Fewest vertices below a boot's shaft.
 LEAST = 24
 #: Half width in metres of what there is of a top under an open jacket.
@@ -165,8 +170,6 @@ SHOE_WEIGHTS = ((3, 2, 0.7, 2.5, 1.2, 0, 0, 0.1), (3, 1.5, 0.5, 0.7, 1.5, 1.0, 1
 FULL_SHARE = (0.1, 0.25)
 
 
-#: How often a hat, a bag and glasses are worn, a beard by men, and a face mask.
-HAT_SHARE, BAG_SHARE, GLASSES_SHARE, BEARD_SHARE, MASK_SHARE = 0.16, 0.28, 0.2, 0.18, 0.02
 #: What children do not wear.
 GROWN_UP = frozenset(
     (
@@ -209,7 +212,24 @@ class Outfit:
         return (*(name for name in names if name is not None), *(("mask",) if self.mask else ()))
 
 
-def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist: bool = False) -> Outfit:
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """Shares of people, in [0, 1], who wear a hat, a bag, glasses or a face mask, and of men with a beard."""
+
+    hats: float = 0.16
+    bags: float = 0.28
+    glasses: float = 0.2
+    masks: float = 0.02
+    beards: float = 0.18
+
+
+#: What is worn where nothing else is stated.
+USUAL = Habits()
+
+
+def choose(
+    rng: np.random.Generator, female: bool, child: bool = False, cyclist: bool = False, habits: Habits = USUAL
+) -> Outfit:
     """Return what somebody wears, drawn by chance.
 
     Args:
@@ -217,6 +237,7 @@ def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist:
         female: Whether what women wear is drawn from.
         child: Whether it is a child: of what is worn at any age.
         cyclist: Whether a helmet may be worn, and no skirt.
+        habits: How often what is worn.
     """
 
     def one(table: Iterable[str], weights: tuple[float, ...], only: Callable[[str], bool] = lambda _: True) -> str:
@@ -244,7 +265,7 @@ def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist:
             bottom = "slim trousers" if TOPS[top].hem > 0.2 and BOTTOMS[bottom].skirt else bottom
         else:
             tops = (top,)
-    hat = one(HATS, HAT_WEIGHTS[sex]) if rng.random() < HAT_SHARE else None
+    hat = one(HATS, HAT_WEIGHTS[sex]) if rng.random() < habits.hats else None
     if cyclist:
         hat = "helmet" if rng.random() < 0.5 else None
     worn = Outfit(
@@ -254,10 +275,10 @@ def choose(rng: np.random.Generator, female: bool, child: bool = False, cyclist:
         shoes=shoes,
         hair=hair,
         hat=hat,
-        bag=str(rng.choice(BAGS)) if rng.random() < BAG_SHARE else None,
-        glasses=("glasses" if rng.random() < 0.6 else "sunglasses") if rng.random() < GLASSES_SHARE else None,
-        beard=not female and not child and bool(rng.random() < BEARD_SHARE),
-        mask=bool(rng.random() < MASK_SHARE),
+        bag=str(rng.choice(BAGS)) if rng.random() < habits.bags else None,
+        glasses=("glasses" if rng.random() < 0.6 else "sunglasses") if rng.random() < habits.glasses else None,
+        beard=not female and not child and bool(rng.random() < habits.beards),
+        mask=bool(rng.random() < habits.masks),
     )
     return replace(worn, tops=(), bottom=None) if full is not None and full != "long coat" else worn
 
@@ -290,6 +311,11 @@ def dress(
     tops = [(name, TOPS[name]) for name in outfit.tops]
     if full_top is not None and outfit.full is not None:
         tops.append((outfit.full, full_top))
+    shoe = SHOES[outfit.shoes]
+    tucked = bottom is None or bottom.skirt or bottom.length < 0.9 or bottom.ease < SLIM
+    if bottom is not None and not bottom.skirt and tucked:
+        # Into boots: what is below their rim would poke through.
+        bottom = replace(bottom, length=min(bottom.length, shoe.shaft + INTO))
     if bottom is not None:
         varied = replace(bottom, length=bottom.length * float(rng.uniform(0.97, 1.0)))
         pieces.append(_bottom(body, shape, at, varied, outfit.bottom or outfit.full or ""))
@@ -313,8 +339,7 @@ def dress(
             worn, hem=worn.hem + float(rng.uniform(-0.02, 0.03)), ease=worn.ease * float(rng.uniform(0.9, 1.25))
         )
         pieces.append(_top(body, shape, at, worn, name))
-    tucked = bottom is None or bottom.skirt or bottom.length < 0.9 or bottom.ease < SLIM
-    pieces.append(_shoes(body, shape, at, SHOES[outfit.shoes], outfit.shoes, tucked))
+    pieces.append(_shoes(body, shape, at, shoe, outfit.shoes, tucked))
     above = [p for p in pieces if p.kind in ("top", "outer")]
     if outfit.bag is not None:
         pieces.append(bag(outfit.bag, body, at, above, rng))
@@ -430,7 +455,11 @@ def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str, tucked
         field = np.where(at.arm > 0, -1, field)
     # Few vertices of a coarse body make no shaft.
     if shoe.shaft < 1 and tucked and (field > 0).sum() >= LEAST:
-        shaft = piece_of(body, shape, at, "shoes", name, at.soft(field, 1), 0.019, 20, 2)
+        shaft = piece_of(body, shape, at, "shoes", name, at.soft(field, 1), 0.019, 8, 2)
+        # Let down into the shoe: smoothing draws its lower border up.
+        into = shaft.vertices.copy()
+        into[:, 2] -= SHAFT * np.clip(1 - (into[:, 2] - into[:, 2].min()) / SHAFT, 0, 1)
+        shaft = replace(shaft, vertices=into)
         count = len(vertices)
         vertices = np.concatenate([vertices, shaft.vertices])
         weights = np.concatenate([weights, shaft.weights])

@@ -218,6 +218,20 @@ class Direct(Table):
     small_scales: list[Strength] = Field(default=[0.1, 0.1], min_length=2, max_length=2)
 
 
+class Population(Table):
+    """Who avatars are drawn from."""
+
+    female: Share = Field(default=0.5, description="Share of women.")
+    skin: list[Annotated[float, Field(ge=0)]] = Field(
+        default_factory=list, description="Weights of seven skin tones, light to dark; empty: the stated population."
+    )
+    hats: Share = Field(default=0.16, description="Share of people with a hat, hood or headscarf.")
+    bags: Share = Field(default=0.28, description="Share of people with a bag or backpack.")
+    glasses: Share = Field(default=0.2, description="Share of people with glasses or sunglasses.")
+    beards: Share = Field(default=0.18, description="Share of men with a full beard.")
+    masks: Share = Field(default=0.02, description="Share of people with a face mask.")
+
+
 class Redraw(Table):
     """The diffusion inpainter and what it starts from."""
 
@@ -248,6 +262,7 @@ class Redraw(Table):
     joint_noise: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Epsilon of the noise on joints and place of avatars, per unit of distance."
     )
+    population: Population = Field(default_factory=Population, description="Who avatars are drawn from.")
     pose_bank: bool = Field(default=False, description="Avatars take only poses of the bank of plausible ones.")
     strength: dict[Class, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=dict, description="Share of the noise schedule that avatars and average faces pass through."

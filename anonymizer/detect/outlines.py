@@ -46,9 +46,11 @@ FACED = 0.5
 #: Share of a person's box that others fill from which BlazePose may mean one of them: the person is seen again alone,
 #: all else at this value.
 CROWDED, GREY = 0.12, 127
-#: Presence below which a person is seen again in boxes this many times as large: of 40 persons 40 to 110 pixels high
-#: the share with a presence above 0.3 rises from 0.42 to 0.72, and bodies fitted to these cover as much of them.
-DOUBTFUL, WIDER = 0.5, (1.6, 1.25)
+#: Nose, shoulders and hips among the landmarks: if all lie in the outline, the right person was seen.
+TRUNK = [0, 11, 12, 23, 24]
+#: Presence below which a person is seen again in a box this many times as large: of 40 persons 40 to 110 pixels high
+#: the share with a presence above 0.3 rises from 0.42 to 0.70, and bodies fitted to these cover as much of them.
+DOUBTFUL, WIDER = 0.5, 1.6
 
 
 class OutlineDetector:
@@ -127,16 +129,15 @@ class OutlineDetector:
         box, whole = outline_box(person), None if face is None else _whole_box(person, face)
         around = grow(box if whole is None else whole, 0.5, 0.5, 0.5, 0.5)
         near = [people[int(n)] for n in np.flatnonzero(overlap(around, boxes)) if people[int(n)].id != person.id]
-        crowded = float(_covered(near, person, integer_box(person.box)).mean()) >= CROWDED
+        crowded = _strays(person) and float(_covered(near, person, integer_box(person.box)).mean()) >= CROWDED
         if whole is not None or crowded:
             view = _alone(pose, image, person, box if whole is None else whole, near)
             best = view if view.presence >= best.presence / 2 else best
-        for times in WIDER:
-            if best.presence < DOUBTFUL:
-                share = (times - 1) / 2
-                view = _alone(pose, image, person, grow(box, share, share, share, share), near if crowded else ())
-                best = view if view.presence > best.presence else best
-        return replace(person, body=best)
+        if best.presence < DOUBTFUL:
+            share = (WIDER - 1) / 2
+            view = _alone(pose, image, person, grow(box, share, share, share, share), near if crowded else ())
+            best = view if view.presence > best.presence else best
+        return person if best is person.body else replace(person, body=best)
 
     def segment(self, image: Image, boxes: Floats) -> tuple[Instance | None, ...]:
         """Return the person in each box (N, 4) xyxy inside RGB uint8 (H, W, 3), None where no outline is seen."""
@@ -173,6 +174,16 @@ def _alone(pose: BlazePose, image: Image, person: Instance, box: Floats, others:
     left, top, right, bottom = view.window
     landmarks = view.landmarks + np.array([x, y, 0], np.float32)
     return replace(view, landmarks=landmarks, window=(left + x, top + y, right + x, bottom + y))
+
+
+def _strays(person: Instance) -> bool:
+    """Return whether trunk and head that BlazePose saw lie elsewhere than the person."""
+    if person.body is None:
+        return False
+    x1, y1, x2, y2 = integer_box(person.box)
+    x, y = (person.body.landmarks[TRUNK, k].astype(int) - corner for k, corner in ((0, x1), (1, y1)))
+    inside = (x >= 0) & (y >= 0) & (x < x2 - x1) & (y < y2 - y1)
+    return int(person.outline[y[inside], x[inside]].sum()) < len(TRUNK)
 
 
 def _covered(others: Sequence[Instance], person: Instance, frame: IntBox) -> Mask:

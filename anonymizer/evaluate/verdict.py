@@ -173,7 +173,7 @@ def _class(
         state = "unable"
     elif detectable is None or detectable > LEAST_SEEN:
         state = "few"
-    strongest = min(range(len(tests)), key=lambda n: tests[n][2], default=None)
+    strongest = min(range(len(tests)), key=lambda n: (tests[n][2], -_beyond(*tests[n][:2])), default=None)
     return {
         "label": label,
         "state": state,
@@ -245,6 +245,12 @@ def _probabilities(finding: Record) -> Iterable[tuple[str, float]]:
         if null is not None and estimate is not None and estimate["value"] is not None:
             moments = (null["mean"], null["deviation"], null["skew"], int(null["possible"]))
             yield figure, intervals.tail(null["value"], *moments)
+
+
+def _beyond(finding: Record, figure: str) -> float:
+    """Return how far a figure is beyond chance: probabilities end at a least one, and then this tells them apart."""
+    null = finding["null"][figure]
+    return float((null["value"] - null["mean"]) / max(null["deviation"], 1e-9))
 
 
 def _able(finding: Record, controls: Sequence[Record]) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.blend import blend, feather
-from anonymizer.geometry import IntBox, dilate, take
+from anonymizer.geometry import IntBox, dilate, mask_box, take
 from anonymizer.redraw.avatars import pasted, shape_of
 from anonymizer.redraw.crops import (
     Crop,
@@ -39,8 +39,8 @@ Done = TypeVar("Done")
 BEYOND = 8
 #: How the embedded autoencoder softens a picture: like a Gaussian of this many pixels at the model's size.
 SOFTENED = 0.8
-#: Width of the Gaussian, as a share of a crop's height, over which colours stay those of a rendering: about a head.
-WIDE = 0.06
+#: Width of the Gaussian, as a share of a crop's height, over which brightness stays that of a rendering: half a head.
+WIDE = 0.035
 #: Sets the chance that decides on grain apart from all other under one seed.
 GRAIN_DRAW = 4
 #: Standard deviation in pixels of the blur of grain: a camera's noise has passed through demosaicing and JPEG.
@@ -252,11 +252,14 @@ class Redrawer:
 
 
 def _empty(image: NDArray[np.uint8], instance: Instance, avatar: Rendering | None) -> Patch:
-    """Return an instance's patch before anything is painted: the avatar's extent, or the safe mask."""
-    if avatar is None:
+    """Return an instance's patch before anything is painted: where the avatar shows, or the safe mask."""
+    tight = None if avatar is None else mask_box(avatar.alpha > 0)
+    if avatar is None or tight is None:
         return region_patch(image, instance)
-    x1, y1, x2, y2 = avatar.box
-    return Patch(avatar.box, image[y1:y2, x1:x2], avatar.alpha)
+    left, top = avatar.box[:2]
+    x1, y1, x2, y2 = tight
+    box = left + x1, top + y1, left + x2, top + y2
+    return Patch(box, image[box[1] : box[3], box[0] : box[2]], avatar.alpha[y1:y2, x1:x2])
 
 
 def changed(

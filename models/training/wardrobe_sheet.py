@@ -24,6 +24,7 @@ from anonymizer.avatar.fit import Fit
 from anonymizer.avatar.hair import HAIR
 from anonymizer.avatar.render import Light
 from anonymizer.avatar.shoes import SHOES
+from anonymizer.avatar.stance import Stance
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import BOTTOMS, FULL, TOPS, Outfit
 
@@ -75,7 +76,8 @@ def posed(body: Body, shape: Shape, name: str, scale: float) -> Fit:
                     rotations[number] = high if bone.startswith(upper) else low
     c, s = np.cos(yaw), np.sin(yaw)
     whole = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ rotations
-    return Fit(body.transforms(shape, whole.astype(np.float32)), scale, np.zeros(2, np.float32), 0.0, 1.0)
+    unknown = Stance(np.zeros((17, 3), np.float32), np.zeros(17, np.float32))
+    return Fit(unknown, body.transforms(shape, whole.astype(np.float32)), scale, np.zeros(2, np.float32), 0.0, 1.0)
 
 
 def drawn(body: Body, person: Appearance, pose: str, height: int) -> np.ndarray:

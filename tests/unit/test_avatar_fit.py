@@ -342,7 +342,7 @@ def test_noise_is_that_of_the_mechanisms() -> None:
     logs = np.log([noise.scale(100.0, chance) / 100 for _ in range(4000)])
     assert np.abs(logs).mean() == pytest.approx(1 / epsilon, rel=0.08)
     places = np.stack([noise.place(np.zeros(2, np.float32), 200.0, chance) for _ in range(4000)])
-    assert np.hypot(*places.T).mean() == pytest.approx(200 * 2 / epsilon, rel=0.05)
+    assert np.hypot(*places.T).mean() == pytest.approx(200 / 5 * 2 / epsilon, rel=0.05)
     for wrong in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(InputError, match="joint_noise: expected an epsilon above 0"):
             JointNoise(wrong)

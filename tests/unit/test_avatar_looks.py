@@ -10,7 +10,7 @@ import pytest
 
 from anonymizer import weights
 from anonymizer.avatar.accessories import BAGS, HATS
-from anonymizer.avatar.appearance import SKIN, Appearance, draw_appearance, seated, worn_as
+from anonymizer.avatar.appearance import SKIN, Appearance, Population, draw_appearance, seated, worn_as
 from anonymizer.avatar.body import Body, Shape, skin
 from anonymizer.avatar.cloth import WHITEST
 from anonymizer.avatar.faces import NEUTRAL, SIDE, WIDTH, Faces, places
@@ -21,8 +21,8 @@ from anonymizer.avatar.paint import embossed
 from anonymizer.avatar.render import Camera, Mesh, Tracer
 from anonymizer.avatar.shoes import SHOES, lasts, loft
 from anonymizer.avatar.tailor import Measures
-from anonymizer.avatar.wardrobe import BOTTOMS, FULL, TOPS, Outfit, dress
-from anonymizer.errors import ModelError
+from anonymizer.avatar.wardrobe import BOTTOMS, FULL, TOPS, Habits, Outfit, dress
+from anonymizer.errors import InputError, ModelError
 
 FACES = weights.path("prototypes") / "textures.safetensors"
 MIDDLE = np.array([0.1, 0.6, 0.5, 0.5, 0.5, 0.5], np.float32)
@@ -288,6 +288,17 @@ def test_nobody_comes_twice_in_a_picture(faces: Faces) -> None:
         taken |= look.marks
     alone = [draw_appearance(faces, np.random.default_rng(seed)).marks for seed in range(20)]
     assert len(set().union(*alone)) < sum(len(marks) for marks in alone)
+
+
+def test_population_can_be_set(faces: Faces) -> None:
+    mine = Population(female=1.0, skin=(0, 0, 0, 0, 0, 0, 1), habits=Habits(1.0, 0.0, 1.0, 0.0, 1.0))
+    for seed in range(40):
+        look = draw_appearance(faces, np.random.default_rng(seed), population=mine)
+        assert look.phenotype[0] > 0.5 and lightness(look.skin) < 35
+        worn_ = look.outfit
+        assert worn_.hat is not None and worn_.glasses is not None and worn_.bag is None and not worn_.mask
+    with pytest.raises(InputError, match="expected 7 weights"):
+        Population(skin=(1.0, 2.0))
 
 
 def test_children_are_children(faces: Faces, bodies: tuple[Body, Body]) -> None:

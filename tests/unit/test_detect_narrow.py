@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from anonymizer.detect.narrow import narrowed
+from anonymizer.detect.regions import ellipse
 from anonymizer.geometry import full_mask
 from anonymizer.redraw.crops import grow_radius, safe_radius
 from anonymizer.types import Instance, PersonView
@@ -15,12 +16,15 @@ from anonymizer.types import Instance, PersonView
 SIZE = (300, 300)
 
 
-def view(presence: float = 0.95, likely: np.ndarray | None = None) -> PersonView:
-    mask = np.zeros((256, 256), np.float32) if likely is None else likely
+def view(
+    presence: float = 0.95, likely: np.ndarray | None = None, inside: float = 0.5, same: bool = True
+) -> PersonView:
+    mask = np.zeros((256, 256), np.float32) if likely is None else likely.copy()
+    mask[28:228, 88:168] = 1 if same else 0  # rows 50 to 250, columns 110 to 190 of the picture, as the outline
     return PersonView(
         np.zeros((33, 3), np.float32),
         np.ones(33, np.float32),
-        np.ones(33, np.float32),
+        np.full(33, inside, np.float32),
         np.zeros((33, 3), np.float32),
         (22, 22, 278, 278),
         mask,
@@ -59,7 +63,9 @@ def test_what_the_pose_network_sees_stays() -> None:
     assert after[102:148, 103:110].all() and not after[220:240, 102:107].any()
 
 
-@pytest.mark.parametrize("changes", [{"body": None}, {"body": view(0.5)}, {"core": None}, {"label": "vehicle"}])
+@pytest.mark.parametrize(
+    "changes", [{"body": None}, {"body": view(0.5)}, {"body": view(same=False)}, {"core": None}, {"label": "vehicle"}]
+)
 def test_who_is_not_seen_well_stays_as_found(changes: dict[str, object]) -> None:
     one = person(**changes)
     assert narrowed(one) is one and safe_radius(one) == grow_radius(one.box)
@@ -70,6 +76,15 @@ def test_somebody_small_stays_as_found() -> None:
     core[20:90, 40:80] = True
     one = person(core=core)
     assert narrowed(one) is one
+
+
+def test_of_somebody_seen_whole_the_ellipse_of_a_box_goes() -> None:
+    mask = ellipse(np.array([70, 30, 230, 270], np.float32))
+    core = np.zeros_like(mask)
+    core[20:220, 40:120] = True
+    part, whole = (full(narrowed(person(mask=mask | core, core=core, body=view(inside=i)))) for i in (0.5, 0.95))
+    assert part[150, 99:107].all() and not whole[150, 99:107].any()
+    assert whole[50:250, 110:190].all()  # the outline
 
 
 def test_the_outline_and_the_views_stay() -> None:

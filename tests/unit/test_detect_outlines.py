@@ -213,4 +213,4 @@ def test_who_is_seen_doubtfully_is_seen_from_farther_away(tmp_path: Path) -> Non
     pose = Looks(0.2)
     OutlineDetector(Found(person()), network(tmp_path / "outlines.onnx"), pose=pose, mesh=Mesh()).detect(picture())
     heights = [float(box[3] - box[1]) for _, box in pose.seen]
-    assert heights[1] == pytest.approx(1.6 * heights[0]) and heights[2] == pytest.approx(1.25 * heights[0])
+    assert len(heights) == 2 and heights[1] == pytest.approx(1.6 * heights[0])

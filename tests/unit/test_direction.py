@@ -162,7 +162,7 @@ def test_crops_are_put_back_where_they_were_taken(
     rows, columns = np.mgrid[0:200, 0:200]
     image = np.stack([rows, columns, (rows + columns) // 2], axis=2).astype(np.uint8)
     flat = Conditions(np.zeros((200, 200), np.float32), np.zeros((200, 200), np.float32))
-    patches = Redrawer(Mirror(), {"person": setting}).redraw(image, [instance(box=box)], flat, {1: 1}, {})
+    patches = Redrawer(Mirror(), {"person": setting}).redraw(image, image, [instance(box=box)], flat, {1: 1}, {})
     out, treated = compose(image, [patches[1]])
     assert treated.any()
     assert np.abs(out.astype(int) - image).max() <= 3

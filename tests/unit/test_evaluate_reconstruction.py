@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from anonymizer.errors import InputError
 from anonymizer.evaluate.attacks.reconstruction import SIDE, Settings, face_crop, run, train, unet
 from anonymizer.evaluate.records import Finding, Skipped, Subject
 from anonymizer.recognize.align import ARCFACE_TEMPLATE
@@ -17,7 +18,7 @@ from anonymizer.types import Floats, Image
 from .attack_fakes import Eye, Scene
 
 BOX = np.array([20, 10, 92, 102], np.float32)
-SMALL = Settings(steps=80, batch=8, width=8, rate=0.02, least_identities=10)
+SMALL = Settings(steps=80, rounds=2, batch=8, width=8, rate=0.02, least_identities=10)
 
 
 def people(count: int) -> Scene:
@@ -60,16 +61,20 @@ def test_training_repeats_and_learns() -> None:
     rng = np.random.default_rng(0)
     faces = np.stack([np.full((SIDE, SIDE, 3), level, np.uint8) for level in rng.integers(60, 196, 24)])
     settings = Settings(steps=40, batch=8, width=8, rate=0.02)
-    undo, size, error = train(255 - faces, faces, settings, 3)
-    again, _, same = train(255 - faces, faces, settings, 3)
-    assert error == same
-    assert error < 40
-    restored = undo(255 - faces)
-    assert np.array_equal(restored, again(255 - faces))
+    who = [f"p{number}" for number in range(24)]
+    trained = train(255 - faces, faces, who, settings, 3)
+    again = train(255 - faces, faces, who, settings, 3)
+    assert trained.error == again.error
+    assert trained.error < 40
+    assert 2 <= trained.rounds <= 5
+    restored = trained.undo(255 - faces)
+    assert np.array_equal(restored, again.undo(255 - faces))
     before = np.abs(255 - faces.astype(int) - faces).mean()
     assert np.abs(restored.astype(int) - faces).mean() < before / 2
-    assert size < 300_000
-    assert len(undo(faces[:0])) == 0
+    assert trained.parameters < 300_000
+    assert len(trained.undo(faces[:0])) == 0
+    with pytest.raises(InputError, match="hold one out"):
+        train(faces, faces, ["p"] * 24, settings, 3)
 
 
 def test_what_is_undone_is_recognised_and_what_is_gone_is_not(tmp_path: Path) -> None:
@@ -88,6 +93,7 @@ def test_what_is_undone_is_recognised_and_what_is_gone_is_not(tmp_path: Path) ->
     assert undone.counts["probes"] == 14
     assert "80 steps" in undone.notes[0]
     assert "parameters" in undone.notes[0]
+    assert "falling" in undone.notes[0].lower()
 
 
 def test_too_few_people_and_bodies_are_skipped(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def instance(n: int, label: str, box: tuple[int, int, int, int]) -> Instance:
 
 FOUND = (
     instance(1, "person", (20, 20, 50, 80)),
-    instance(2, "face", (28, 22, 42, 40)),
+    instance(2, "face", (84, 14, 98, 32)),
     instance(3, "license_plate", (80, 60, 110, 70)),
 )
 

@@ -47,6 +47,16 @@ def test_the_fill_follows_the_surroundings():
     assert out[40:60, 80:120, 0].std() > 3  # noise
 
 
+def test_light_goes_on_across_the_border():
+    across = np.linspace(40, 200, 200)[None, :, None] + np.zeros((150, 1, 3))
+    image = np.clip(across + np.random.default_rng(3).normal(0, 5, (150, 200, 3)), 0, 255).astype(np.uint8)
+    mask = block(30, 120, 80, 130)
+    out = redact(image, mask, rng()).astype(float)
+    for x in (80, 130):
+        assert abs(out[40:110, x - 3 : x].mean() - out[40:110, x : x + 3].mean()) < 8
+    assert out[40:110, 85:125].std(axis=0).mean() > 2.5  # the noise goes on as well
+
+
 def striped() -> np.ndarray:
     image = np.full((150, 200, 3), 90, np.uint8)
     image[:, ::4] = image[:, 1::4] = 150

@@ -79,7 +79,7 @@ def test_a_plate_is_drawn_on_the_redrawn_vehicle() -> None:
     car, plate = instance(1, "vehicle", (20, 20, 140, 100)), instance(2, "license_plate", (55, 62, 115, 88))
     seen = np.array([[65, 70, 105, 80]], np.float32)
     plate = replace(plate, core=core, views=seen)
-    patches = redrawer.redraw(image, [car, plate], flat, {1: 1, 2: 2}, {2: ("AB 123 C",)})
+    patches = redrawer.redraw(image, image, [car, plate], flat, {1: 1, 2: 2}, {2: ("AB 123 C",)})
     assert set(patches) == {1, 2}
     (job,) = painter.jobs  # Plates are drawn, not painted.
     assert job.scales == (0.7, 0.2) and "vehicle" in job.prompt

@@ -4,8 +4,8 @@ The attacker has the tool, so he has pairs: he treats pictures of people he know
 treated face back. It is trained on some identities and tested on the others, per variant, on faces aligned as the
 recogniser wants them. What it restores is described by the recogniser and looked for among the originals.
 
-The network is small and trained for seconds to a minute per variant: what falls to it is not safe; what withstands it
-may still fall to a larger one.
+The network is small; it is trained until the error on people held out of the training stops falling, or says that it
+did not. What falls to it is not safe; what withstands it may still fall to a larger one.
 
 Source:
     Ronneberger, Fischer and Brox, U-Net, 2015; pixel shuffling: Shi et al., CVPR 2016.
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anonymizer.errors import InputError
 from anonymizer.evaluate.matching import Mode, compare, has_repeats
 from anonymizer.evaluate.protocols import GALLERY, finding
 from anonymizer.evaluate.records import Context, Embeddings, Finding, Recognizer, Skipped, Subject
@@ -29,9 +30,11 @@ from anonymizer.types import Floats, Image
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Settings", "Undo", "face_crop", "run", "train", "unet"]
+__all__ = ["Settings", "Trained", "Undo", "face_crop", "run", "train", "unet"]
 
 NAME, LABEL = "reconstruction", "face"
+#: Share of the training identities on which the error is watched, and the share of it that a round must gain.
+HELD_OUT, GAIN = 0.2, 0.01
 #: Side in pixels of the aligned faces: what recognisers of ArcFace's kind take.
 SIDE = 112
 
@@ -41,7 +44,8 @@ class Settings:
     """How the network is trained.
 
     Args:
-        steps: Gradient steps per variant.
+        steps: Gradient steps of one round.
+        rounds: Most rounds per variant: training ends when a round makes the error on held-out people no smaller.
         batch: Faces per step.
         rate: Highest learning rate of the one-cycle schedule.
         width: Channels of the first level; 28 gives 0.30 million parameters.
@@ -51,6 +55,7 @@ class Settings:
     """
 
     steps: int = 200
+    rounds: int = 5
     batch: int = 16
     rate: float = 4e-3
     width: int = 28
@@ -104,44 +109,50 @@ def unet(width: int) -> torch.nn.Module:
     return Net()
 
 
-def train(treated: Image, originals: Image, settings: Settings, seed: int) -> tuple[Undo, int, float]:
-    """Train the network to turn treated faces into originals.
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A trained network.
+
+    Args:
+        undo: Restores faces.
+        parameters: Number of its weights.
+        error: Mean absolute error on held-out people, in levels of 0 to 255.
+        rounds: How many rounds it was trained for; the best of them is kept.
+        stopped: Whether the error had stopped falling.
+    """
+
+    undo: Undo
+    parameters: int
+    error: float
+    rounds: int
+    stopped: bool
+
+
+def train(treated: Image, originals: Image, identities: Sequence[str], settings: Settings, seed: int) -> Trained:
+    """Train the network to turn treated faces into originals, until people held out gain nothing more.
 
     Args:
         treated: uint8 (N, 112, 112, 3).
         originals: uint8 (N, 112, 112, 3), the same faces.
+        identities: Who each face shows; a fifth of them, at least one, is held out.
         settings: How.
-        seed: Decides weights and batches.
+        seed: Decides weights, batches and who is held out.
 
-    Returns:
-        The trained network as a function, its number of parameters, and the mean absolute error of the last tenth of
-        the steps, in levels of 0 to 255.
+    Raises:
+        InputError: Faces of one identity only.
     """
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rng = np.random.default_rng(seed)
+    names = rng.permutation(np.unique(np.array(identities)))
+    if len(names) < 2:
+        raise InputError(f"identities: expected at least two, to hold one out, got {len(names)}")
+    held = np.isin(np.array(identities), names[: max(round(HELD_OUT * len(names)), 1)])
+    teaching = np.flatnonzero(~held)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
         net = unet(settings.width).to(device)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, total_steps=settings.steps, pct_start=0.2)
-    losses = []
-    net.train()
-    for _ in range(settings.steps):
-        rows = rng.integers(0, len(treated), settings.batch)
-        flip = bool(rng.integers(2))
-        given, wanted = (_tensor(faces[rows], flip).to(device) for faces in (treated, originals))
-        restored = net(given)
-        loss = (restored - wanted).abs().mean() + sum(
-            (restored.diff(dim=axis) - wanted.diff(dim=axis)).abs().mean() for axis in (2, 3)
-        )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        losses.append(float((restored.detach() - wanted).abs().mean()) * 255)
-    net.eval()
 
     def undo(faces: Image) -> Image:
         out = []
@@ -151,8 +162,34 @@ def train(treated: Image, originals: Image, settings: Settings, seed: int) -> tu
                 out.append(np.rint(restored.transpose(0, 2, 3, 1) * 255).astype(np.uint8))
         return np.concatenate(out) if out else np.zeros_like(faces)
 
-    size = sum(parameter.numel() for parameter in net.parameters())
-    return undo, size, float(np.mean(losses[-max(settings.steps // 10, 1) :]))
+    best, weights, stopped, done = np.inf, net.state_dict(), False, 0
+    while done < settings.rounds and not stopped:
+        net.train()
+        optimizer = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=1e-4)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, settings.rate, total_steps=settings.steps, pct_start=0.2
+        )
+        for _ in range(settings.steps):
+            rows = rng.choice(teaching, settings.batch)
+            flip = bool(rng.integers(2))
+            given, wanted = (_tensor(faces[rows], flip).to(device) for faces in (treated, originals))
+            restored = net(given)
+            loss = (restored - wanted).abs().mean() + sum(
+                (restored.diff(dim=axis) - wanted.diff(dim=axis)).abs().mean() for axis in (2, 3)
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        net.eval()
+        done += 1
+        error = float(np.abs(undo(treated[held]).astype(np.int16) - originals[held]).mean())
+        stopped = error > best * (1 - GAIN)
+        if error < best:
+            best, weights = error, {name: value.clone() for name, value in net.state_dict().items()}
+    net.load_state_dict(weights)
+    net.eval()
+    return Trained(undo, sum(parameter.numel() for parameter in net.parameters()), best, done, stopped)
 
 
 def face_crop(image: Image, subject: Subject) -> Image:
@@ -193,11 +230,14 @@ def run(context: Context, settings: Settings | None = None) -> list[Finding | Sk
     crops = _crops(context, [known[recognizers[0].name].keys[row] for row in subjects], variants)
     for variant in variants:
         seed = int(context.rng(NAME, variant).integers(2**31))
-        undo, size, error = train(crops[variant][trains], crops["original"][trains], chosen, seed)
-        restored = undo(crops[variant][~trains])
+        teachers = [known[recognizers[0].name].identities[row] for row in subjects[trains]]
+        trained = train(crops[variant][trains], crops["original"][trains], teachers, chosen, seed)
+        restored = trained.undo(crops[variant][~trains])
+        ended = "where it stopped falling" if trained.stopped else "STILL FALLING: a longer training may restore more"
         notes = (
-            f"U-Net of {size} parameters, {chosen.steps} steps of {chosen.batch} faces, one seed, trained on "
-            f"{int(trains.sum())} faces, last error {error:.1f} of 255 per channel",
+            f"U-Net of {trained.parameters} parameters, {trained.rounds} rounds of {chosen.steps} steps of "
+            f"{chosen.batch} faces, one seed, trained on {int(trains.sum())} faces; error on held-out people "
+            f"{trained.error:.1f} of 255 per channel, {ended}",
         )
         for recognizer in recognizers:
             gallery = known[recognizer.name]
