@@ -193,7 +193,12 @@ def _class(
         "detectable": None if by is None else {"rate": detectable, **_named(by)},
         "risk": _risk(able),
         "able": sorted({f["recognizer"] for f in able}),
-        "unable": sorted({c["judge"]: c["reason"] for c in controls if c["label"] == label and not c["able"]}.items()),
+        "unable": [
+            [name, reason]
+            for name, reason in sorted(
+                {c["judge"]: c["reason"] for c in controls if c["label"] == label and not c["able"]}.items()
+            )
+        ],
     }
 
 
