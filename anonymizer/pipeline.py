@@ -19,7 +19,7 @@ from anonymizer.detect.regions import is_sketch
 from anonymizer.errors import InputError, StageError, VerificationFailed
 from anonymizer.fill import obscure, redact
 from anonymizer.geometry import outlined
-from anonymizer.redraw.avatars import draw_avatars, pasted, shaded
+from anonymizer.redraw.avatars import draw_avatars, pasted, seen_by, shaded
 from anonymizer.redraw.crops import treated_region
 from anonymizer.redraw.plate_corners import stands_out
 from anonymizer.redraw.redrawer import Redrawer, compose, region_patch
@@ -367,8 +367,9 @@ class Anonymizer:
         if not persons or work.base is None:
             return
         every = [t.found for t in work.targets]
-        horizon = estimate_horizon(every, work.size)
-        drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, horizon)
+        if work.view is None:
+            work.view = seen_by(artist, work.base, every, estimate_horizon(every, work.size))
+        drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, work.view)
         for target in persons:
             target.rendering = drawn.get(target.id)
             if target.rendering is None:
@@ -441,7 +442,7 @@ def _fill(work: Work, strength: float) -> None:
     filled = redact(work.image, work.hidden(), work.fill_rng(), plain=work.hidden(stuck) if stuck else None)
     _obscure(work, filled, strength)
     work.base, work.treated = compose(work.image, [region_patch(filled, t.found) for t in work.targets])
-    work.fills += 1
+    work.fills, work.view = work.fills + 1, None
 
 
 def _known_plate(image: Image, instance: Instance, least: float) -> bool:

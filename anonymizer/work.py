@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -85,6 +86,7 @@ class Work:
         treated: bool (H, W), where the fill lies, rims included.
         shadows: bool (H, W), where shadows lie.
         fills: How often the picture was filled.
+        view: What the artist took from the base, and whom it has drawn on it; None: not looked at.
     """
 
     image: Image
@@ -97,6 +99,7 @@ class Work:
     treated: Mask | None = None
     shadows: Mask | None = None
     fills: int = 0
+    view: Any = None
 
     @property
     def size(self) -> tuple[int, int]:

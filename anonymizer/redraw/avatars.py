@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from anonymizer.geometry import IntBox, integer_box, mask_box, paste_window
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.types import AvatarArtist, Instance, Rendering
 
-__all__ = ["confined", "draw_avatars", "pasted", "room", "shaded", "shape_of", "shown_as"]
+__all__ = ["confined", "draw_avatars", "pasted", "room", "seen_by", "shaded", "shape_of", "shown_as"]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -37,13 +38,26 @@ CUT_RIM = 2
 AVATAR_DRAW = 2
 
 
+def seen_by(artist: AvatarArtist, image: Image, everyone: Sequence[Instance], horizon: float) -> Any:
+    """Return what an artist takes from a filled picture once for all its persons.
+
+    Args:
+        artist: Draws avatars.
+        image: RGB uint8 (H, W, 3) with all that is anonymized filled.
+        everyone: All instances of the picture, as they were found.
+        horizon: Row of the horizon in pixels.
+    """
+    hidden = treated_mask(everyone, (image.shape[0], image.shape[1]))
+    return artist.look(image, hidden, [i for i in everyone if i.label == "person"], horizon)
+
+
 def draw_avatars(
     artist: AvatarArtist,
     image: Image,
     persons: Iterable[Instance],
     everyone: Sequence[Instance],
     seeds: Mapping[int, int],
-    horizon: float,
+    view: Any,
 ) -> dict[int, Rendering]:
     """Return a rendering for each person whose pose is known well enough, by id, cut to where avatars may show.
 
@@ -53,19 +67,17 @@ def draw_avatars(
         persons: Persons to redraw, as they were found.
         everyone: All instances of the picture, as they were found.
         seeds: Seed by instance id.
-        horizon: Row of the horizon in pixels.
+        view: What ``seen_by`` returned for the picture; nobody whom it knows is drawn again.
     """
     size = image.shape[0], image.shape[1]
-    hidden = treated_mask(everyone, size)
     free = treated_mask([i for i in everyone if i.label == "person"], size)
     kept = treated_mask([i for i in everyone if i.label not in ("person", "face")], size) & ~free
-    scene = artist.look(image, hidden, [i for i in everyone if i.label == "person"], horizon)
     faces = {i.parent: i for i in sorted(everyone, key=lambda i: i.score) if i.label == "face"}
     out: dict[int, Rendering] = {}
     for person in persons:
         # Who is linked looks the same in every picture and attempt.
         rng = np.random.default_rng((seeds[person.id] if person.link is None else person.link, AVATAR_DRAW))
-        whole = artist.draw(image, person, rng, faces.get(person.id), scene)
+        whole = artist.draw(image, person, rng, faces.get(person.id), view)
         if whole is None:
             continue
         drawn = confined(whole, person, free, kept)

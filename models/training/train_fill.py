@@ -91,8 +91,10 @@ class Network(nn.Module):
 def gather(data: Path, kept: Path) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """Return training pictures, what is unknown in each, and outlines; read once, then kept in a file."""
     if kept.exists():
-        loaded = np.load(kept, allow_pickle=True)
-        return list(loaded["pictures"]), list(loaded["unknown"]), list(loaded["shapes"])
+        loaded = np.load(kept)
+        kinds = ("picture", "unknown", "shape")
+        pictures, unknown, shapes = ([loaded[name] for name in loaded.files if name.startswith(k)] for k in kinds)
+        return pictures, unknown, shapes
     pictures, unknown, shapes = [], [], []
     for pack in PACKS:
         for picture in read_pack(data, pack):
@@ -116,13 +118,9 @@ def gather(data: Path, kept: Path) -> tuple[list[np.ndarray], list[np.ndarray], 
             pictures.append(small)
             unknown.append(cv2.resize(hidden, size, interpolation=cv2.INTER_NEAREST) > 0)
 
-    def loose(arrays: list[np.ndarray]) -> np.ndarray:
-        out = np.empty(len(arrays), object)
-        out[:] = arrays
-        return out
-
     kept.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(kept, pictures=loose(pictures), unknown=loose(unknown), shapes=loose(shapes))
+    named = (("picture", pictures), ("unknown", unknown), ("shape", shapes))
+    np.savez(kept, **{f"{kind}{n:06}": array for kind, arrays in named for n, array in enumerate(arrays)})
     return pictures, unknown, shapes
 
 

@@ -21,7 +21,7 @@ from anonymizer.engine.audit import audit
 from anonymizer.engine.local import InProcess
 from anonymizer.engine.runner import execute
 from anonymizer.errors import InputError, StageError
-from anonymizer.redraw.avatars import draw_avatars
+from anonymizer.redraw.avatars import draw_avatars, seen_by
 from anonymizer.types import Instance, Rendering, Result, Treatment
 
 from .fakes import FakeAnonymizer
@@ -333,5 +333,7 @@ def test_a_linked_person_draws_the_same_by_chance_whatever_the_seed() -> None:
 
     for link, seed in ((77, 5), (77, 6), (78, 5), (None, 5), (None, 6)):
         someone = replace(PERSON, link=link)
-        draw_avatars(Chance(rendering()), picture(), [someone], [someone], {1: seed}, 20.0)
+        artist = Chance(rendering())
+        view = seen_by(artist, picture(), [someone], 20.0)
+        draw_avatars(artist, picture(), [someone], [someone], {1: seed}, view)
     assert drawn_numbers[0] == drawn_numbers[1] and len(set(drawn_numbers)) == 4

@@ -10,7 +10,7 @@ import pytest
 
 from anonymizer.geometry import dilate, full_mask
 from anonymizer.pipeline import Anonymizer, Settings
-from anonymizer.redraw.avatars import confined, draw_avatars, pasted, shaded, shown_as
+from anonymizer.redraw.avatars import confined, draw_avatars, pasted, seen_by, shaded, shown_as
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Redrawer
 from anonymizer.types import Image, Instance, Rendering, Verdict
@@ -77,7 +77,9 @@ class Brightness:
 
 def drawn_for(persons: Sequence[Instance], *renderings: Rendering | None) -> list[dict[int, Rendering]]:
     seeds = {i.id: i.id for i in persons}
-    return [draw_avatars(Artist(r), picture(), persons, persons, seeds, 40.0) for r in renderings]
+    views = [seen_by(Artist(r), picture(), persons, 40.0) for r in renderings]
+    pairs = zip(renderings, views, strict=True)
+    return [draw_avatars(Artist(r), picture(), persons, persons, seeds, view) for r, view in pairs]
 
 
 def test_an_avatar_shows_inside_the_safe_mask_and_its_margin_alone_and_becomes_the_outline() -> None:
