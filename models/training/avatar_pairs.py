@@ -25,15 +25,14 @@ from packs import Label, Picture, read_pack
 
 from anonymizer import weights
 from anonymizer.avatar import AvatarArtist
-from anonymizer.condition.depth import GroundPlaneDepth
+from anonymizer.condition.depth import GroundPlaneDepth, estimate_horizon
 from anonymizer.condition.edges import EdgeNet
-from anonymizer.condition.guard import guard
 from anonymizer.detect.blazepose import BlazePose
 from anonymizer.detect.outlines import OutlineDetector
 from anonymizer.fill import redact
 from anonymizer.geometry import clip_box, dilate, full_mask, paste_window, take
-from anonymizer.redraw.avatars import cover, draw_avatars, pasted, rendered_conditions, shown_as
-from anonymizer.redraw.crops import CropSetting, crop_box, treated_mask, treated_region
+from anonymizer.redraw.avatars import draw_avatars, pasted, seen_by, shaded, shown_as
+from anonymizer.redraw.crops import CropSetting, crop_box, treated_mask
 from anonymizer.types import Conditions, Image, Instance, Rendering
 
 SEED = 41
@@ -78,7 +77,8 @@ class Studio:
     @classmethod
     def open(cls) -> Studio:
         """Load everything."""
-        artist = AvatarArtist(weights.path("body"), weights.path("prototypes") / "faces.safetensors")
+        textures = weights.path("prototypes") / "textures.safetensors"
+        artist = AvatarArtist(weights.path("body"), textures, weights.path("poses"))
         pose = BlazePose(weights.path("blazepose"))
         outlines = OutlineDetector(Nothing(), weights.path("outlines"), "cpu", pose)
         return cls(artist, outlines, GroundPlaneDepth(), EdgeNet(weights.path("edges")))
@@ -108,7 +108,7 @@ def faces_of(picture: Picture, persons: Sequence[Instance]) -> dict[int, Instanc
             x1, y1, x2, y2 = person.box
             if x1 <= x <= x2 and y1 <= y <= (y1 + y2) / 2 and person.id not in out:
                 box = clip_box(np.array(label.box, np.float32), (picture.height, picture.width))
-                out[person.id] = _face(box)
+                out[person.id] = replace(_face(box), id=len(persons) + len(out) + 1, parent=person.id)
     return out
 
 
@@ -172,9 +172,8 @@ def pair(
     window = crop_box(person.box, SETTING, whole)
     times = 2 if window[3] - window[1] >= SETTING.double_from * SETTING.height else 1
     size = times * SETTING.width, times * SETTING.height
-    box, _ = treated_region(person, whole)
     shown = np.zeros(whole, np.float32)
-    shown[box[1] : box[3], box[0] : box[2]] = cover(person, drawn, whole)
+    shown[drawn.box[1] : drawn.box[3], drawn.box[0] : drawn.box[2]] = drawn.alpha
     seen = full_mask(replace(person, mask=person.outline, core=None), whole)
     if label.mask is not None and not label.approximate:
         seen &= label.mask
@@ -232,17 +231,21 @@ def pairs_of(studio: Studio, picture: Picture) -> list[dict[str, np.ndarray]]:
     clean = redact(image, treated_mask(everybody, whole), rng)
     chosen = sorted(tall, key=lambda one: -float(one[0].box[3] - one[0].box[1]))[:MOST]
     seeds = {i.id: int(rng.integers(2**31)) for i, _ in chosen}
-    faces = faces_of(picture, [i for i, _ in chosen])
-    renderings = draw_avatars(studio.artist, clean, [i for i, _ in chosen], seeds, faces)
+    faces = faces_of(picture, everybody)
+    everyone = [*everybody, *faces.values()]
+    view = seen_by(studio.artist, clean, everyone, estimate_horizon(everyone, whole))
+    renderings = draw_avatars(studio.artist, clean, [i for i, _ in chosen], everyone, seeds, view)
     for person, _ in chosen:
         if person.id in renderings:
             renderings[person.id] = _coloured(renderings[person.id], image, person, rng)
     drawn = [shown_as(i, renderings[i.id]) for i, _ in chosen if i.id in renderings]
     if not drawn:
         return []
-    raw = Conditions(studio.depth.estimate(image, tuple(everybody)), studio.edges.detect(image))
-    guarded = guard(raw, everybody, 1)
-    maps = rendered_conditions(clean, drawn, renderings, guarded, studio.depth, studio.edges)
+    scene, _ = shaded(clean, renderings.values())
+    for rendering in renderings.values():
+        scene = pasted(scene, (0, 0, whole[1], whole[0]), rendering)
+    bodies = tuple(replace(i, mask=i.outline, core=None) for i in drawn)
+    maps = Conditions(studio.depth.estimate(scene, bodies), studio.edges.detect(scene))
     made = [
         pair(image, clean, person, label, renderings[person.id], maps)
         for person, label in chosen
