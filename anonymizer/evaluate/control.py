@@ -20,7 +20,8 @@ from anonymizer.types import Image
 
 __all__ = ["ABLE", "ABLE_READER", "Control", "Resaved", "controls"]
 
-#: Rank 1 among untouched originals from which a judge knows them again. All able judges tried reach 0.95.
+#: Rank 1 among untouched originals from which a judge knows them again. On 24 portraits dlib and colours reach 1.0, the
+#: silhouette network 0.96.
 ABLE = 0.8
 #: Share of characters of re-saved plates from which a reader can judge.
 ABLE_READER = 0.5
