@@ -221,7 +221,8 @@ def _light(
     risks = [part["risk"] for part in parts if part["risk"] is not None]
     return {
         "question": question,
-        "state": "stop" if stops else state,
+        # What no attack answered stays open, whatever was stopped.
+        "state": "stop" if stops and made else state,
         "attacks": made,
         "risk": max(risks, key=lambda risk: risk["at_most"], default=None),
     }
