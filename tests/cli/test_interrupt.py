@@ -15,7 +15,10 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = """
+import signal
 import sys
+# Where tests run in the background of a shell, the signal is ignored from the start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from anonymizer import presets
 from tests.unit.fakes import slow_build
 presets.build = slow_build
