@@ -294,11 +294,19 @@ def _uninterrupted() -> Iterator[None]:
     """Have a process that is started here know no Ctrl-C from its first moment on; ours waits until then."""
     # Its own start unblocks the signal, so it comes first.
     resource_tracker.ensure_running()
+    seen: list[int] = []
+    # Blocked here, the signal may still reach another thread of ours, and Python then interrupts the main one.
+    ours = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number)) if ours else None
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
+        if seen:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _room(worker: _Worker, again: _Job | None = None) -> bool:
