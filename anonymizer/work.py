@@ -111,10 +111,6 @@ class Work:
         """The instances as they stand in the result."""
         return tuple(t.shown for t in self.targets)
 
-    def by_id(self, number: int | None) -> Target | None:
-        """Return the record with an id, None if there is none."""
-        return next((t for t in self.targets if t.id == number), None)
-
     def ordered(self) -> list[Target]:
         """Return the records in the order in which their patches are laid: far to near."""
         records = {t.id: t for t in self.targets}

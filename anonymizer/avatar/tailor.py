@@ -37,12 +37,10 @@ class Measures:
         leg: 0 at the height of the hip joint, 1 at the ankle, along the own side's leg.
         arm: 0 at the shoulder joint, 1 at the wrist; below 0 off the arms.
         legs, foot, head, neck: Share of these bones.
-        crown: 0 at the chin, 1 at the crown.
         depth: 0 at the tip of the nose, 1 at the back of the head.
         middle: float32 (2,), x and y of the trunk's axis.
         hips, armpit, collar, chin: Heights of hip joints, armpits, the neck's root and the chin, in metres.
-        face_y: y of the face, in metres.
-        leg_length, head_height, head_depth: In metres.
+        leg_length, head_height: In metres.
         around: Sparse (V, V), averages of neighbours.
     """
 
@@ -55,17 +53,14 @@ class Measures:
     foot: Floats
     head: Floats
     neck: Floats
-    crown: Floats
     depth: Floats
     middle: Floats
     hips: float
     armpit: float
     collar: float
     chin: float
-    face_y: float
     leg_length: float
     head_height: float
-    head_depth: float
     around: Any
 
     @classmethod
@@ -101,17 +96,14 @@ class Measures:
             foot=part("foot", "toe"),
             head=head,
             neck=part("neck"),
-            crown=(points[:, 2] - low[2]) / (high[2] - low[2]),
             depth=(points[:, 1] - low[1]) / (high[1] - low[1]),
             middle=np.array([0, points[spine, 1].mean()], np.float32),
             hips=float(hip[2]),
             armpit=float(shape.heads[body.number("upperarm01.L")][2]) - ARMPIT,
             collar=float(shape.heads[body.number("neck01")][2]),
             chin=float(low[2]),
-            face_y=float(low[1]),
             leg_length=float(hip[2] - ankle[2]),
             head_height=float(high[2] - low[2]),
-            head_depth=float(high[1] - low[1]),
             around=around,
         )
 

@@ -100,7 +100,7 @@ class Deals:
         entries: dict[int, list[int]] = {}
         for column, who in enumerate(identities.tolist()):
             entries.setdefault(who, []).append(column)
-        self._pictures, self._mode, self._swap = pictures, mode, swap
+        self._pictures, self._mode = pictures, mode
         known = [who for who in np.unique(people).tolist() if who in entries]
         self._place = {who: place for place, who in enumerate(known)}
         lists = [entries[who] for who in known]
