@@ -10,9 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from anonymizer.errors import AnonymizerError, InputError, ModelError, StageError, VerificationFailed
-from anonymizer.quiet import disable_telemetry
-from anonymizer.types import (
+from anonymizer.core.errors import AnonymizerError, InputError, ModelError, StageError, VerificationFailed
+from anonymizer.core.records import (
     AvatarArtist,
     DepthEstimator,
     Detector,
@@ -24,11 +23,12 @@ from anonymizer.types import (
     Treatment,
     Verdict,
 )
+from anonymizer.models.third_party import disable_telemetry
 
 if TYPE_CHECKING:
     from anonymizer.core.arrays import as_rgb
-    from anonymizer.engine.folder import anonymize_folder
-    from anonymizer.pipeline import Anonymizer
+    from anonymizer.flow.pipeline import Anonymizer
+    from anonymizer.run.folder import anonymize_folder
 
 __all__ = [
     "Anonymizer",
@@ -60,8 +60,8 @@ disable_telemetry()
 
 #: Names that reach heavy packages, and their modules: who only wants records and errors does not wait for them.
 LAZY = {
-    "Anonymizer": "anonymizer.pipeline",
-    "anonymize_folder": "anonymizer.engine.folder",
+    "Anonymizer": "anonymizer.flow.pipeline",
+    "anonymize_folder": "anonymizer.run.folder",
     "as_rgb": "anonymizer.core.arrays",
 }
 

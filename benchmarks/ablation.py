@@ -37,11 +37,11 @@ import numpy as np
 from avatar_run import Judged, Kept
 from markdown_table import table
 
-from anonymizer import pipeline
 from anonymizer.avatar import artist
 from anonymizer.avatar.render import Light
-from anonymizer.errors import AnonymizerError
-from anonymizer.quiet import offline
+from anonymizer.core.errors import AnonymizerError
+from anonymizer.flow import pipeline
+from anonymizer.models.third_party import offline
 from anonymizer.redraw.diffusion import DiffusionInpainter, PaintJob
 
 #: Columns of the table, as ``avatars.measures`` names them.

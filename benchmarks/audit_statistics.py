@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anonymizer.evaluate import intervals
-from anonymizer.evaluate.matching import Mode, compare
-from anonymizer.evaluate.records import Embeddings
+from anonymizer.evaluation import intervals
+from anonymizer.evaluation.matching import Mode, compare
+from anonymizer.evaluation.records import Embeddings
 
 FIGURES = ("rank1", "map", "auc")
 #: People and pictures of each.

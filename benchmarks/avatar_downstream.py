@@ -3,8 +3,8 @@
     python benchmarks/avatar_downstream.py --data DATA --run DIR [--pack NAME]... [--seed N]
 
 ``DIR`` is the folder of a run of ``avatars.py``, whose released pictures are used; persons are annotated in all.
-The training is that of ``anonymizer.evaluate.downstream``: on the originals twice (the difference is what chance does),
-on blurred persons, and on the released pictures. Prints a table.
+The training is that of ``anonymizer.evaluation.downstream``: on the originals twice (the difference is what chance
+does), on blurred persons, and on the released pictures. Prints a table.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from avatar_run import cut
 from markdown_table import table
 from packs import Truth, pictures, read
 
-from anonymizer.evaluate.baselines import baseline
-from anonymizer.evaluate.downstream import downstream_check
-from anonymizer.evaluate.records import Context, Pair, Store, Subject
-from anonymizer.evaluate.variants import ANONYMIZED, Released
+from anonymizer.evaluation.baselines import baseline
+from anonymizer.evaluation.downstream import downstream_check
+from anonymizer.evaluation.records import Context, Pair, Store, Subject
+from anonymizer.evaluation.variants import ANONYMIZED, Released
 
 
 class Pictures:
-    """Annotated pictures and what a run released of them; see ``evaluate.records.Material``."""
+    """Annotated pictures and what a run released of them; see ``evaluation.records.Material``."""
 
     def __init__(self, data: Path, released: Path, packs: tuple[str, ...]) -> None:
         self._truths: dict[str, list[Truth]] = {}

@@ -20,12 +20,13 @@ from judges import Floats, Image, Lite2, MoveNet, NanoDet
 from numpy.typing import NDArray
 from packs import Truth, pictures, read
 
-from anonymizer import Anonymizer, Instance, Result, VerificationFailed, detect, types
-from anonymizer.errors import InputError, StageError
-from anonymizer.evaluate.baselines import Blur
-from anonymizer.evaluate.detectors import outline_detector
-from anonymizer.evaluate.records import Pair, Subject
-from anonymizer.geometry import box_iou, context_box, integer_box, outline_box, take
+from anonymizer import Anonymizer, Instance, Result, VerificationFailed, detect
+from anonymizer.core import records as types
+from anonymizer.core.errors import InputError, StageError
+from anonymizer.core.geometry import box_iou, context_box, integer_box, outline_box, take
+from anonymizer.evaluation.baselines import Blur
+from anonymizer.evaluation.detectors import outline_detector
+from anonymizer.evaluation.records import Pair, Subject
 from anonymizer.recognize.body import SilhouetteEmbedder
 
 LIST = Path(__file__).with_name("avatar_instances.json")

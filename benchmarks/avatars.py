@@ -29,11 +29,12 @@ from avatar_measures import Distance, Measured, proportion, told_apart
 from avatar_run import POSE_SCORE, SCORES, TOUCHED, Judged, Kept, Person
 from markdown_table import table
 
-from anonymizer import Anonymizer, presets
-from anonymizer.evaluate.attacks.adaptive import LEAST_IDENTITIES, centred, translate
-from anonymizer.evaluate.matching import compare
-from anonymizer.evaluate.records import Embeddings
-from anonymizer.quiet import offline
+from anonymizer import Anonymizer
+from anonymizer.config import presets
+from anonymizer.evaluation.attacks.adaptive import LEAST_IDENTITIES, centred, translate
+from anonymizer.evaluation.matching import compare
+from anonymizer.evaluation.records import Embeddings
+from anonymizer.models.third_party import offline
 
 #: Heights in pixels of the persons whose avatars' seconds are told.
 TIMED = (200, 320)

@@ -26,7 +26,7 @@ from detection_runs import Runs, decided
 from markdown_table import table
 from packs import pictures, read, some
 
-from anonymizer.quiet import offline
+from anonymizer.models.third_party import offline
 
 #: What the detector is meant to reach: name, value, and whether values below it are the good ones.
 TARGETS = (

@@ -14,8 +14,8 @@ from detection_tables import PLATELESS, PictureFinds, Subject
 from numpy.typing import NDArray
 from packs import read
 
-from anonymizer.geometry import full_mask, integer_box, outline_box
-from anonymizer.types import Image
+from anonymizer.core.geometry import full_mask, integer_box, outline_box
+from anonymizer.core.records import Image
 
 #: Context around what is shown, as a share of its longer side, and at least so many pixels; longer side of a crop.
 CONTEXT, LEAST_CONTEXT, CROP = 0.75, 24, 320

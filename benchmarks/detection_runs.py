@@ -21,10 +21,13 @@ from packs import read
 from pycocotools import mask as coco_mask
 
 import anonymizer
-from anonymizer import Anonymizer, Instance, presets, requirements, weights, wiring
+from anonymizer import Anonymizer, Instance
+from anonymizer.config import factory as wiring
+from anonymizer.config import presets, requirements
+from anonymizer.core.geometry import clip_box, integer_box
+from anonymizer.core.records import Image, Mask
 from anonymizer.detect.score_filter import ScoreFilter
-from anonymizer.geometry import clip_box, integer_box
-from anonymizer.types import Image, Mask
+from anonymizer.models import weights
 
 #: Default threshold of the deface tool, and how far it enlarges a face's box at each side, as a share of the box.
 DEFACE, DEFACE_MARGIN = 0.2, 0.3

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from packs import Truth, pictures, read, some
 
 from anonymizer import Instance
+from anonymizer.core.geometry import box_iou, full_mask, outline_box, outlined
 from anonymizer.detect.regions import overlap
-from anonymizer.geometry import box_iou, full_mask, outline_box, outlined
 from anonymizer.redraw.crops import treated_mask
 
 #: IoU of boxes from which a find shows an annotation, and below which it is a false one.

@@ -22,8 +22,8 @@ from markdown_table import table
 from packs import pictures, read, some
 from redraws import PACKS, Bench, two_seeds
 
-from anonymizer import presets
-from anonymizer.quiet import offline
+from anonymizer.config import presets
+from anonymizer.models.third_party import offline
 from anonymizer.recognize.arcface import ArcFaceEmbedder
 
 

@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 
 from anonymizer.annotations.reading import read_annotations
-from anonymizer.dataset.encode import encode_image
-from anonymizer.dataset.images import Decoded, decode_image, read_image
-from anonymizer.dataset.inputs import find_inputs
-from anonymizer.geometry import full_mask
-from anonymizer.types import Image, Instance, Mask
+from anonymizer.core.geometry import full_mask
+from anonymizer.core.records import Image, Instance, Mask
+from anonymizer.images.decode import Decoded, decode_image, read_image
+from anonymizer.images.encode import encode_image
+from anonymizer.run.inputs import find_inputs
 
 
 def region(instances: tuple[Instance, ...], size: tuple[int, int]) -> Mask:

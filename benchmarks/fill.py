@@ -26,9 +26,9 @@ from markdown_table import table
 from numpy.typing import NDArray
 from packs import pictures, read
 
+from anonymizer.core.geometry import dilate
 from anonymizer.fill import redact
 from anonymizer.fill.smooth import push_pull
-from anonymizer.geometry import dilate
 
 SEED = 3
 #: Packs with places where nobody stands, and how many pictures of each.

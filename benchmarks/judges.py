@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import box_iou, context_box, take
-from anonymizer.sessions import open_session
-from anonymizer.weights import file_sha256
+from anonymizer.core.geometry import box_iou, context_box, take
+from anonymizer.models.onnx import open_session
+from anonymizer.models.weights import file_sha256
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]

@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image
 
 from anonymizer import Anonymizer
-from anonymizer.engine.picture import Picture
-from anonymizer.types import Instance
+from anonymizer.core.records import Instance
+from anonymizer.run.picture import Picture
 
 
 def street(data: Path, height: int, width: int, insets: int) -> bytes:

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from anonymizer import convert, weights
-from anonymizer.quiet import offline
-from anonymizer.weights import FileRecord, Lock, file_sha256
+from anonymizer.models import convert, weights
+from anonymizer.models.third_party import offline
+from anonymizer.models.weights import FileRecord, Lock, file_sha256
 
 diffusers: Any = importlib.import_module("diffusers")
 transformers: Any = importlib.import_module("transformers")

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 from packs import pictures, read, some
 
-from anonymizer import VerificationFailed, presets, weights
-from anonymizer.quiet import offline
+from anonymizer import VerificationFailed
+from anonymizer.config import presets
+from anonymizer.models import weights
+from anonymizer.models.third_party import offline
 from anonymizer.recognize.arcface import ArcFaceEmbedder
 from anonymizer.redraw.prototypes import FaceBank
 

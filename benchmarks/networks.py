@@ -23,12 +23,12 @@ import onnxruntime
 from numpy.typing import NDArray
 from packs import counted, pictures, read
 
-from anonymizer import weights
+from anonymizer.core.geometry import box_iou
+from anonymizer.core.records import Detector, Image
 from anonymizer.detect.centernet import THRESHOLD, CenterNetDetector
 from anonymizer.detect.regions import nms
 from anonymizer.detect.yolo import YoloSegDetector
-from anonymizer.geometry import box_iou
-from anonymizer.types import Detector, Image
+from anonymizer.models import weights
 
 Boxes = tuple[NDArray[np.float32], NDArray[np.float32]]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from anonymizer import Instance
-from anonymizer.geometry import mask_iou, outlined
+from anonymizer.core.geometry import mask_iou, outlined
 
 CLASSES = {1: "person", 2: "face", 3: "license_plate"}
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from packs import Truth, pictures, read, some
 
 from anonymizer import Anonymizer, Instance, Result, VerificationFailed
-from anonymizer.geometry import box_iou, context_box, integer_box, outline_box, take
-from anonymizer.readings import text_similarity
+from anonymizer.core.geometry import box_iou, context_box, integer_box, outline_box, take
+from anonymizer.core.readings import text_similarity
 from anonymizer.redraw.plate_corners import plate_quad
 from anonymizer.redraw.plate_text import plate_reading
 from anonymizer.redraw.plates import redraw_plate

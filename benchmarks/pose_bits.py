@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from anonymizer import weights
 from anonymizer.avatar.prior import PosePrior
+from anonymizer.models import weights
 
 #: Angles in degrees at which directions are told apart.
 ANGLES = (5, 10, 20)

@@ -34,8 +34,9 @@ import cv2
 import numpy as np
 import psutil
 
-from anonymizer import presets, weights
-from anonymizer.quiet import offline
+from anonymizer.config import presets
+from anonymizer.models import weights
+from anonymizer.models.third_party import offline
 from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
 from anonymizer.redraw.loading import LoadSettings
 

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from packs import Truth, pictures, read, some
 
-from anonymizer import Anonymizer, Instance, Result, VerificationFailed, weights
+from anonymizer import Anonymizer, Instance, Result, VerificationFailed
+from anonymizer.core.geometry import box_iou, context_box, take
 from anonymizer.detect.faces import CenterFaceDetector
-from anonymizer.evaluate.baselines import Blur, Mosaic, Solid
-from anonymizer.evaluate.features import CropFeatures
-from anonymizer.evaluate.kid import kid
-from anonymizer.evaluate.records import Pair, Subject
-from anonymizer.geometry import box_iou, context_box, take
+from anonymizer.evaluation.baselines import Blur, Mosaic, Solid
+from anonymizer.evaluation.features import CropFeatures
+from anonymizer.evaluation.kid import kid
+from anonymizer.evaluation.records import Pair, Subject
+from anonymizer.models import weights
 from anonymizer.recognize.arcface import ArcFaceEmbedder
 from anonymizer.verify.checks import text_similarity
 

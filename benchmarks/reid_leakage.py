@@ -29,21 +29,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-from anonymizer import presets
 from anonymizer.annotations.coco import read_coco
-from anonymizer.dataset.formats import SUFFIXES
-from anonymizer.engine import local
-from anonymizer.evaluate import document as documents
-from anonymizer.evaluate import report, runner, story
-from anonymizer.evaluate.baselines import baseline
-from anonymizer.evaluate.detectors import embedded_detector
-from anonymizer.evaluate.downstream import downstream_check
-from anonymizer.evaluate.material import PictureMaterial
-from anonymizer.evaluate.pairing import Rule
-from anonymizer.evaluate.records import Context, Store, plain
-from anonymizer.evaluate.subjects import CLASSES, FaceFinder, SubjectSource
-from anonymizer.evaluate.variants import ANONYMIZED, Released
-from anonymizer.quiet import offline
+from anonymizer.config import presets
+from anonymizer.evaluation import document as documents
+from anonymizer.evaluation import report, runner
+from anonymizer.evaluation import summary as story
+from anonymizer.evaluation.baselines import baseline
+from anonymizer.evaluation.dataset import PictureMaterial
+from anonymizer.evaluation.detectors import embedded_detector
+from anonymizer.evaluation.downstream import downstream_check
+from anonymizer.evaluation.pairing import Rule
+from anonymizer.evaluation.records import Context, Store, plain
+from anonymizer.evaluation.subjects import CLASSES, FaceFinder, SubjectSource
+from anonymizer.evaluation.variants import ANONYMIZED, Released
+from anonymizer.images.formats import SUFFIXES
+from anonymizer.models.third_party import offline
+from anonymizer.run import local
 
 Record = Mapping[str, Any]
 

@@ -21,9 +21,10 @@ import numpy as np
 from markdown_table import table
 from packs import pictures, read
 
-from anonymizer import Instance, presets
+from anonymizer import Instance
+from anonymizer.config import presets
+from anonymizer.core.geometry import dilate, full_mask
 from anonymizer.detect import outlines
-from anonymizer.geometry import dilate, full_mask
 from anonymizer.redraw.crops import grow_radius, treated_mask
 
 PACKS = ("pennfudan", "ccp", "humanseg")

@@ -28,11 +28,11 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from anonymizer.engine.audit import audit
-from anonymizer.engine.local import InProcess, run
-from anonymizer.engine.runner import execute
-from anonymizer.engine.summary import Progress
-from anonymizer.types import Instance, Result, Treatment, Verdict
+from anonymizer.core.records import Instance, Result, Treatment, Verdict
+from anonymizer.run.audit import audit
+from anonymizer.run.local import InProcess, run
+from anonymizer.run.runner import execute
+from anonymizer.run.summary import Progress
 
 WORKERS = (1, 8, 64, 256)
 

@@ -20,9 +20,10 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from anonymizer import Anonymizer, weights
+from anonymizer import Anonymizer
 from anonymizer.condition.edges import EdgeNet
-from anonymizer.quiet import offline
+from anonymizer.models import weights
+from anonymizer.models.third_party import offline
 
 
 def packaged_picture() -> Path:

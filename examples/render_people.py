@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from render_plates import HORIZON, render_street, save
 
-from anonymizer import weights
 from anonymizer.avatar import AvatarArtist
+from anonymizer.models import weights
 from anonymizer.redraw.avatars import pasted, shaded
 
 __all__ = ["PEOPLE", "render_people"]

@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from anonymizer.errors import InputError
-from anonymizer.types import CLASSES
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import CLASSES
 
 __all__ = ["Meanings", "label_of", "parse_map"]
 

@@ -13,8 +13,8 @@ from anonymizer.annotations.outline import outline
 from anonymizer.annotations.per_file import Entry, Read
 from anonymizer.annotations.records import Page, Record, mark, parse_json
 from anonymizer.annotations.scrubbing import Scrubber
-from anonymizer.dataset.ledger import to_json
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.core.files import to_json
 
 __all__ = ["ENDINGS", "Cityscapes"]
 

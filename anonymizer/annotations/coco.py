@@ -18,10 +18,10 @@ from anonymizer.annotations.records import Given, Head, Page, Record, Remark, ad
 from anonymizer.annotations.regions import instance_from
 from anonymizer.annotations.rendered import joint_names, placed_joints, unlabelled, with_joints
 from anonymizer.annotations.scrubbing import Scrubber, identities, name_parts, without_keypoints
-from anonymizer.dataset.ledger import to_json
-from anonymizer.dataset.release import Release
-from anonymizer.errors import InputError
-from anonymizer.types import CLASSES, Instance
+from anonymizer.core.errors import InputError
+from anonymizer.core.files import to_json
+from anonymizer.core.records import CLASSES, Instance
+from anonymizer.images.release import Release
 
 __all__ = ["CocoAnnotations", "coco_from", "read_coco"]
 

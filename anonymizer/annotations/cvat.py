@@ -23,9 +23,9 @@ from anonymizer.annotations.scrubbing import Scrubber, told_by_xml
 from anonymizer.annotations.shapes import ellipse, finite, mask_record, polygon, rectangle
 from anonymizer.annotations.shared_file import SharedFile, shared_file
 from anonymizer.annotations.voc import parse_xml
-from anonymizer.dataset.release import Release
-from anonymizer.errors import InputError
-from anonymizer.types import Instance, Treatment
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Instance, Treatment
+from anonymizer.images.release import Release
 
 __all__ = ["Cvat", "cvat_from", "is_cvat"]
 

@@ -12,10 +12,10 @@ from anonymizer.annotations.fields import ANNOTATION, IMAGE
 from anonymizer.annotations.records import Annotations, Head, Page, added_record, free_id, label_of
 from anonymizer.annotations.rendered import joint_names, placed_joints, unlabelled, with_joints
 from anonymizer.annotations.scrubbing import Scrubber, name_parts, without_keypoints
-from anonymizer.dataset.ledger import to_json
-from anonymizer.dataset.release import Release
-from anonymizer.errors import InputError
-from anonymizer.types import CLASSES
+from anonymizer.core.errors import InputError
+from anonymizer.core.files import to_json
+from anonymizer.core.records import CLASSES
+from anonymizer.images.release import Release
 
 __all__ = ["SCHEMA", "annotation_files", "coco_out", "released_record", "side_fits", "side_path"]
 

@@ -23,8 +23,8 @@ from anonymizer.annotations.per_file import Entry, Read
 from anonymizer.annotations.records import Page, Record, Remark, mark, parse_json
 from anonymizer.annotations.scrubbing import Scrubber
 from anonymizer.annotations.shapes import ellipse, finite, mask_record, polygon, rectangle
-from anonymizer.dataset.ledger import to_json
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.core.files import to_json
 
 __all__ = ["LabelMe", "is_labelme"]
 

@@ -10,8 +10,8 @@ from itertools import islice
 from posixpath import splitext
 from typing import Any
 
-from anonymizer.dataset.formats import SUFFIXES
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.images.formats import SUFFIXES
 
 __all__ = ["Index", "Placement", "key_of"]
 

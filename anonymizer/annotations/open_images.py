@@ -17,11 +17,11 @@ from anonymizer.annotations.records import Page, Record, Remark, mark
 from anonymizer.annotations.scrubbing import Scrubber
 from anonymizer.annotations.shapes import finite, rectangle
 from anonymizer.annotations.shared_file import SharedFile, shared_file
-from anonymizer.dataset.formats import SUFFIXES
-from anonymizer.dataset.release import Release
-from anonymizer.errors import InputError
-from anonymizer.geometry import outline_box
-from anonymizer.types import Instance, Treatment
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import outline_box
+from anonymizer.core.records import Instance, Treatment
+from anonymizer.images.formats import SUFFIXES
+from anonymizer.images.release import Release
 
 __all__ = ["OpenImages", "is_open_images", "open_images_from"]
 

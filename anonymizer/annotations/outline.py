@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import integer_box
-from anonymizer.types import Instance
+from anonymizer.core.geometry import integer_box
+from anonymizer.core.records import Instance
 
 __all__ = ["outline"]
 

@@ -14,9 +14,9 @@ from anonymizer.annotations.matching import Index, Placement, key_of
 from anonymizer.annotations.records import Given, Head, Page, Record, Remark, read_annotation_bytes
 from anonymizer.annotations.regions import instance_from
 from anonymizer.annotations.scrubbing import Scrubber, identities, name_parts
-from anonymizer.dataset.release import Release
-from anonymizer.errors import InputError
-from anonymizer.types import Instance
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Instance
+from anonymizer.images.release import Release
 
 __all__ = ["Codec", "Entry", "FileAnnotations", "Read"]
 

@@ -20,8 +20,8 @@ from anonymizer.annotations.records import MAX_BYTES, Annotations, read_annotati
 from anonymizer.annotations.via import is_via, via_from
 from anonymizer.annotations.voc import Voc
 from anonymizer.annotations.yolo import NAME_FILES, YoloAnnotations, has_names, read_names, with_style
-from anonymizer.dataset.storage import Store, locate
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.images.storage import Store, locate
 
 __all__ = ["FORMATS", "annotations_at", "read_annotations"]
 

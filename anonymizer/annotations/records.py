@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from anonymizer.annotations.categories import label_of
 from anonymizer.annotations.matching import Placement
 from anonymizer.annotations.rle import encode_rle
-from anonymizer.dataset.release import Release
-from anonymizer.errors import InputError
-from anonymizer.geometry import integer_box, outline_box
-from anonymizer.types import Floats, Instance, Treatment
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import integer_box, outline_box
+from anonymizer.core.records import Floats, Instance, Treatment
+from anonymizer.images.release import Release
 
 __all__ = [
     "Annotations",

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from anonymizer.annotations.records import Record
 from anonymizer.annotations.rle import decode_rle
-from anonymizer.errors import InputError
-from anonymizer.geometry import IntBox, clip_box, integer_box
-from anonymizer.types import Instance
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import IntBox, clip_box, integer_box
+from anonymizer.core.records import Instance
 
 __all__ = ["instance_from"]
 

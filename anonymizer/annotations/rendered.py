@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import StageError
-from anonymizer.geometry import integer_box, paste_window
-from anonymizer.types import Floats, Instance, Result
+from anonymizer.core.errors import StageError
+from anonymizer.core.geometry import integer_box, paste_window
+from anonymizer.core.records import Floats, Instance, Result
 
 __all__ = [
     "COCO_JOINTS",
@@ -171,7 +171,7 @@ def label_maps(result: Result, ids: NDArray[np.uint16], wanted: Iterable[str]) -
     Args:
         result: A verified picture.
         ids: Its ``instance_map``.
-        wanted: Some of ``dataset.release.MAPS``.
+        wanted: Some of ``images.release.MAPS``.
 
     Raises:
         StageError: The result holds no depth, or a map cannot be encoded.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import InputError
-from anonymizer.geometry import IntBox, mask_box, paste_window
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import IntBox, mask_box, paste_window
 
 __all__ = ["decode_rle", "encode_rle", "is_rle"]
 

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from anonymizer.annotations.categories import label_of
 from anonymizer.annotations.fields import ATTRIBUTES, Attributes, Each, Field, Text
-from anonymizer.dataset.names import LEAST_TEXT, normalized, repeats, text_hints
+from anonymizer.images.names import LEAST_TEXT, normalized, repeats, text_hints
 
 __all__ = ["REMOVED", "Scrubber", "attribute_name", "identities", "name_parts", "told_by_xml", "without_keypoints"]
 

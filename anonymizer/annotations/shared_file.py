@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.per_file import Codec, FileAnnotations
 from anonymizer.annotations.scrubbing import Scrubber
-from anonymizer.dataset.release import Release
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.images.release import Release
 
 __all__ = ["SharedCodec", "SharedFile", "shared_file"]
 

@@ -18,9 +18,9 @@ from anonymizer.annotations.records import Page, Record, Remark, mark, parse_jso
 from anonymizer.annotations.scrubbing import Scrubber, attribute_name
 from anonymizer.annotations.shapes import ellipse, finite, polygon, rectangle
 from anonymizer.annotations.shared_file import SharedFile, shared_file
-from anonymizer.dataset.ledger import to_json
-from anonymizer.dataset.release import Release
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.core.files import to_json
+from anonymizer.images.release import Release
 
 __all__ = ["Via", "is_via", "via_from"]
 

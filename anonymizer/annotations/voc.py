@@ -15,9 +15,9 @@ from anonymizer.annotations.fields import VOC
 from anonymizer.annotations.per_file import Entry, Read
 from anonymizer.annotations.records import Page, Record, Remark, mark
 from anonymizer.annotations.scrubbing import Scrubber, told_by_xml
-from anonymizer.errors import InputError
-from anonymizer.geometry import integer_box, outline_box
-from anonymizer.types import Instance, Treatment
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import integer_box, outline_box
+from anonymizer.core.records import Instance, Treatment
 
 __all__ = ["Voc", "parse_xml"]
 

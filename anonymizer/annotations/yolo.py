@@ -17,10 +17,10 @@ from anonymizer.annotations.outline import outline
 from anonymizer.annotations.per_file import Entry, FileAnnotations, Read
 from anonymizer.annotations.records import Page, Record, Remark, read_annotation_bytes
 from anonymizer.annotations.scrubbing import Scrubber
-from anonymizer.dataset.release import Release
-from anonymizer.errors import InputError
-from anonymizer.geometry import outline_box
-from anonymizer.types import CLASSES, Floats, Instance
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import outline_box
+from anonymizer.core.records import CLASSES, Floats, Instance
+from anonymizer.images.release import Release
 
 __all__ = ["NAME_FILES", "Yolo", "YoloAnnotations", "has_names", "is_label_file", "read_names", "with_style"]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from anonymizer.avatar.faces import Face, Faces
 from anonymizer.avatar.shoes import SHOES
 from anonymizer.avatar.wardrobe import USUAL, Habits, Outfit, choose, trousered
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
 
 __all__ = ["Appearance", "Cloth", "Population", "draw_appearance", "seated", "worn_as"]
 

@@ -27,8 +27,8 @@ from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.avatar.stature import children
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import dress
-from anonymizer.geometry import IntBox, integer_box, paste_window
-from anonymizer.types import Instance, Rendering
+from anonymizer.core.geometry import IntBox, integer_box, paste_window
+from anonymizer.core.records import Instance, Rendering
 
 __all__ = ["AvatarArtist"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import InputError, ModelError
+from anonymizer.core.errors import InputError, ModelError
 
 __all__ = ["PHENOTYPES", "Body", "Shape", "skin"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body
 from anonymizer.avatar.mesh import normals
-from anonymizer.errors import ModelError
+from anonymizer.core.errors import ModelError
 
 __all__ = ["NEUTRAL", "SIDE", "WIDTH", "Face", "Faces", "places", "texel"]
 

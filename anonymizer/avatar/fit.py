@@ -36,8 +36,8 @@ from anonymizer.avatar.stance import (
     rotations,
     trust_of,
 )
-from anonymizer.geometry import integer_box, outline_box
-from anonymizer.types import Instance
+from anonymizer.core.geometry import integer_box, outline_box
+from anonymizer.core.records import Instance
 
 __all__ = ["Fit", "Fitter", "placed"]
 

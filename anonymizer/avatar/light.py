@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.render import Light
-from anonymizer.geometry import IntBox, paste_window
-from anonymizer.types import Instance
+from anonymizer.core.geometry import IntBox, paste_window
+from anonymizer.core.records import Instance
 
 __all__ = ["GAMMA", "Scene", "estimate_light", "exposed", "look", "noise_level", "sun_of"]
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from anonymizer.avatar.mesh import unit
 from anonymizer.avatar.prior import ERROR
 from anonymizer.avatar.stance import Stance
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
 
 __all__ = ["JointNoise"]
 

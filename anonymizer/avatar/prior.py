@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.mesh import unit
 from anonymizer.avatar.stance import ROWS, Stance, facing, grounded
-from anonymizer.errors import ModelError
+from anonymizer.core.errors import ModelError
 
 __all__ = ["PosePrior"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.mesh import normals, unit
-from anonymizer.geometry import IntBox
+from anonymizer.core.geometry import IntBox
 
 __all__ = ["Camera", "Hits", "Light", "Mesh", "Tracer", "averaged"]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.mesh import unit
 from anonymizer.avatar.render import Camera, Light, Tracer
-from anonymizer.geometry import IntBox
+from anonymizer.core.geometry import IntBox
 
 __all__ = ["Foot", "cast"]
 

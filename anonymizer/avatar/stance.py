@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.mesh import unit
-from anonymizer.types import Instance, PersonView
+from anonymizer.core.records import Instance, PersonView
 
 __all__ = ["ROWS", "Stance", "facing", "grounded", "read_stance", "rotations", "trust_of"]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from anonymizer.avatar.stance import ANKLES, NOSE, ROWS, read_stance, trust_of
-from anonymizer.geometry import outline_box
-from anonymizer.types import Instance
+from anonymizer.core.geometry import outline_box
+from anonymizer.core.records import Instance
 
 __all__ = ["children"]
 

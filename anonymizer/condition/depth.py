@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import integer_box, paste_window
-from anonymizer.types import Instance, check_image
+from anonymizer.core.geometry import integer_box, paste_window
+from anonymizer.core.records import Instance, check_image
 
 __all__ = ["DEFAULT_HORIZON", "GroundPlaneDepth", "estimate_horizon"]
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import ModelError
-from anonymizer.types import Instance, check_image
+from anonymizer.core.errors import ModelError
+from anonymizer.core.records import Instance, check_image
 
 __all__ = ["DepthAnything"]
 

@@ -28,9 +28,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import InputError
-from anonymizer.geometry import IntBox, integer_box, paste_window
-from anonymizer.types import BODIES, Conditions, Instance
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import IntBox, integer_box, paste_window
+from anonymizer.core.records import BODIES, Conditions, Instance
 
 __all__ = ["DEFAULT", "OFF", "STRICT", "GuardSettings", "guard"]
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import ModelError
-from anonymizer.types import check_image
+from anonymizer.core.errors import ModelError
+from anonymizer.core.records import check_image
 
 __all__ = ["HedEdges"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import integer_box, paste_window
-from anonymizer.types import Instance
+from anonymizer.core.geometry import integer_box, paste_window
+from anonymizer.core.records import Instance
 
 __all__ = ["far_to_near", "nearness"]
 

@@ -21,8 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from anonymizer.errors import InputError
-from anonymizer.types import CLASSES
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import CLASSES
 
 __all__ = ["Preset", "read_preset"]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
 
 __all__ = ["as_rgb"]
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import InputError, ModelError
-from anonymizer.geometry import IntBox, context_box, take
-from anonymizer.sessions import open_session
-from anonymizer.types import Floats, Image, PersonView, check_image
+from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.geometry import IntBox, context_box, take
+from anonymizer.core.records import Floats, Image, PersonView, check_image
+from anonymizer.models.onnx import open_session
 
 __all__ = ["LANDMARKS", "BlazePose"]
 

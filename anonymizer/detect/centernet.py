@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.geometry import IntBox
+from anonymizer.core.records import Floats, Image, Instance, check_image
 from anonymizer.detect.regions import ellipse, make_instance, nms, number
 from anonymizer.detect.yolo import COCO, COCO_LABELS, letterbox
-from anonymizer.errors import InputError, ModelError
-from anonymizer.geometry import IntBox
-from anonymizer.sessions import open_session
-from anonymizer.types import Floats, Image, Instance, check_image
+from anonymizer.models.onnx import open_session
 
 __all__ = ["THRESHOLD", "CenterNetDetector"]
 

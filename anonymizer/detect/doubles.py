@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from anonymizer.core.geometry import box_iou, integer_box, outline_box
+from anonymizer.core.records import Instance, Mask
 from anonymizer.detect.blazepose import LANDMARKS
 from anonymizer.detect.regions import BOXES_ONLY, OUTLINE, by_boxes, is_sketch, widen
-from anonymizer.geometry import box_iou, integer_box, outline_box
-from anonymizer.types import Instance, Mask
 
 __all__ = ["one_each"]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from anonymizer.core.errors import ModelError
+from anonymizer.core.records import FaceView, Floats, Image, check_image
 from anonymizer.detect.blazepose import seen, square_windows
-from anonymizer.errors import ModelError
-from anonymizer.sessions import open_session
-from anonymizer.types import FaceView, Floats, Image, check_image
+from anonymizer.models.onnx import open_session
 
 __all__ = ["FaceMesh"]
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.geometry import box_iou
+from anonymizer.core.records import Floats, Image, Instance, check_image
 from anonymizer.detect.regions import ellipse, grow, make_instance, nms, number
-from anonymizer.errors import InputError, ModelError
-from anonymizer.geometry import box_iou
-from anonymizer.sessions import open_session
-from anonymizer.types import Floats, Image, Instance, check_image
+from anonymizer.models.onnx import open_session
 
 if TYPE_CHECKING:
     import onnx

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from anonymizer.core.geometry import integer_box, paste_window
+from anonymizer.core.records import Instance
 from anonymizer.detect.regions import widen
-from anonymizer.geometry import integer_box, paste_window
-from anonymizer.types import Instance
 
 __all__ = ["with_feet"]
 

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from anonymizer.core.geometry import IntBox, integer_box
+from anonymizer.core.records import Instance, Mask
 from anonymizer.detect.regions import widen
-from anonymizer.geometry import IntBox, integer_box
-from anonymizer.types import Instance, Mask
 
 __all__ = ["without_gaps"]
 

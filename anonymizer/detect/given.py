@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from anonymizer.core.geometry import box_iou, clip_box, integer_box, outline_box
+from anonymizer.core.records import Floats, Image, Instance, PersonSegmenter
 from anonymizer.detect.merge import associate
-from anonymizer.geometry import box_iou, clip_box, integer_box, outline_box
-from anonymizer.types import Floats, Image, Instance, PersonSegmenter
 
 __all__ = ["is_crowd", "with_given", "without_members"]
 

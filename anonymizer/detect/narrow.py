@@ -7,9 +7,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from anonymizer.core.geometry import dilate, integer_box, mask_box, outline_box, paste_window, seen_well
+from anonymizer.core.records import Instance, Mask
 from anonymizer.detect.regions import SLIM, ellipse, grow
-from anonymizer.geometry import dilate, integer_box, mask_box, outline_box, paste_window, seen_well
-from anonymizer.types import Instance, Mask
 
 __all__ = ["narrowed"]
 

@@ -13,8 +13,8 @@ from itertools import combinations
 
 import numpy as np
 
-from anonymizer.geometry import box_iou, integer_box, mask_box
-from anonymizer.types import Floats, Instance
+from anonymizer.core.geometry import box_iou, integer_box, mask_box
+from anonymizer.core.records import Floats, Instance
 
 __all__ = ["split", "tells", "told_apart"]
 

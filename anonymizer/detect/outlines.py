@@ -10,16 +10,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from anonymizer.core.errors import ModelError
+from anonymizer.core.geometry import IntBox, context_box, integer_box, mask_box, outline_box, paste_window, take
+from anonymizer.core.records import FREE, Detector, Floats, Image, Instance, Mask, PersonView, check_image
 from anonymizer.detect.blazepose import MARGIN as POSE_MARGIN
 from anonymizer.detect.blazepose import BlazePose, square_windows
-from anonymizer.detect.core import refine
 from anonymizer.detect.facemesh import FaceMesh
 from anonymizer.detect.narrow import narrowed
 from anonymizer.detect.regions import OUTLINE, ellipse, grow, is_sketch, overlap, widen
-from anonymizer.errors import ModelError
-from anonymizer.geometry import IntBox, context_box, integer_box, mask_box, outline_box, paste_window, take
-from anonymizer.sessions import open_session
-from anonymizer.types import FREE, Detector, Floats, Image, Instance, Mask, PersonView, check_image
+from anonymizer.detect.safe_mask import refine
+from anonymizer.models.onnx import open_session
 
 __all__ = ["CROP", "MARGIN", "OutlineDetector"]
 

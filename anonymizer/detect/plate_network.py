@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.records import Floats, Image, Instance, check_image
 from anonymizer.detect.regions import grow, make_instance, nms, number
 from anonymizer.detect.yolo import MAX_CANDIDATES, PLATE_MARGIN, STRIDE, letterbox
-from anonymizer.errors import InputError, ModelError
-from anonymizer.sessions import open_session
-from anonymizer.types import Floats, Image, Instance, check_image
+from anonymizer.models.onnx import open_session
 
 __all__ = ["PlateNetwork"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import integer_box
+from anonymizer.core.records import Floats, Image, Instance, Mask, OCRReader, TextLine, check_image
 from anonymizer.detect.regions import make_instance, number
-from anonymizer.errors import InputError
-from anonymizer.geometry import integer_box
-from anonymizer.types import Floats, Image, Instance, Mask, OCRReader, TextLine, check_image
 
 __all__ = ["TextDetector", "is_bright", "plate_like"]
 

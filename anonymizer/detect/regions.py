@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import box_iou, clip_box, integer_box, paste_window
-from anonymizer.types import Floats, Instance, Mask
+from anonymizer.core.geometry import box_iou, clip_box, integer_box, paste_window
+from anonymizer.core.records import Floats, Instance, Mask
 
 __all__ = [
     "BOXES_ONLY",

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import ModelError
-from anonymizer.geometry import integer_box
-from anonymizer.types import BODIES, Detector, Image, Instance, Mask, check_image
+from anonymizer.core.errors import ModelError
+from anonymizer.core.geometry import integer_box
+from anonymizer.core.records import BODIES, Detector, Image, Instance, Mask, check_image
 
 __all__ = ["SamRefiner"]
 

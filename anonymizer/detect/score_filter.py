@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Detector, Image, Instance
 from anonymizer.detect.doubles import one_each
 from anonymizer.detect.plates import LIKELY
 from anonymizer.detect.regions import BOXES_ONLY, OUTLINE
-from anonymizer.errors import InputError
-from anonymizer.types import Detector, Image, Instance
 
 __all__ = ["ScoreFilter"]
 

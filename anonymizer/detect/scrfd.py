@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from anonymizer.core.errors import ModelError
+from anonymizer.core.records import Image, Instance, check_image
 from anonymizer.detect.faces import MARGIN
 from anonymizer.detect.regions import ellipse, grow, make_instance, number
-from anonymizer.errors import ModelError
-from anonymizer.quiet import offline
-from anonymizer.sessions import open_session
-from anonymizer.types import Image, Instance, check_image
+from anonymizer.models.onnx import open_session
+from anonymizer.models.third_party import offline
 
 __all__ = ["ScrfdDetector"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import IntBox, box_iou, integer_box, mask_iou
+from anonymizer.core.records import Detector, Floats, Image, Instance, check_image
 from anonymizer.detect.regions import number, overlap, unite
-from anonymizer.errors import InputError
-from anonymizer.geometry import IntBox, box_iou, integer_box, mask_iou
-from anonymizer.types import Detector, Floats, Image, Instance, check_image
 
 __all__ = ["TiledDetector", "tiles"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.detect.core import refine, vote
+from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.geometry import box_iou, integer_box
+from anonymizer.core.records import Floats, Image, Instance, Mask, check_image
 from anonymizer.detect.regions import ellipse, grow, make_instance, nms, number, overlap, unite
-from anonymizer.errors import InputError, ModelError
-from anonymizer.geometry import box_iou, integer_box
-from anonymizer.sessions import open_session
-from anonymizer.types import Floats, Image, Instance, Mask, check_image
+from anonymizer.detect.safe_mask import refine, vote
+from anonymizer.models.onnx import open_session
 
 __all__ = ["COCO", "COCO_LABELS", "OWN", "YoloSegDetector", "letterbox"]
 

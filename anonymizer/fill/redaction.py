@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import IntBox, paste_window
+from anonymizer.core.records import check_image
 from anonymizer.fill.patches import Mosaic, mosaic
 from anonymizer.fill.smooth import push_pull
-from anonymizer.geometry import IntBox, paste_window
-from anonymizer.types import check_image
 
 __all__ = ["redact", "safe_fill"]
 

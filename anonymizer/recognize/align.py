@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import InputError
-from anonymizer.types import Floats, Image, check_image
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Floats, Image, check_image
 
 __all__ = ["ARCFACE_TEMPLATE", "align", "face_square", "landmarks_from_box", "neighbourhood", "similarity"]
 

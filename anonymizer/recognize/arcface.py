@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from anonymizer.errors import InputError, ModelError
+from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.records import Floats, Image
 from anonymizer.recognize.align import ARCFACE_TEMPLATE, align, landmarks_from_box, neighbourhood
-from anonymizer.types import Floats, Image
 
 __all__ = ["ArcFaceEmbedder"]
 

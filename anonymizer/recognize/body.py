@@ -12,9 +12,9 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import InputError
-from anonymizer.geometry import box_iou, integer_box, take
-from anonymizer.types import Detector, Floats, Image, Mask, check_image
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import box_iou, integer_box, take
+from anonymizer.core.records import Detector, Floats, Image, Mask, check_image
 
 __all__ = ["ColourShapeEmbedder", "SilhouetteEmbedder", "hog"]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from anonymizer.errors import ModelError
-from anonymizer.types import Image, check_image
+from anonymizer.core.errors import ModelError
+from anonymizer.core.records import Image, check_image
 
 __all__ = ["DdddReader"]
 

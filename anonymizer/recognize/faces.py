@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from anonymizer.errors import ModelError
+from anonymizer.core.errors import ModelError
+from anonymizer.core.records import Floats, Image
 from anonymizer.recognize.align import face_square, neighbourhood
-from anonymizer.types import Floats, Image
 
 __all__ = ["DlibFaceEmbedder"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from anonymizer.errors import InputError, ModelError
-from anonymizer.types import Image, TextLine, check_image
+from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.records import Image, TextLine, check_image
 
 __all__ = ["RapidOcrReader"]
 

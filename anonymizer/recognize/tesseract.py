@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from anonymizer.errors import ModelError
-from anonymizer.types import Image, check_image
+from anonymizer.core.errors import ModelError
+from anonymizer.core.records import Image, check_image
 
 __all__ = ["TesseractReader"]
 

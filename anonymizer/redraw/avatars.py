@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.blend import feather
-from anonymizer.geometry import IntBox, integer_box, mask_box, paste_window
+from anonymizer.core.compositing import feather
+from anonymizer.core.geometry import IntBox, integer_box, mask_box, paste_window
+from anonymizer.core.records import AvatarArtist, Instance, Rendering
 from anonymizer.redraw.crops import treated_mask
-from anonymizer.types import AvatarArtist, Instance, Rendering
 
 __all__ = ["confined", "draw_avatars", "pasted", "room", "seen_by", "shaded", "shape_of", "shown_as"]
 

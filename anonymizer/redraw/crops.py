@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import IntBox, clip_box, context_box, dilate, integer_box, paste_window, seen_well
-from anonymizer.types import Instance
+from anonymizer.core.geometry import IntBox, clip_box, context_box, dilate, integer_box, paste_window, seen_well
+from anonymizer.core.records import Instance
 
 __all__ = [
     "Crop",

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import ModelError
+from anonymizer.core.errors import ModelError
+from anonymizer.redraw.batching import Packer
 from anonymizer.redraw.crops import continued
 from anonymizer.redraw.loading import LoadSettings, load_pipeline
-from anonymizer.redraw.packing import Packer
-from anonymizer.redraw.texts import TextCache
+from anonymizer.redraw.text_embeddings import TextCache
 
 __all__ = ["DiffusionInpainter", "DiffusionSettings", "PaintJob"]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Instance
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.surroundings import Surroundings, describe_view
-from anonymizer.types import Instance
 
 __all__ = ["ATTRIBUTES", "Direction", "Director"]
 

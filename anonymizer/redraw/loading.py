@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anonymizer.errors import InputError, ModelError
+from anonymizer.core.errors import InputError, ModelError
 
 __all__ = ["FAMILIES", "SCHEDULERS", "LoadSettings", "load_pipeline"]
 

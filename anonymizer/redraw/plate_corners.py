@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import IntBox, box_iou, clip_box, integer_box, take
-from anonymizer.types import Instance
+from anonymizer.core.geometry import IntBox, box_iou, clip_box, integer_box, take
+from anonymizer.core.records import Instance
 
 __all__ = ["plate_quad", "stands_out"]
 

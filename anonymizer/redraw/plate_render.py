@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from anonymizer.errors import InputError, ModelError
+from anonymizer.core.errors import InputError, ModelError
 
 __all__ = ["Band", "Colour", "Side", "render_plate"]
 

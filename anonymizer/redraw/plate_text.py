@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.readings import LEAST_TEXT, text_similarity
+from anonymizer.core.readings import LEAST_TEXT, text_similarity
 
 __all__ = ["ARABIC_LAYOUT", "TWO_LINES", "character_groups", "fake_text", "plate_layout", "plate_reading"]
 

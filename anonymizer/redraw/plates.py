@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import IntBox, paste_window, take
+from anonymizer.core.geometry import IntBox, paste_window, take
+from anonymizer.core.records import Instance, check_image
 from anonymizer.redraw.crops import GREY, treated_region
 from anonymizer.redraw.plate_corners import plate_quad
 from anonymizer.redraw.plate_render import Band, Colour, Side, render_plate
@@ -20,7 +21,6 @@ from anonymizer.redraw.plate_text import (
     plate_layout,
     plate_reading,
 )
-from anonymizer.types import Instance, check_image
 
 __all__ = ["redraw_plate"]
 

@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import ModelError
-from anonymizer.geometry import IntBox, dilate
+from anonymizer.core.errors import ModelError
+from anonymizer.core.geometry import IntBox, dilate
+from anonymizer.core.records import Instance
 from anonymizer.redraw.crops import continued
 from anonymizer.redraw.diffusion import PaintJob
-from anonymizer.types import Instance
 
 __all__ = ["FaceBank", "Head", "affine", "skin_colour", "turn", "usual_landmarks"]
 

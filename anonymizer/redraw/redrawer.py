@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.blend import blend, feather
-from anonymizer.geometry import IntBox, dilate, mask_box, take
+from anonymizer.core.compositing import blend, feather
+from anonymizer.core.geometry import IntBox, dilate, mask_box, take
+from anonymizer.core.records import BODIES, Conditions, Instance, Rendering
 from anonymizer.redraw.avatars import pasted, shape_of
+from anonymizer.redraw.batching import SharedPainter
 from anonymizer.redraw.crops import (
     Crop,
     crop_box,
@@ -24,12 +26,10 @@ from anonymizer.redraw.crops import (
 )
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.direction import Director
-from anonymizer.redraw.packing import SharedPainter
 from anonymizer.redraw.plates import redraw_plate
 from anonymizer.redraw.prompts import prompt, random_clothes
 from anonymizer.redraw.prototypes import FaceBank
 from anonymizer.redraw.surroundings import Surroundings, describe_surroundings
-from anonymizer.types import BODIES, Conditions, Instance, Rendering
 
 __all__ = ["Painter", "Patch", "Redrawer", "changed", "compose", "region_patch"]
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.geometry import integer_box, paste_window
+from anonymizer.core.geometry import integer_box, paste_window
+from anonymizer.core.records import Instance
 from anonymizer.redraw.crops import treated_mask
-from anonymizer.types import Instance
 
 __all__ = ["Surroundings", "describe_surroundings", "describe_view"]
 

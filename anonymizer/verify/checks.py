@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import InputError
-from anonymizer.geometry import box_iou, distance_inside, integer_box, outline_box, paste_window
-from anonymizer.readings import LEAST_TEXT, folded, text_similarity
-from anonymizer.types import FREE, Instance, Verdict
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import box_iou, distance_inside, integer_box, outline_box, paste_window
+from anonymizer.core.readings import LEAST_TEXT, folded, text_similarity
+from anonymizer.core.records import FREE, Instance, Verdict
 
 __all__ = [
     "LEAST_IOU",

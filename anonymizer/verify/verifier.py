@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.errors import InputError, StageError
-from anonymizer.geometry import context_box, integer_box, paste_window, take
-from anonymizer.types import (
+from anonymizer.core.errors import InputError, StageError
+from anonymizer.core.geometry import context_box, integer_box, paste_window, take
+from anonymizer.core.records import (
     Action,
     Detector,
     FaceEmbedder,

@@ -16,7 +16,7 @@ from anonymizer.config import Preset
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-EVALUATION = ROOT / "anonymizer" / "evaluate" / "evaluation.schema.json"
+EVALUATION = ROOT / "anonymizer" / "evaluation" / "evaluation.schema.json"
 
 
 def command_reference() -> str:

@@ -23,17 +23,17 @@ import cv2
 import numpy as np
 from packs import Label, Picture, read_pack
 
-from anonymizer import weights
 from anonymizer.avatar import AvatarArtist
 from anonymizer.condition.depth import GroundPlaneDepth, estimate_horizon
 from anonymizer.condition.edges import EdgeNet
+from anonymizer.core.geometry import clip_box, dilate, full_mask, paste_window, take
+from anonymizer.core.records import Conditions, Image, Instance, Rendering
 from anonymizer.detect.blazepose import BlazePose
 from anonymizer.detect.outlines import OutlineDetector
 from anonymizer.fill import redact
-from anonymizer.geometry import clip_box, dilate, full_mask, paste_window, take
+from anonymizer.models import weights
 from anonymizer.redraw.avatars import draw_avatars, pasted, seen_by, shaded, shown_as
 from anonymizer.redraw.crops import CropSetting, crop_box, treated_mask
-from anonymizer.types import Conditions, Image, Instance, Rendering
 
 SEED = 41
 PACKS = ("pennfudan", "ccp", "humanseg", "coco100", "coco256", "pedstreet", "facemask", "camvid", "street")

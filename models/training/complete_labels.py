@@ -20,7 +20,7 @@ import numpy as np
 from packs import Label, Picture, read_pack
 from pycocotools import mask as coco_mask
 
-from anonymizer.geometry import box_iou
+from anonymizer.core.geometry import box_iou
 
 PACKS = (
     "facemask",

@@ -22,9 +22,9 @@ import numpy as np
 import onnxruntime as ort
 from packs import Label, Picture, read_pack
 
+from anonymizer.core.geometry import box_iou
 from anonymizer.detect.regions import nms
 from anonymizer.detect.yolo import letterbox
-from anonymizer.geometry import box_iou
 
 CLASSES = ("person", "face", "license_plate")
 #: Packs of each class: whether every object of the class is annotated, so that false finds can be counted there.

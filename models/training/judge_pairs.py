@@ -21,10 +21,10 @@ import cv2
 import numpy as np
 import torch
 
-from anonymizer.evaluate.kid import kid
+from anonymizer.evaluation.kid import kid
+from anonymizer.models.onnx import open_session
 from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
 from anonymizer.redraw.redrawer import lost
-from anonymizer.sessions import open_session
 
 SEED = 61
 #: Side in pixels of the square the judge sees; crops, half as wide as high, stand in its middle on grey.

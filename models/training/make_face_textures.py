@@ -20,11 +20,11 @@ from packs import read_pack
 from safetensors.numpy import save_file
 from scipy.spatial import Delaunay
 
-from anonymizer import weights
 from anonymizer.avatar.body import Body
 from anonymizer.avatar.faces import CHEEKS, NEUTRAL, SIDE, WIDTH, texel
 from anonymizer.avatar.render import Camera, Light, Mesh, Tracer, averaged
 from anonymizer.detect.facemesh import FaceMesh
+from anonymizer.models import weights
 
 SEED, K = 11, 12
 #: Most averages made.

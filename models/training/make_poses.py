@@ -17,10 +17,10 @@ import numpy as np
 from packs import read_pack
 from safetensors.numpy import save_file
 
-from anonymizer import weights
 from anonymizer.avatar.mesh import unit
 from anonymizer.avatar.stance import ROWS, facing, read_stance, trust_of
 from anonymizer.detect.blazepose import BlazePose
+from anonymizer.models import weights
 
 PACKS = ("pennfudan", "humanseg", "coco256", "coco100", "street", "pedstreet", "camvid", "ccp", "facemask")
 #: Least height of a person in pixels, presence in the view, and trust in its limbs: of the mean and of the legs alone.

@@ -22,9 +22,9 @@ from packs import Picture, read_pack
 from safetensors.numpy import save_file
 
 from anonymizer import Anonymizer
-from anonymizer.geometry import integer_box
+from anonymizer.core.geometry import integer_box
+from anonymizer.core.records import Detector
 from anonymizer.redraw.prototypes import Head, affine, skin_colour, turn
-from anonymizer.types import Detector
 
 SEED = 5
 K = 12

@@ -18,9 +18,9 @@ import numpy as np
 from packs import Label, Picture, read_pack
 
 from anonymizer import Anonymizer
+from anonymizer.core.geometry import context_box, full_mask, mask_box, outlined, take
+from anonymizer.core.records import Instance
 from anonymizer.detect.outlines import CROP
-from anonymizer.geometry import context_box, full_mask, mask_box, outlined, take
-from anonymizer.types import Instance
 
 #: Room around the box as a share of its longer side, more than the network sees, and the crop's size against its.
 MARGIN, TIMES = 0.4, 1.5

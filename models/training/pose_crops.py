@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from packs import Picture, read_pack
 
+from anonymizer.core.geometry import context_box, take
 from anonymizer.detect.outlines import CROP, MARGIN
 from anonymizer.detect.yolo import OWN, YoloSegDetector
-from anonymizer.geometry import context_box, take
 
 #: Crops are kept larger than the network looks at them: the teacher sees more, and training may turn and scale.
 TIMES = 2

@@ -22,7 +22,7 @@ from packs import read_pack
 from torch import nn
 from torch.nn import functional as F
 
-from anonymizer.geometry import context_box, take
+from anonymizer.core.geometry import context_box, take
 
 SEED = 3
 PACKS = ("camvid", "pennfudan", "ccp", "coco256", "openalpr", "portraits", "lfw")

@@ -25,8 +25,8 @@ from torch import nn
 from torch.nn import functional as F
 from train_pose import Network as PoseNetwork
 
+from anonymizer.core.geometry import mask_box
 from anonymizer.detect.outlines import CROP, MARGIN
-from anonymizer.geometry import mask_box
 
 SEED = 5
 BATCH = 24

@@ -1,4 +1,4 @@
-"""Rewrite sha256 and bytes of embedded and package weights in ``anonymizer/weights.toml``, in place.
+"""Rewrite sha256 and bytes of embedded and package weights in ``anonymizer/models/weights.toml``, in place.
 
 Run it after each training:
 
@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from anonymizer import weights
+from anonymizer.models import weights
 
 MANIFEST = Path(weights.__file__).resolve().parent / "weights.toml"
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anonymizer import weights
 from anonymizer.avatar import artist
 from anonymizer.avatar.accessories import BAGS, GLASSES, HATS
 from anonymizer.avatar.appearance import Appearance, draw_appearance, worn_as
@@ -27,6 +26,7 @@ from anonymizer.avatar.shoes import SHOES
 from anonymizer.avatar.stance import Stance
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import BOTTOMS, FULL, TOPS, Outfit
+from anonymizer.models import weights
 
 #: Phenotypes of the three bodies.
 BODIES = ((0.95, 0.6, 0.45, 0.35, 0.45, 0.6), (0.05, 0.65, 0.6, 0.55, 0.6, 0.5), (0.1, 0.85, 0.4, 0.85, 0.45, 0.4))

@@ -19,12 +19,14 @@ import typer
 from PIL import Image
 
 import anonymizer
-import anonymizer.engine
-from anonymizer import cli, hub, presets, weights
+import anonymizer.run
+from anonymizer import cli
 from anonymizer.annotations.coco import CocoAnnotations
-from anonymizer.dataset.release import Release
-from anonymizer.engine.summary import Progress, Summary
-from anonymizer.errors import InputError, ModelError, StageError
+from anonymizer.config import presets
+from anonymizer.core.errors import InputError, ModelError, StageError
+from anonymizer.images.release import Release
+from anonymizer.models import hub, weights
+from anonymizer.run.summary import Progress, Summary
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,8 +84,8 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
 
     monkeypatch.delenv("ANONYMIZER_DEBUG", raising=False)
     monkeypatch.setattr(anonymizer, "presets", SimpleNamespace(build=build, fetchable=presets.fetchable), raising=False)
-    monkeypatch.setattr(anonymizer.engine, "local", SimpleNamespace(run_processes=run), raising=False)
-    monkeypatch.setattr(anonymizer.engine, "distributed", SimpleNamespace(run=run), raising=False)
+    monkeypatch.setattr(anonymizer.run, "local", SimpleNamespace(run_processes=run), raising=False)
+    monkeypatch.setattr(anonymizer.run, "cluster", SimpleNamespace(run=run), raising=False)
     monkeypatch.chdir(tmp_path)
     picture(tmp_path / "in" / "a.jpg")
     categories = '[{"id": 1, "name": "person"}, {"id": 2, "name": "Fahrer"}]'
@@ -301,7 +303,7 @@ def test_models_verify_fails_on_anything_but_a_hub_model_never_fetched(
 def test_doctor_tells_whether_the_embedded_preset_can_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], state: weights.State, code: int
 ) -> None:
-    from anonymizer import doctor
+    from anonymizer.cli import doctor
 
     def verify(weight_id: str) -> weights.Status:
         hub = weights.entry(weight_id).source == "hub"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from anonymizer.console import print_summary, show_progress
-from anonymizer.engine.summary import Progress, summarize
+from anonymizer.cli.console import print_summary, show_progress
+from anonymizer.run.summary import Progress, summarize
 
 
 def test_pictures_that_are_held_back_are_told_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ import signal
 import sys
 # Where tests run in the background of a shell, the signal is ignored from the start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from anonymizer import presets
+from anonymizer.config import presets
 from tests.unit.fakes import slow_build
 presets.build = slow_build
 from anonymizer.cli import main

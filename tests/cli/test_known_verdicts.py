@@ -19,12 +19,12 @@ from jsonschema import Draft202012Validator
 from PIL import Image as Pillow
 
 from anonymizer import cli
-from anonymizer.evaluate import runner
-from anonymizer.types import Floats, Image, Instance, Mask
+from anonymizer.core.records import Floats, Image, Instance, Mask
+from anonymizer.evaluation import runner
 from tests.unit.evaluation import SIZE, album, picture
 
 SEEDS = (0, 1, 2)
-SCHEMA = Draft202012Validator(json.loads(files("anonymizer.evaluate").joinpath("evaluation.schema.json").read_text()))
+SCHEMA = Draft202012Validator(json.loads(files("anonymizer.evaluation").joinpath("evaluation.schema.json").read_text()))
 #: Where the person is, and where a redraw would reach: hair and shoes beyond the box.
 PERSON = slice(16, 80), slice(24, 72)
 REGION = slice(8, 88), slice(16, 80)

@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from anonymizer.pipeline import Anonymizer
-
 # The real one, whatever the name may stand for in a test.
-from anonymizer.presets import build as build_preset
+from anonymizer.config.presets import build as build_preset
+from anonymizer.flow.pipeline import Anonymizer
 
 #: Names the file for the sizes, one a line.
 BATCHES = "ANONYMIZER_TEST_BATCHES"

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from anonymizer import Anonymizer, weights
+from anonymizer import Anonymizer
 from anonymizer.cli import main
+from anonymizer.core.geometry import full_mask, outlined
+from anonymizer.core.records import Detector, Instance
 from anonymizer.detect.faces import CenterFaceDetector
-from anonymizer.geometry import full_mask, outlined
-from anonymizer.types import Detector, Instance
+from anonymizer.models import weights
 
 
 def packaged(package: str, inner: str) -> Path:

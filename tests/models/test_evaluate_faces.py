@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 
-from anonymizer import weights
+from anonymizer.core.geometry import box_iou
+from anonymizer.core.records import Image, Instance
 from anonymizer.detect.faces import CenterFaceDetector
-from anonymizer.evaluate import runner
-from anonymizer.evaluate.detectors import DlibFrontalDetector
-from anonymizer.evaluate.runner import Evaluation, Settings
-from anonymizer.evaluate.subjects import FaceFinder
-from anonymizer.geometry import box_iou
-from anonymizer.types import Image, Instance
+from anonymizer.evaluation import runner
+from anonymizer.evaluation.detectors import DlibFrontalDetector
+from anonymizer.evaluation.runner import Evaluation, Settings
+from anonymizer.evaluation.subjects import FaceFinder
+from anonymizer.models import weights
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont
 
+from anonymizer.core.errors import ModelError
+from anonymizer.core.records import Image, Instance
 from anonymizer.detect.faces import CenterFaceDetector
 from anonymizer.detect.plates import TextDetector
-from anonymizer.errors import ModelError
 from anonymizer.recognize.faces import DlibFaceEmbedder
 from anonymizer.recognize.ocr import RapidOcrReader
-from anonymizer.types import Image, Instance
 
 
 def package(name: str) -> Path:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anonymizer import weights
-from anonymizer.errors import ModelError
+from anonymizer.core.errors import ModelError
+from anonymizer.models import weights
 from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
 
 # diffusers' UniPC scheduler hands NumPy scalars to torch in a way that NumPy 2 warns about.

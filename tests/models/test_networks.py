@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from anonymizer import weights
+from anonymizer.core.geometry import box_iou, full_mask, outlined
 from anonymizer.detect.blazepose import LANDMARKS, BlazePose
 from anonymizer.detect.centernet import CenterNetDetector
 from anonymizer.detect.facemesh import FaceMesh
 from anonymizer.detect.faces import CenterFaceDetector
 from anonymizer.detect.yolo import YoloSegDetector
-from anonymizer.geometry import box_iou, full_mask, outlined
+from anonymizer.models import weights
 
 #: Three people and a bus, by eye: x1, y1, x2, y2.
 PEOPLE = ((50, 399, 245, 905), (215, 405, 345, 860), (668, 390, 810, 880))

@@ -142,7 +142,7 @@ def test_packages_that_write_into_the_home_folder_are_given_another(tmp_path: Pa
 import uuid
 uuid._generate_time_safe = uuid._UuidCreate = None
 uuid.getnode = lambda: 1
-from anonymizer.quiet import offline
+from anonymizer.models.third_party import offline
 with offline():
     import matplotlib.pyplot
     import diffusers, transformers, ultralytics
@@ -155,14 +155,14 @@ with offline():
 
 def test_who_imports_onnx_runtime_first_is_warned(tmp_path: Path) -> None:
     first = "import sys, types; sys.modules['onnxruntime'] = types.ModuleType('onnxruntime'); import anonymizer"
-    then = "from anonymizer.doctor import _telemetry; print(_telemetry().level)"
+    then = "from anonymizer.cli.doctor import _telemetry; print(_telemetry().level)"
     late = run_walled(tmp_path, sys.executable, "-c", f"{first}; {then}")
     assert "onnxruntime was imported before anonymizer" in late.stderr and late.stdout == "note\n"
 
 
 def test_who_turned_telemetry_off_is_not_warned(tmp_path: Path) -> None:
     first = "import sys, types; sys.modules['onnxruntime'] = types.ModuleType('onnxruntime'); import anonymizer"
-    then = "from anonymizer.doctor import _telemetry; print(_telemetry().level)"
+    then = "from anonymizer.cli.doctor import _telemetry; print(_telemetry().level)"
     done = run_walled(tmp_path, sys.executable, "-c", f"{first}; {then}", ORT_DISABLE_TELEMETRY="1")
     assert (done.stderr, done.stdout) == ("", "ok\n")
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from anonymizer import weights
+from anonymizer.core.geometry import full_mask, outlined
+from anonymizer.core.records import Instance
 from anonymizer.detect.outlines import OutlineDetector
-from anonymizer.geometry import full_mask, outlined
-from anonymizer.types import Instance
+from anonymizer.models import weights
 
 #: A man who stands upright, and an outline that is too thick, has no feet and takes in the ground between the legs.
 BOX = (40, 390, 252, 885)

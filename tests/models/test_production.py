@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anonymizer.errors import InputError, ModelError
+from anonymizer.core.errors import InputError, ModelError
 from anonymizer.redraw import loading
 from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
 from anonymizer.redraw.loading import LoadSettings, load_pipeline

@@ -14,14 +14,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from anonymizer import presets, weights
 from anonymizer.condition.depth_anything import DepthAnything
 from anonymizer.condition.hed import HedEdges
+from anonymizer.config import presets
+from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.records import Instance, Result
 from anonymizer.detect.plate_network import PlateNetwork
 from anonymizer.detect.sam import SamRefiner
 from anonymizer.detect.scrfd import ScrfdDetector
-from anonymizer.errors import InputError, ModelError
-from anonymizer.types import Instance, Result
+from anonymizer.models import weights
 
 torch: Any = importlib.import_module("torch")
 transformers: Any = importlib.import_module("transformers")
@@ -311,6 +312,6 @@ def test_whole_presets_fail_closed_on_noise(fetched: Path, tmp_path: Path, name:
 
 
 def requirements_of(name: str) -> tuple[str, ...]:
-    from anonymizer import requirements
+    from anonymizer.config import requirements
 
     return requirements.weight_ids(presets.tables()[name])

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anonymizer import presets, requirements, weights
 from anonymizer.cli import main
-from anonymizer.engine.audit import audit
+from anonymizer.config import presets, requirements
+from anonymizer.models import weights
+from anonymizer.run.audit import audit
 
 from . import recording
 

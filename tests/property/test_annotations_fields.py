@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anonymizer.dataset.release import Release
-from anonymizer.engine.local import InProcess
-from anonymizer.engine.runner import execute
+from anonymizer.images.release import Release
+from anonymizer.run.local import InProcess
+from anonymizer.run.runner import execute
 from tests.unit.fakes import FakeAnonymizer
 
 MARKER = "Zyxwv Qfuturamant"

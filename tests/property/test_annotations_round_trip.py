@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from anonymizer.annotations.reading import read_annotations
 from anonymizer.annotations.records import Page
-from anonymizer.dataset.ledger import to_json
-from anonymizer.dataset.release import Release
-from anonymizer.types import Treatment
+from anonymizer.core.files import to_json
+from anonymizer.core.records import Treatment
+from anonymizer.images.release import Release
 
 SIZE = (60, 80)
 NUMBER = st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False, width=32)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from anonymizer.geometry import (
+from anonymizer.core.geometry import (
     box_iou,
     clip_box,
     context_box,
@@ -17,7 +17,7 @@ from anonymizer.geometry import (
     paste_window,
     take,
 )
-from anonymizer.types import Instance
+from anonymizer.core.records import Instance
 
 SIZES = st.tuples(st.integers(1, 24), st.integers(1, 24))
 MASKS = hnp.arrays(bool, SIZES)

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from anonymizer.engine.audit import audit
-from anonymizer.engine.local import run
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.run.audit import audit
+from anonymizer.run.local import run
 
 from ..unit.fakes import FakeAnonymizer
 from .corpus import SIDE, mutated_annotations, mutated_pictures
@@ -36,7 +36,7 @@ UNFORESEEN = re.compile(r"[A-Z]\w*(Error|Exception|Warning|Exit|Interrupt)\b")
 # A process of its own: the memory is its own, and a crash of a decoder does not end the tests.
 CHILD = """
     import json, resource, sys, time
-    from anonymizer.engine.picture import anonymize_picture
+    from anonymizer.run.picture import anonymize_picture
     from tests.property.corpus import mutated_pictures
     from tests.unit.fakes import FakeAnonymizer
     count = int(sys.argv[1])

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anonymizer.engine.audit import audit
-from anonymizer.engine.local import InProcess
-from anonymizer.engine.runner import execute
+from anonymizer.run.audit import audit
+from anonymizer.run.local import InProcess
+from anonymizer.run.runner import execute
 from tests.unit.fakes import FakeAnonymizer
 
 WIDTH, HEIGHT = 80, 60

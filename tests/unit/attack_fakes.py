@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from anonymizer.evaluate.records import Context, Embeddings, Pair, Place, Recognizer, Subject
-from anonymizer.types import Floats, Image, Mask
+from anonymizer.core.records import Floats, Image, Mask
+from anonymizer.evaluation.records import Context, Embeddings, Pair, Place, Recognizer, Subject
 
 
 @dataclass

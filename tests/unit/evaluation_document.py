@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from anonymizer.evaluate.matching import compare
-from anonymizer.evaluate.records import Embeddings, Estimate, Finding, Skipped, plain
-from anonymizer.evaluate.verdict import judge, thresholds
+from anonymizer.evaluation.matching import compare
+from anonymizer.evaluation.records import Embeddings, Estimate, Finding, Skipped, plain
+from anonymizer.evaluation.verdict import judge, thresholds
 
 #: How much of an identity each treatment leaves in a simulated embedding.
 LEFT = {"original": 4.0, "blur": 1.2, "mosaic": 0.6, "solid": 0.0, "deface": 1.0, "anonymized": 0.25}

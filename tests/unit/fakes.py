@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from anonymizer.errors import VerificationFailed
-from anonymizer.geometry import full_mask
-from anonymizer.types import Image, Instance, Result, Treatment, Verdict
+from anonymizer.core.errors import VerificationFailed
+from anonymizer.core.geometry import full_mask
+from anonymizer.core.records import Image, Instance, Result, Treatment, Verdict
 
 
 class FakeAnonymizer:
@@ -98,7 +98,7 @@ class StarvingAnonymizer(UnrulyAnonymizer):
     """Holds the interpreter with ``spin.png`` just while ``starved.png`` is being read."""
 
     def __init__(self, marks: Path) -> None:
-        from anonymizer.engine import picture
+        from anonymizer.run import picture
 
         super().__init__(marks)
         self._reading = threading.Event()
@@ -139,7 +139,7 @@ class HangingStep(FakeAnonymizer):
     """Makes reading or writing hang on pictures named ``hang…``, in the worker's process only."""
 
     def __init__(self, step: str) -> None:
-        from anonymizer.engine import picture
+        from anonymizer.run import picture
 
         super().__init__()
         real = getattr(picture, step)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from anonymizer.errors import InputError, StageError
-from anonymizer.types import Image, Instance, Result
+from anonymizer.core.errors import InputError, StageError
+from anonymizer.core.records import Image, Instance, Result
 
 from .fakes import UnrulyAnonymizer, rejection
 

@@ -11,7 +11,7 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from anonymizer.dataset import storage
+from anonymizer.images import storage
 
 
 class ObjectFolder(LocalFileSystem):

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
+from anonymizer.core.records import Instance
 from anonymizer.redraw.plate_render import Band, render_plate
-from anonymizer.types import Instance
 
 FRONTAL = [(110, 90), (290, 90), (290, 128), (110, 128)]
 TILTED = [(110, 80), (290, 108), (288, 148), (108, 120)]

@@ -12,9 +12,9 @@ from anonymizer.annotations.coco import read_coco
 from anonymizer.annotations.export import coco_out, released_record, side_path
 from anonymizer.annotations.records import Page, added_record
 from anonymizer.annotations.rle import decode_rle, encode_rle
-from anonymizer.errors import InputError
-from anonymizer.geometry import full_mask
-from anonymizer.types import Instance, Result, Treatment, Verdict
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import full_mask
+from anonymizer.core.records import Instance, Result, Treatment, Verdict
 
 SIZE = (60, 80)
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from anonymizer.annotations.reading import read_annotations
-from anonymizer.engine.audit import audit
-from anonymizer.engine.local import InProcess
-from anonymizer.engine.runner import execute
+from anonymizer.run.audit import audit
+from anonymizer.run.local import InProcess
+from anonymizer.run.runner import execute
 
 from .fakes import FakeAnonymizer
 

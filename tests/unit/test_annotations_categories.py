@@ -3,7 +3,7 @@
 import pytest
 
 from anonymizer.annotations.categories import Meanings, label_of, parse_map
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from PIL import Image
 
 from anonymizer.annotations.fields import ANNOTATION, CATEGORY, IMAGE, VOC, Each
 from anonymizer.annotations.scrubbing import REMOVED, Scrubber, identities, name_parts
-from anonymizer.dataset.release import Release
-from anonymizer.engine.local import InProcess
-from anonymizer.engine.runner import execute
-from anonymizer.engine.summary import Summary
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.images.release import Release
+from anonymizer.run.local import InProcess
+from anonymizer.run.runner import execute
+from anonymizer.run.summary import Summary
 
 from .fakes import FakeAnonymizer
 

@@ -13,13 +13,13 @@ from PIL import Image
 
 from anonymizer.annotations.reading import read_annotations
 from anonymizer.annotations.records import Annotations, Page
-from anonymizer.dataset.release import Release
-from anonymizer.engine.audit import audit
-from anonymizer.engine.local import InProcess
-from anonymizer.engine.runner import execute
-from anonymizer.errors import InputError
-from anonymizer.geometry import full_mask
-from anonymizer.types import CLASSES, Action, Instance, Treatment
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import full_mask
+from anonymizer.core.records import CLASSES, Action, Instance, Treatment
+from anonymizer.images.release import Release
+from anonymizer.run.audit import audit
+from anonymizer.run.local import InProcess
+from anonymizer.run.runner import execute
 
 from .fakes import FakeAnonymizer
 

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from anonymizer.annotations.reading import annotations_at
-from anonymizer.dataset.release import Release
-from anonymizer.engine.audit import audit
-from anonymizer.engine.local import InProcess
-from anonymizer.engine.runner import execute
-from anonymizer.engine.summary import Summary
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.images.release import Release
+from anonymizer.run.audit import audit
+from anonymizer.run.local import InProcess
+from anonymizer.run.runner import execute
+from anonymizer.run.summary import Summary
 
 from .fakes import FakeAnonymizer
 

@@ -12,8 +12,8 @@ from PIL import Image
 from anonymizer import cli
 from anonymizer.annotations import reading
 from anonymizer.annotations.reading import annotations_at
-from anonymizer.engine.local import run
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.run.local import run
 
 from .fakes import FakeAnonymizer
 

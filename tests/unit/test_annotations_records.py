@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anonymizer.dataset.atomic import PREFIX, remove_leftovers, write_atomic
-from anonymizer.dataset.ledger import START, Ledger, to_json
-from anonymizer.dataset.report import MAX_THUMBNAILS, checks, quarantine_list, render_report
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.core.files import PREFIX, remove_leftovers, to_json, write_atomic
+from anonymizer.run.ledger import START, Ledger
+from anonymizer.run.report import MAX_THUMBNAILS, checks, quarantine_list, render_report
 
 
 def line(name: str, status: str = "released", **fields: Any) -> dict[str, Any]:

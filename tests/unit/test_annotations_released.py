@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anonymizer.engine.audit import audit
-from anonymizer.engine.local import InProcess
-from anonymizer.engine.runner import execute
+from anonymizer.run.audit import audit
+from anonymizer.run.local import InProcess
+from anonymizer.run.runner import execute
 
 from .fakes import FakeAnonymizer, rejection
 
@@ -61,7 +61,7 @@ def loaded(out: Path, task: str = "detect") -> dict[str, dict[str, int]]:
 
 @pytest.mark.parametrize("rename", [False, True])
 def test_splits_beside_each_other_load_in_ultralytics(tmp_path: Path, rename: bool) -> None:
-    from anonymizer.dataset.release import Release
+    from anonymizer.images.release import Release
 
     names = ("train/images/a.jpg", "train/images/b.jpg", "valid/images/c.jpg")
     pictures(tmp_path / "in", *names)

@@ -16,16 +16,16 @@ from pycocotools.coco import COCO
 
 from anonymizer.annotations.reading import read_annotations
 from anonymizer.annotations.rendered import COCO_JOINTS, instance_map, joints_of, placed_joints, visible
-from anonymizer.dataset.release import Release
-from anonymizer.engine.audit import audit
-from anonymizer.engine.local import InProcess
-from anonymizer.engine.runner import execute
-from anonymizer.errors import InputError, StageError
+from anonymizer.core.errors import InputError, StageError
+from anonymizer.core.records import Instance, Rendering, Result, Treatment
+from anonymizer.images.release import Release
 from anonymizer.redraw.avatars import draw_avatars, seen_by
-from anonymizer.types import Instance, Rendering, Result, Treatment
+from anonymizer.run.audit import audit
+from anonymizer.run.local import InProcess
+from anonymizer.run.runner import execute
 
 from .fakes import FakeAnonymizer
-from .test_pipeline import PERSON, picture
+from .test_flow_pipeline import PERSON, picture
 from .test_redraw_avatars import Artist, rendering
 
 SIZE = (60, 80)

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anonymizer import weights
 from anonymizer.avatar import AvatarArtist
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.stance import ANKLES, EARS, ELBOWS, HIPS, KNEES, NOSE, SHOULDERS, WRISTS
-from anonymizer.types import Instance, PersonView, Rendering
+from anonymizer.core.records import Instance, PersonView, Rendering
+from anonymizer.models import weights
 
 FACES = weights.path("prototypes") / "textures.safetensors"
 SIZE = 400, 300

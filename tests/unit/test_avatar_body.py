@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from anonymizer import weights
 from anonymizer.avatar.body import PHENOTYPES, Body, skin
-from anonymizer.errors import InputError, ModelError
+from anonymizer.core.errors import InputError, ModelError
+from anonymizer.models import weights
 
 REFERENCE = load_file(Path(__file__).parent / "body_reference.safetensors")
 #: Every how many vertices the reference holds one, and how far in metres the truncated shapes may be off.

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from anonymizer import weights
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.fit import Fit, Fitter
 from anonymizer.avatar.noise import JointNoise
@@ -35,8 +34,9 @@ from anonymizer.avatar.stance import (
     read_stance,
     rotations,
 )
-from anonymizer.errors import InputError, ModelError
-from anonymizer.types import FaceView, Instance, PersonView
+from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.records import FaceView, Instance, PersonView
+from anonymizer.models import weights
 
 SIZE = 400, 300
 MIDDLE = np.array([0.1, 0.6, 0.5, 0.5, 0.5, 0.5], np.float32)

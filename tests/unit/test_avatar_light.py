@@ -12,7 +12,7 @@ import pytest
 from anonymizer.avatar.light import GAMMA, estimate_light, exposed, look, noise_level, sharpness
 from anonymizer.avatar.render import Camera, Light, Mesh, Tracer
 from anonymizer.avatar.shadow import Foot, cast
-from anonymizer.types import Instance
+from anonymizer.core.records import Instance
 
 SIZE = (240, 320)
 HORIZON = 70

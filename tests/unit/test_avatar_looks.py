@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anonymizer import weights
 from anonymizer.avatar.accessories import BAGS, HATS
 from anonymizer.avatar.appearance import SKIN, Appearance, Population, draw_appearance, seated, worn_as
 from anonymizer.avatar.body import Body, Shape, skin
@@ -22,7 +21,8 @@ from anonymizer.avatar.render import Camera, Mesh, Tracer
 from anonymizer.avatar.shoes import SHOES, lasts, loft
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import BOTTOMS, FULL, TOPS, Habits, Outfit, dress
-from anonymizer.errors import InputError, ModelError
+from anonymizer.core.errors import InputError, ModelError
+from anonymizer.models import weights
 
 FACES = weights.path("prototypes") / "textures.safetensors"
 MIDDLE = np.array([0.1, 0.6, 0.5, 0.5, 0.5, 0.5], np.float32)

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anonymizer import weights
 from anonymizer.avatar import AvatarArtist
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.stance import ROWS, Stance
 from anonymizer.avatar.stature import children
-from anonymizer.types import Instance, Rendering
+from anonymizer.core.records import Instance, Rendering
+from anonymizer.models import weights
 
 from .test_avatar_fit import MIDDLE, SIZE, posed, standing
 

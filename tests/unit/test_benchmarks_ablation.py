@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anonymizer import pipeline, presets
 from anonymizer.avatar import artist
-from anonymizer.config import read_preset
+from anonymizer.config import presets, read_preset
+from anonymizer.flow import pipeline
 from anonymizer.redraw.diffusion import DiffusionInpainter, PaintJob
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

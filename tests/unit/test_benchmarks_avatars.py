@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anonymizer.evaluate.kid import polynomial_mmd
-from anonymizer.types import Instance
+from anonymizer.core.records import Instance
+from anonymizer.evaluation.kid import polynomial_mmd
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -3,8 +3,8 @@ import pytest
 
 from anonymizer.condition import GroundPlaneDepth, estimate_horizon, far_to_near, nearness
 from anonymizer.condition.depth import DEFAULT_HORIZON
-from anonymizer.errors import InputError
-from anonymizer.types import Instance
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Instance
 
 SIZE = (480, 640)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anonymizer.condition import EdgeNet
-from anonymizer.errors import InputError, ModelError
+from anonymizer.core.errors import InputError, ModelError
 
 onnx = pytest.importorskip("onnx", reason="builds a tiny network")
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from anonymizer.condition import DEFAULT, OFF, STRICT, guard
-from anonymizer.errors import InputError
-from anonymizer.types import Conditions, Instance
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Conditions, Instance
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from anonymizer import as_rgb
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
 
 RGB = np.array([[[255, 0, 10], [0, 128, 255]]], np.uint8)
 

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from anonymizer.core.errors import InputError, ModelError
 from anonymizer.detect.blazepose import LANDMARKS, BlazePose, decode, square_windows
 from anonymizer.detect.facemesh import FaceMesh
-from anonymizer.errors import InputError, ModelError
 
 IMAGE = np.full((400, 600, 3), 128, np.uint8)
 BOXES = np.array([[100, 100, 180, 300], [400, 50, 500, 90]], np.float32)

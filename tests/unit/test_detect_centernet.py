@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from anonymizer.core.errors import InputError, ModelError
 from anonymizer.detect.centernet import CenterNetDetector, decode
-from anonymizer.errors import InputError, ModelError
 
 PERSON, BICYCLE, CAR, BACKPACK = 0, 1, 2, 24
 

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from anonymizer.detect import core
-from anonymizer.detect.core import refine, vote
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Instance, Mask
+from anonymizer.detect import safe_mask as core
 from anonymizer.detect.regions import unite
-from anonymizer.errors import InputError
-from anonymizer.types import Instance, Mask
+from anonymizer.detect.safe_mask import refine, vote
 
 BOX = np.array([20, 30, 100, 190], np.float32)
 

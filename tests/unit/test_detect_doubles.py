@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from anonymizer.core.geometry import full_mask
+from anonymizer.core.records import Image, Instance, PersonView
 from anonymizer.detect import doubles
 from anonymizer.detect.doubles import one_each
 from anonymizer.detect.score_filter import ScoreFilter
-from anonymizer.geometry import full_mask
-from anonymizer.types import Image, Instance, PersonView
 
 SIZE = (200, 300)
 BOTH = {"yolo": 0.8, "centernet": 0.6}

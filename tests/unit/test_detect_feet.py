@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from anonymizer.core.geometry import full_mask
+from anonymizer.core.records import Instance
 from anonymizer.detect.feet import with_feet
-from anonymizer.geometry import full_mask
-from anonymizer.types import Instance
 
 SIZE = (300, 200)
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from anonymizer.core.geometry import full_mask
+from anonymizer.core.records import Instance, Mask
 from anonymizer.detect.gaps import without_gaps
-from anonymizer.geometry import full_mask
-from anonymizer.types import Instance, Mask
 
 SIZE = (240, 320)
 

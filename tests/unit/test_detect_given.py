@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Floats, Image, Instance, PersonView
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import ellipse
-from anonymizer.errors import InputError
-from anonymizer.types import Floats, Image, Instance, PersonView
 
 IMAGE = np.zeros((200, 300, 3), np.uint8)
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import outline_box
+from anonymizer.core.records import Image, Instance
 from anonymizer.detect.given import with_given
 from anonymizer.detect.merge import UnionDetector, merge
-from anonymizer.errors import InputError
-from anonymizer.geometry import outline_box
-from anonymizer.types import Image, Instance
 
 SIZE = (200, 300)
 

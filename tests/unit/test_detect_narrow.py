@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from anonymizer.core.geometry import full_mask
+from anonymizer.core.records import Instance, PersonView
 from anonymizer.detect.narrow import narrowed
 from anonymizer.detect.regions import ellipse
-from anonymizer.geometry import full_mask
 from anonymizer.redraw.crops import grow_radius, safe_radius
-from anonymizer.types import Instance, PersonView
 
 SIZE = (300, 300)
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from anonymizer.core.records import Instance
 from anonymizer.detect.neighbours import split, told_apart
-from anonymizer.types import Instance
 
 #: All coordinates below are in units of this many pixels: faces are close.
 SCALE = 3

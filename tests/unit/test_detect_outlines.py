@@ -11,11 +11,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from anonymizer.core.errors import ModelError
+from anonymizer.core.geometry import full_mask, outline_box, outlined
+from anonymizer.core.records import FaceView, Instance, PersonView
 from anonymizer.detect.outlines import CROP, OutlineDetector
 from anonymizer.detect.regions import ellipse, is_sketch
-from anonymizer.errors import ModelError
-from anonymizer.geometry import full_mask, outline_box, outlined
-from anonymizer.types import FaceView, Instance, PersonView
 
 SIZE = (200, 150)
 #: A red person before grey.

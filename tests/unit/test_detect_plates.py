@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Image, TextLine
 from anonymizer.detect.plates import TextDetector, is_bright, plate_like
-from anonymizer.errors import InputError
-from anonymizer.types import Image, TextLine
 
 SIZE = (480, 640)
 

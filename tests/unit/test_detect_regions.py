@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anonymizer.core.records import Instance
 from anonymizer.detect.regions import coverage, ellipse, grow, make_instance, nms, unite
-from anonymizer.types import Instance
 
 
 def instance(

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Image, Instance
 from anonymizer.detect.score_filter import ScoreFilter
-from anonymizer.errors import InputError
-from anonymizer.types import Image, Instance
 
 BODY = Instance(1, "person", np.array([10, 10, 40, 90], np.float32), np.ones((80, 30), bool), 0.15, "fake")
 FACE = Instance(2, "face", np.array([20, 12, 30, 24], np.float32), np.ones((12, 10), bool), 0.1, "fake", 1)

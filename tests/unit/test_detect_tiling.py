@@ -5,10 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Image, Instance
 from anonymizer.detect.regions import make_instance, number
 from anonymizer.detect.tiling import TiledDetector, tiles
-from anonymizer.errors import InputError
-from anonymizer.types import Image, Instance
 
 
 class BlobDetector:

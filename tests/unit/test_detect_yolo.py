@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from anonymizer.core.errors import InputError, ModelError
 from anonymizer.detect.yolo import YoloSegDetector, letterbox
-from anonymizer.errors import InputError, ModelError
 
 #: Input of the fake network for a picture of 320 x 640 pixels seen at 320: (160 + 0) x 320.
 CELLS = (40, 80)

@@ -1,6 +1,6 @@
 """With each stage made to raise, return nothing or return garbage, nothing unverified is released.
 
-Hanging is tested in ``test_engine_processes``. What a stage may return and still be wrong in a way nobody could tell,
+Hanging is tested in ``test_run_processes``. What a stage may return and still be wrong in a way nobody could tell,
 such as a detector that finds nothing, is not a fault in this sense: recall is measured, not proven.
 """
 
@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from anonymizer import pipeline
-from anonymizer.engine import picture as steps
-from anonymizer.engine.audit import audit
-from anonymizer.engine.local import run
-from anonymizer.errors import StageError, VerificationFailed
-from anonymizer.pipeline import Anonymizer, Settings
+from anonymizer.core.errors import StageError, VerificationFailed
+from anonymizer.core.records import Image, Instance, Result, TextLine, Verdict
+from anonymizer.flow import pipeline
+from anonymizer.flow.pipeline import Anonymizer, Settings
 from anonymizer.redraw.crops import CropSetting
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.redrawer import Redrawer
-from anonymizer.types import Image, Instance, Result, TextLine, Verdict
+from anonymizer.run import picture as steps
+from anonymizer.run.audit import audit
+from anonymizer.run.local import run
 from anonymizer.verify.verifier import Verifier
 
 from .fakes import FakeAnonymizer

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anonymizer import presets
-from anonymizer.errors import InputError
+from anonymizer.config import presets
+from anonymizer.core.errors import InputError
 from anonymizer.fill import obscure
 
 BOX = (10, 20, 42, 52)

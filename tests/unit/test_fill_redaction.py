@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
 from anonymizer.fill import redact, redaction, safe_fill
 from anonymizer.verify import pixels_replaced
 

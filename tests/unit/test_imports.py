@@ -11,39 +11,24 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "anonymizer"
 
-STAGES = ("detect", "condition", "avatar", "fill", "redraw", "verify", "recognize", "dataset")
-#: Unit -> rank: a unit may import units of lower rank only (and itself). Equal ranks never import each other.
+#: Rooms of the stages of a picture's way. They never import each other.
+STAGES = ("detect", "condition", "avatar", "fill", "redraw", "verify", "recognize")
+#: Room -> rank: a room may import rooms of lower rank only (and itself). Equal ranks never import each other.
 RANKS = {
-    "errors": 0,
-    "core": 1,
-    "geometry": 1,
-    "readings": 1,
-    "types": 2,
-    "blend": 3,
-    "quiet": 3,
-    "sessions": 3,
-    "stages": 3,
-    "weights": 3,
-    "convert": 4,
-    "hub": 5,
-    **dict.fromkeys(STAGES, 5),
+    "core": 0,
+    "models": 1,
+    "images": 2,
+    **dict.fromkeys(STAGES, 2),
+    "annotations": 3,
+    "flow": 3,
     "config": 4,
-    "requirements": 4,
-    "annotations": 6,
-    "wiring": 6,
-    "work": 6,
-    "pipeline": 7,
-    "evaluate": 8,
-    "presets": 8,
-    "engine": 9,
-    "doctor": 10,
-    "console": 10,
-    "cli_models": 11,
-    "cli": 12,
-    "__main__": 13,
+    "run": 5,
+    "evaluation": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 #: `Anonymizer.from_preset` reaches up, when called, to what wires it.
-UPWARD = {("pipeline", "presets")}
+UPWARD = {("flow", "config")}
 HEAVY = {"torch", "onnxruntime", "diffusers", "transformers", "ultralytics", "rapidocr", "dlib", "accelerate"}
 HEAVY |= {"embreex"}
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
 from anonymizer.recognize.align import (
     ARCFACE_TEMPLATE,
     align,

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from anonymizer.errors import InputError, ModelError
+from anonymizer.core.errors import InputError, ModelError
 from anonymizer.recognize.arcface import ArcFaceEmbedder
 
 BOX = np.array([20, 20, 120, 150], np.float32)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anonymizer.errors import InputError
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Floats, Image, Instance, Mask
 from anonymizer.recognize.body import ColourShapeEmbedder, SilhouetteEmbedder, hog
-from anonymizer.types import Floats, Image, Instance, Mask
 
 BOX = np.array([20, 10, 80, 170], np.float32)
 

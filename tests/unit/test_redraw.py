@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from anonymizer.core.records import Conditions, Instance
 from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, paint_size, treated_region
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.plates import redraw_plate
 from anonymizer.redraw.prompts import COLOURS, name_colour, prompt, random_clothes
 from anonymizer.redraw.redrawer import Patch, Redrawer, changed, compose, region_patch
-from anonymizer.types import Conditions, Instance
 
 
 def instance(label: str, box: tuple[float, float, float, float], number: int = 1) -> Instance:

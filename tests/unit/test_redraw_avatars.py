@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anonymizer.geometry import dilate, full_mask
-from anonymizer.pipeline import Anonymizer, Settings
+from anonymizer.core.geometry import dilate, full_mask
+from anonymizer.core.records import Image, Instance, Rendering, Verdict
+from anonymizer.flow.pipeline import Anonymizer, Settings
 from anonymizer.redraw.avatars import confined, draw_avatars, pasted, seen_by, shaded, shown_as
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Redrawer
-from anonymizer.types import Image, Instance, Rendering, Verdict
 from anonymizer.verify.verifier import Verifier
 
-from .test_pipeline import CROPS, FACE, PERSON, SIZE, Detector, Painter, instance, picture
+from .test_flow_pipeline import CROPS, FACE, PERSON, SIZE, Detector, Painter, instance, picture
 
 #: Where the avatar is drawn: narrower than the person.
 BOX = (22, 22, 48, 79)

@@ -9,10 +9,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from anonymizer import ModelError
+from anonymizer.core.records import Instance
+from anonymizer.models.weights import path as weight_path
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.prototypes import FaceBank, usual_landmarks
-from anonymizer.types import Instance
-from anonymizer.weights import path as weight_path
 
 BOX = np.array([20, 10, 60, 110], np.float32)
 

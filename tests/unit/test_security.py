@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anonymizer import weights
-from anonymizer.dataset.ledger import Ledger
-from anonymizer.dataset.report import quarantine_list, render_report
-from anonymizer.engine.audit import audit
-from anonymizer.engine.local import run
-from anonymizer.errors import InputError, ModelError
+from anonymizer.core.errors import InputError, ModelError
+from anonymizer.models import weights
+from anonymizer.run.audit import audit
+from anonymizer.run.ledger import Ledger
+from anonymizer.run.local import run
+from anonymizer.run.report import quarantine_list, render_report
 
 from .fakes import FakeAnonymizer
 

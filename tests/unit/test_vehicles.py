@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from anonymizer.condition.guard import guard
+from anonymizer.core.records import BODIES, CLASSES, Conditions, Instance
 from anonymizer.detect.merge import associate, merge
 from anonymizer.redraw.crops import CropSetting
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.direction import Direction, Director
 from anonymizer.redraw.redrawer import Redrawer
-from anonymizer.types import BODIES, CLASSES, Conditions, Instance
 from anonymizer.verify.checks import LEAST_IOU
 
 

@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
+from anonymizer.core.errors import InputError
+from anonymizer.core.records import Instance
 from anonymizer.detect.regions import ellipse, unite
-from anonymizer.errors import InputError
-from anonymizer.types import Instance
 from anonymizer.verify import class_kept, face_distance, pixels_replaced, plate_text, second_pass
 from anonymizer.verify.checks import outlined_person
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from anonymizer.core.errors import InputError, StageError
+from anonymizer.core.records import Instance, TextLine
 from anonymizer.detect.score_filter import ScoreFilter
-from anonymizer.errors import InputError, StageError
-from anonymizer.types import Instance, TextLine
 from anonymizer.verify import Verifier, VerifySettings
 
 

@@ -1,1 +1,0 @@
-"""Pictures in and out: finding, decoding, encoding without metadata, the run ledger and its report."""

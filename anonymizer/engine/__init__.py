@@ -1,1 +1,0 @@
-"""Runs an anonymizer over a set of pictures, safely resumable."""

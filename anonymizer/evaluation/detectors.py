@@ -1,0 +1,259 @@
+"""Detectors of the evaluator's own: for what is in the originals, and for what a run may have missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anonymizer.core.errors import ModelError
+from anonymizer.core.geometry import clip_box
+from anonymizer.core.records import CLASSES, Image, Instance
+from anonymizer.evaluation.recognizers import Unavailable
+from anonymizer.models import weights
+
+if TYPE_CHECKING:
+    from anonymizer.core.records import Detector
+
+__all__ = [
+    "DlibFrontalDetector",
+    "HaarPlateDetector",
+    "HogPersonDetector",
+    "Watcher",
+    "choose_watchers",
+    "embedded_detector",
+    "outline_detector",
+]
+
+#: Scores from which a detection counts: sure ones only, since nobody looks at them afterwards.
+THRESHOLDS = {"person": 0.5, "face": 0.5, "license_plate": 0.5}
+#: Long side at which outlines are found, and lowest score: an attacker knows that there was somebody.
+OUTLINE_LOOK, OUTLINE_SCORE = (384,), 0.2
+#: Lowest score of dlib's own detector, whose scores run from below 0 to about 3.
+DLIB_SCORE = 0.2
+#: Long side in pixels to which pictures are shrunk before dlib looks at them; bounds time.
+DLIB_SIDE = 1600
+#: Long side in pixels up to which a picture is also seen at twice its size, where faces from 40 pixels appear.
+DLIB_SMALL = 800
+#: Lowest score of OpenCV's people detector, and the share of its windows left out on each side (x, y): they hold a
+#: margin around the person. On Penn-Fudan (264 persons of the training, 28 of the validation pictures) it finds 53 and
+#: 57 % at IoU 0.4, with 0.6 and 0.4 false alarms per picture; at 0.3: 57 and 68 %, with 0.8 and 0.4.
+HOG_SCORE, HOG_MARGIN = 0.5, (0.15, 0.08)
+#: The cascade of OpenCV that finds any plates but Russian ones, and its lowest score. On OpenALPR (207 and 23 plates)
+#: it finds 29 and 22 % at IoU 0.3, with 0.14 and 0.22 false alarms per picture; the one of 16 stages finds 6 and 9 %.
+HAAR_FILE, HAAR_SCORE = "haarcascade_russian_plate_number.xml", 2.0
+HOG_KNOWN = "found 57 % of the persons of 12 Penn-Fudan pictures, with 0.3 false alarms per picture"
+HAAR_KNOWN = "found 9 % of the plates of 23 OpenALPR pictures, with 0.2 false alarms per picture"
+#: Weights that the union of the embedded detectors has for each class: a run with one of them was not watched by it.
+EMBEDDED_PARTS: Mapping[str, tuple[str, ...]] = {
+    "person": ("detector",),
+    "face": ("detector", "centerface"),
+    "license_plate": ("detector", "ppocr"),
+}
+#: Long sides at which fetched networks look, as in the presets that they are made for.
+FETCHED_SIZES = (640, 1280)
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """A detector that looks for what a run has missed.
+
+    Args:
+        name: Short name for tables.
+        labels: Classes that it finds.
+        independent: Of these, those for which nothing of it took part in the run.
+        detector: Finds them.
+        known: What is known of how well it finds, for people; "" for nothing.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    independent: tuple[str, ...]
+    detector: Detector
+    known: str = ""
+
+
+class DlibFrontalDetector:
+    """dlib's frontal face detector on oriented gradients: no network, nothing in common with the other detectors."""
+
+    def __init__(self) -> None:
+        import dlib
+
+        self._detector = dlib.get_frontal_face_detector()
+
+    def detect(self, image: Image) -> tuple[Instance, ...]:
+        """Return frontal faces of RGB uint8 (H, W, 3) from about 80 pixels on, 40 in small pictures; boxes only."""
+        import cv2
+
+        height, width = image.shape[:2]
+        scale = min(1.0, DLIB_SIDE / max(height, width))
+        size = max(round(width * scale), 1), max(round(height * scale), 1)
+        small = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image)
+        found, scores, _ = self._detector.run(small, int(max(size) <= DLIB_SMALL), DLIB_SCORE)
+        edges = np.array([(r.left(), r.top(), r.right() + 1, r.bottom() + 1) for r in found], dtype=np.float32)
+        return _instances("face", edges.reshape(-1, 4) / scale, np.array(scores) / 2, image, "dlib-frontal")
+
+
+class HogPersonDetector:
+    """OpenCV's linear classifier of upright people on oriented gradients; in OpenCV 4 only, and no network.
+
+    Raises:
+        ModelError: The installed OpenCV has none.
+    """
+
+    def __init__(self) -> None:
+        cv2 = _opencv("HOGDescriptor")
+        self._detector = cv2.HOGDescriptor()
+        self._detector.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
+
+    def detect(self, image: Image) -> tuple[Instance, ...]:
+        """Return upright persons of RGB uint8 (H, W, 3) from about 110 pixels of height on; boxes only."""
+        pixels = np.ascontiguousarray(image[..., ::-1])  # RGB -> BGR
+        # Looked for from 0 on and chosen afterwards: neighbours that agree are what makes a detection here.
+        found, scores = self._detector.detectMultiScale(pixels, 0.0, (8, 8), (16, 16), 1.05)
+        boxes = np.asarray(found, dtype=np.float32).reshape(-1, 4)  # x, y, width, height
+        scores = np.ravel(scores)
+        boxes, scores = boxes[scores >= HOG_SCORE], scores[scores >= HOG_SCORE]
+        inner = boxes[:, 2:] * np.array(HOG_MARGIN, dtype=np.float32)
+        edges = np.concatenate([boxes[:, :2] + inner, boxes[:, :2] + boxes[:, 2:] - inner], axis=1)
+        return _instances("person", edges, scores / 2, image, "opencv-hog")
+
+
+class HaarPlateDetector:
+    """OpenCV's cascade of Haar features for license plates; in OpenCV 4 only, and no network.
+
+    Raises:
+        ModelError: The installed OpenCV has no cascades, or not this one.
+    """
+
+    def __init__(self) -> None:
+        cv2 = _opencv("CascadeClassifier")
+        self._cascade = cv2.CascadeClassifier(f"{cv2.data.haarcascades}{HAAR_FILE}")
+        if self._cascade.empty():
+            raise ModelError(f"opencv-haar: expected {HAAR_FILE} in {cv2.data.haarcascades}, found none")
+
+    def detect(self, image: Image) -> tuple[Instance, ...]:
+        """Return plates of RGB uint8 (H, W, 3); boxes only."""
+        import cv2
+
+        grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+        found, _, scores = self._cascade.detectMultiScale3(grey, 1.05, 4, outputRejectLevels=True)
+        boxes, scores = np.asarray(found, dtype=np.float32).reshape(-1, 4), np.ravel(scores)
+        boxes, scores = boxes[scores >= HAAR_SCORE], scores[scores >= HAAR_SCORE]
+        edges = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        return _instances("license_plate", edges, scores / 5, image, "opencv-haar")
+
+
+def outline_detector() -> Detector:
+    """Return a detector of persons with masks, in one look: it runs once for every person described.
+
+    Raises:
+        ModelError: Weights are missing or corrupt.
+    """
+    from anonymizer.detect.yolo import OWN, YoloSegDetector
+
+    return YoloSegDetector(weights.path("detector"), {"person": OUTLINE_SCORE}, sizes=OUTLINE_LOOK, classes=OWN)
+
+
+def embedded_detector() -> Detector:
+    """Return the union of the embedded network, CenterFace and text: for what is in the originals.
+
+    Raises:
+        ModelError: Weights are missing or corrupt.
+    """
+    from anonymizer.detect.faces import CenterFaceDetector
+    from anonymizer.detect.merge import UnionDetector
+    from anonymizer.detect.plates import TextDetector
+    from anonymizer.detect.tiling import TiledDetector
+    from anonymizer.detect.yolo import OWN, YoloSegDetector
+    from anonymizer.recognize.ocr import RapidOcrReader
+
+    parts = (
+        YoloSegDetector(weights.path("detector"), THRESHOLDS, classes=OWN),
+        CenterFaceDetector(weights.path("centerface"), THRESHOLDS["face"]),
+        TextDetector(RapidOcrReader(weights.path("ppocr"))),
+    )
+    return UnionDetector([TiledDetector(part) for part in parts], CLASSES)
+
+
+def choose_watchers(models: Mapping[str, str] | None) -> tuple[tuple[Watcher, ...], tuple[Unavailable, ...]]:
+    """Open every detector on this machine that can look for what a run has missed.
+
+    Args:
+        models: Models of the run by id with their sha256. None: unknown; then the embedded detectors are taken to have
+            been part of it, and others not.
+
+    Returns:
+        Detectors, the embedded ones first, and those that are not here.
+
+    Raises:
+        ModelError: Embedded weights are missing or corrupt.
+    """
+    used = {} if models is None else models
+
+    def apart(weight_id: str) -> bool:
+        return weight_id not in used and weights.digest(weight_id) not in used.values()
+
+    labels = tuple(EMBEDDED_PARTS)
+    free = () if models is None else tuple(label for label in labels if all(map(apart, EMBEDDED_PARTS[label])))
+    found = [
+        Watcher("embedded", labels, free, embedded_detector()),
+        Watcher("dlib-frontal", ("face",), ("face",), DlibFrontalDetector()),
+    ]
+    missing = []
+    others: tuple[tuple[str, str, Callable[[], Detector], str, str], ...] = (
+        ("opencv-hog", "person", HogPersonDetector, "", HOG_KNOWN),
+        ("opencv-haar", "license_plate", HaarPlateDetector, "", HAAR_KNOWN),
+        ("yolo26m-seg", "person", _fetched_persons, "yolo26m-seg", ""),
+        ("plates", "license_plate", _fetched_plates, "plates", ""),
+    )
+    for name, label, make, weight_id, known in others:
+        try:
+            detector = make()
+        except ModelError as error:
+            missing.append(Unavailable(f"{name} (detector)", str(error)))
+            continue
+        independent = (label,) if not weight_id or apart(weight_id) else ()
+        found.append(Watcher(name, (label,), independent, detector, known))
+    return tuple(found), tuple(missing)
+
+
+def _fetched_persons() -> Detector:
+    from anonymizer.detect.yolo import COCO, COCO_LABELS, YoloSegDetector
+
+    thresholds = {"person": THRESHOLDS["person"]}
+    path = weights.path("yolo26m-seg")
+    return YoloSegDetector(path, thresholds, sizes=FETCHED_SIZES, classes=COCO, labels=COCO_LABELS)
+
+
+def _fetched_plates() -> Detector:
+    from anonymizer.detect.plate_network import PlateNetwork
+
+    return PlateNetwork(weights.path("plates"), THRESHOLDS["license_plate"], FETCHED_SIZES)
+
+
+def _opencv(name: str) -> Any:
+    """Return OpenCV if it has what is named.
+
+    Raises:
+        ModelError: It has not.
+    """
+    import cv2
+
+    if not hasattr(cv2, name):
+        raise ModelError(f"OpenCV {cv2.__version__} has no {name}; OpenCV 4 has (`pip install 'opencv-python<5'`)")
+    return cv2
+
+
+def _instances(label: str, edges: np.ndarray, scores: np.ndarray, image: Image, source: str) -> tuple[Instance, ...]:
+    """Return boxes (N, 4) xyxy with scores (N,) as instances with full masks; what lies outside is dropped."""
+    out: list[Instance] = []
+    for row, score in zip(edges, scores, strict=True):
+        box = clip_box(np.asarray(row, dtype=np.float32), (image.shape[0], image.shape[1]))
+        if min(box[2] - box[0], box[3] - box[1]) >= 2:
+            shape = (int(np.ceil(box[3]) - np.floor(box[1])), int(np.ceil(box[2]) - np.floor(box[0])))
+            mask = np.ones(shape, dtype=np.bool_)
+            out.append(Instance(len(out) + 1, label, box, mask, float(np.clip(score, 0, 1)), source))
+    return tuple(out)

@@ -1,0 +1,1 @@
+"""Flow: one picture from its pixels to a verified result, stage by stage."""

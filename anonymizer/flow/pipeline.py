@@ -1,0 +1,477 @@
+"""The one-way flow: detect, fill, render, condition, redraw, compose, verify, and only then release."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from anonymizer.condition.depth import estimate_horizon
+from anonymizer.condition.guard import guard
+from anonymizer.core.errors import InputError, StageError, VerificationFailed
+from anonymizer.core.geometry import outlined
+from anonymizer.core.records import (
+    BODIES,
+    AvatarArtist,
+    Conditions,
+    DepthEstimator,
+    Detector,
+    EdgeDetector,
+    Floats,
+    Image,
+    Instance,
+    Mask,
+    PersonSegmenter,
+    Result,
+    Treatment,
+    Verdict,
+    check_image,
+)
+from anonymizer.core.stages import stage, timed
+from anonymizer.detect.given import is_crowd, with_given, without_members
+from anonymizer.detect.regions import is_sketch
+from anonymizer.fill import obscure, redact
+from anonymizer.flow.work import Target, Work, floating, half_filled
+from anonymizer.redraw.avatars import draw_avatars, pasted, seen_by, shaded
+from anonymizer.redraw.crops import treated_region
+from anonymizer.redraw.plate_corners import stands_out
+from anonymizer.redraw.redrawer import Redrawer, compose, region_patch
+from anonymizer.verify.verifier import Verifier
+
+__all__ = ["Anonymizer", "Settings"]
+
+#: Rounds in which failing instances and newly found ones are redacted before the picture is given up.
+REDACTION_ROUNDS = 3
+#: Score from which platedet alone is believed away from vehicles: of three such finds on held-out pictures two are
+#: plates and one is a wrapper on the road; the one find below 0.5 is none.
+LIKELY_PLATE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What to anonymize and how hard to try.
+
+    Args:
+        classes: Classes to treat.
+        people: ``body`` redraws persons whole and then their faces; ``face`` leaves bodies as they are.
+        seed: Makes results repeatable; None draws fresh noise each time, which is safer against inversion.
+        attempts: Per class, redraws of an instance that fails verification, the first one included, before it is
+            redacted; one where the class is not named.
+        guard_level: Guard of the first attempt; later ones are stricter.
+        least_side: Per class, the shorter side in pixels below which an instance is redacted rather than redrawn.
+        least_score: Per class, the score below which a find is redacted rather than redrawn, unless it is a person
+            with a sure face or the best face of a person. A redraw of what is none puts one into the picture.
+        depth_map: Whether results hold the depth of the released picture.
+        methods: By class, how it is obscured (``fill.obscure``) in place of a redraw: weaker, and only on request.
+        strength: How strongly, see there.
+    """
+
+    classes: tuple[str, ...]
+    people: str
+    seed: int | None
+    attempts: Mapping[str, int]
+    guard_level: int
+    least_side: Mapping[str, int]
+    least_score: Mapping[str, float]
+    depth_map: bool = False
+    methods: Mapping[str, str] = field(default_factory=dict)
+    strength: float = 1.0
+
+
+class _Assessed(NamedTuple):
+    """A picture as it would be released, what was treated, and what the checks say of it."""
+
+    image: Image
+    treated: Mask
+    verdicts: tuple[Verdict, ...]
+    leaks: tuple[Instance, ...]
+
+
+class Anonymizer:
+    """Redraws every sensitive instance of a picture and returns it only if verification passed.
+
+    Args:
+        detector: Finds persons, faces and plates.
+        depth: Estimates depth.
+        edges: Finds edges.
+        artist: Draws the avatars that redraws of persons start from; who cannot be posed is filled. None: redraws of
+            persons start from noise.
+        segmenter: Draws persons who are given as boxes; None: those that the detector does not find are filled.
+        redrawer: Paints instances.
+        verifier: Checks the result.
+        settings: What to do.
+        description: Preset, models with hashes and versions, for provenance; no seeds.
+        together: Pictures that ``anonymize_many`` is best given at once, at most: what engines go by.
+    """
+
+    def __init__(
+        self,
+        *,
+        detector: Detector,
+        depth: DepthEstimator,
+        edges: EdgeDetector,
+        segmenter: PersonSegmenter | None = None,
+        artist: AvatarArtist | None = None,
+        redrawer: Redrawer,
+        verifier: Verifier,
+        settings: Settings,
+        description: Mapping[str, Any],
+        together: int = 1,
+    ) -> None:
+        self._detector = detector
+        self._depth = depth
+        self._edges = edges
+        self._segmenter = segmenter
+        self._artist = artist
+        self._redrawer = redrawer
+        self._verifier = verifier
+        self.settings = settings
+        self.together = together
+        self._description = dict(description)
+
+    @classmethod
+    def from_preset(cls, preset: str | Path, *, seed: int | None = None, **options: Any) -> Anonymizer:
+        """Build from a preset's name or a preset file; options as in ``anonymizer.config.presets.build``.
+
+        Raises:
+            InputError: Unknown preset or option value.
+            ModelError: Weights are missing or corrupt.
+        """
+        from anonymizer.config import presets  # presets wires this class up, so it imports this module
+
+        return presets.build(preset, seed=seed, **options)
+
+    def describe(self) -> dict[str, Any]:
+        """Return preset, settings, models with hashes and versions; never the seed."""
+        settings = self.settings
+        return {
+            **self._description,
+            "settings": {
+                "classes": list(settings.classes),
+                "people": settings.people,
+                "attempts": dict(settings.attempts),
+                "guard_level": settings.guard_level,
+                "least_side": dict(settings.least_side),
+                "least_score": dict(settings.least_score),
+                **({"methods": dict(settings.methods), "strength": settings.strength} if settings.methods else {}),
+            },
+        }
+
+    @property
+    def settings_hash(self) -> str:
+        """sha256 over ``describe()``: pictures with the same hash were made the same way."""
+        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
+
+    def __call__(self, image: Image, instances: Sequence[Instance] | None = None, key: str = "") -> Result:
+        """Anonymize one picture.
+
+        Args:
+            image: RGB uint8 (H, W, 3); not modified.
+            instances: Your own detections. They are used as given; what the detector finds besides is added.
+            key: Distinguishes pictures under one seed, e.g. the relative file name.
+
+        Raises:
+            InputError: The image or an instance is malformed.
+            StageError: A stage failed.
+            VerificationFailed: The picture could not be proven anonymized.
+        """
+        check_image(image)
+        timings: dict[str, float] = {}
+        with timed(timings, "detect"), stage("detect"):
+            found = self._targets(self._detector.detect(image))
+            if instances is not None:
+                given = self._crowds(image, found, instances)
+                found = self._targets(with_given(found, given, image, self._segmenter))
+        with timed(timings, "condition"), stage("condition"):
+            depth = self._depth.estimate(image, found)
+            if depth.shape != image.shape[:2]:
+                raise StageError("condition", f"depth of {depth.shape}, expected {image.shape[:2]}")
+        with timed(timings, "verify"), stage("verify"):
+            evidence = self._verifier.examine(image, found)
+        # crc32 is no secret: it only keeps pictures apart under one seed.
+        seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed
+        targets = [
+            Target(
+                i,
+                i,
+                "redrawn" if self._redrawable(image, i, found) else "redacted",
+                method=self._method(i, found),
+            )
+            for i in sorted(found, key=lambda i: i.id)
+        ]
+        work = Work(image, targets, depth, evidence, (seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))))
+        made = self._process(work, timings)
+        return Result(
+            image=made.image,
+            instances=work.shown,
+            treatments=tuple(Treatment(t.id, t.action, t.attempts, t.mask_iou, t.method) for t in work.targets),
+            verdicts=made.verdicts,
+            treated=made.treated,
+            provenance={**self.describe(), "timings_s": {k: round(v, 4) for k, v in timings.items()}},
+            texts=tuple(text for texts in work.evidence.texts.values() for text in texts),
+            renderings={t.id: t.rendering for t in work.targets if t.redrawn and t.rendering is not None},
+            order=tuple(t.id for t in work.ordered()),
+            depth=self._released_depth(work, made.image, timings),
+        )
+
+    def anonymize_many(
+        self,
+        images: Sequence[Image],
+        instances: Sequence[Sequence[Instance] | None] | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> list[Result | Exception]:
+        """Anonymize several pictures whose crops are painted in common batches, which a GPU does faster.
+
+        Each picture comes out as it would alone, but for rounding in the model (at most a few of 255 levels).
+
+        Args:
+            images: RGB uint8 (H, W, 3) each. All are held in memory until the last is done.
+            instances: Your own detections per picture, as for one picture.
+            keys: Key per picture, as for one picture.
+
+        Returns:
+            Per picture its result, or the error that calling with it alone would have raised.
+        """
+        given = [None] * len(images) if instances is None else list(instances)
+        names = [""] * len(images) if keys is None else list(keys)
+        if not len(images) == len(given) == len(names):
+            raise InputError(
+                f"anonymize_many: expected as many instances and keys as pictures, got {len(images)} pictures, "
+                f"{len(given)} and {len(names)}"
+            )
+        work = zip(images, given, names, strict=True)
+        return self._redrawer.together([partial(self, image, found, key) for image, found, key in work])
+
+    def _targets(self, found: Iterable[Instance]) -> tuple[Instance, ...]:
+        """Keep the classes to treat; a face whose person is not treated stands alone."""
+        wanted = set(self.settings.classes) - ({"person"} if self.settings.people == "face" else set())
+        kept = [instance for instance in found if instance.label in wanted]
+        ids = {instance.id for instance in kept}
+        return tuple(i if i.parent in ids else replace(i, parent=None) for i in kept)
+
+    def _crowds(self, image: Image, found: Sequence[Instance], given: Sequence[Instance]) -> tuple[Instance, ...]:
+        """Return given instances, crowd regions that are boxes cut down to where a person may be."""
+        if not any(is_crowd(i) and i.boxed for i in given):
+            return tuple(given)
+        persons = [i for i in found if i.label == "person"]
+        # The verifier's detector also reports what is too unsure to be anonymized elsewhere.
+        possible = [i for i in self._verifier.find(image) if i.label == "person"]
+        return tuple(without_members(i, persons, possible) if is_crowd(i) and i.boxed else i for i in given)
+
+    def _method(self, instance: Instance, found: Sequence[Instance]) -> str | None:
+        """Return how an instance is obscured, None if it is not; a face goes with its obscured person."""
+        methods = self.settings.methods
+        if instance.label == "face" and "face" not in methods:
+            return methods.get("person") if any(i.id == instance.parent for i in found) else None
+        return methods.get(instance.label)
+
+    def _redrawable(self, image: Image, instance: Instance, found: Sequence[Instance]) -> bool:
+        if self._method(instance, found) is not None:
+            return False
+        side = min(instance.box[2:] - instance.box[:2])
+        if instance.label == "person" and (instance.boxed or is_sketch(instance) or is_crowd(instance)):
+            return False
+        if instance.label == "text" or side < self.settings.least_side.get(instance.label, 0):
+            return False
+        least = self.settings.least_score
+        if instance.source == "given":
+            return True
+        if instance.label == "license_plate":
+            return _known_plate(image, instance, least.get("license_plate", 0.0))
+        if instance.score >= least.get(instance.label, 0.0):
+            return True
+        # What is unsure is often a sign, leaves or lettering: filled, it goes unnoticed; redrawn, it stands there.
+        if instance.label == "person":
+            return any(i.parent == instance.id and i.score >= least.get("face", 0.0) for i in found)
+        if instance.label == "face":
+            rivals = [i.score for i in found if i.label == "face" and i.parent == instance.parent]
+            return self.settings.people == "face" or (instance.parent is not None and instance.score >= max(rivals))
+        return False
+
+    def _process(self, work: Work, timings: dict[str, float]) -> _Assessed:
+        """Redraw; what fails is redrawn again as often as its class allows, then redacted; then give up."""
+        pending = [t for t in work.targets if t.redrawn]
+        tries = max((self._tries(t) for t in work.targets), default=1)
+        for attempt in range(tries + REDACTION_ROUNDS):
+            if work.base is None:
+                with timed(timings, "fill"), stage("fill"):
+                    _fill(work, self.settings.strength)
+            with timed(timings, "redraw"), stage("redraw"):
+                self._redraw(work, pending, attempt)
+            assessed = self._assess(work, timings)
+            failing, leaks = self._failing(work, assessed.verdicts), assessed.leaks
+            if not failing and not leaks:
+                return assessed
+            verdicts = assessed.verdicts
+            # Its picture is as large as the original: it goes before the next is made.
+            del assessed
+            redrawn = [t for t in work.targets if t.redrawn]
+            again = {t.id for t in redrawn if t.id in failing and attempt + 1 < self._tries(t)}
+            pending = [t for t in redrawn if t.id in again or t.found.parent in again]
+            # What looks like a leak beside a redraw may go with it.
+            self._give_up(work, failing - {t.id for t in pending}, () if pending else leaks)
+        failed = {f"{v.check} (instance {v.instance_id})" for v in verdicts if not v.passed}
+        names = ", ".join(sorted(failed)) or "second_pass"
+        raise VerificationFailed(f"still failing after every retry and redaction: {names}", verdicts)
+
+    def _released_depth(self, work: Work, image: Image, timings: dict[str, float]) -> Floats | None:
+        if not self.settings.depth_map:
+            return None
+        with timed(timings, "depth"), stage("depth"):
+            return self._depth.estimate(image, tuple(outlined(t.shown) for t in work.targets if t.redrawn))
+
+    def _tries(self, target: Target) -> int:
+        return max(self.settings.attempts.get(target.found.label, 1), 1)
+
+    def _redraw(self, work: Work, pending: Sequence[Target], attempt: int) -> None:
+        """Give pending instances new avatars and patches; what cannot have one is redacted."""
+        if work.base is None:
+            raise StageError("redraw", "expected a filled picture, got none")
+        for target in pending:
+            target.attempts += 1
+        seeds = {t.id: int(work.rng(t).integers(2**63)) for t in pending}
+        if self._artist is not None:
+            self._draw_avatars(work, self._artist, [t for t in pending if t.found.label == "person"], seeds)
+        for face in floating(work, self._artist is not None):
+            face.redact()
+        work.outline()
+        avatars = {t.id: t.rendering for t in work.ordered() if t.redrawn and t.rendering is not None}
+        work.scene, work.shadows = shaded(work.base, avatars.values())
+        chosen = [t for t in work.ordered() if t in pending and t.redrawn]
+        if not chosen:
+            return
+        under = [t.patch for t in work.ordered() if t.found.label in BODIES and t not in chosen and t.patch is not None]
+        patches = self._redrawer.redraw(
+            work.image,
+            work.scene,
+            [t.found for t in chosen],
+            self._conditions(work, attempt),
+            seeds,
+            work.evidence.texts,
+            under,
+            avatars,
+        )
+        for target in chosen:
+            target.patch = patches.get(target.id)
+
+    def _draw_avatars(
+        self, work: Work, artist: AvatarArtist, persons: Sequence[Target], seeds: Mapping[int, int]
+    ) -> None:
+        """Put an avatar in each person's place; who cannot be posed is redacted."""
+        if not persons or work.base is None:
+            return
+        every = [t.found for t in work.targets]
+        if work.view is None:
+            work.view = seen_by(artist, work.base, every, estimate_horizon(every, work.size))
+        drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, work.view)
+        for target in persons:
+            target.rendering = drawn.get(target.id)
+            if target.rendering is None:
+                target.redact()
+
+    def _conditions(self, work: Work, attempt: int) -> Conditions:
+        """Return what steers the redraw: with avatars, of the filled picture on which they stand; else guarded."""
+        level = min(self.settings.guard_level + attempt, 2)
+        if self._artist is None or work.scene is None:
+            return guard(Conditions(work.depth, self._edges.detect(work.image)), work.shown, level)
+        scene = work.scene
+        standing = [t for t in work.ordered() if t.redrawn and t.rendering is not None]
+        for target in standing:
+            if target.rendering is not None:
+                scene = pasted(scene, (0, 0, work.size[1], work.size[0]), target.rendering)
+        bodies = tuple(replace(t.shown, mask=t.shown.outline, core=None) for t in standing)
+        seen = Conditions(self._depth.estimate(scene, bodies), self._edges.detect(scene))
+        # Nothing of the original is in it; faces and plates that are painted still get their neutral marks.
+        return guard(seen, [i for i in work.shown if i.label not in BODIES], max(level, 1))
+
+    def _failing(self, work: Work, verdicts: Iterable[Verdict]) -> set[int]:
+        """Return the ids of instances with a failed check; a face that an avatar carries fails with its person."""
+        failing = {v.instance_id for v in verdicts if not v.passed and v.instance_id is not None}
+        carriers = {t.id for t in work.targets if t.redrawn and t.rendering is not None}
+        return failing | {t.found.parent for t in work.targets if t.id in failing and t.found.parent in carriers}
+
+    def _give_up(self, work: Work, failing: set[int], leaks: Sequence[Instance]) -> None:
+        """Turn failing instances, and faces of failing persons, into redactions; add what the second pass found."""
+        for target in work.targets:
+            if target.id in failing and not target.redrawn:
+                # Texture that happens to resemble the original's: it gets new noise only.
+                target.stuck, target.method, work.base = True, None, None
+        for target in work.targets:
+            if target.id in failing or target.found.parent in failing:
+                target.redact()
+        first = max((t.id for t in work.targets), default=0) + 1
+        added = [replace(leak, id=first + n, parent=None) for n, leak in enumerate(leaks)]
+        if added:
+            work.targets += [Target(i, i, "redacted", method=self._method(i, ())) for i in added]
+            work.base = None
+            work.evidence = self._verifier.examine(work.image, [t.found for t in work.targets])
+
+    def _assess(self, work: Work, timings: dict[str, float]) -> _Assessed:
+        if work.scene is None or work.treated is None or work.shadows is None:
+            raise StageError("blend", "expected a filled picture, got none")
+        with timed(timings, "blend"), stage("blend"):
+            laid = [t.patch for t in work.ordered() if t.redrawn and t.patch is not None]
+            result, painted = compose(work.scene, laid)
+            treated = work.treated | work.shadows | painted
+        with timed(timings, "verify"), stage("verify"):
+            everything = self._verifier.find(result)
+            found = self._targets(everything)
+            leaks = self._targets(self._verifier.leaks(treated, everything))
+            evidence = replace(work.evidence, instances=work.shown)
+            actions = {t.id: t.action for t in work.targets}
+            verdicts = self._verifier.check(evidence, result, treated, actions, found, leaks)
+            leaks += tuple(f for f in half_filled(work, verdicts, found) if not any(f is leak for leak in leaks))
+            unchecked = {None, *actions} - {v.instance_id for v in verdicts}
+            if unchecked:
+                raise StageError("verify", f"expected verdicts on the picture and every instance, none on {unchecked}")
+        return _Assessed(result, treated, verdicts, leaks)
+
+
+def _fill(work: Work, strength: float) -> None:
+    """Lay a fill over everything anonymized; what is stuck gets noise in place of texture.
+
+    What is obscured on request shows where nothing else lies: of a face on a redrawn person, nothing does.
+    """
+    stuck = [t for t in work.targets if t.stuck]
+    filled = redact(work.image, work.hidden(), work.fill_rng(), plain=work.hidden(stuck) if stuck else None)
+    _obscure(work, filled, strength)
+    work.base, work.treated = compose(work.image, [region_patch(filled, t.found) for t in work.targets])
+    work.fills, work.view = work.fills + 1, None
+
+
+def _known_plate(image: Image, instance: Instance, least: float) -> bool:
+    """Return whether a plate is known as one.
+
+    It is if platedet saw it on a vehicle or beside another network, or is likely right; if another network is sure; or
+    if OCR read text on a vehicle that has a ground of its own. Other text, and what our own networks alone see, may be
+    any lettering, on a bus as on a wall.
+    """
+    networks = {name: score for name, score in instance.signs.items() if name not in ("vehicle", "ocr")}
+    packaged = networks.get("platedet", 0.0)
+    if packaged > 0 and (len(networks) > 1 or "vehicle" in instance.signs or packaged >= LIKELY_PLATE):
+        return True
+    if max(networks.values(), default=0.0) >= least:
+        return True
+    return {"ocr", "vehicle"} <= instance.signs.keys() and stands_out(image, instance)
+
+
+def _obscure(work: Work, filled: Image, strength: float) -> None:
+    """Lay blur, mosaic or colour over the fill of instances that ask for it, in place.
+
+    The largest comes last: a face is as blurred as its person.
+    """
+    asked = [t for t in work.targets if t.method is not None]
+    if not asked:
+        return
+    others = work.hidden([t for t in work.targets if t.method is None])
+    for target in sorted(asked, key=lambda t: t.found.mask.size):
+        box, mask = treated_region(target.found, work.size)
+        x1, y1, x2, y2 = box
+        own = mask & ~others[y1:y2, x1:x2]
+        filled[y1:y2, x1:x2][own] = obscure(work.image, box, str(target.method), strength)[own]

@@ -1,0 +1,83 @@
+"""Turns fetched pickles into files that cannot run code, once, when they are fetched.
+
+Some weights are published only as PyTorch pickles. They are read with ``weights_only=True``, which rebuilds tensors and
+an allow-list of known classes and refuses everything else, and are written as safetensors or ONNX. The pickle is
+deleted; what runs later never sees it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from anonymizer.core.errors import ModelError
+from anonymizer.models.third_party import offline
+
+__all__ = ["CONVERTERS", "hed_to_safetensors", "yolo_to_onnx"]
+
+
+def hed_to_safetensors(source: Path, target: Path) -> None:
+    """Rewrite a flat dictionary of tensors (the ControlNet annotators' HED) as safetensors.
+
+    Raises:
+        ModelError: The file holds anything but tensors by name.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    try:
+        read = torch.load(source, map_location="cpu", weights_only=True)
+    # A refused pickle, a torn archive and a wrong format each raise their own type.
+    except Exception as error:
+        raise ModelError(
+            f"{source.name}: refused, not plain tensors ({type(error).__name__}); nothing was kept"
+        ) from error
+    if not isinstance(read, dict) or not all(isinstance(value, torch.Tensor) for value in read.values()):
+        raise ModelError(
+            f"{source.name}: expected a dictionary of tensors, got {type(read).__name__}; nothing was kept"
+        )
+    save_file({str(name): value.float().contiguous() for name, value in read.items()}, target)
+
+
+def yolo_to_onnx(source: Path, target: Path) -> None:
+    """Rewrite an ultralytics checkpoint as ONNX with free input size and without suppression.
+
+    The end-to-end head of YOLO26 is left out in favour of the one-to-many head: the detector here does its own
+    suppression and unites looks, for which it needs every candidate.
+
+    Raises:
+        ModelError: The file asks for classes that are not ultralytics' own, or holds no network.
+    """
+    with offline():
+        from ultralytics.engine.exporter import Exporter
+        from ultralytics.nn import tasks
+
+        try:
+            checkpoint, _ = tasks.torch_safe_load(str(source), safe_only=True)
+            model: Any = (checkpoint.get("ema") or checkpoint["model"]).float().eval()
+        # ultralytics turns refusals into TypeError, AttributeError or ModuleNotFoundError, torch into its own types.
+        except Exception as error:
+            raise ModelError(
+                f"{source.name}: refused, not a network of known classes ({type(error).__name__}); nothing was kept"
+            ) from error
+        with TemporaryDirectory(dir=target.parent) as folder:
+            # Where the exporter writes is derived from where the network says it came from.
+            model.pt_path = str(Path(folder) / "model.pt")
+            model.task = tasks.guess_model_task(model)
+            settings = {
+                "format": "onnx",
+                "dynamic": True,
+                "opset": 17,
+                "simplify": False,
+                "device": "cpu",
+                "imgsz": 640,
+            }
+            made = Exporter(overrides={**settings, "task": model.task, "batch": 1})(model=model)
+            shutil.move(str(made), target)
+
+
+#: Converters by the name ``weights.toml`` gives them.
+CONVERTERS: dict[str, Callable[[Path, Path], None]] = {"hed": hed_to_safetensors, "yolo": yolo_to_onnx}

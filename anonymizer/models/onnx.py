@@ -1,0 +1,48 @@
+"""Opening an ONNX file in ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anonymizer.core.errors import ModelError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+__all__ = ["open_session"]
+
+
+def open_session(model: Path | bytes, name: str, device: str = "cpu") -> InferenceSession:
+    """Return a session on all cores, or on a GPU where ONNX Runtime was built for one.
+
+    Args:
+        model: Path of an ONNX file, or its serialised bytes.
+        name: What to call the model in an error.
+        device: ``cpu``, ``cuda`` or ``cuda:N``. The plain package of ONNX Runtime knows no GPU and stays on the CPU.
+
+    Raises:
+        ModelError: The file is missing or is no ONNX model.
+    """
+    import onnxruntime
+
+    if isinstance(model, Path) and not model.is_file():
+        raise ModelError(f"{name}: expected an ONNX file at {model}, found none; run `anonymizer models verify`")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = os.cpu_count() or 1
+    # Looks of many sizes leave the arena with the sum of their peaks, about 0.5 GB; without it they are no slower.
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3  # The exporters' unused initialisers are no news to the user.
+    # Threads that wait would otherwise burn as much CPU time as those that work.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers: list[str | tuple[str, dict[str, str]]] = ["CPUExecutionProvider"]
+    if device.startswith("cuda") and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.partition(":")[2] or "0"}))
+    try:
+        return onnxruntime.InferenceSession(
+            model if isinstance(model, bytes) else str(model), options, providers=providers
+        )
+    # ONNX Runtime's own exception types are private and share no base below Exception.
+    except Exception as error:
+        raise ModelError(f"{name}: not a readable ONNX model ({error}); run `anonymizer models verify`") from error

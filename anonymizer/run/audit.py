@@ -1,0 +1,349 @@
+"""Re-checking a finished OUTPUT folder against its ledger, as a gate before pictures leave the house.
+
+What it proves: nobody changed, removed, added or moved a picture, a ledger line or a closing document since the run
+without also making chain and seal anew. Chain and seal hold no secret, so whoever can write to the folder could do
+that; it shows only to whoever kept the seal's head, which ``anonymizer verify`` prints, somewhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from anonymizer.core.errors import InputError
+from anonymizer.images.release import MAPS, map_name
+from anonymizer.images.storage import Store, locate
+from anonymizer.run.ledger import SCHEMA_VERSION, START, Record, read_lines, refuse_newer
+from anonymizer.run.output import ANNOTATIONS, DOCUMENTS, LABELS, SEAL, is_output
+
+__all__ = ["Audit", "Finding", "audit"]
+
+LEDGER = "ledger.jsonl"
+_KNOWN = frozenset({"images", ".state", LEDGER, SEAL, ANNOTATIONS, LABELS, *DOCUMENTS, *MAPS})
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as the run left it.
+
+    Args:
+        kind: ``missing``, ``extra``, ``tampered``, ``ledger``, ``annotations`` or ``unfinished``.
+        name: The file, relative to OUTPUT.
+        detail: What was expected and what was found.
+    """
+
+    kind: str
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What a check of an OUTPUT folder found.
+
+    Args:
+        pictures: Released pictures that were checked.
+        withheld: Pictures that were quarantined or failed.
+        head: Hex sha256 of the ledger's last line; keep it elsewhere to recognise this very state again.
+        findings: What is wrong; empty if the folder is as the run left it.
+        not_in_input: Names of released pictures that the last run no longer found in INPUT.
+        withdrawn: Pictures that a run withdrew.
+    """
+
+    pictures: int
+    withheld: int
+    head: str
+    findings: tuple[Finding, ...]
+    not_in_input: tuple[str, ...] = ()
+    withdrawn: int = 0
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+    def to_json(self) -> str:
+        """Return the result as one line of JSON."""
+        return json.dumps({"clean": self.clean, **asdict(self)})
+
+
+class Tree(Protocol):
+    """What is there to be checked, by relative names."""
+
+    def is_output(self) -> bool:
+        """Return whether this is the OUTPUT of a run, finished or not."""
+        ...
+
+    def is_file(self, name: str) -> bool | None:
+        """Return whether something is a file; None if nothing is there."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading."""
+        ...
+
+    def top(self) -> list[str]:
+        """Return the names directly in OUTPUT, in order."""
+        ...
+
+    def below(self, folder: str) -> list[str]:
+        """Return all below a folder that is no folder, in order; the folder's own name if it is a link."""
+        ...
+
+
+def audit(output: Path | str) -> Audit:
+    """Check every file of a finished OUTPUT folder, here or in object storage; nothing is changed.
+
+    Args:
+        output: The folder's path or URL.
+
+    Raises:
+        InputError: It is no OUTPUT folder, cannot be read, or was written by a later release.
+    """
+    place = locate(output)
+    tree: Tree = _Folder(place) if isinstance(place, Path) else _Objects(place)
+    try:
+        if not tree.is_output():
+            raise InputError(f"OUTPUT {output}: expected the folder of a run with its ledger.jsonl; check the path")
+        return _audit(tree)
+    except OSError as error:
+        what, remedy = f"{error.filename} cannot be read ({error.strerror})", "change its permissions"
+        if isinstance(place, Store):
+            what, remedy = str(error), "check the connection and the credentials"
+        raise InputError(f"OUTPUT {output}: {what}; {remedy}") from error
+
+
+class _Folder:
+    """An OUTPUT on this machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def is_output(self) -> bool:
+        return self._path.is_dir() and is_output(self._path)
+
+    def is_file(self, name: str) -> bool | None:
+        try:
+            return stat.S_ISREG((self._path / name).lstat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def open(self, name: str) -> BinaryIO:
+        return (self._path / name).open("rb")
+
+    def top(self) -> list[str]:
+        return sorted(path.name for path in self._path.iterdir())
+
+    def below(self, folder: str) -> list[str]:
+        root = self._path / folder
+        every = sorted(root.rglob("*")) if not root.is_symlink() else [root]
+        return [path.relative_to(self._path).as_posix() for path in every if path.is_symlink() or not path.is_dir()]
+
+
+class _Objects:
+    """An OUTPUT in object storage, as it was when listed; links there are none."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._names: list[str] = []
+
+    def is_output(self) -> bool:
+        self._names = sorted(self._store.sizes())
+        return any(name == "ledger.jsonl" or name.startswith(".state/") for name in self._names)
+
+    def is_file(self, name: str) -> bool | None:
+        at = bisect_left(self._names, name)
+        return True if self._names[at : at + 1] == [name] else None
+
+    def open(self, name: str) -> BinaryIO:
+        return self._store.open(name)
+
+    def top(self) -> list[str]:
+        return sorted({name.split("/")[0] for name in self._names})
+
+    def below(self, folder: str) -> list[str]:
+        start = f"{folder}/"
+        return [name for name in self._names if name.startswith(start)]
+
+
+def _audit(tree: Tree) -> Audit:
+    findings: list[Finding] = []
+    newest, head, lines = _read_ledger(tree, findings)
+    released = {str(record["released_name"]): record for record in newest.values() if record["status"] == "released"}
+    sealed: set[str] = set()
+    findings += _check_seal(tree, head, lines, sealed)
+    for name, record in released.items():
+        findings += _check_file(tree, f"images/{name}", record["output_sha256"])
+        findings += _check_maps(tree, name, record["maps"])
+    findings += _extra(tree, released, sealed)
+    findings += _check_annotations(tree, released)
+    withdrawn = sum(record["status"] == "withdrawn" for record in newest.values())
+    gone = tuple(name for name, record in released.items() if not record["in_input"])
+    return Audit(
+        len(released), len(newest) - len(released) - withdrawn, head, tuple(findings), tuple(sorted(gone)), withdrawn
+    )
+
+
+def _read_ledger(tree: Tree, findings: list[Finding]) -> tuple[dict[str, Record], str, int]:
+    """Return what later checks need of each picture's newest line, the hash of the last line and their number."""
+    newest: dict[str, Record] = {}
+    head, lines, end = START, 0, 0
+    if not tree.is_file(LEDGER):
+        findings.append(Finding("missing", LEDGER, "expected the ledger"))
+        return newest, head, lines
+    with tree.open(LEDGER) as file:
+        for lines, (place, line, record) in enumerate(read_lines(file), start=1):
+            end = place + len(line)
+            if record is None:
+                findings.append(Finding("ledger", LEDGER, f"line {lines} is no record"))
+            else:
+                refuse_newer(record, f"{LEDGER}, line {lines}", SCHEMA_VERSION)
+                if record.get("previous") != head:
+                    detail = f"line {lines} does not follow the line before it: changed, removed, added or moved"
+                    findings.append(Finding("ledger", LEDGER, detail))
+                newest[record["name"]] = _digest_of(record, findings)
+            head = hashlib.sha256(line.removesuffix(b"\n")).hexdigest()
+        if file.seek(0, os.SEEK_END) != end:
+            findings.append(Finding("unfinished", LEDGER, "the last line is not whole"))
+    return newest, head, lines
+
+
+def _digest_of(record: Record, findings: list[Finding]) -> Record:
+    """Return the few fields needed later: a ledger of millions of lines must fit in memory."""
+    name, instances = record["name"], record.get("instances", [])
+    verdicts = [*record.get("verdicts", []), *(verdict for item in instances for verdict in item["verdicts"])]
+    if record["status"] == "released" and not (verdicts and all(verdict["passed"] is True for verdict in verdicts)):
+        findings.append(Finding("ledger", f"images/{name}", "released without having passed every check"))
+    return {
+        "status": record["status"],
+        "released_name": record.get("released_name", name),
+        "output_sha256": record.get("output_sha256"),
+        "maps": record.get("maps", {}),
+        "size": record.get("size"),
+        "instances": len(instances),
+        "in_input": record.get("in_input", True),
+    }
+
+
+def _check_seal(tree: Tree, head: str, lines: int, sealed: set[str]) -> Iterator[Finding]:
+    """Hold ledger and documents to the seal; the names of the documents it vouches for go into ``sealed``."""
+    try:
+        seal = json.loads(_read(tree, SEAL))
+        sealed_head, sealed_lines = seal["ledger"]["head"], seal["ledger"]["lines"]
+        documents = {name: seal["documents"][name] for name in DOCUMENTS} | dict(seal["documents"])
+    except FileNotFoundError:
+        yield Finding("unfinished", SEAL, "expected the seal of a finished run; run the same command again")
+        return
+    except (ValueError, KeyError, TypeError, RecursionError):
+        yield Finding("tampered", SEAL, "is no seal")
+        return
+    if (head, lines) != (sealed_head, sealed_lines):
+        detail = (
+            f"sealed with {sealed_lines} lines, found {lines}" if lines != sealed_lines else "differs from the seal"
+        )
+        yield Finding("ledger", LEDGER, detail)
+    for name, expected in documents.items():
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            yield Finding("tampered", SEAL, "a name leads out of the folder")
+            continue
+        sealed.add(name)
+        yield from _check_file(tree, name, expected)
+
+
+def _check_file(tree: Tree, name: str, expected: object) -> Iterator[Finding]:
+    found = tree.is_file(name)
+    if found is None:
+        yield Finding("missing", name, "expected a file, found none")
+        return
+    if not found:
+        yield Finding("tampered", name, "expected a file, found a link, folder or device")
+        return
+    digest = hashlib.sha256()
+    with tree.open(name) as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    if digest.hexdigest() != expected:
+        yield Finding("tampered", name, f"expected sha256 {expected}, found {digest.hexdigest()}")
+
+
+def _check_maps(tree: Tree, released: str, maps: object) -> Iterator[Finding]:
+    """Hold the maps of a released picture to its line of the ledger."""
+    places = {map_name(kind, released) for kind in MAPS}
+    if not isinstance(maps, dict) or not maps.keys() <= places:
+        yield Finding("ledger", f"images/{released}", "the ledger names maps that cannot be those of the picture")
+        return
+    for name, expected in maps.items():
+        yield from _check_file(tree, name, expected)
+
+
+def _read(tree: Tree, name: str) -> bytes:
+    if tree.is_file(name) is None:
+        raise FileNotFoundError(name)
+    with tree.open(name) as file:
+        return file.read()
+
+
+def _extra(tree: Tree, released: dict[str, Record], sealed: set[str]) -> Iterator[Finding]:
+    """Yield every file and link that no line of the ledger vouches for."""
+    for name in tree.top():
+        if name not in _KNOWN:
+            yield Finding("extra", name, "no part of a run's output")
+    for name in tree.below("images"):
+        if name == "images":
+            yield Finding("tampered", name, "expected a folder, found a link")
+            return
+        if name.removeprefix("images/") not in released and name not in sealed:
+            yield Finding("extra", name, "the ledger did not release it")
+    vouched = {name for record in released.values() if isinstance(record["maps"], dict) for name in record["maps"]}
+    for name in [name for kind in MAPS for name in tree.below(kind)]:
+        if name not in vouched:
+            yield Finding("extra", name, "the ledger did not release it")
+    for name in [*tree.below(ANNOTATIONS), *tree.below(LABELS)]:
+        if name not in sealed:
+            yield Finding("extra", name, "the seal does not vouch for it")
+    for name in tree.below(".state/unfinished"):
+        yield Finding("unfinished", name, "left by a run that was killed; run it again")
+
+
+def _check_annotations(tree: Tree, released: dict[str, Record]) -> Iterator[Finding]:
+    """Hold annotations to the ledger: the same pictures, sizes and numbers of treated instances."""
+
+    def wrong(detail: str) -> Finding:
+        return Finding("annotations", "annotations.json", detail)
+
+    try:
+        document: dict[str, Any] = json.loads(_read(tree, "annotations.json"))
+        images = {image["id"]: image for image in document["images"]}
+        treated = dict.fromkeys(images, 0)
+        lost = 0
+        for record in document["annotations"]:
+            if record["image_id"] not in images:
+                lost += 1
+            elif "action" in record:
+                treated[record["image_id"]] += 1
+        names = {image["file_name"]: image for image in images.values()}
+    except FileNotFoundError:
+        return  # The seal has already told.
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        yield wrong(f"is not COCO: {type(error).__name__} {error}")
+        return
+    if lost:
+        yield wrong(f"{lost} annotations belong to no picture")
+    for name in sorted(released.keys() - names.keys()):
+        yield wrong(f"lacks the released picture {name}")
+    for name in sorted(names.keys() - released.keys()):
+        yield wrong(f"names {name}, which was not released")
+    for name in sorted(released.keys() & names.keys()):
+        image, record = names[name], released[name]
+        if [image.get("height"), image.get("width")] != record["size"]:
+            yield wrong(f"{name} is stated as another size than {record['size']}")
+        if treated[image["id"]] != record["instances"]:
+            yield wrong(f"{name}: {treated[image['id']]} treated instances, the ledger says {record['instances']}")

@@ -1,0 +1,271 @@
+"""The OUTPUT folder of a run: whose it is, what lies in it, and how results get there."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any
+
+from anonymizer.annotations.export import side_path
+from anonymizer.core.errors import InputError
+from anonymizer.core.files import remove_leftovers, to_json, write_atomic
+from anonymizer.images.release import MAPS, map_name
+from anonymizer.run.inputs import Found, check_collisions
+from anonymizer.run.ledger import Ledger
+
+__all__ = ["ANNOTATIONS", "DOCUMENTS", "LABELS", "SEAL", "OutputFolder", "is_label_copy", "is_output"]
+
+#: What closes a finished run. The seal is written last and vouches for the ledger and the others.
+DOCUMENTS = ("annotations.json", "report.html", "quarantine.txt")
+SEAL = "seal.json"
+#: Folder with annotations in the format that was given; as closing documents, they are under the seal.
+ANNOTATIONS = "annotations"
+#: Folder beside ``images`` in which training tools look for YOLO labels; below ``images`` where pictures lie in one
+#: of that name themselves. As closing documents, they are under the seal.
+LABELS = "labels"
+
+
+class OutputFolder:
+    """An OUTPUT folder held by one run at a time; use it as a context manager.
+
+    ``images`` holds released pictures only, ``masks``, ``parts`` and ``depth`` maps of them, ``.state`` what is needed
+    to resume: unfinished files, the annotations of each released picture, and the lock. ``stored.StoredOutput`` is one
+    whose results lie in object storage.
+
+    Args:
+        path: The folder; made if missing.
+
+    Raises:
+        InputError: It is a file, holds something else, or another run works in it.
+    """
+
+    #: What to do when it cannot be written, other than freeing space.
+    remedy = "make it writable"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.images = path / "images"
+        self.state = path / ".state"
+        self._staging = self.state / "unfinished"
+        self._lock = -1
+
+    def __enter__(self) -> OutputFolder:
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"OUTPUT {self.path} is a file, expected a folder; choose another path")
+        if self.path.is_dir() and any(self.path.iterdir()) and not is_output(self.path):
+            raise InputError(f"OUTPUT {self.path} holds other files; choose a new or empty folder")
+        if self.images.is_symlink() or self.state.is_symlink():
+            raise InputError(f"OUTPUT {self.path}: images and .state must be folders, found a link; remove it")
+        with self.writing():
+            self.state.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.state / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            # The kernel drops this lock when the process ends, however it ends.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise InputError(
+                f"OUTPUT {self.address()} is in use by another run; wait for it or choose another"
+            ) from error
+        with self.writing():
+            self.images.mkdir(exist_ok=True)
+            self._staging.mkdir(exist_ok=True)
+            remove_leftovers(self._staging)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._lock)
+
+    def address(self, name: str = "") -> str:
+        """Return where a result lies, or all of them do, for people."""
+        return str(self.path / name)
+
+    @property
+    def ignores_case(self) -> bool:
+        """Whether two names that differ only in case are one file here."""
+        return (self.state / "LOCK").exists()
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Refuse names that pictures cannot be released under here.
+
+        Raises:
+            InputError: There are such.
+        """
+        if self.ignores_case:
+            check_collisions(Found(self.image(name), name) for name in names)
+
+    def clear(self) -> None:
+        """Remove every result of earlier runs; the ledger last, as it says whose folder this is."""
+        with self.writing():
+            self.remove_documents()
+            for folder in (self.images, self.state / "annotations", *(self.path / kind for kind in MAPS)):
+                if folder.exists():
+                    shutil.rmtree(folder)
+            self.images.mkdir()
+            (self.path / "ledger.jsonl").unlink(missing_ok=True)
+
+    def refuse_strays(self, known: set[str]) -> None:
+        """Refuse to go on while ``images`` or maps are there that no run wrote: they would pass for verified ones.
+
+        Raises:
+            InputError: There are such files.
+        """
+        strays = sorted(name for name in self.pictures() if name not in known and not is_label_copy(f"images/{name}"))
+        mapped = {map_name(kind, name) for name in known for kind in MAPS}
+        extra = sorted(name for name in self.maps() if name not in mapped)
+        if extra:
+            raise InputError(
+                f"{self.address()} holds {len(extra)} maps that belong to no recorded picture, e.g. {extra[0]}; move "
+                "them away or run with overwrite"
+            )
+        if strays:
+            raise InputError(
+                f"{self.address('images')} holds {len(strays)} files that no recorded run released, e.g. {strays[0]}; "
+                "move them away or run with overwrite"
+            )
+
+    def pictures(self) -> Iterator[str]:
+        """Yield the name of everything that lies in ``images``."""
+        every = (path for path in self.images.rglob("*") if path.is_symlink() or not path.is_dir())
+        return (path.relative_to(self.images).as_posix() for path in every)
+
+    def maps(self) -> Iterator[str]:
+        """Yield the name relative to OUTPUT of everything that lies in the folders of maps."""
+        every = (path for kind in MAPS for path in (self.path / kind).rglob("*"))
+        return (p.relative_to(self.path).as_posix() for p in every if p.is_symlink() or not p.is_dir())
+
+    def image(self, name: str) -> Path:
+        """Return where a released picture lies."""
+        return self.images / name
+
+    def has_picture(self, name: str) -> bool:
+        """Return whether something lies under the name of a released picture."""
+        return self.image(name).exists()
+
+    def read_picture(self, name: str) -> bytes | None:
+        """Return a released picture's content, None if it is no longer there."""
+        path = self.image(name)
+        return None if path.is_symlink() or not path.is_file() else path.read_bytes()
+
+    def read_map(self, name: str) -> bytes | None:
+        """Return the content of a map by its name relative to OUTPUT, None if it is no longer there."""
+        path = self.path / name
+        return None if path.is_symlink() or not path.is_file() else path.read_bytes()
+
+    @contextmanager
+    def shown(self, names: Sequence[str]) -> Iterator[Path]:
+        """Give a folder in which these released pictures lie, to be shown in the report."""
+        yield self.images
+
+    def remove_picture(self, name: str, *released: str) -> None:
+        """Remove what an earlier run released of a picture, under whatever name, before it is decided anew."""
+        with self.writing():
+            for target in released:
+                self.image(target).unlink(missing_ok=True)
+                for kind in MAPS:
+                    (self.path / map_name(kind, target)).unlink(missing_ok=True)
+            side_path(self.state, name).unlink(missing_ok=True)
+
+    def remove_documents(self) -> None:
+        """Remove the closing documents: they stand for a finished run."""
+        for name in (SEAL, *DOCUMENTS):
+            (self.path / name).unlink(missing_ok=True)
+        for folder in (ANNOTATIONS, LABELS):
+            if (self.path / folder).exists():
+                shutil.rmtree(self.path / folder)
+        for path in self.images.rglob("*.txt"):
+            if is_label_copy(path.relative_to(self.path).as_posix()):
+                path.unlink()
+
+    def release(
+        self, name: str, released: str, data: bytes, side: dict[str, Any], maps: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Write a verified picture, under the name it is released by, and its annotations, each whole or not at all.
+
+        Args:
+            name: The picture's recorded name.
+            released: Relative name that it is released under.
+            data: The picture.
+            side: What annotations say of it.
+            maps: Maps of it by their name relative to OUTPUT.
+        """
+        for target, content in (maps or {}).items():
+            self.write(self.path / target, content)
+        self.write(self.image(released), data)
+        self.write(side_path(self.state, name), to_json(side))
+
+    def recorded(self) -> None:
+        """Take note that the ledger has a new line."""
+
+    def finish(self, documents: Iterable[tuple[str, Iterable[bytes]]], ledger: Ledger) -> None:
+        """Write the closing documents and the seal, which holds their hashes and the head of the ledger's chain.
+
+        Args:
+            documents: Relative name and content of each, the content in parts.
+            ledger: The finished ledger.
+        """
+        hashes = {}
+        for name, parts in documents:
+            digest = hashlib.sha256()
+            self.write(self.path / name, _hashed(parts, digest))
+            hashes[name] = digest.hexdigest()
+        seal = {"ledger": {"lines": ledger.lines, "head": ledger.head}, "documents": hashes}
+        self.write(self.path / SEAL, to_json(seal) + b"\n")
+
+    def has_side(self, name: str) -> bool:
+        """Return whether the annotations of a released picture are there."""
+        return side_path(self.state, name).is_file()
+
+    def write(self, path: Path, data: bytes | Iterable[bytes]) -> None:
+        """Write one file, whole or not at all; it is unfinished outside of ``images``."""
+        with self.writing():
+            write_atomic(path, data, staging=self._staging)
+
+    @property
+    def staging(self) -> Path:
+        """Folder for unfinished files, on the same file system."""
+        return self._staging
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn what stops a run from writing into a message that says how to go on.
+
+        Raises:
+            InputError: The disk is full, or OUTPUT cannot be written.
+        """
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            remedy = "free space" if full else self.remedy
+            raise InputError(
+                f"OUTPUT {self.address()}: cannot write ({error.strerror or error}); {remedy} and run the same command "
+                "again, finished pictures are kept"
+            ) from error
+
+
+def _hashed(parts: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for part in parts:
+        digest.update(part)
+        yield part
+
+
+def is_label_copy(name: str) -> bool:
+    """Return whether a name relative to OUTPUT is that of YOLO labels at the place where training tools look."""
+    path = PurePosixPath(name)
+    beside = path.parts[0] == LABELS
+    return path.suffix == ".txt" and (beside or (path.parts[0] == "images" and LABELS in path.parts[1:-1]))
+
+
+def is_output(path: Path) -> bool:
+    """Return whether a folder is the OUTPUT of a run, finished or not."""
+    return (path / "ledger.jsonl").is_file() or (path / ".state").is_dir()

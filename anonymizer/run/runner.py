@@ -1,0 +1,442 @@
+"""What every engine shares: which pictures are to be done, and the one place where results are recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path, PurePosixPath
+from posixpath import normpath
+from typing import Any, Protocol
+
+from anonymizer.annotations.export import annotation_files, coco_out, side_fits
+from anonymizer.annotations.matching import Placement
+from anonymizer.annotations.reading import annotations_at
+from anonymizer.annotations.records import Annotations
+from anonymizer.core.errors import InputError
+from anonymizer.images.decode import read_bytes
+from anonymizer.images.release import Release, map_name
+from anonymizer.run.inputs import Found, Source, find_inputs
+from anonymizer.run.ledger import Ledger
+from anonymizer.run.object_store import open_output
+from anonymizer.run.output import ANNOTATIONS, OutputFolder
+from anonymizer.run.picture import Outcome
+from anonymizer.run.report import MAX_THUMBNAILS, quarantine_list, render_report
+from anonymizer.run.summary import Progress, Summary, summarize, told_of
+
+__all__ = ["Executor", "Task", "execute"]
+
+#: Most names of pictures that a summary holds.
+FIRST = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """A picture to anonymize.
+
+    Args:
+        name: Relative name.
+        content: The file's content.
+        annotations: What is given about this picture, or None.
+        input_sha256: Hex digest of ``content``.
+        annotations_sha256: Hex digest of what is given about it, or None.
+        release: How it is released.
+    """
+
+    name: str
+    content: bytes
+    annotations: Annotations | None
+    input_sha256: str
+    annotations_sha256: str | None
+    release: Release = field(default_factory=Release)
+
+
+class Executor(Protocol):
+    """Takes pictures to their outcomes, somewhere."""
+
+    @property
+    def settings_hash(self) -> str:
+        """Hex digest of every setting and weight that decides the pixels."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return preset, models with hashes, and versions as plain JSON data, without seeds."""
+        ...
+
+    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Outcome]]:
+        """Yield each task once with its outcome, in any order; a bounded number of tasks is taken ahead.
+
+        Raises:
+            ModelError: The models cannot be used.
+        """
+        ...
+
+
+def execute(
+    executor: Executor,
+    source: Source,
+    output: Path | str,
+    *,
+    annotations: Path | str | Annotations | None = None,
+    release: Release | None = None,
+    require_annotations: bool = False,
+    overwrite: bool = False,
+    prune: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Anonymize a file, a folder or a glob pattern into an OUTPUT folder; the same call again resumes.
+
+    Both may be URLs of object storage, which this process alone reads and writes, see ``stored.StoredOutput``.
+
+    A picture is skipped if it was released or quarantined before with the same content, annotations and settings.
+    Only this process writes to OUTPUT, whatever the engine. Results are written so that a run killed at any moment
+    leaves only whole, verified pictures, and leads, when it is resumed, to the same pictures and annotations as one
+    that was not disturbed.
+
+    Args:
+        executor: Anonymizes.
+        source: What to anonymize; never modified.
+        output: Where results go: a new folder, an empty one, or one of an earlier run.
+        annotations: Instances to use as given, see ``annotations.reading``; what is found besides is added.
+        release: Format, metadata and names of what is released; as in the source if None.
+        require_annotations: Hold back pictures of which the annotations know nothing.
+        overwrite: Remove the results of earlier runs first.
+        prune: Withdraw pictures that INPUT no longer holds; otherwise they stay in OUTPUT and are named.
+        on_progress: Called after each picture.
+
+    Returns:
+        Counts over all inputs, those finished earlier included.
+
+    Raises:
+        InputError: Input, output or annotations cannot be used, or a store cannot be read or OUTPUT written any more.
+        ModelError: The models cannot be used.
+    """
+    if isinstance(annotations, str | Path):
+        settings: dict[str, Any] = {"release": release, "overwrite": overwrite, "prune": prune}
+        settings |= {"require_annotations": require_annotations, "on_progress": on_progress}
+        with annotations_at(annotations) as given:
+            return execute(executor, source, output, annotations=given, **settings)
+    started = time.monotonic()
+    inputs = find_inputs(source, output)
+    if require_annotations and annotations is None:
+        raise InputError("require_annotations: expected annotations, got none; give --annotations")
+    with open_output(output) as folder:
+        with folder.writing():
+            chosen = (release or Release()).with_key(folder.state)
+        chosen.check_names(file.name for file in inputs.files)
+        folder.check_names(chosen.name(file.name) for file in inputs.files)
+        held: dict[str, str] = {}
+        if annotations is not None:
+            annotations = annotations.placed((file.name for file in inputs.files), chosen.name)
+            held = _held(annotations, require_annotations)
+        if overwrite:
+            folder.clear()
+        with folder.writing():
+            ledger = Ledger.open(folder.path)
+        recorded = _check_earlier(ledger, chosen.settings_hash(executor.settings_hash), folder.address())
+        if not prune:
+            _check_left(ledger, folder, {chosen.recorded_name(file.name) for file in inputs.files}, annotations)
+        folder.refuse_strays(recorded | {chosen.name(file.name) for file in inputs.files})
+        with folder.writing():
+            folder.remove_documents()
+        stay, withdrawn = _reconcile(
+            ledger, folder, {chosen.recorded_name(f.name): chosen.name(f.name) for f in inputs.files}, prune
+        )
+        recorder = _Recorder(executor, folder, ledger, annotations, held, chosen, len(inputs.files), on_progress)
+        for task, outcome in executor.results(recorder.pending(inputs.files)):
+            recorder.record(task, outcome)
+        recorder.check_complete()
+        with folder.writing():
+            ledger.compact(folder.staging)
+        own = (ledger.get(chosen.recorded_name(file.name)) for file in inputs.files)
+        records = (record for record in own if record is not None)
+        seconds = time.monotonic() - started
+        removed = {} if annotations is None else annotations.public_head(chosen).removed
+        told = None if annotations is None else told_of(annotations)
+        counts: dict[str, Any] = {"skipped": recorder.skipped, "ignored": inputs.ignored, "annotations": told}
+        counts["fields_removed"] = removed
+        summary = summarize(records, Path(), seconds=seconds, **counts)
+        summary = replace(
+            summary,
+            paths={key: folder.address(name) for key, name in summary.paths.items()},
+            passed_over=inputs.passed_over,
+            not_in_input=len(stay),
+            not_in_input_first=tuple(stay[:FIRST]),
+            withdrawn=withdrawn,
+        )
+        released = [record["name"] for record in ledger if record["status"] == "released"]
+        description = {**executor.describe(), **_released_as(chosen)}
+        with folder.shown(_first(ledger, MAX_THUMBNAILS)) as images:
+            shown: dict[str, Any] = {
+                "annotations": _without_record_names(told) if chosen.rename else told,
+                "fields_removed": removed,
+                "passed_over": inputs.passed_over,
+            }
+            report = render_report(ledger, images, description, seconds=seconds, **shown)
+        documents: list[tuple[str, Iterable[bytes]]] = [
+            ("annotations.json", coco_out(released, folder.state, annotations, chosen)),
+            ("quarantine.txt", [quarantine_list(ledger)]),
+            ("report.html", [report]),
+        ]
+        files = () if annotations is None else annotation_files(released, folder.state, annotations, chosen)
+        own_format = ((normpath(f"{ANNOTATIONS}/{name}"), [data]) for name, data in files)
+        folder.finish(chain(documents, own_format), ledger)
+    return summary
+
+
+class _Recorder:
+    """Hands out the pictures that are not decided yet, and records each decision."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        folder: OutputFolder,
+        ledger: Ledger,
+        annotations: Annotations | None,
+        held: Mapping[str, str],
+        release: Release,
+        total: int,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.skipped = 0
+        self._folder = folder
+        self._ledger = ledger
+        self._annotations = annotations
+        self._held = held
+        self._release = release
+        self._settings_hash = release.settings_hash(executor.settings_hash)
+        self._provenance = {**executor.describe(), **_released_as(release)}
+        self._total = total
+        self._done = 0
+        self._open: set[str] = set()
+        self._on_progress = on_progress
+
+    def pending(self, files: tuple[Found, ...]) -> Iterator[Task]:
+        """Yield what is to be done; pictures that were decided earlier or cannot be read are settled on the way."""
+        for file in files:
+            digest, recorded = self._digest(file.name), self._release.recorded_name(file.name)
+            try:
+                content = read_bytes(file.path)
+            except OSError as error:  # Of this picture it says nothing: what is left is done when the run is resumed.
+                raise InputError(
+                    f"INPUT {error}; check the connection and the credentials and run the same command again, "
+                    "finished pictures are kept"
+                ) from error
+            except InputError as error:
+                self._folder.remove_picture(recorded, *self._released_names(file.name))
+                self._write(file.name, Outcome({"status": "failed", "reason": str(error)}), None, digest)
+                continue
+            sha256 = hashlib.sha256(content).hexdigest()
+            earlier = self._ledger.get(recorded)
+            if earlier is not None and self._stands(file.name, earlier, sha256, digest):
+                self.skipped += 1
+                self._progress(file.name, earlier, skipped=True)
+                continue
+            # From here on nothing of an earlier run may be found under this name.
+            self._folder.remove_picture(recorded, *self._released_names(file.name))
+            if file.name in self._held:
+                outcome = Outcome({"status": "quarantined", "reason": self._held[file.name]})
+                self._write(file.name, outcome, sha256, digest)
+                continue
+            self._open.add(file.name)
+            given = None if self._annotations is None else self._annotations.only(file.name)
+            yield Task(file.name, content, given, sha256, digest, self._release)
+
+    def record(self, task: Task, outcome: Outcome) -> None:
+        """Record an outcome, the only one of its task."""
+        if task.name not in self._open:
+            raise RuntimeError(f"{task.name} was decided twice")  # A fault of the engine, not of the picture.
+        self._open.remove(task.name)
+        if (
+            (outcome.data is None) == (outcome.record["status"] == "released")
+            or (outcome.data is None) != (outcome.side is None)
+            or set(outcome.maps) != (set() if outcome.data is None else set(self._release.write))
+        ):
+            outcome = Outcome({"status": "failed", "reason": "the worker's answer contradicts itself"})
+        self._write(task.name, outcome, task.input_sha256, task.annotations_sha256)
+
+    def check_complete(self) -> None:
+        """Refuse to close a run in which a picture was taken and never decided."""
+        if self._open:
+            raise RuntimeError(f"{len(self._open)} pictures were never decided, e.g. {min(self._open)}")
+
+    def _digest(self, name: str) -> str | None:
+        """Return the digest of what is given about a picture, or of why it is held back."""
+        if name in self._held:
+            return hashlib.sha256(f"held back: {self._held[name]}".encode("utf-8", "surrogateescape")).hexdigest()
+        return None if self._annotations is None else self._annotations.digest(name)
+
+    def _stands(self, name: str, earlier: dict[str, Any], sha256: str, digest: str | None) -> bool:
+        recorded = earlier["name"]
+        if not self._ledger.finished(recorded, sha256, self._settings_hash, digest):
+            return False
+        if earlier["status"] != "released":
+            return not any(self._folder.has_picture(target) for target in self._released_names(name))
+        if not side_fits(self._folder.state, recorded, self._annotations):
+            return False
+        wanted = {map_name(kind, earlier["released_name"]) for kind in self._release.write}
+        if set(earlier.get("maps", {})) != wanted:
+            return False
+        found = [(self._folder.read_picture(earlier["released_name"]), earlier["output_sha256"])]
+        found += [(self._folder.read_map(target), digest) for target, digest in earlier.get("maps", {}).items()]
+        return all(data is not None and hashlib.sha256(data).hexdigest() == digest for data, digest in found)
+
+    def _write(self, name: str, outcome: Outcome, sha256: str | None, digest: str | None) -> None:
+        """Write picture, annotations and ledger line, in this order: the line vouches for the two."""
+        maps = {map_name(kind, outcome.record["released_name"]): content for kind, content in outcome.maps.items()}
+        if outcome.data is not None and outcome.side is not None:
+            recorded = self._release.recorded_name(name)
+            self._folder.release(recorded, outcome.record["released_name"], outcome.data, outcome.side, maps)
+        record = {
+            "name": self._release.recorded_name(name),
+            "input_sha256": sha256,
+            "output_sha256": None if outcome.data is None else hashlib.sha256(outcome.data).hexdigest(),
+            "annotations_sha256": digest,
+            "settings_hash": self._settings_hash,
+            "provenance": self._provenance,
+        } | outcome.record
+        if maps:
+            record["maps"] = {target: hashlib.sha256(content).hexdigest() for target, content in maps.items()}
+        with self._folder.writing():
+            self._ledger.append(self._without_names(name, record))
+        self._folder.recorded()
+        self._progress(name, record, skipped=False)
+
+    def _without_names(self, name: str, record: dict[str, Any]) -> dict[str, Any]:
+        """Return a record without its picture's own name where names are hidden; the progress has it."""
+        if not self._release.rename:
+            return record
+        if name in self._held:  # The reason names other pictures and records.
+            return record | {"reason": "its annotations cannot be placed; the messages of the run say why"}
+        hide = partial(self._release.hidden, name, also=self._told_by(name))
+        texts = {key: hide(record[key]) for key in ("reason",) if key in record}
+        lists = {key: [hide(str(t)) for t in record[key]] for key in ("notes", "annotation_remarks") if key in record}
+        return record | texts | lists
+
+    def _told_by(self, name: str) -> tuple[str, ...]:
+        """Return where a picture's annotations lie and the folders and stem of the name they have for it."""
+        if self._annotations is None:
+            return ()
+        known = self._annotations.placement or Placement()
+        key = known.keys.get(name)
+        record = (self._annotations.image(name) or {}).get("file_name", key) if key is not None else None
+        path = PurePosixPath(str(record or "").replace("\\", "/"))
+        return (str(self._annotations.path), *path.parts[:-1], path.stem)
+
+    def _released_names(self, name: str) -> set[str]:
+        """Return the names under which a picture may lie in ``images``: now, and after an earlier run."""
+        earlier = self._ledger.get(self._release.recorded_name(name))
+        recorded = None if earlier is None else earlier.get("released_name")
+        return {self._release.name(name)} | ({recorded} if recorded is not None else set())
+
+    def _progress(self, name: str, record: dict[str, Any], *, skipped: bool) -> None:
+        self._done += 1
+        if self._on_progress is not None:
+            told = name, record["status"], skipped, str(record.get("reason", ""))
+            self._on_progress(Progress(self._done, self._total, *told))
+
+
+def _held(annotations: Annotations, require: bool) -> dict[str, str]:
+    """Return the reason for each picture that is not released for what the annotations say of it."""
+    placement = annotations.placement or Placement()
+    bare = placement.bare if require else ()
+    return {**placement.held, **dict.fromkeys(bare, "without annotations, and all pictures are required to have some")}
+
+
+def _without_record_names(told: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what became of given annotations without the names of records, which are those of pictures."""
+    if told is None or not told["fits_no_picture"]:
+        return told
+    return told | {"fits_no_picture": [f"{len(told['fits_no_picture'])} records, named in the summary of the run"]}
+
+
+def _released_as(release: Release) -> dict[str, Any]:
+    """Return how results are released, as part of their provenance; nothing where nothing was chosen."""
+    settings = release.settings()
+    return {"release": settings} if settings else {}
+
+
+def _first(ledger: Ledger, count: int) -> Sequence[str]:
+    """Return the names under which the ledger's first pictures were released."""
+    released = (record["released_name"] for record in ledger if record["status"] == "released")
+    return tuple(islice(released, count))
+
+
+def _reconcile(ledger: Ledger, folder: OutputFolder, targets: Mapping[str, str], prune: bool) -> tuple[list[str], int]:
+    """Mark in the ledger which pictures INPUT still holds, or withdraw those that it does not.
+
+    Args:
+        ledger: The ledger.
+        folder: OUTPUT.
+        targets: Names of the pictures in INPUT, and those that they are released under.
+        prune: Whether to withdraw.
+
+    Returns:
+        Names of released pictures that are not in INPUT and stay, and the number of pictures withdrawn.
+    """
+    stay: list[str] = []
+    withdrawn = 0
+    taken = set(targets.values())
+    for record in ledger:  # Lines that are appended on the way are no part of what is read here.
+        name, status = record["name"], record["status"]
+        released = str(record.get("released_name", name))
+        # The picture goes before its line says so: of a run that was killed in between, the rest is done here. And one
+        # whose place another picture takes cannot stay.
+        held = folder.has_picture(released) and folder.has_side(name) and released not in taken
+        if name in targets or status == "withdrawn":
+            changed = {key: value for key, value in record.items() if key != "in_input"}
+        elif prune or (status == "released" and not held):
+            withdrawn += 1
+            if status == "released":
+                folder.remove_picture(name, released)
+            kept = ("name", "input_sha256", "annotations_sha256", "settings_hash", "provenance")
+            reason = f"no longer in INPUT; was {status}"
+            changed = {key: record[key] for key in kept if key in record}
+            changed |= {"output_sha256": None, "status": "withdrawn", "reason": reason}
+        else:
+            stay += [name] if status == "released" else []
+            changed = {**record, "in_input": False}
+        if changed != record:
+            with folder.writing():
+                ledger.append(changed)
+            folder.recorded()
+    return stay, withdrawn
+
+
+def _check_left(ledger: Ledger, folder: OutputFolder, present: set[str], annotations: Annotations | None) -> None:
+    """Refuse to go on with released pictures that can neither stay nor be made anew.
+
+    Args:
+        ledger: The ledger.
+        folder: OUTPUT.
+        present: Names of the pictures in INPUT.
+        annotations: What is given now.
+
+    Raises:
+        InputError: There are such.
+    """
+    released = (r["name"] for r in ledger if r["status"] == "released" and r["name"] not in present)
+    left = [n for n in released if folder.has_side(n) and not side_fits(folder.state, n, annotations)]
+    if left:
+        raise InputError(
+            f"OUTPUT {folder.address()} holds {len(left)} pictures that INPUT no longer holds and that were made with "
+            f"other annotations or by another version, e.g. {left[0]}; withdraw them (--prune) or choose another OUTPUT"
+        )
+
+
+def _check_earlier(ledger: Ledger, settings_hash: str, output: str) -> set[str]:
+    """Return the names released earlier; refuse to mix settings."""
+    released, other = set(), 0
+    for record in ledger:
+        other += record["settings_hash"] != settings_hash and record["status"] != "withdrawn"
+        if record["status"] == "released":
+            released.add(record["released_name"])
+    if other:
+        raise InputError(
+            f"OUTPUT {output} holds {other} pictures made with other settings; use the same settings, another OUTPUT, "
+            "or overwrite (--overwrite) to make all anew"
+        )
+    return released

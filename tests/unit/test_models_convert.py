@@ -1,0 +1,78 @@
+"""Fetched pickles become files that cannot run code, and what could run code is refused."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from anonymizer.core.errors import ModelError
+from anonymizer.detect.yolo import COCO, COCO_LABELS, YoloSegDetector
+from anonymizer.models import convert, weights
+
+
+class Evil:
+    """Runs a command when it is unpickled the ordinary way."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.witness}",)
+
+
+def test_every_conversion_in_the_list_exists() -> None:
+    assert {weight.convert for weight in weights.entries() if weight.convert} == set(convert.CONVERTERS)
+
+
+def test_hed_becomes_safetensors(tmp_path: Path) -> None:
+    torch.save({"norm": torch.ones(2).half()}, tmp_path / "net.pth")
+    convert.hed_to_safetensors(tmp_path / "net.pth", tmp_path / "net.safetensors")
+    assert torch.equal(load_file(tmp_path / "net.safetensors")["norm"], torch.ones(2))
+
+
+@pytest.mark.parametrize("name", sorted(convert.CONVERTERS))
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_hostile_pickle_is_refused_and_does_not_run(tmp_path: Path, name: str) -> None:
+    source, witness = tmp_path / "net.pt", tmp_path / "witness"
+    torch.save({"model": Evil(witness)}, source)
+    with pytest.raises(ModelError, match="refused"):
+        convert.CONVERTERS[name](source, tmp_path / "net.out")
+    source.write_bytes(pickle.dumps(Evil(witness)))
+    with pytest.raises(ModelError, match="refused"):
+        convert.CONVERTERS[name](source, tmp_path / "net.out")
+    assert not witness.exists() and not (tmp_path / "net.out").exists()
+
+
+def test_tensors_under_other_types_are_refused(tmp_path: Path) -> None:
+    torch.save([torch.ones(1)], tmp_path / "net.pth")
+    with pytest.raises(ModelError, match="dictionary of tensors, got list"):
+        convert.hed_to_safetensors(tmp_path / "net.pth", tmp_path / "net.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("architecture", ["yolo11n-seg", "yolo26n-seg"])
+def test_a_checkpoint_becomes_a_network_the_detector_reads(tmp_path: Path, architecture: str) -> None:
+    from ultralytics.nn.tasks import SegmentationModel
+
+    torch.manual_seed(0)
+    made = SegmentationModel(f"{architecture}.yaml", verbose=False)
+    made.names = {index: str(index) for index in range(80)}
+    torch.save({"model": made.half(), "ema": None, "train_args": {}}, tmp_path / "net.pt")
+    convert.yolo_to_onnx(tmp_path / "net.pt", tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    candidates, protos = session.run(None, {"images": np.zeros((1, 3, 64, 96), np.float32)})
+    # Every candidate is there, not the few that an end-to-end head would keep.
+    assert candidates.shape == (1, 4 + 80 + 32, 8 * 12 + 4 * 6 + 2 * 3) and protos.shape == (1, 32, 16, 24)
+    detector = YoloSegDetector(
+        tmp_path / "net.onnx", {"person": 0.0, "vehicle": 0.0}, sizes=[64], classes=COCO, labels=COCO_LABELS
+    )
+    found = detector.detect(np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8))
+    assert {i.label for i in found} == {"person", "vehicle"}
+    assert {i.source for i in found} == {"yolo", "yolo:car", "yolo:motorcycle", "yolo:bus", "yolo:truck"}
