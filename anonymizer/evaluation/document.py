@@ -85,10 +85,12 @@ def build(evaluation: Evaluation, originals: Path, anonymized: Path) -> dict[str
             "bootstrap": settings.bootstrap,
             "resize": settings.resize,
             "regions": None if settings.regions is None else str(settings.regions),
+            "group_by": settings.group_by,
+            "judges": None if settings.judges is None else str(settings.judges),
         },
         "recognizers": [
             {"name": r.name, "label": r.label, "sha256": r.sha256, "licence": r.licence, "judge": r.judge}
-            for r in judges
+            for r in (*judges, *evaluation.predictors)
         ],
         "controls": [asdict(control) for control in evaluation.controls],
         "detectors": [
