@@ -368,7 +368,7 @@ class Anonymizer:
             return
         every = [t.found for t in work.targets]
         if work.view is None:
-            work.view = seen_by(artist, work.base, every, estimate_horizon(every, work.size))
+            work.view = seen_by(artist, work.base, every, estimate_horizon(every, work.size), work.drawn)
         drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, work.view)
         for target in persons:
             target.rendering = drawn.get(target.id)
@@ -422,6 +422,8 @@ class Anonymizer:
         with timed(timings, "verify"), stage("verify"):
             everything = self._verifier.find(result)
             found = self._targets(everything)
+            for face in self._unseen(work, found):
+                face.redact()
             leaks = self._targets(self._verifier.leaks(treated, everything))
             evidence = replace(work.evidence, instances=work.shown)
             actions = {t.id: t.action for t in work.targets}
@@ -431,6 +433,15 @@ class Anonymizer:
             if unchecked:
                 raise StageError("verify", f"expected verdicts on the picture and every instance, none on {unchecked}")
         return _Assessed(result, treated, verdicts, leaks)
+
+    def _unseen(self, work: Work, found: Sequence[Instance]) -> list[Target]:
+        """Return faces of avatars that nobody sees as faces in the result: hidden by hair or hat, or turned away.
+
+        The person stays, and no face is told of: what stood there is the avatar's all the same.
+        """
+        standing = [t for t in work.targets if t.redrawn and t.rendering is not None]
+        faces = [face for person in standing for face in work.faces_of(person)]
+        return [face for face in faces if not self._verifier.keeps(face.shown, found)]
 
 
 def _fill(work: Work, strength: float) -> None:
