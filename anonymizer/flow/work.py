@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anonymizer.condition.order import far_to_near
-from anonymizer.core.geometry import box_iou, mask_iou, outlined
+from anonymizer.core.geometry import box_iou, integer_box, mask_iou, outlined
 from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Verdict
 from anonymizer.detect.regions import coverage
+from anonymizer.fill import ANYTHING, OBJECT, ONCE
 from anonymizer.redraw.avatars import shown_as
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Patch
 from anonymizer.verify.verifier import SOME_FACE, Evidence
 
-__all__ = ["Target", "Work", "floating", "half_filled"]
+__all__ = ["Target", "Work", "floating", "half_filled", "kinds_of"]
 
 #: Least coverage of a face by a person's mask that makes it the person's.
 ON = 0.5
@@ -81,6 +83,7 @@ class Work:
         depth: float32 (H, W) of the original, for the order of instances.
         evidence: What the original showed.
         entropy: What decides on chance.
+        scenery: Vehicles and text that are not anonymized.
         base: The original with the fill laid over everything anonymized, RGB uint8 (H, W, 3); None: to be filled.
         scene: The base with the avatars' shadows, RGB uint8 (H, W, 3).
         treated: bool (H, W), where the fill lies, rims included.
@@ -94,6 +97,7 @@ class Work:
     depth: np.ndarray
     evidence: Evidence
     entropy: tuple[int, ...]
+    scenery: tuple[Instance, ...] = ()
     base: Image | None = None
     scene: Image | None = None
     treated: Mask | None = None
@@ -120,6 +124,10 @@ class Work:
         """Return all that may change for some instances as they were found, all if None: bool (H, W)."""
         return treated_mask([t.found for t in (self.targets if targets is None else targets)], self.size)
 
+    def kinds(self) -> NDArray[np.uint8]:
+        """Return what a fill may repeat where, see ``kinds_of``."""
+        return kinds_of(self.scenery, self.size)
+
     def outline(self) -> None:
         """Give every redrawn person with an avatar the outline of what shows of it."""
         standing = [t for t in self.ordered() if t.redrawn and t.rendering is not None]
@@ -135,6 +143,23 @@ class Work:
     def fill_rng(self) -> np.random.Generator:
         """Return the source of chance for the present fill."""
         return np.random.default_rng((*self.entropy, FILL_DRAW, self.fills))
+
+
+def kinds_of(scenery: Iterable[Instance], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return what a fill may repeat where, uint8 (H, W): parts of vehicles inside of vehicles, lettering nowhere.
+
+    Args:
+        scenery: Vehicles and text; others are left out.
+        size: Height and width of the picture.
+    """
+    out = np.full(size, ANYTHING, np.uint8)
+    # Lettering on a vehicle is lettering.
+    for label, kind in (("vehicle", OBJECT), ("text", ONCE)):
+        for instance in scenery:
+            if instance.label == label:
+                x1, y1, x2, y2 = integer_box(instance.box)
+                out[y1:y2, x1:x2] = kind
+    return out
 
 
 def floating(work: Work, avatars: bool) -> list[Target]:
