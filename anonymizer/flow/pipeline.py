@@ -37,7 +37,7 @@ from anonymizer.core.stages import stage, timed
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.fill import obscure, redact
-from anonymizer.flow.work import Target, Work, floating, half_filled
+from anonymizer.flow.work import Target, Work, floating, half_filled, riders
 from anonymizer.redraw.avatars import draw_avatars, pasted, seen_by, shaded
 from anonymizer.redraw.crops import treated_region
 from anonymizer.redraw.plate_corners import stands_out
@@ -374,7 +374,8 @@ class Anonymizer:
         every = [t.found for t in work.targets]
         if work.view is None:
             work.view = seen_by(artist, work.base, every, estimate_horizon(every, work.size))
-        drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, work.view)
+        rides = riders(every, work.scenery)
+        drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, work.view, rides)
         for target in persons:
             target.rendering = drawn.get(target.id)
             if target.rendering is None:
