@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.appearance import EVERYBODY, Appearance, Population, draw_appearance, seated
+from anonymizer.avatar.appearance import EVERYBODY, Appearance, Population, draw_appearance, helmeted, seated
 from anonymizer.avatar.body import Body, Shape, skin
 from anonymizer.avatar.cloth import Place, cloth_paint, press
 from anonymizer.avatar.faces import Faces, face_part, places
@@ -135,6 +135,7 @@ class AvatarArtist:
         rng: np.random.Generator,
         face: Instance | None = None,
         scene: tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]] | None = None,
+        rides: str | None = None,
     ) -> Rendering | None:
         """Return a rendering of somebody else, or None where too little of the person was seen to pose a body.
 
@@ -145,6 +146,7 @@ class AvatarArtist:
             face: The person's face, if it was found: it gives place and size of the head.
             scene: What ``look`` returned for the picture; None: it is looked at now, with this person's box alone
                 hidden and the horizon in the middle. Who is drawn is added to it, and nobody is drawn twice.
+            rides: ``bicycle`` or ``motorcycle``, if the person rides one: some wear helmets.
         """
         size = image.shape[0], image.shape[1]
         height = float(person.box[3] - person.box[1])
@@ -160,6 +162,8 @@ class AvatarArtist:
         # Who is linked looks the same whoever else is in the picture.
         others = taken if person.link is None else ()
         outer = draw_appearance(self._faces, rng, others, person.id in young, self._population)
+        if rides is not None:
+            outer = helmeted(outer, rides, rng)
         shape = body.rest(outer.phenotype)
         pose = self._fitter.fit(person, self._coarse.rest(outer.phenotype), size, rng, face)
         if pose is None:

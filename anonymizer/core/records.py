@@ -406,7 +406,13 @@ class AvatarArtist(Protocol):
         ...
 
     def draw(
-        self, image: Image, person: Instance, rng: np.random.Generator, face: Instance | None = None, scene: Any = None
+        self,
+        image: Image,
+        person: Instance,
+        rng: np.random.Generator,
+        face: Instance | None = None,
+        scene: Any = None,
+        rides: str | None = None,
     ) -> Rendering | None:
         """Return somebody else in a person's place and pose, None where the pose is not known well enough.
 
@@ -416,6 +422,7 @@ class AvatarArtist(Protocol):
             rng: Source of everything but pose and place.
             face: The person's face, if it was found.
             scene: What ``look`` returned for the picture; None: it is looked at now, with this person alone hidden.
+            rides: ``bicycle`` or ``motorcycle``, if the person rides one.
         """
         ...
 

@@ -37,7 +37,7 @@ from anonymizer.core.stages import stage, timed
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.fill import obscure, redact
-from anonymizer.flow.work import Target, Work, floating, half_filled
+from anonymizer.flow.work import Target, Work, floating, half_filled, riders
 from anonymizer.redraw.avatars import draw_avatars, pasted, seen_by, shaded
 from anonymizer.redraw.crops import treated_region
 from anonymizer.redraw.plate_corners import stands_out
@@ -51,6 +51,8 @@ REDACTION_ROUNDS = 3
 #: Score from which platedet alone is believed away from vehicles: of three such finds on held-out pictures two are
 #: plates and one is a wrapper on the road; the one find below 0.5 is none.
 LIKELY_PLATE = 0.5
+#: What is seen beside what is anonymized: the fill and avatars go by it.
+SCENERY = ("vehicle", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,8 @@ class Anonymizer:
         check_image(image)
         timings: dict[str, float] = {}
         with timed(timings, "detect"), stage("detect"):
-            found = self._targets(self._detector.detect(image))
+            seen = self._detector.detect(image)
+            found = self._targets(seen)
             if instances is not None:
                 given = self._crowds(image, found, instances)
                 found = self._targets(with_given(found, given, image, self._segmenter))
@@ -194,7 +197,6 @@ class Anonymizer:
                 raise StageError("condition", f"depth of {depth.shape}, expected {image.shape[:2]}")
         with timed(timings, "verify"), stage("verify"):
             evidence = self._verifier.examine(image, found)
-        # crc32 is no secret: it only keeps pictures apart under one seed.
         seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed
         targets = [
             Target(
@@ -205,7 +207,10 @@ class Anonymizer:
             )
             for i in sorted(found, key=lambda i: i.id)
         ]
-        work = Work(image, targets, depth, evidence, (seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))))
+        # crc32 is no secret: it only keeps pictures apart under one seed.
+        entropy = seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))
+        scenery = tuple(i for i in seen if i.label in SCENERY and i.label not in self.settings.classes)
+        work = Work(image, targets, depth, evidence, entropy, scenery)
         made = self._process(work, timings)
         return Result(
             image=made.image,
@@ -369,7 +374,8 @@ class Anonymizer:
         every = [t.found for t in work.targets]
         if work.view is None:
             work.view = seen_by(artist, work.base, every, estimate_horizon(every, work.size), work.drawn)
-        drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, work.view)
+        rides = riders(every, work.scenery)
+        drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, work.view, rides)
         for target in persons:
             target.rendering = drawn.get(target.id)
             if target.rendering is None:
@@ -450,7 +456,8 @@ def _fill(work: Work, strength: float) -> None:
     What is obscured on request shows where nothing else lies: of a face on a redrawn person, nothing does.
     """
     stuck = [t for t in work.targets if t.stuck]
-    filled = redact(work.image, work.hidden(), work.fill_rng(), plain=work.hidden(stuck) if stuck else None)
+    plain = work.hidden(stuck) if stuck else None
+    filled = redact(work.image, work.hidden(), work.fill_rng(), plain=plain, kinds=work.kinds())
     _obscure(work, filled, strength)
     work.base, work.treated = compose(work.image, [region_patch(filled, t.found) for t in work.targets])
     work.fills, work.view = work.fills + 1, None

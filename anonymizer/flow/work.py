@@ -7,20 +7,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anonymizer.condition.order import far_to_near
-from anonymizer.core.geometry import box_iou, mask_iou, outlined
+from anonymizer.core.geometry import box_iou, integer_box, mask_iou, outline_box, outlined
 from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Verdict
 from anonymizer.detect.regions import coverage
+from anonymizer.fill import ANYTHING, OBJECT, ONCE
 from anonymizer.redraw.avatars import face_as, shown_as
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Patch
 from anonymizer.verify.verifier import SOME_FACE, Evidence
 
-__all__ = ["Target", "Work", "floating", "half_filled"]
+__all__ = ["Target", "Work", "floating", "half_filled", "kinds_of", "riders"]
 
 #: Least coverage of a face by a person's mask that makes it the person's.
 ON = 0.5
+#: What is ridden, as detectors call it.
+RIDDEN = ("bicycle", "motorcycle")
+#: Least proportion of a cycle's width that its rider's box covers, and how far above the ground, as a proportion of the
+#: cycle's height, the rider ends.
+ASTRIDE, RAISED = 0.15, 0.02
 #: Sets the chance that decides on fills apart from all other under one seed.
 FILL_DRAW = 3
 
@@ -81,6 +88,7 @@ class Work:
         depth: float32 (H, W) of the original, for the order of instances.
         evidence: What the original showed.
         entropy: What decides on chance.
+        scenery: Vehicles and text that are not anonymized.
         base: The original with the fill laid over everything anonymized, RGB uint8 (H, W, 3); None: to be filled.
         scene: The base with the avatars' shadows, RGB uint8 (H, W, 3).
         treated: bool (H, W), where the fill lies, rims included.
@@ -96,6 +104,7 @@ class Work:
     depth: np.ndarray
     evidence: Evidence
     entropy: tuple[int, ...]
+    scenery: tuple[Instance, ...] = ()
     base: Image | None = None
     scene: Image | None = None
     treated: Mask | None = None
@@ -122,6 +131,10 @@ class Work:
     def hidden(self, targets: Iterable[Target] | None = None) -> Mask:
         """Return all that may change for some instances as they were found, all if None: bool (H, W)."""
         return treated_mask([t.found for t in (self.targets if targets is None else targets)], self.size)
+
+    def kinds(self) -> NDArray[np.uint8]:
+        """Return what a fill may repeat where, see ``kinds_of``."""
+        return kinds_of(self.scenery, self.size)
 
     def outline(self) -> None:
         """Give redrawn persons with an avatar the outline of what shows of it, and their faces the place of its face.
@@ -154,6 +167,51 @@ class Work:
     def fill_rng(self) -> np.random.Generator:
         """Return the source of chance for the present fill."""
         return np.random.default_rng((*self.entropy, FILL_DRAW, self.fills))
+
+
+def kinds_of(scenery: Iterable[Instance], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return what a fill may repeat where, uint8 (H, W): parts of vehicles inside of vehicles, lettering nowhere.
+
+    Args:
+        scenery: Vehicles and text; others are left out.
+        size: Height and width of the picture.
+    """
+    out = np.full(size, ANYTHING, np.uint8)
+    # Lettering on a vehicle is lettering.
+    for label, kind in (("vehicle", OBJECT), ("text", ONCE)):
+        for instance in scenery:
+            if instance.label == label:
+                x1, y1, x2, y2 = integer_box(instance.box)
+                out[y1:y2, x1:x2] = kind
+    return out
+
+
+def riders(instances: Iterable[Instance], scenery: Iterable[Instance]) -> dict[int, str]:
+    """Return what persons ride, ``bicycle`` or ``motorcycle``, by id.
+
+    A rider's middle lies above the vehicle's box, the rider's lower end between its ends, and the rider's box holds a
+    part of it: who stands beside a bicycle reaches as low as its wheels do or lower.
+
+    Args:
+        instances: Persons among others.
+        scenery: Vehicles among others, with what the detector calls them in their source.
+    """
+    cycles = [
+        (i, kind) for i in scenery for kind in RIDDEN if i.label == "vehicle" and i.source.rpartition(":")[2] == kind
+    ]
+    out = {}
+    for person in instances:
+        if person.label != "person":
+            continue
+        x1, y1, x2, y2 = (float(v) for v in outline_box(person))
+        for cycle, kind in sorted(cycles, key=lambda pair: -pair[0].score):
+            left, top, right, bottom = (float(v) for v in cycle.box)
+            across = max(min(x2, right) - max(x1, left), 0.0) / (right - left)
+            on = left < (x1 + x2) / 2 < right and y1 < top < y2 <= bottom - RAISED * (bottom - top)
+            if on and across >= ASTRIDE:
+                out[person.id] = kind
+                break
+    return out
 
 
 def floating(work: Work, avatars: bool) -> list[Target]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -65,6 +66,7 @@ def draw_avatars(
     everyone: Sequence[Instance],
     seeds: Mapping[int, int],
     view: Any,
+    rides: Mapping[int, str] = MappingProxyType({}),
 ) -> dict[int, Rendering]:
     """Return a rendering for each person whose pose is known well enough, by id, cut to where avatars may show.
 
@@ -75,6 +77,7 @@ def draw_avatars(
         everyone: All instances of the picture, as they were found.
         seeds: Seed by instance id.
         view: What ``seen_by`` returned for the picture; nobody whom it knows is drawn again.
+        rides: What riders ride, ``bicycle`` or ``motorcycle``, by id.
     """
     size = image.shape[0], image.shape[1]
     free = treated_mask([i for i in everyone if i.label == "person"], size)
@@ -84,7 +87,7 @@ def draw_avatars(
     for person in persons:
         # Who is linked looks the same in every picture and attempt.
         rng = np.random.default_rng((seeds[person.id] if person.link is None else person.link, AVATAR_DRAW))
-        whole = artist.draw(image, person, rng, faces.get(person.id), view)
+        whole = artist.draw(image, person, rng, faces.get(person.id), view, rides.get(person.id))
         if whole is None:
             continue
         drawn = confined(whole, person, free, kept)

@@ -69,6 +69,7 @@ class Artist:
         rng: np.random.Generator,
         face: Instance | None = None,
         scene: np.ndarray | None = None,
+        rides: str | None = None,
     ) -> Rendering | None:
         assert scene is not None and scene[full_mask(person, SIZE)].all()
         self.seen.append(image)
