@@ -183,11 +183,8 @@ class Anonymizer:
         """
         check_image(image)
         timings: dict[str, float] = {}
-        with timed(timings, "detect"), stage("detect"):
-            found = self._targets(self._detector.detect(image))
-            if instances is not None:
-                given = self._crowds(image, found, instances)
-                found = self._targets(with_given(found, given, image, self._segmenter))
+        with timed(timings, "detect"):
+            found = self.find(image, instances)
         with timed(timings, "condition"), stage("condition"):
             depth = self._depth.estimate(image, found)
             if depth.shape != image.shape[:2]:
@@ -203,7 +200,7 @@ class Anonymizer:
                 "redrawn" if self._redrawable(image, i, found) else "redacted",
                 method=self._method(i, found),
             )
-            for i in sorted(found, key=lambda i: i.id)
+            for i in found
         ]
         work = Work(image, targets, depth, evidence, (seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))))
         made = self._process(work, timings)
@@ -219,6 +216,25 @@ class Anonymizer:
             order=tuple(t.id for t in work.ordered()),
             depth=self._released_depth(work, made.image, timings),
         )
+
+    def find(self, image: Image, instances: Sequence[Instance] | None = None) -> tuple[Instance, ...]:
+        """All that would be anonymized in a picture, by ascending id; nothing is redrawn.
+
+        Args:
+            image: RGB uint8 (H, W, 3); not modified.
+            instances: Your own detections, as for ``__call__``.
+
+        Raises:
+            InputError: The image or an instance is malformed.
+            StageError: Detection failed.
+        """
+        check_image(image)
+        with stage("detect"):
+            found = self._targets(self._detector.detect(image))
+            if instances is not None:
+                given = self._crowds(image, found, instances)
+                found = self._targets(with_given(found, given, image, self._segmenter))
+        return tuple(sorted(found, key=lambda i: i.id))
 
     def anonymize_many(
         self,
