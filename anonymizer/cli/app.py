@@ -268,7 +268,9 @@ def run(
     ] = False,
     preview: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Anonymize N pictures, evenly spaced, for --preview-to; nothing is released."),
+        typer.Option(
+            min=1, metavar="N", help="Anonymize N pictures, evenly spaced, for --preview-to; nothing is released."
+        ),
     ] = None,
     preview_to: Annotated[
         Path | None,

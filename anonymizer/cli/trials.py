@@ -71,8 +71,8 @@ def run_trial(
         if cluster is None
         else RayPool(build, workers=workers, timeout_s=timeout_s, **cluster)
     )
-    with pool:
-        return trial(pool, source, output, workers=workers, **settings)
+    with pool as ready:
+        return trial(ready, source, output, workers=workers, **settings)
 
 
 def print_trial(found: Trial) -> None:
@@ -88,7 +88,11 @@ def print_trial(found: Trial) -> None:
         counts = ", ".join(f"{count} {label}" for label, count in found.found.items()) or "nothing to anonymize"
         rows.append(("Found", f"{counts}; in {found.with_instances} of {found.looked_at} pictures"))
     rows += [("Failed", f"{len(found.failed)}: {named(found.failed)}")] if found.failed else []
-    rows += [("Held back", f"{len(found.held)}, as their annotations are missing or cannot be placed")] if found.held else []
+    rows += (
+        [("Held back", f"{len(found.held)}, as their annotations are missing or cannot be placed")]
+        if found.held
+        else []
+    )
     if found.seconds is not None:
         rows.append(("A run takes", f"about {_duration(found.seconds)} with these settings on this machine"))
     if found.sampled:

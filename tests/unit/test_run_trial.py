@@ -87,9 +87,7 @@ def test_a_preview_shows_pictures_before_and_after_and_leaves_output_alone(tmp_p
         ("nowhere/sheet.png", "does not exist"),
     ],
 )
-def test_a_sheet_of_originals_lies_neither_in_output_nor_over_a_picture(
-    tmp_path: Path, sheet: str, words: str
-) -> None:
+def test_a_sheet_of_originals_lies_neither_in_output_nor_over_a_picture(tmp_path: Path, sheet: str, words: str) -> None:
     source, fake = pictures(tmp_path / "in", "0.png"), FakeAnonymizer()
     with pytest.raises(InputError, match=words):
         trial(InProcess(fake), source, tmp_path / "out", dry_run=False, preview=1, sheet=tmp_path / sheet)
