@@ -185,12 +185,8 @@ class Anonymizer:
         """
         check_image(image)
         timings: dict[str, float] = {}
-        with timed(timings, "detect"), stage("detect"):
-            seen = self._detector.detect(image)
-            found = self._targets(seen)
-            if instances is not None:
-                given = self._crowds(image, found, instances)
-                found = self._targets(with_given(found, given, image, self._segmenter))
+        with timed(timings, "detect"):
+            seen, found = self._find(image, instances)
         with timed(timings, "condition"), stage("condition"):
             depth = self._depth.estimate(image, found)
             if depth.shape != image.shape[:2]:
@@ -205,7 +201,7 @@ class Anonymizer:
                 "redrawn" if self._redrawable(image, i, found) else "redacted",
                 method=self._method(i, found),
             )
-            for i in sorted(found, key=lambda i: i.id)
+            for i in found
         ]
         # crc32 is no secret: it only keeps pictures apart under one seed.
         entropy = seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))
@@ -224,6 +220,32 @@ class Anonymizer:
             order=tuple(t.id for t in work.ordered()),
             depth=self._released_depth(work, made.image, timings),
         )
+
+    def find(self, image: Image, instances: Sequence[Instance] | None = None) -> tuple[Instance, ...]:
+        """All that would be anonymized in a picture, by ascending id; nothing is redrawn.
+
+        Args:
+            image: RGB uint8 (H, W, 3); not modified.
+            instances: Your own detections, as for ``__call__``.
+
+        Raises:
+            InputError: The image or an instance is malformed.
+            StageError: Detection failed.
+        """
+        check_image(image)
+        return self._find(image, instances)[1]
+
+    def _find(
+        self, image: Image, instances: Sequence[Instance] | None
+    ) -> tuple[tuple[Instance, ...], tuple[Instance, ...]]:
+        """Return all that the detector saw, and of it and of given instances what is anonymized, by ascending id."""
+        with stage("detect"):
+            seen = self._detector.detect(image)
+            found = self._targets(seen)
+            if instances is not None:
+                given = self._crowds(image, found, instances)
+                found = self._targets(with_given(found, given, image, self._segmenter))
+        return seen, tuple(sorted(found, key=lambda i: i.id))
 
     def anonymize_many(
         self,
