@@ -19,6 +19,7 @@ import typer
 from PIL import Image
 
 import anonymizer
+import anonymizer.config
 import anonymizer.run
 from anonymizer import cli
 from anonymizer.annotations.coco import CocoAnnotations
@@ -83,7 +84,8 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
         return seen.summary
 
     monkeypatch.delenv("ANONYMIZER_DEBUG", raising=False)
-    monkeypatch.setattr(anonymizer, "presets", SimpleNamespace(build=build, fetchable=presets.fetchable), raising=False)
+    fake = SimpleNamespace(build=build, fetchable=presets.fetchable)
+    monkeypatch.setattr(anonymizer.config, "presets", fake)
     monkeypatch.setattr(anonymizer.run, "local", SimpleNamespace(run_processes=run), raising=False)
     monkeypatch.setattr(anonymizer.run, "cluster", SimpleNamespace(run=run), raising=False)
     monkeypatch.chdir(tmp_path)
