@@ -15,7 +15,7 @@ from anonymizer.models.weights import file_sha256
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-#: Surroundings of a person, as a proportion of the longer side of the box on each side, and side of the input in pixels.
+#: Surroundings of a person on each side, as a proportion of the longer side of the box; side of the input in pixels.
 POSE_MARGIN, POSE_SIDE = 0.125, 256
 
 

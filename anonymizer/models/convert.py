@@ -40,9 +40,9 @@ def osnet_to_onnx(source: Path, target: Path) -> None:
     """
     import torch
 
-    from anonymizer.models.osnet import INPUT, OSNetAIN
+    from anonymizer.models.osnet import INPUT, osnet_ain
 
-    network = OSNetAIN().eval()
+    network = osnet_ain().eval()
     tensors = _tensors(source)
     # Checkpoints of several GPUs have a prefix; identities of the training set are no part of a description.
     tensors = {name.removeprefix("module."): value for name, value in tensors.items()}

@@ -9,10 +9,12 @@ Source:
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
-__all__ = ["INPUT", "OSNetAIN"]
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["INPUT", "osnet_ain"]
 
 #: Height and width of the input in pixels.
 INPUT = (256, 128)
@@ -28,111 +30,122 @@ BOTTLENECK, GATE = 4, 16
 NORMALISED = ((True, True), (False, True), (True, False))
 
 
-class _Convolution(nn.Module):
-    """Convolution, normalisation and, unless linear, activation."""
+def osnet_ain() -> nn.Module:
+    """Return the network with random weights: a person of float32 (N, 3, 256, 128) as float32 (N, 512).
 
-    def __init__(
-        self, taken: int, given: int, size: int = 1, stride: int = 1, *, norm: nn.Module | None, linear: bool = False
-    ) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(taken, given, size, stride, size // 2, bias=False)
-        self.bn = norm
-        self.linear = linear
+    It takes RGB in [0, 1] less ImageNet's mean, over its spread. Its classes live in here, since PyTorch is loaded only
+    where it is used.
+    """
+    import torch
+    from torch import Tensor, nn
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        x = x if self.bn is None else self.bn(x)
-        return x if self.linear else torch.relu(x)
+    class Convolution(nn.Module):
+        """Convolution, normalisation and, unless linear, activation."""
 
+        def __init__(
+            self,
+            taken: int,
+            given: int,
+            size: int = 1,
+            stride: int = 1,
+            *,
+            norm: nn.Module | None,
+            linear: bool = False,
+        ) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(taken, given, size, stride, size // 2, bias=False)
+            self.bn = norm
+            self.linear = linear
 
-def _plain(taken: int, given: int, *, linear: bool = False) -> _Convolution:
-    return _Convolution(taken, given, norm=nn.BatchNorm2d(given), linear=linear)
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x)
+            x = x if self.bn is None else self.bn(x)
+            return x if self.linear else torch.relu(x)
 
+    def plain(taken: int, given: int, *, linear: bool = False) -> Convolution:
+        return Convolution(taken, given, norm=nn.BatchNorm2d(given), linear=linear)
 
-class _Light(nn.Module):
-    """A point-wise convolution and one of each channel alone."""
+    class Light(nn.Module):
+        """A point-wise convolution and one of each channel alone."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 1, bias=False)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
-        self.bn = nn.BatchNorm2d(channels)
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv2d(channels, channels, 1, bias=False)
+            self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+            self.bn = nn.BatchNorm2d(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.bn(self.conv2(self.conv1(x))))
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(self.bn(self.conv2(self.conv1(x))))
 
+    class Stream(nn.Module):
+        """Light convolutions, one after the other."""
 
-class _Stream(nn.Module):
-    """Light convolutions, one after the other."""
+        def __init__(self, channels: int, depth: int) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(*(Light(channels) for _ in range(depth)))
 
-    def __init__(self, channels: int, depth: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*(_Light(channels) for _ in range(depth)))
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.layers(x)
+            return out
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layers(x)
-        return out
+    class Gate(nn.Module):
+        """Weights of channels from their means; all streams of a block share one gate."""
 
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.fc1 = nn.Conv2d(channels, channels // GATE, 1)
+            self.fc2 = nn.Conv2d(channels // GATE, channels, 1)
 
-class _Gate(nn.Module):
-    """Weights of channels from their means; all streams of a block share one gate."""
+        def forward(self, x: Tensor) -> Tensor:
+            weights = torch.sigmoid(self.fc2(torch.relu(self.fc1(x.mean(dim=(2, 3), keepdim=True)))))
+            return x * weights
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Conv2d(channels, channels // GATE, 1)
-        self.fc2 = nn.Conv2d(channels // GATE, channels, 1)
+    class Block(nn.Module):
+        """Streams of several scales, gated and added, beside what came in."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        weights = torch.sigmoid(self.fc2(torch.relu(self.fc1(x.mean(dim=(2, 3), keepdim=True)))))
-        return x * weights
+        def __init__(self, taken: int, given: int, normalised: bool) -> None:
+            super().__init__()
+            inner = given // BOTTLENECK
+            self.conv1 = plain(taken, inner)
+            self.conv2 = nn.ModuleList(Stream(inner, depth) for depth in range(1, STREAMS + 1))
+            self.gate = Gate(inner)
+            norm = None if normalised else nn.BatchNorm2d(given)
+            self.conv3 = Convolution(inner, given, norm=norm, linear=True)
+            self.downsample = None if taken == given else plain(taken, given, linear=True)
+            if normalised:
+                self.IN = nn.InstanceNorm2d(given, affine=True)
+            self.normalised = normalised
 
+        def forward(self, x: Tensor) -> Tensor:
+            inner = self.conv1(x)
+            out = self.conv3(torch.stack([self.gate(stream(inner)) for stream in self.conv2]).sum(dim=0))
+            if self.normalised:
+                out = self.IN(out)
+            return torch.relu(out + (x if self.downsample is None else self.downsample(x)))
 
-class _Block(nn.Module):
-    """Streams of several scales, gated and added, beside what came in."""
+    class Network(nn.Module):
+        """The whole network."""
 
-    def __init__(self, taken: int, given: int, normalised: bool) -> None:
-        super().__init__()
-        inner = given // BOTTLENECK
-        self.conv1 = _plain(taken, inner)
-        self.conv2 = nn.ModuleList(_Stream(inner, depth) for depth in range(1, STREAMS + 1))
-        self.gate = _Gate(inner)
-        norm = None if normalised else nn.BatchNorm2d(given)
-        self.conv3 = _Convolution(inner, given, norm=norm, linear=True)
-        self.downsample = None if taken == given else _plain(taken, given, linear=True)
-        if normalised:
-            self.IN = nn.InstanceNorm2d(given, affine=True)
-        self.normalised = normalised
+        def __init__(self) -> None:
+            super().__init__()
+            stem = CHANNELS[0]
+            self.conv1 = Convolution(3, stem, 7, 2, norm=nn.InstanceNorm2d(stem, affine=True))
+            self.maxpool = nn.MaxPool2d(3, 2, 1)
+            stages = [
+                nn.Sequential(Block(taken, given, first), Block(given, given, second))
+                for taken, given, (first, second) in zip(CHANNELS, CHANNELS[1:], NORMALISED, strict=False)
+            ]
+            self.conv2, self.conv3, self.conv4 = stages
+            self.pool2, self.pool3 = (
+                nn.Sequential(plain(width, width), nn.AvgPool2d(2, 2)) for width in (CHANNELS[1], CHANNELS[2])
+            )
+            self.conv5 = plain(CHANNELS[3], CHANNELS[3])
+            self.fc = nn.Sequential(nn.Linear(CHANNELS[3], FEATURES), nn.BatchNorm1d(FEATURES), nn.ReLU())
 
-    def forward(self, x: Tensor) -> Tensor:
-        inner = self.conv1(x)
-        out = self.conv3(torch.stack([self.gate(stream(inner)) for stream in self.conv2]).sum(dim=0))
-        if self.normalised:
-            out = self.IN(out)
-        return torch.relu(out + (x if self.downsample is None else self.downsample(x)))
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.pool2(self.conv2(self.maxpool(self.conv1(x))))
+            x = self.conv5(self.conv4(self.pool3(self.conv3(x))))
+            out: Tensor = self.fc(x.mean(dim=(2, 3)))
+            return out
 
-
-class OSNetAIN(nn.Module):
-    """A person of float32 (N, 3, 256, 128), RGB less ImageNet's mean over its spread, as float32 (N, 512)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        stem = CHANNELS[0]
-        self.conv1 = _Convolution(3, stem, 7, 2, norm=nn.InstanceNorm2d(stem, affine=True))
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
-        stages = [
-            nn.Sequential(_Block(taken, given, first), _Block(given, given, second))
-            for taken, given, (first, second) in zip(CHANNELS, CHANNELS[1:], NORMALISED, strict=False)
-        ]
-        self.conv2, self.conv3, self.conv4 = stages
-        self.pool2, self.pool3 = (
-            nn.Sequential(_plain(width, width), nn.AvgPool2d(2, 2)) for width in (CHANNELS[1], CHANNELS[2])
-        )
-        self.conv5 = _plain(CHANNELS[3], CHANNELS[3])
-        self.fc = nn.Sequential(nn.Linear(CHANNELS[3], FEATURES), nn.BatchNorm1d(FEATURES), nn.ReLU())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the descriptions (N, 512) of persons (N, 3, 256, 128)."""
-        x = self.pool2(self.conv2(self.maxpool(self.conv1(x))))
-        x = self.conv5(self.conv4(self.pool3(self.conv3(x))))
-        out: Tensor = self.fc(x.mean(dim=(2, 3)))
-        return out
+    return Network()

@@ -59,10 +59,10 @@ def test_tensors_under_other_types_are_refused(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 def test_osnet_becomes_onnx_that_describes_alike_and_other_networks_are_refused(tmp_path: Path) -> None:
     from anonymizer.evaluation.networks import OsnetEmbedder
-    from anonymizer.models.osnet import OSNetAIN
+    from anonymizer.models.osnet import osnet_ain
 
     torch.manual_seed(0)
-    network = OSNetAIN().eval()
+    network = osnet_ain().eval()
     for tensor in network.state_dict().values():  # random weights of the true architecture, moments included
         if tensor.is_floating_point():
             tensor.copy_(torch.rand_like(tensor) * 0.2 + 0.05)
