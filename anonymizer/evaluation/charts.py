@@ -92,7 +92,7 @@ def lines(curves: Sequence[Line], x: Axis, y: Axis, title: str, *, diagonal: boo
             axes.plot(steps, steps, color=QUIET, linestyle=(0, (1, 3)), linewidth=1)
         for curve in curves:
             across = np.maximum(curve.x, x.low) if x.log else np.asarray(curve.x)
-            style = {"color": SERIES[curve.series], "linestyle": DASHES[curve.series]}
+            style: Any = {"color": SERIES[curve.series], "linestyle": DASHES[curve.series]}
             axes.plot(across, curve.y, linewidth=2.2 if curve.series == OWN else 1.4, **style)
         said = [f"{curve.name} from {curve.y[0]:.2f} to {curve.y[-1]:.2f}" for curve in curves]
         drawn.append(f"{y.title} over {x.title}: {'; '.join(said)}.")
@@ -158,7 +158,7 @@ def _chart(title: str, size: tuple[float, float]) -> Iterator[tuple[Axes, list[s
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    settings: dict[str, Any] = {
+    settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": title,  # identifiers differ between the charts of a page, and are the same every time
         "font.size": LETTER,
