@@ -329,6 +329,12 @@ def test_a_chart_is_the_same_every_time() -> None:
     assert drawn[0] == drawn[1]
 
 
+def test_marks_keep_their_text_to_the_last_digit() -> None:
+    axis = charts.Axis("rate 0.125", 1e-4, 1.0, ((1e-4, "0.01 %"), (1.0, "100.25 %")), log=True)
+    svg = charts.lines([charts.Line("l", 0, [0.0, 1.0], [0.0, 1.0])], axis, axis, "t")
+    assert svg.count(">0.01 %<") == 2 and svg.count(">100.25 %<") == 2 and svg.count(">rate 0.125<") == 2
+
+
 def test_a_histogram_of_nothing_is_drawn_empty() -> None:
     svg = charts.histogram([-1.0, 0.0, 1.0], [0, 0], [0, 0], "empty")
     assert "nan" not in svg
