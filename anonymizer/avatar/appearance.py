@@ -48,6 +48,8 @@ AGES = ((0.5, 0.92), (0.15, 0.33))
 SPREAD = (0.12, 0.14, 0.07, 0.12)
 #: Draws until somebody is found who is like nobody else in the picture.
 TRIES = 60
+#: Steps of each channel in which cloths of one piece have different colours.
+SHADES = 4
 #: Lightness of CIELAB from which skin counts as light here.
 LIGHT = 58.0
 #: Irises, RGB in [0, 1], and how often they go with light and with darker skin.
@@ -191,9 +193,10 @@ class Appearance:
 
     @property
     def marks(self) -> frozenset[str]:
-        """What nobody else in a picture has: the face, and all clothes together."""
-        worn = self.outfit
-        return frozenset((f"face {self.face.number}", " + ".join((*worn.tops, worn.bottom or "", worn.full or ""))))
+        """What nobody else in a picture has while there is enough of it: the face, and the piece that shows on top."""
+        piece = self.outfit.full or self.outfit.tops[-1]
+        colour = (self.cloths[piece].colour * SHADES).astype(int)
+        return frozenset((f"face {self.face.number}", piece, f"{piece} {colour.tolist()}"))
 
 
 def draw_appearance(
@@ -205,7 +208,7 @@ def draw_appearance(
 ) -> Appearance:
     """Return somebody drawn by chance, with none of the ``Appearance.marks`` that others have taken.
 
-    Once all faces of a sex are taken, as in a crowd, marks come again.
+    In a crowd larger than the wardrobe, or than the faces of a sex, marks come again, as few as possible.
 
     Args:
         faces: Average faces.
@@ -214,11 +217,16 @@ def draw_appearance(
         child: Whether it is a child of 4 to 12 years; else an adult.
         population: Who is drawn from.
     """
-    for _ in range(TRIES):
-        drawn = _drawn_once(faces, rng, child, population)
-        if not any(mark in taken for mark in drawn.marks):
+    best = _drawn_once(faces, rng, child, population)
+    fewest = sum(mark in taken for mark in best.marks)
+    for _ in range(TRIES - 1):
+        if not fewest:
             break
-    return drawn
+        drawn = _drawn_once(faces, rng, child, population)
+        shared = sum(mark in taken for mark in drawn.marks)
+        if shared < fewest:
+            best, fewest = drawn, shared
+    return best
 
 
 def _drawn_once(faces: Faces, rng: np.random.Generator, child: bool, population: Population) -> Appearance:

@@ -185,12 +185,8 @@ class Anonymizer:
         """
         check_image(image)
         timings: dict[str, float] = {}
-        with timed(timings, "detect"), stage("detect"):
-            seen = self._detector.detect(image)
-            found = self._targets(seen)
-            if instances is not None:
-                given = self._crowds(image, found, instances)
-                found = self._targets(with_given(found, given, image, self._segmenter))
+        with timed(timings, "detect"):
+            seen, found = self._find(image, instances)
         with timed(timings, "condition"), stage("condition"):
             depth = self._depth.estimate(image, found)
             if depth.shape != image.shape[:2]:
@@ -205,7 +201,7 @@ class Anonymizer:
                 "redrawn" if self._redrawable(image, i, found) else "redacted",
                 method=self._method(i, found),
             )
-            for i in sorted(found, key=lambda i: i.id)
+            for i in found
         ]
         # crc32 is no secret: it only keeps pictures apart under one seed.
         entropy = seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))
@@ -224,6 +220,32 @@ class Anonymizer:
             order=tuple(t.id for t in work.ordered()),
             depth=self._released_depth(work, made.image, timings),
         )
+
+    def find(self, image: Image, instances: Sequence[Instance] | None = None) -> tuple[Instance, ...]:
+        """All that would be anonymized in a picture, by ascending id; nothing is redrawn.
+
+        Args:
+            image: RGB uint8 (H, W, 3); not modified.
+            instances: Your own detections, as for ``__call__``.
+
+        Raises:
+            InputError: The image or an instance is malformed.
+            StageError: Detection failed.
+        """
+        check_image(image)
+        return self._find(image, instances)[1]
+
+    def _find(
+        self, image: Image, instances: Sequence[Instance] | None
+    ) -> tuple[tuple[Instance, ...], tuple[Instance, ...]]:
+        """Return all that the detector saw, and of it and of given instances what is anonymized, by ascending id."""
+        with stage("detect"):
+            seen = self._detector.detect(image)
+            found = self._targets(seen)
+            if instances is not None:
+                given = self._crowds(image, found, instances)
+                found = self._targets(with_given(found, given, image, self._segmenter))
+        return seen, tuple(sorted(found, key=lambda i: i.id))
 
     def anonymize_many(
         self,
@@ -373,7 +395,7 @@ class Anonymizer:
             return
         every = [t.found for t in work.targets]
         if work.view is None:
-            work.view = seen_by(artist, work.base, every, estimate_horizon(every, work.size))
+            work.view = seen_by(artist, work.base, every, estimate_horizon(every, work.size), work.drawn)
         rides = riders(every, work.scenery)
         drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, work.view, rides)
         for target in persons:
@@ -428,6 +450,8 @@ class Anonymizer:
         with timed(timings, "verify"), stage("verify"):
             everything = self._verifier.find(result)
             found = self._targets(everything)
+            for face in self._unseen(work, found):
+                face.redact()
             leaks = self._targets(self._verifier.leaks(treated, everything))
             evidence = replace(work.evidence, instances=work.shown)
             actions = {t.id: t.action for t in work.targets}
@@ -437,6 +461,15 @@ class Anonymizer:
             if unchecked:
                 raise StageError("verify", f"expected verdicts on the picture and every instance, none on {unchecked}")
         return _Assessed(result, treated, verdicts, leaks)
+
+    def _unseen(self, work: Work, found: Sequence[Instance]) -> list[Target]:
+        """Return faces of avatars that nobody sees as faces in the result: hidden by hair or hat, or turned away.
+
+        The person stays, and no face is told of: what stood there is the avatar's all the same.
+        """
+        standing = [t for t in work.targets if t.redrawn and t.rendering is not None]
+        faces = [face for person in standing for face in work.faces_of(person)]
+        return [face for face in faces if not self._verifier.keeps(face.shown, found)]
 
 
 def _fill(work: Work, strength: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from anonymizer.core.geometry import box_iou, integer_box, mask_iou, outline_box
 from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Verdict
 from anonymizer.detect.regions import coverage
 from anonymizer.fill import ANYTHING, OBJECT, ONCE
-from anonymizer.redraw.avatars import shown_as
+from anonymizer.redraw.avatars import face_as, shown_as
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Patch
 from anonymizer.verify.verifier import SOME_FACE, Evidence
@@ -94,7 +94,9 @@ class Work:
         treated: bool (H, W), where the fill lies, rims included.
         shadows: bool (H, W), where shadows lie.
         fills: How often the picture was filled.
-        view: What the artist took from the base, and whom it has drawn on it; None: not looked at.
+        view: What the artist took from the base; None: not looked at.
+        drawn: What all whom the artist has drawn look like: nobody else looks the same, though the picture be filled
+            anew.
     """
 
     image: Image
@@ -109,6 +111,7 @@ class Work:
     shadows: Mask | None = None
     fills: int = 0
     view: Any = None
+    drawn: set[str] = field(default_factory=set)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -134,12 +137,28 @@ class Work:
         return kinds_of(self.scenery, self.size)
 
     def outline(self) -> None:
-        """Give every redrawn person with an avatar the outline of what shows of it."""
+        """Give redrawn persons with an avatar the outline of what shows of it, and their faces the place of its face.
+
+        An avatar has one face. Others of the person, and that of an avatar which shows none, are redacted: the avatar
+        stands in their place.
+        """
         standing = [t for t in self.ordered() if t.redrawn and t.rendering is not None]
         for place, target in enumerate(standing):
             nearer = [t.rendering for t in standing[place + 1 :] if t.rendering is not None]
-            if target.rendering is not None:
-                target.shown = shown_as(target.found, target.rendering, nearer)
+            if target.rendering is None:
+                continue
+            target.shown = shown_as(target.found, target.rendering, nearer)
+            faces = sorted(self.faces_of(target), key=lambda t: -t.found.score)
+            shown = face_as(faces[0].found, target.rendering, nearer) if faces else None
+            for number, face in enumerate(faces):
+                if number or shown is None:
+                    face.redact()
+                else:
+                    face.shown = shown
+
+    def faces_of(self, person: Target) -> list[Target]:
+        """Return a person's redrawn faces."""
+        return [t for t in self.targets if t.found.label == "face" and t.redrawn and t.found.parent == person.id]
 
     def rng(self, target: Target) -> np.random.Generator:
         """Return the source of chance for an instance's present attempt."""

@@ -282,12 +282,25 @@ def test_cloth_is_no_whiter_than_white(crowd: list[Appearance]) -> None:
 
 def test_nobody_comes_twice_in_a_picture(faces: Faces) -> None:
     taken: set[str] = set()
-    for seed in range(20):
+    tops = []
+    for seed in range(12):
         look = draw_appearance(faces, np.random.default_rng(seed), taken)
         assert not look.marks & taken
         taken |= look.marks
-    alone = [draw_appearance(faces, np.random.default_rng(seed)).marks for seed in range(20)]
+        tops.append(look.outfit.full or look.outfit.tops[-1])
+    assert len(set(tops)) == len(tops), "what shows on top is never the same piece"
+    alone = [draw_appearance(faces, np.random.default_rng(seed)).marks for seed in range(12)]
     assert len(set().union(*alone)) < sum(len(marks) for marks in alone)
+
+
+def test_more_people_than_pieces_wear_the_same_piece_in_another_colour(faces: Faces) -> None:
+    taken: set[str] = set()
+    shades = []
+    for seed in range(30):
+        look = draw_appearance(faces, np.random.default_rng(seed), taken)
+        taken |= look.marks
+        shades += [mark for mark in look.marks if mark.endswith("]")]
+    assert len(set(shades)) == len(shades)
 
 
 def test_population_can_be_set(faces: Faces) -> None:
