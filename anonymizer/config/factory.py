@@ -87,7 +87,8 @@ def make_detector(table: Detect, source: Source, reader: OCRReader, classes: Seq
         from anonymizer.detect.plate_network import PlateNetwork
 
         found.append(PlateNetwork(source.path(table.plates), table.license_plate, table.plate_sizes, device=device))
-    found.append(TextDetector(reader, emit_text="text" in classes))
+    # Text is found in any case: the fill does not repeat it.
+    found.append(TextDetector(reader, emit_text=True))
     tiled = [
         TiledDetector(
             part,

@@ -1,4 +1,4 @@
-"""What the inpainter is told about an instance: its class and, for persons, colours of clothes drawn at random.
+"""Prompts of the embedded inpainter: an instance's class and, for persons, colours of clothes drawn at random.
 
 Nothing in a prompt is read off the original instance. Colours are named with the basic colour terms of Berlin & Kay
 (1969) plus beige; training names the colours of real clothes with ``name_colour``, so the words mean the same.

@@ -20,7 +20,7 @@ from anonymizer.images.release import MAPS, map_name
 from anonymizer.run.inputs import Found, check_collisions
 from anonymizer.run.ledger import Ledger
 
-__all__ = ["ANNOTATIONS", "DOCUMENTS", "LABELS", "SEAL", "OutputFolder", "is_label_copy", "is_output"]
+__all__ = ["ANNOTATIONS", "DOCUMENTS", "DRY_RUN", "LABELS", "SEAL", "OutputFolder", "is_label_copy", "is_output"]
 
 #: What closes a finished run. The seal is written last and vouches for the ledger and the others.
 DOCUMENTS = ("annotations.json", "report.html", "quarantine.txt")
@@ -30,6 +30,9 @@ ANNOTATIONS = "annotations"
 #: Folder beside ``images`` in which training tools look for YOLO labels; below ``images`` where pictures lie in one
 #: of that name themselves. As closing documents, they are under the seal.
 LABELS = "labels"
+#: Folder with what a dry run found: where people are in the originals, so it is as internal as the ledger. Runs leave
+#: it alone.
+DRY_RUN = "dry-run"
 
 
 class OutputFolder:
@@ -267,5 +270,5 @@ def is_label_copy(name: str) -> bool:
 
 
 def is_output(path: Path) -> bool:
-    """Return whether a folder is the OUTPUT of a run, finished or not."""
-    return (path / "ledger.jsonl").is_file() or (path / ".state").is_dir()
+    """Return whether a folder is the OUTPUT of a run, finished or not, or of a dry run."""
+    return (path / "ledger.jsonl").is_file() or (path / ".state").is_dir() or (path / DRY_RUN).is_dir()
