@@ -38,6 +38,7 @@ class Target:
         patch: What is laid over the fill for it; None: the fill, or its person's avatar, shows.
         stuck: Whether it failed although it was redacted.
         method: How it is obscured in place of a redraw or a fill; None: it is not.
+        late: Whether the second pass found it.
     """
 
     found: Instance
@@ -48,6 +49,7 @@ class Target:
     patch: Patch | None = None
     stuck: bool = False
     method: str | None = None
+    late: bool = False
 
     @property
     def id(self) -> int:
@@ -87,6 +89,7 @@ class Work:
         shadows: bool (H, W), where shadows lie.
         fills: How often the picture was filled.
         view: What the artist took from the base, and whom it has drawn on it; None: not looked at.
+        left: What a reviewer wants left as it is.
     """
 
     image: Image
@@ -100,6 +103,7 @@ class Work:
     shadows: Mask | None = None
     fills: int = 0
     view: Any = None
+    left: tuple[Instance, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:

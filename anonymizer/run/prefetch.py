@@ -111,7 +111,10 @@ class Steps:
     def _enter(
         self, group: Mapping[int, Task], before: threading.Event | None, report: Report
     ) -> list[Future[Outcome]]:
-        pictures = {n: Picture(task.name, task.content, task.annotations, task.release) for n, task in group.items()}
+        pictures = {
+            n: Picture(task.name, task.content, task.annotations, task.release, task.instructions)
+            for n, task in group.items()
+        }
         reads = [self._read.submit(_do_read, picture, before, partial(report, [n])) for n, picture in pictures.items()]
         model = self._model.submit(_do_model, pictures, self._anonymizer, reads, report)
         return [self._write.submit(_do_write, picture, model, partial(report, [n])) for n, picture in pictures.items()]
