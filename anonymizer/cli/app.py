@@ -35,6 +35,7 @@ from anonymizer.cli.console import (
     show_stages,
 )
 from anonymizer.cli.models import models
+from anonymizer.cli.trials import check_trial, print_trial, run_trial
 from anonymizer.core.errors import AnonymizerError, InputError
 
 __all__ = ["app", "main"]
@@ -258,6 +259,23 @@ def run(
     prune: Annotated[
         bool, typer.Option("--prune", help="Withdraw pictures that INPUT no longer holds from OUTPUT.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Detect only: counts and estimated time, annotations in OUTPUT/dry-run; nothing is released.",
+        ),
+    ] = False,
+    preview: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Anonymize N pictures, evenly spaced, for --preview-to; nothing is released."
+        ),
+    ] = None,
+    preview_to: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Sheet of these beside their ORIGINALS (.jpg, .png), outside of OUTPUT."),
+    ] = None,
     accept_noncommercial: Annotated[
         bool, typer.Option("--accept-noncommercial", help="Allow weights that forbid commercial use.")
     ] = False,
@@ -275,6 +293,8 @@ def run(
         raise InputError("--ray-address and --worker-gpus say how Ray works; add --engine ray")
     if not DEVICE.fullmatch(device):
         raise InputError(f"device {device!r} is unknown; expected cpu, cuda or cuda:N")
+    trying = dry_run or preview is not None
+    check_trial(trying, preview, preview_to, overwrite or prune)
 
     from anonymizer.models.third_party import offline
 
@@ -322,14 +342,23 @@ def run(
             strength=strength,
         )
         settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
+        share = worker_gpus if worker_gpus is not None else float(device != "cpu")
+        settings |= {"annotations": given, "release": release, "require_annotations": require_annotations}
         with show_progress() as report:
-            settings |= {"annotations": given, "release": release, "overwrite": overwrite, "prune": prune}
-            settings |= {"require_annotations": require_annotations, "on_progress": report}
-            if engine is Engine.RAY:
-                share = worker_gpus if worker_gpus is not None else float(device != "cpu")
+            settings["on_progress"] = report
+            if trying:
+                settings |= {"dry_run": dry_run, "preview": preview or 0, "sheet": preview_to}
+                far = {"address": ray_address, "gpus": share} if engine is Engine.RAY else None
+                tried = run_trial(build, inputs, output, far, **settings)
+            elif engine is Engine.RAY:
+                settings |= {"overwrite": overwrite, "prune": prune}
                 summary = distributed.run(build, inputs, output, address=ray_address, gpus=share, **settings)
             else:
+                settings |= {"overwrite": overwrite, "prune": prune}
                 summary = local.run_processes(build, inputs, output, **settings)
+    if trying:
+        print(tried.to_json()) if as_json else print_trial(tried)
+        raise typer.Exit(WITHHELD if tried.withheld else RELEASED)
     if seed is not None and summary.skipped:
         print(
             f"note: {summary.skipped} pictures were done before and stay as they are, whatever --seed they were made "

@@ -11,7 +11,7 @@ from anonymizer.core.records import Image, Instance, check_image
 from anonymizer.detect.faces import MARGIN
 from anonymizer.detect.regions import ellipse, grow, make_instance, number
 from anonymizer.models.onnx import open_session
-from anonymizer.models.third_party import offline
+from anonymizer.models.third_party import extra, offline
 
 __all__ = ["ScrfdDetector"]
 
@@ -35,7 +35,8 @@ class ScrfdDetector:
     """
 
     def __init__(self, path: Path, threshold: float = 0.4, device: str = "cpu") -> None:
-        with offline():  # It imports Matplotlib, which writes into the home folder.
+        # It imports Matplotlib, which writes into the home folder.
+        with offline(), extra("hub", "scrfd"):
             from insightface.model_zoo.scrfd import SCRFD
 
         session = open_session(path, "scrfd", device)

@@ -37,7 +37,7 @@ from anonymizer.core.stages import stage, timed
 from anonymizer.detect.given import heeded, is_crowd, same_as, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.fill import obscure, redact
-from anonymizer.flow.work import Target, Work, floating, half_filled
+from anonymizer.flow.work import Target, Work, floating, half_filled, riders
 from anonymizer.redraw.avatars import draw_avatars, pasted, seen_by, shaded
 from anonymizer.redraw.crops import treated_region
 from anonymizer.redraw.plate_corners import stands_out
@@ -51,6 +51,8 @@ REDACTION_ROUNDS = 3
 #: Score from which platedet alone is believed away from vehicles: of three such finds on held-out pictures two are
 #: plates and one is a wrapper on the road; the one find below 0.5 is none.
 LIKELY_PLATE = 0.5
+#: What is seen beside what is anonymized: the fill and avatars go by it.
+SCENERY = ("vehicle", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,20 +186,14 @@ class Anonymizer:
         """
         check_image(image)
         timings: dict[str, float] = {}
-        with timed(timings, "detect"), stage("detect"):
-            found = self._targets(self._detector.detect(image))
-            left: tuple[Instance, ...] = ()
-            if instances is not None:
-                given = self._crowds(image, found, [i for i in instances if i.wish is None])
-                found = self._targets(with_given(found, given, image, self._segmenter))
-                found, left = heeded(found, [i for i in instances if i.wish is not None])
+        with timed(timings, "detect"):
+            seen, found, left = self._find(image, instances)
         with timed(timings, "condition"), stage("condition"):
             depth = self._depth.estimate(image, found)
             if depth.shape != image.shape[:2]:
                 raise StageError("condition", f"depth of {depth.shape}, expected {image.shape[:2]}")
         with timed(timings, "verify"), stage("verify"):
             evidence = self._verifier.examine(image, found)
-        # crc32 is no secret: it only keeps pictures apart under one seed.
         seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed
         targets = [
             Target(
@@ -206,10 +202,12 @@ class Anonymizer:
                 "redrawn" if self._redrawable(image, i, found) else "redacted",
                 method=self._method(i, found),
             )
-            for i in sorted(found, key=lambda i: i.id)
+            for i in found
         ]
+        # crc32 is no secret: it only keeps pictures apart under one seed.
         entropy = seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))
-        work = Work(image, targets, depth, evidence, entropy, left=left)
+        scenery = tuple(i for i in seen if i.label in SCENERY and i.label not in self.settings.classes)
+        work = Work(image, targets, depth, evidence, entropy, scenery, left=left)
         made = self._process(work, timings)
         return Result(
             image=made.image,
@@ -223,6 +221,34 @@ class Anonymizer:
             order=tuple(t.id for t in work.ordered()),
             depth=self._released_depth(work, made.image, timings),
         )
+
+    def find(self, image: Image, instances: Sequence[Instance] | None = None) -> tuple[Instance, ...]:
+        """All that would be anonymized in a picture, by ascending id; nothing is redrawn.
+
+        Args:
+            image: RGB uint8 (H, W, 3); not modified.
+            instances: Your own detections, as for ``__call__``.
+
+        Raises:
+            InputError: The image or an instance is malformed.
+            StageError: Detection failed.
+        """
+        check_image(image)
+        return self._find(image, instances)[1]
+
+    def _find(
+        self, image: Image, instances: Sequence[Instance] | None
+    ) -> tuple[tuple[Instance, ...], tuple[Instance, ...], tuple[Instance, ...]]:
+        """Return what the detector saw, what is anonymized of it and of given instances, by id, and what is left."""
+        with stage("detect"):
+            seen = self._detector.detect(image)
+            found = self._targets(seen)
+            left: tuple[Instance, ...] = ()
+            if instances is not None:
+                given = self._crowds(image, found, [i for i in instances if i.wish is None])
+                found = self._targets(with_given(found, given, image, self._segmenter))
+                found, left = heeded(found, [i for i in instances if i.wish is not None])
+        return seen, tuple(sorted(found, key=lambda i: i.id)), left
 
     def anonymize_many(
         self,
@@ -372,8 +398,9 @@ class Anonymizer:
             return
         every = [t.found for t in work.targets]
         if work.view is None:
-            work.view = seen_by(artist, work.base, every, estimate_horizon(every, work.size))
-        drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, work.view)
+            work.view = seen_by(artist, work.base, every, estimate_horizon(every, work.size), work.drawn)
+        rides = riders(every, work.scenery)
+        drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, work.view, rides)
         for target in persons:
             target.rendering = drawn.get(target.id)
             if target.rendering is None:
@@ -426,6 +453,8 @@ class Anonymizer:
         with timed(timings, "verify"), stage("verify"):
             everything = self._verifier.find(result)
             found = self._targets(everything)
+            for face in self._unseen(work, found):
+                face.redact()
             leaks = self._targets(self._verifier.leaks(treated, everything))
             leaks = tuple(leak for leak in leaks if not same_as(leak, work.left))
             evidence = replace(work.evidence, instances=work.shown)
@@ -437,6 +466,15 @@ class Anonymizer:
                 raise StageError("verify", f"expected verdicts on the picture and every instance, none on {unchecked}")
         return _Assessed(result, treated, verdicts, leaks)
 
+    def _unseen(self, work: Work, found: Sequence[Instance]) -> list[Target]:
+        """Return faces of avatars that nobody sees as faces in the result: hidden by hair or hat, or turned away.
+
+        The person stays, and no face is told of: what stood there is the avatar's all the same.
+        """
+        standing = [t for t in work.targets if t.redrawn and t.rendering is not None]
+        faces = [face for person in standing for face in work.faces_of(person)]
+        return [face for face in faces if not self._verifier.keeps(face.shown, found)]
+
 
 def _fill(work: Work, strength: float) -> None:
     """Lay a fill over everything anonymized; what is stuck gets noise in place of texture.
@@ -444,7 +482,8 @@ def _fill(work: Work, strength: float) -> None:
     What is obscured on request shows where nothing else lies: of a face on a redrawn person, nothing does.
     """
     stuck = [t for t in work.targets if t.stuck]
-    filled = redact(work.image, work.hidden(), work.fill_rng(), plain=work.hidden(stuck) if stuck else None)
+    plain = work.hidden(stuck) if stuck else None
+    filled = redact(work.image, work.hidden(), work.fill_rng(), plain=plain, kinds=work.kinds())
     _obscure(work, filled, strength)
     work.base, work.treated = compose(work.image, [region_patch(filled, t.found) for t in work.targets])
     work.fills, work.view = work.fills + 1, None

@@ -1,4 +1,4 @@
-"""How released pictures are written and named: format, metadata kept, names."""
+"""Release settings: format, metadata kept and names of released pictures."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Release:
 
         Hashed names and linked avatars are part of it with their key: under another one they would be others.
         """
-        settings = self.settings() | ({"names": self._digest("settings", 16)} if self._keyed and self.key else {})
+        settings = self.settings() | ({"names": self._digest("settings", 16)} if self.keyed and self.key else {})
         if not settings:
             return anonymizer
         return hashlib.sha256(json.dumps([anonymizer, settings], sort_keys=True).encode()).hexdigest()
@@ -110,7 +110,7 @@ class Release:
         Raises:
             OSError: The key cannot be read or written.
         """
-        if not self._keyed:
+        if not self.keyed:
             return self
         path = state / "rename.key"
         key = path.read_bytes() if path.exists() else b""
@@ -124,7 +124,8 @@ class Release:
         return replace(self, key=key)
 
     @property
-    def _keyed(self) -> bool:
+    def keyed(self) -> bool:
+        """Whether names or identities are hashed, which takes a key."""
         return self.rename or self.link_identities
 
     def link(self, record: Mapping[str, Any] | None) -> int | None:

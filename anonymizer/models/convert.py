@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from anonymizer.core.errors import ModelError
-from anonymizer.models.third_party import offline
+from anonymizer.models.third_party import extra, offline
 
 __all__ = ["CONVERTERS", "hed_to_safetensors", "yolo_to_onnx"]
 
@@ -52,8 +52,9 @@ def yolo_to_onnx(source: Path, target: Path) -> None:
         ModelError: The file asks for classes that are not ultralytics' own, or holds no network.
     """
     with offline():
-        from ultralytics.engine.exporter import Exporter
-        from ultralytics.nn import tasks
+        with extra("hub", source.name):
+            from ultralytics.engine.exporter import Exporter
+            from ultralytics.nn import tasks
 
         try:
             checkpoint, _ = tasks.torch_safe_load(str(source), safe_only=True)

@@ -1,4 +1,4 @@
-"""Keeps third parties off the network and off the terminal while pictures are processed."""
+"""Third parties: kept off the network and off the terminal, and named where one of an extra is missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-__all__ = ["disable_telemetry", "offline", "telemetry_late"]
+from anonymizer.core.errors import ModelError
+
+__all__ = ["disable_telemetry", "extra", "offline", "telemetry_late"]
 
 #: Read when the packages are first imported. From release 1.32 on, ONNX Runtime otherwise writes a device id and an
 #: event store into the home folder and looks its collector up in the DNS.
@@ -83,3 +85,22 @@ def offline() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def extra(name: str, purpose: str) -> Iterator[None]:
+    """Imports of packages that come with an extra of this one.
+
+    Args:
+        name: The extra, such as ``hub``.
+        purpose: Who asks, for the message.
+
+    Raises:
+        ModelError: A package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"{purpose}: expected the package {error.name}, it is not installed; run `pip install 'anonymizer[{name}]'`"
+        ) from error

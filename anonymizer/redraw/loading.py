@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from anonymizer.core.errors import InputError, ModelError
+from anonymizer.models.third_party import extra
 
 __all__ = ["FAMILIES", "SCHEDULERS", "LoadSettings", "load_pipeline"]
 
@@ -154,6 +155,8 @@ def _controlnet(diffusers: Any, folders: Sequence[Path], local: dict[str, Any]) 
 
 def _fuse(pipeline: Any, lora: Path) -> None:
     """Add a LoRA to the weights, so that it costs nothing per step."""
+    with extra("hub", lora.name):
+        importlib.import_module("peft")  # diffusers needs it for this alone and says so in words of its own.
     pipeline.load_lora_weights(lora.parent, weight_name=lora.name, local_files_only=True)
     pipeline.fuse_lora()
     pipeline.unload_lora_weights()

@@ -1,4 +1,4 @@
-"""Re-checking a finished OUTPUT folder against its ledger, as a gate before pictures leave the house.
+"""Audit: a finished OUTPUT folder checked again against its ledger, a gate before pictures leave the house.
 
 What it proves: nobody changed, removed, added or moved a picture, a ledger line or a closing document since the run
 without also making chain and seal anew. Chain and seal hold no secret, so whoever can write to the folder could do
@@ -22,12 +22,12 @@ from anonymizer.images.release import MAPS, map_name
 from anonymizer.images.storage import Store, locate
 from anonymizer.run.decisions import REVIEW, Reviews, opened
 from anonymizer.run.ledger import SCHEMA_VERSION, START, Record, read_lines, refuse_newer
-from anonymizer.run.output import ANNOTATIONS, DOCUMENTS, LABELS, SEAL, is_output
+from anonymizer.run.output import ANNOTATIONS, DOCUMENTS, DRY_RUN, LABELS, SEAL, is_output
 
 __all__ = ["Audit", "Finding", "audit"]
 
 LEDGER = "ledger.jsonl"
-_KNOWN = frozenset({"images", ".state", LEDGER, REVIEW, SEAL, ANNOTATIONS, LABELS, *DOCUMENTS, *MAPS})
+_KNOWN = frozenset({"images", ".state", DRY_RUN, LEDGER, REVIEW, SEAL, ANNOTATIONS, LABELS, *DOCUMENTS, *MAPS})
 _BLOCK = 1 << 20
 
 

@@ -47,7 +47,8 @@ def anonymize_together(pictures: Sequence[Picture], anonymizer: AnonymizerLike) 
     Raises:
         ModelError: The models cannot be used, which no other picture would change.
     """
-    if len(pictures) < 2 or not isinstance(anonymizer, GroupAnonymizer):
+    dry = any(picture.dry_run for picture in pictures)  # Detection gains nothing from company.
+    if dry or len(pictures) < 2 or not isinstance(anonymizer, GroupAnonymizer):
         for picture in pictures:
             picture.anonymize(anonymizer)
         return

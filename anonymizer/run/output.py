@@ -25,6 +25,7 @@ from anonymizer.run.ledger import Ledger, Record
 __all__ = [
     "ANNOTATIONS",
     "DOCUMENTS",
+    "DRY_RUN",
     "LABELS",
     "SEAL",
     "OutputFolder",
@@ -41,6 +42,9 @@ ANNOTATIONS = "annotations"
 #: Folder beside ``images`` in which training tools look for YOLO labels; below ``images`` where pictures lie in one
 #: of that name themselves. As closing documents, they are under the seal.
 LABELS = "labels"
+#: Folder with what a dry run found: where people are in the originals, so it is as internal as the ledger. Runs leave
+#: it alone.
+DRY_RUN = "dry-run"
 
 
 class OutputFolder:
@@ -336,5 +340,5 @@ def hold_back(folder: OutputFolder, record: Record, reviews: Reviews) -> None:
 
 
 def is_output(path: Path) -> bool:
-    """Return whether a folder is the OUTPUT of a run, finished or not."""
-    return (path / "ledger.jsonl").is_file() or (path / ".state").is_dir()
+    """Return whether a folder is the OUTPUT of a run, finished or not, or of a dry run."""
+    return (path / "ledger.jsonl").is_file() or (path / ".state").is_dir() or (path / DRY_RUN).is_dir()

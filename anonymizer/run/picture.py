@@ -1,4 +1,4 @@
-"""One picture from file content to what a run will write about it; nothing is written here."""
+"""Picture of a run: from file content to what will be written about it; nothing is written here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from anonymizer.annotations.export import released_record
-from anonymizer.annotations.records import Annotations, Page
+from anonymizer.annotations.records import Annotations, Page, added_record
 from anonymizer.annotations.rendered import instance_map, joints_of, label_maps, visible
 from anonymizer.annotations.scrubbing import identities
 from anonymizer.core.errors import AnonymizerError, InputError, ModelError, StageError, VerificationFailed
@@ -51,6 +51,10 @@ class AnonymizerLike(Protocol):
         """Anonymize RGB uint8 (H, W, 3); randomness depends on the seed and ``key`` alone, not on the order."""
         ...
 
+    def find(self, image: Image, instances: tuple[Instance, ...] | None = None) -> tuple[Instance, ...]:
+        """Return all that would be anonymized in RGB uint8 (H, W, 3)."""
+        ...
+
 
 #: Image, instances given for it, and key.
 Asked = tuple[Image, tuple[Instance, ...] | None, str]
@@ -84,6 +88,7 @@ class Picture:
         annotations: Given annotations, or None to detect.
         release: How it is released, with the key of OUTPUT where names are hashed.
         instructions: What reviewers ask for.
+        dry_run: Whether it is only looked for what would be anonymized; the outcome then has the status ``found``.
     """
 
     def __init__(
@@ -93,8 +98,11 @@ class Picture:
         annotations: Annotations | None = None,
         release: Release | None = None,
         instructions: Instructions | None = None,
+        *,
+        dry_run: bool = False,
     ) -> None:
         self.outcome: Outcome | None = None
+        self.dry_run = dry_run
         self._name = name
         self._content = content
         self._annotations = annotations
@@ -104,6 +112,7 @@ class Picture:
         self._remarks: tuple[str, ...] = ()
         self._decoded: Decoded | None = None
         self._result: Result | None = None
+        self._found: tuple[Instance, ...] | None = None
         self._timings: dict[str, float] = {}
         self._in_company = False
 
@@ -123,7 +132,10 @@ class Picture:
         if asked is not None:
             with self._step("anonymize"):
                 image, instances, key = asked
-                self._keep(anonymizer(image, instances, key=key))
+                if self.dry_run:
+                    self._found = anonymizer.find(image, instances)
+                else:
+                    self._keep(anonymizer(image, instances, key=key))
 
     def asked(self) -> Asked | None:
         """Return what an anonymizer is asked about it: image, instances, key; None if its fate is decided."""
@@ -168,6 +180,9 @@ class Picture:
     def write(self) -> Outcome:
         """Encode what was verified and return what became of the picture."""
         decoded, result = self._decoded, self._result
+        if decoded is not None and self._found is not None:
+            with self._step("write"):
+                self.outcome = self._told(self._found, decoded.size)
         if decoded is not None and result is not None:
             with self._step("write"):
                 released, keep = self._release.name(self._name), self._release.keep_fields
@@ -192,11 +207,21 @@ class Picture:
                 self.outcome = Outcome(record | self._remarked(), data, side, maps)
         if self.outcome is None:
             raise StageError("write", f"{self._name}: expected a picture that was read and anonymized")
-        if self.outcome.data is not None:
+        if self.outcome.side is not None:
             self.outcome.record["timings_s"] = {step: round(float(s), 4) for step, s in self._timings.items()}
         # A picture may wait for its turn to be recorded: what is large goes now.
-        self._decoded = self._result = None
+        self._decoded = self._result = self._found = None
         return self.outcome
+
+    def _told(self, found: tuple[Instance, ...], size: tuple[int, int]) -> Outcome:
+        """Return what would be anonymized, as COCO annotations without ids."""
+        records = [
+            {"category": i.label, "instance": i.id, "score": round(float(i.score), 4), "source": i.source}
+            | added_record(i, size)
+            for i in found
+        ]
+        record = {"status": "found", "size": list(size), "notes": list(self._notes)} | self._remarked()
+        return Outcome(record, side={"instances": records})
 
     def _keep(self, result: Result) -> None:
         if self._decoded is None:
@@ -236,7 +261,7 @@ class Picture:
         else:
             self._timings[name] = self._timings.get(name, 0.0) + time.perf_counter() - started
             return
-        self._decoded = self._result = None
+        self._decoded = self._result = self._found = None
         self.outcome = Outcome(record | {"notes": list(self._notes)} | self._remarked())
 
     def _remarked(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every engine shares: which pictures are to be done, and the one place where results are recorded."""
+"""Runner: which pictures are to be done, whatever works on them, and the one place where results are recorded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from anonymizer.run.picture import Outcome
 from anonymizer.run.report import MAX_THUMBNAILS, quarantine_list, render_report
 from anonymizer.run.summary import Progress, Summary, summarize, told_of
 
-__all__ = ["Executor", "Task", "execute"]
+__all__ = ["Executor", "Task", "execute", "held_back"]
 
 #: Most names of pictures that a summary holds.
 FIRST = 20
@@ -46,6 +46,7 @@ class Task:
         annotations_sha256: Hex digest of what is given about it, or None.
         release: How it is released.
         instructions: What reviewers ask for.
+        dry_run: Whether it is only looked for what would be anonymized.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Task:
     annotations_sha256: str | None
     release: Release = field(default_factory=Release)
     instructions: Instructions = field(default_factory=Instructions)
+    dry_run: bool = False
 
 
 class Executor(Protocol):
@@ -135,7 +137,7 @@ def execute(
         held: dict[str, str] = {}
         if annotations is not None:
             annotations = annotations.placed((file.name for file in inputs.files), chosen.name)
-            held = _held(annotations, require_annotations)
+            held = held_back(annotations, require_annotations)
         if overwrite:
             folder.clear()
         with folder.writing():
@@ -355,7 +357,7 @@ class _Recorder:
             self._on_progress(Progress(self._done, self._total, *told))
 
 
-def _held(annotations: Annotations, require: bool) -> dict[str, str]:
+def held_back(annotations: Annotations, require: bool) -> dict[str, str]:
     """Return the reason for each picture that is not released for what the annotations say of it."""
     placement = annotations.placement or Placement()
     bare = placement.bare if require else ()

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ import typer
 from PIL import Image
 
 import anonymizer
+import anonymizer.config
 import anonymizer.run
 from anonymizer import cli
 from anonymizer.annotations.coco import CocoAnnotations
@@ -26,7 +28,9 @@ from anonymizer.config import presets
 from anonymizer.core.errors import InputError, ModelError, StageError
 from anonymizer.images.release import Release
 from anonymizer.models import hub, weights
+from anonymizer.run.local import InProcess
 from anonymizer.run.summary import Progress, Summary
+from tests.unit.fakes import FakeAnonymizer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,7 +87,8 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
         return seen.summary
 
     monkeypatch.delenv("ANONYMIZER_DEBUG", raising=False)
-    monkeypatch.setattr(anonymizer, "presets", SimpleNamespace(build=build, fetchable=presets.fetchable), raising=False)
+    fake = SimpleNamespace(build=build, fetchable=presets.fetchable)
+    monkeypatch.setattr(anonymizer.config, "presets", fake)
     monkeypatch.setattr(anonymizer.run, "local", SimpleNamespace(run_processes=run), raising=False)
     monkeypatch.setattr(anonymizer.run, "cluster", SimpleNamespace(run=run), raising=False)
     monkeypatch.chdir(tmp_path)
@@ -459,3 +464,42 @@ def test_two_methods_for_one_class_are_refused(calls: Calls, capsys: pytest.Capt
     for options in (["--method", "blur", "--method", "solid"], ["--method", "face=blur", "--method", "face=solid"]):
         assert cli.main(["run", "in", "out", *options]) == 2
         assert "expected one for each class" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--preview 3", "--preview N and --preview-to FILE go together"),
+        ("--preview-to sheet.jpg", "--preview N and --preview-to FILE go together"),
+        ("--dry-run --overwrite", "release nothing"),
+        ("--dry-run --prune", "release nothing"),
+        ("--preview 51 --preview-to sheet.jpg", "1 to 50"),
+        ("--preview 1 --preview-to out/images/sheet.jpg", "holds originals"),
+    ],
+)
+def test_trials_that_cannot_be_end_before_models_are_loaded(
+    calls: Calls, capsys: pytest.CaptureFixture[str], options: str, words: str
+) -> None:
+    assert cli.main(["run", "in", "out", *options.split()]) == 2
+    assert words in capsys.readouterr().err and not calls.built and not Path("out").exists()
+
+
+def test_a_trial_is_printed_and_releases_nothing(
+    calls: Calls, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anonymizer.run.processes.ProcessPool", pool_of_fakes)
+    picture(Path("in/b.png"))
+    assert cli.main(["run", "in", "out", "--dry-run", "--preview", "1", "--preview-to", "sheet.png"]) == 0
+    captured = capsys.readouterr()
+    assert re.search(r"Found: +2 person; in 2 of 2 pictures\n", captured.out)
+    assert re.search(r"HOLDS ORIGINALS: +sheet.png\n", captured.out)
+    assert "warning: sheet.png will hold ORIGINALS" in captured.err
+    assert Path("sheet.png").is_file() and not Path("out/images").exists() and not calls.ran
+    Path("in/b.png").write_bytes(b"none")
+    assert cli.main(["run", "in", "out", "--dry-run", "--json"]) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert told["trial"] and told["found"] == {"person": 1} and list(told["failed"]) == ["b.png"]
+
+
+def pool_of_fakes(build: Callable[[], str], **settings: Any) -> nullcontext[InProcess]:
+    return nullcontext(InProcess(FakeAnonymizer()))

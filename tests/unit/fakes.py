@@ -33,16 +33,21 @@ class FakeAnonymizer:
     def describe(self) -> Mapping[str, Any]:
         return {"preset": "fake", "models": {"fake": "0" * 64}, "versions": {"anonymizer": "0"}}
 
+    def find(self, image: Image, instances: tuple[Instance, ...] | None = None) -> tuple[Instance, ...]:
+        height, width = image.shape[:2]
+        if instances is not None:
+            return instances
+        h, w = max(height // 2, 1), max(width // 2, 1)
+        box = np.array([0, 0, w, h], np.float32)
+        return (Instance(id=1, label="person", box=box, mask=np.ones((h, w), bool), source="fake"),)
+
     def __call__(self, image: Image, instances: tuple[Instance, ...] | None = None, *, key: str = "") -> Result:
         self.calls.append(key)
         time.sleep(self._delay_s)
         if key in self.raises:
             raise self.raises[key]
         height, width = image.shape[:2]
-        if instances is None:
-            h, w = max(height // 2, 1), max(width // 2, 1)
-            box = np.array([0, 0, w, h], np.float32)
-            instances = (Instance(id=1, label="person", box=box, mask=np.ones((h, w), bool), source="fake"),)
+        instances = self.find(image, instances)
         seed = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()[:8], "big")
         out, treated = image.copy(), np.zeros((height, width), bool)
         for instance in instances:

@@ -1,0 +1,111 @@
+"""Trials of ``anonymizer run``: ``--dry-run`` and ``--preview``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anonymizer.core.errors import InputError
+
+if TYPE_CHECKING:
+    from anonymizer.run.trial import Trial
+
+__all__ = ["check_trial", "print_trial", "run_trial"]
+
+#: Names of one kind that are printed.
+NAMES = 8
+
+
+def check_trial(trying: bool, preview: int | None, sheet: Path | None, changing: bool) -> None:
+    """Refuse options that do not go together.
+
+    Args:
+        trying: Whether it is a trial.
+        preview: Pictures to preview.
+        sheet: Where to write them.
+        changing: Whether options are given that change an OUTPUT.
+
+    Raises:
+        InputError: They do not.
+    """
+    if (preview is None) != (sheet is None):
+        raise InputError("--preview N and --preview-to FILE go together; give both, FILE outside of INPUT and OUTPUT")
+    if trying and changing:
+        raise InputError("--dry-run and --preview release nothing; leave --overwrite and --prune out")
+
+
+def run_trial(
+    build: Callable[[], Any],
+    source: Any,
+    output: str,
+    cluster: Mapping[str, Any] | None,
+    *,
+    workers: int,
+    timeout_s: float,
+    **settings: Any,
+) -> Trial:
+    """Return what a trial finds, in workers on this machine or on a Ray cluster.
+
+    Args:
+        build: Makes the anonymizer.
+        source: INPUT.
+        output: OUTPUT.
+        cluster: Address and share of GPUs of a Ray cluster; None: this machine.
+        workers: Worker processes.
+        timeout_s: Longest time for one step of one picture.
+        **settings: As for ``run.trial.trial``.
+    """
+    from anonymizer.run.cluster import RayPool
+    from anonymizer.run.processes import ProcessPool
+    from anonymizer.run.trial import check_preview, trial
+
+    if settings["preview"]:  # Shows at once, not after the models have been loaded.
+        from anonymizer.run.inputs import find_inputs
+
+        check_preview(settings["preview"], settings["sheet"], find_inputs(source, output), output)
+        print(f"warning: {settings['sheet']} will hold ORIGINALS; it is not for release", file=sys.stderr)
+    pool: Any = (
+        ProcessPool(build, workers=workers, timeout_s=timeout_s)
+        if cluster is None
+        else RayPool(build, workers=workers, timeout_s=timeout_s, **cluster)
+    )
+    with pool as ready:
+        return trial(ready, source, output, workers=workers, **settings)
+
+
+def print_trial(found: Trial) -> None:
+    """Print what a trial found, and where the results lie."""
+    from anonymizer.run.report import printable
+
+    def named(names: Mapping[str, str]) -> str:
+        shown = [f"{printable(name)} ({printable(why)})" for name, why in list(names.items())[:NAMES]]
+        return ", ".join(shown) + (f" and {len(names) - NAMES} more" if len(names) > NAMES else "")
+
+    rows = [("Pictures", f"{found.pictures}, nothing was released")]
+    if "annotations" in found.paths:
+        counts = ", ".join(f"{count} {label}" for label, count in found.found.items()) or "nothing to anonymize"
+        rows.append(("Found", f"{counts}; in {found.with_instances} of {found.looked_at} pictures"))
+    rows += [("Failed", f"{len(found.failed)}: {named(found.failed)}")] if found.failed else []
+    rows += (
+        [("Held back", f"{len(found.held)}, as their annotations are missing or cannot be placed")]
+        if found.held
+        else []
+    )
+    if found.seconds is not None:
+        rows.append(("A run takes", f"about {_duration(found.seconds)} with these settings on this machine"))
+    if found.sampled:
+        what = "evenly spaced among the pictures with instances" if found.found else "evenly spaced among all pictures"
+        rows.append(("Anonymized", f"{len(found.sampled)}, {what}: {named(found.sampled)}"))
+    titles = {"annotations": "Annotations", "preview": "HOLDS ORIGINALS"}
+    rows += [(titles[key], path) for key, path in found.paths.items()]
+    for name, value in rows:
+        print(f"{name + ':':<17}{value}")
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.0f} h"
