@@ -29,9 +29,9 @@ __all__ = ["FITTED", "Desk"]
 
 #: Longest side in pixels of a picture that is shown to fit a screen, and of a thumbnail.
 FITTED = 2560
-THUMBNAIL = 360
-#: Thumbnails that are held, of about 20 kB each; and JPEG quality of what is shown, where losses cannot be seen.
-_HELD = 1500
+THUMBNAIL = 480
+#: Thumbnails that are held, of about 30 kB each; and JPEG quality of what is shown, where losses cannot be seen.
+_HELD = 1000
 _QUALITY = 92
 
 
@@ -61,7 +61,6 @@ class Desk:
         self._ledger = _LedgerView(self._output / "ledger.jsonl")
         self._reviews = Reviews()
         self._seen: tuple[int, ...] = ()
-        self._listing: list[dict[str, Any]] = []
         self._thumbnail = lru_cache(maxsize=_HELD)(self._draw_thumbnail)
         self.refresh()
         self._originals = {} if source is None else self._find(source)
@@ -81,20 +80,19 @@ class Desk:
             review = self._output / REVIEW
             status = review.stat() if review.exists() else None
             mark = () if status is None else (status.st_ino, status.st_size, status.st_mtime_ns)
-            changed = self._ledger.refresh()
+            self._ledger.refresh()
             if mark != self._seen:
                 with review.open("rb") as file:
                     self._reviews = Reviews.read(file, str(review))
-                self._seen, changed = mark, True
-            if changed or not self._listing:
-                self._listing = [self._entry(name) for name in self._ledger.names]
+                self._seen = mark
             return f"{self._ledger.head[:16]}-{self._reviews.head[:16]}"
 
     def overview(self) -> dict[str, Any]:
         """Return all pictures, the most doubtful first, and what holds for all of them."""
         with self._lock:
             version = self.refresh()
-            entries = sorted(self._listing, key=lambda entry: (-entry["doubt"], entry["name"]))
+            entries = [{"name": n, **e["told"], "state": self._state(e)} for n, e in self._ledger.extracts.items()]
+            entries.sort(key=lambda entry: (-entry["doubt"], entry["name"]))
             states = Counter(entry["state"] for entry in entries)
         return {
             "version": version,
@@ -283,18 +281,7 @@ class Desk:
     def _draw_thumbnail(self, name: str, digest: str) -> bytes:
         return thumbnail(self._result(self._record(name)), THUMBNAIL)
 
-    def _entry(self, name: str) -> dict[str, Any]:
-        record = self._record(name)
-        value, why = doubt(record)
-        return {
-            "name": name,
-            "state": self._state(record),
-            "doubt": value,
-            "why": why,
-            "seen": (record.get("output_sha256") or "")[:16],
-        }
-
-    def _state(self, record: Record) -> str:
+    def _state(self, record: Mapping[str, Any]) -> str:
         """Return ``open`` (waits for a run), ``withheld``, ``signed`` or ``unsigned``."""
         reviewed = self._reviews[record["name"]]
         if opened(record, reviewed):
@@ -317,6 +304,8 @@ class _LedgerView:
 
     def _begin(self) -> None:
         self._places: dict[str, int] = {}
+        #: What the overview needs of each record: a ledger of many thousand pictures is not read again for it.
+        self.extracts: dict[str, dict[str, Any]] = {}
         self._node, self._end, self.head = -1, 0, START
 
     @property
@@ -324,8 +313,8 @@ class _LedgerView:
         """Names of the pictures, ordered."""
         return sorted(self._places)
 
-    def refresh(self) -> bool:
-        """Read the lines that are new, all of them if the file was written anew; return whether there were any."""
+    def refresh(self) -> None:
+        """Read the lines that are new, all of them if the file was written anew."""
         try:
             status = self._path.stat()
         except FileNotFoundError as error:
@@ -333,7 +322,6 @@ class _LedgerView:
         if status.st_ino != self._node or status.st_size < self._end:
             self._begin()
             self._node = status.st_ino
-        before = self.head
         with self._path.open("rb") as file:
             file.seek(self._end)
             start = self._end
@@ -343,10 +331,11 @@ class _LedgerView:
                 refuse_newer(record, str(self._path), SCHEMA_VERSION)
                 if record["status"] == "withdrawn":
                     self._places.pop(record["name"], None)
+                    self.extracts.pop(record["name"], None)
                 else:
                     self._places[record["name"]] = start + place
+                    self.extracts[record["name"]] = _extract(record)
                 self._end, self.head = start + place + len(line), line_digest(line)
-        return self.head != before
 
     def get(self, name: str) -> Record | None:
         """Return the newest record of a picture, or None."""
@@ -357,6 +346,12 @@ class _LedgerView:
             _, _, record = next(read_lines(file), (0, b"", None))
         # Written anew between two looks: the next refresh reads all of it.
         return record if record is not None and record["name"] == name else None
+
+
+def _extract(record: Record) -> dict[str, Any]:
+    value, why = doubt(record)
+    told = {"doubt": value, "why": why, "seen": (record.get("output_sha256") or "")[:16]}
+    return {"told": told} | {key: record.get(key) for key in ("name", "status", "output_sha256", "review_sha256")}
 
 
 def _classes(record: Record) -> list[str]:

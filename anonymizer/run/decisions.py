@@ -309,7 +309,7 @@ class Reviews:
             )
 
 
-def opened(record: Record, reviewed: Reviewed) -> bool:
+def opened(record: Mapping[str, Any], reviewed: Reviewed) -> bool:
     """Return whether what reviewers ask about a picture differs from what its line of the ledger was made for."""
     return record.get("review_sha256") != reviewed.instructions.digest
 

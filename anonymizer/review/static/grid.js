@@ -3,7 +3,7 @@
 import { STATES, address, el } from "./dom.js";
 
 // Smallest width of a card, gap, and height of what stands below its picture, in CSS pixels.
-const WIDTH = 240;
+const WIDTH = 300;
 const GAP = 20;
 const BELOW = 58;
 // Rows that exist above and below the window.
