@@ -29,7 +29,6 @@ from anonymizer.core.records import (
     Mask,
     PersonSegmenter,
     Result,
-    Treatment,
     Verdict,
     check_image,
 )
@@ -212,7 +211,7 @@ class Anonymizer:
         return Result(
             image=made.image,
             instances=work.shown,
-            treatments=tuple(Treatment(t.id, t.action, t.attempts, t.mask_iou, t.method, t.late) for t in work.targets),
+            treatments=tuple(t.treatment for t in work.targets),
             verdicts=made.verdicts,
             treated=made.treated,
             provenance={**self.describe(), "timings_s": {k: round(v, 4) for k, v in timings.items()}},

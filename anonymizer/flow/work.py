@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from anonymizer.condition.order import far_to_near
 from anonymizer.core.geometry import box_iou, integer_box, mask_iou, outline_box, outlined
-from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Verdict
+from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Treatment, Verdict
 from anonymizer.detect.regions import coverage
 from anonymizer.fill import ANYTHING, OBJECT, ONCE
 from anonymizer.redraw.avatars import face_as, shown_as
@@ -74,6 +74,14 @@ class Target:
         if self.rendering is None or not self.redrawn:
             return None
         return mask_iou(outlined(self.found), outlined(self.shown))
+
+    @property
+    def treatment(self) -> Treatment:
+        """What was done to it."""
+        before = outline_box(self.found)
+        x1, y1, x2, y2 = (float(value) for value in before)
+        found = None if np.array_equal(before, self.shown.box) else (x1, y1, x2, y2)
+        return Treatment(self.id, self.action, self.attempts, self.mask_iou, self.method, self.late, found)
 
     def redact(self) -> None:
         """Leave its place to the fill."""

@@ -215,7 +215,8 @@ class Desk:
             found = [i for i in record.get("instances", ()) if i["id"] == asked.get("instance")]
             if not found:
                 raise InputError(f"{name}: has no instance {asked.get('instance')!a}; look at it again")
-            x1, y1, x2, y2 = found[0]["box"]
+            # The next run looks at the original: what stands in the result may lie a little elsewhere.
+            x1, y1, x2, y2 = found[0].get("found", found[0]["box"])
             fields |= {"label": found[0]["label"], "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)]}
         elif kind == "reject":
             fields["comment"] = " ".join(str(asked.get("comment") or "").split())

@@ -428,6 +428,7 @@ def _released(result: Result) -> dict[str, Any]:
             }
             | ({} if treatment.method is None else {"method": treatment.method})
             | ({"second_pass": True} if treatment.second_pass else {})
+            | ({"found": [round(v, 2) for v in treatment.found]} if treatment.found is not None else {})
             | ({} if treatment.mask_iou is None else {"mask_iou": round(float(treatment.mask_iou), 4)})
             | ({} if instance.link is None or instance.id not in result.renderings else {"linked": True})
         )

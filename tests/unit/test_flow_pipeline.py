@@ -459,3 +459,9 @@ def test_what_the_second_pass_found_is_told() -> None:
     other = instance(3, "person", (80, 20, 110, 80))
     result = build(lambda seen: [PERSON] if np.array_equal(seen, image) else [PERSON, other])(image)
     assert [t.second_pass for t in result.treatments] == [False, True]
+
+
+def test_where_it_was_found_is_told_where_it_stands_elsewhere() -> None:
+    wide = replace(PERSON, core=np.pad(PERSON.mask[10:-10, 5:-5], ((10, 10), (5, 5))))
+    result = build(lambda _: [wide, FACE])(picture())
+    assert [t.found for t in result.treatments] == [(25.0, 30.0, 45.0, 70.0), None]

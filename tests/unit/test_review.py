@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,26 @@ def test_wishes_are_about_instances_of_the_picture(place: Path, desk: Desk) -> N
     (line,) = told["decisions"]
     assert (line["label"], line["bbox"], line["reviewer"]) == ("person", [0, 0, 16, 12], "Ana")
     assert decide(desk, "a.png", "undo", of=line["number"])["state"] == "unsigned"
+    assert (place / "out/images/a.png").exists()
+
+
+def test_a_wish_points_to_where_the_original_showed_it(place: Path) -> None:
+    class Moving(FakeAnonymizer):
+        def __call__(self, image: Any, instances: Any = None, *, key: str = "") -> Any:
+            result = super().__call__(image, instances, key=key)
+            (done,) = result.treatments
+            return replace(result, treatments=(replace(done, found=(2.0, 1.0, 12.0, 9.0)),))
+
+    run(Moving(), place / "in", place / "moved")
+    desk = Desk(place / "moved", "Ana")
+    (line,) = decide(desk, "a.png", "fill", instance=1)["decisions"]
+    assert line["bbox"] == [2.0, 1.0, 10.0, 8.0]
+
+
+def test_undone_wishes_leave_the_picture(place: Path, desk: Desk) -> None:
+    (line,) = decide(desk, "a.png", "redraw", instance=1)["decisions"]
+    assert not (place / "out/images/a.png").exists()
+    decide(desk, "a.png", "undo", of=line["number"])
     assert (place / "out/images/a.png").exists()
 
 
