@@ -33,6 +33,8 @@ THUMBNAIL = 480
 #: Thumbnails that are held, of about 30 kB each; and JPEG quality of what is shown, where losses cannot be seen.
 _HELD = 1000
 _QUALITY = 92
+#: Pictures decoded at once: a browser asks for dozens of thumbnails, and each may have 200 megapixels.
+_AT_ONCE = 2
 
 
 class Desk:
@@ -58,6 +60,7 @@ class Desk:
             most = LONGEST["reviewer"]
             raise InputError(f"reviewer {reviewer[:40]!a}: expected a name of at most {most} characters")
         self._lock = threading.RLock()
+        self._decoding = threading.BoundedSemaphore(_AT_ONCE)
         self._ledger = _LedgerView(self._output / "ledger.jsonl")
         self._reviews = Reviews()
         self._seen: tuple[int, ...] = ()
@@ -145,7 +148,7 @@ class Desk:
         record = self._current(name)
         digest = record.get("output_sha256")
         if digest is None:
-            return thumbnail(self._original(record), THUMBNAIL)
+            return self._shown(self._original(record), name, THUMBNAIL)
         return self._thumbnail(name, str(digest))
 
     def result(self, name: str, full: bool = False) -> bytes:
@@ -158,7 +161,7 @@ class Desk:
         Raises:
             InputError: There is none, or it is not the one that the run wrote.
         """
-        return _shown(self._result(self._current(name)), name, full)
+        return self._shown(self._result(self._current(name)), name, None if full else FITTED)
 
     def original(self, name: str, full: bool = False) -> bytes:
         """Return a picture of INPUT in the same way.
@@ -166,7 +169,7 @@ class Desk:
         Raises:
             InputError: INPUT is not given or lacks it, or it has changed since the run.
         """
-        return _shown(self._original(self._current(name)), name, full)
+        return self._shown(self._original(self._current(name)), name, None if full else FITTED)
 
     def decide(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Write a decision down and hold the picture back if a run has to follow it; return the picture as it is now.
@@ -280,7 +283,18 @@ class Desk:
             return None  # No picture, which is why it failed: nothing of it is shown.
 
     def _draw_thumbnail(self, name: str, digest: str) -> bytes:
-        return thumbnail(self._result(self._record(name)), THUMBNAIL)
+        with self._decoding:
+            return thumbnail(self._result(self._record(name)), THUMBNAIL)
+
+    def _shown(self, content: bytes, name: str, side: int | None) -> bytes:
+        """Return a picture of any format as an upright JPEG without metadata, at most ``side`` pixels long."""
+        with self._decoding:
+            image = Image.fromarray(np.asarray(decode_image(content, name).pixels))
+            if side is not None:
+                image.thumbnail((side, side), Image.Resampling.LANCZOS)
+            buffer = io.BytesIO()
+            image.save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
+        return buffer.getvalue()
 
     def _state(self, record: Mapping[str, Any]) -> str:
         """Return ``open`` (waits for a run), ``withheld``, ``signed`` or ``unsigned``."""
@@ -360,13 +374,3 @@ def _classes(record: Record) -> list[str]:
     settings = record.get("provenance", {}).get("settings", {})
     classes = cast(list[str], settings.get("classes", CLASSES[:3]))
     return [name for name in classes if not (name == "person" and settings.get("people") == "face")]
-
-
-def _shown(content: bytes, name: str, full: bool) -> bytes:
-    """Return a picture of any format as an upright JPEG without metadata, for a browser."""
-    image = Image.fromarray(np.asarray(decode_image(content, name).pixels))
-    if not full:
-        image.thumbnail((FITTED, FITTED), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
-    return buffer.getvalue()

@@ -183,6 +183,16 @@ def test_originals_are_shown_while_input_is_given_and_never_kept(place: Path, de
         desk.original("a.png")
 
 
+def test_what_could_not_be_read_is_no_thumbnail_and_no_accident(place: Path) -> None:
+    (place / "in/bad.png").write_bytes(b"no picture")
+    run(FakeAnonymizer(), place / "in", place / "out")
+    desk = Desk(place / "out", "Ana", place / "in")
+    assert (states(desk)["bad.png"], desk.picture("bad.png")["size"]) == ("withheld", None)
+    for call in (desk.thumbnail, desk.original):
+        with pytest.raises(InputError, match="not a picture"):
+            call("bad.png")
+
+
 def test_originals_are_found_under_hashed_names(place: Path) -> None:
     from anonymizer.images.release import Release
 
