@@ -35,6 +35,7 @@ from anonymizer.cli.console import (
     show_stages,
 )
 from anonymizer.cli.models import models
+from anonymizer.cli.review import review
 from anonymizer.cli.trials import check_trial, print_trial, run_trial
 from anonymizer.core.errors import AnonymizerError, InputError
 
@@ -52,6 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models, name="models")
+app.command("review")(review)
 
 
 class Sensitivity(StrEnum):
@@ -395,7 +397,11 @@ def verify_output(
         )
     withdrawn = f", {found.withdrawn} withdrawn" if found.withdrawn else ""
     print(f"{output}: {state}; {found.pictures} pictures released, {found.withheld} withheld{withdrawn}")
+    if found.decisions:
+        print(f"{found.pictures - len(found.unsigned)} of {found.pictures} released pictures signed in review")
     print(f"ledger head {found.head}")
+    if found.decisions:
+        print(f"review head {found.review_head}")
     raise typer.Exit(code)
 
 
