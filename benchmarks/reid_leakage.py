@@ -32,10 +32,9 @@ from typing import Any, cast
 from anonymizer.annotations.coco import read_coco
 from anonymizer.config import presets
 from anonymizer.evaluation import document as documents
-from anonymizer.evaluation import report, runner
-from anonymizer.evaluation import summary as story
+from anonymizer.evaluation import report, runner, summary
 from anonymizer.evaluation.baselines import baseline
-from anonymizer.evaluation.dataset import PictureMaterial
+from anonymizer.evaluation.dataset import PictureDataset
 from anonymizer.evaluation.detectors import embedded_detector
 from anonymizer.evaluation.pairing import Rule
 from anonymizer.evaluation.records import Context, Store, plain
@@ -47,10 +46,10 @@ from anonymizer.run import local
 
 Record = Mapping[str, Any]
 
-#: Figure that stands for an attack, where it is not the class's own; and figures that are no shares.
-FIGURES = {"residue": "texture_shines_through", "seed": "auc", "leak": "leak_rate"}
+#: Value that stands for an attack, where it is not the class's own; and values that are no proportions.
+METRICS = {"residue": "texture_shines_through", "seed": "auc", "leak": "leak_rate"}
 PLAIN = ("auc",)
-#: Rows that hold the condition attack's figures, by what its protocols say.
+#: Rows that hold the condition attack's values, by what its protocols say.
 GUARDS = {"original": "guard off", "anonymized": "(default)"}
 
 
@@ -96,15 +95,15 @@ def train(evaluation: runner.Evaluation, annotations: Path | None) -> dict[str, 
         given = None if annotations is None else read_coco(annotations)
         detector = embedded_detector() if given is None else None
         source = SubjectSource(given, detector, FaceFinder())
-        material = PictureMaterial(evaluation.pairing, source, Path(folder))
-        labels = tuple(label for label in CLASSES if material.survey.subjects.get(label))
+        dataset = PictureDataset(evaluation.pairing, source, Path(folder))
+        labels = tuple(label for label in CLASSES if dataset.survey.subjects.get(label))
         seed = evaluation.settings.seed
-        context = Context(material, variants, (), labels, cast(Store, None), Path(folder), seed)
+        context = Context(dataset, variants, (), labels, cast(Store, None), Path(folder), seed)
         return dict(plain(downstream_check(context)))
 
 
 def best(findings: Sequence[Record], attack: str, label: str, variant: str, name: str) -> Record | None:
-    """Return the finding of an independent judge in which a figure is furthest above its chance."""
+    """Return the finding of an independent judge in which a value is furthest above its chance."""
     known = [
         f
         for f in findings
@@ -121,25 +120,25 @@ def best(findings: Sequence[Record], attack: str, label: str, variant: str, name
 
 
 def cell(findings: Sequence[Record], attack: str, label: str, variant: str) -> str:
-    """Return an attack's headline figure with its chance floor."""
+    """Return an attack's headline value with its chance floor."""
     if attack == "condition":
         # The maps are not released; what they hold with and without the guard stands in these two rows.
         guard = GUARDS.get(variant)
         findings = [f for f in findings if f["attack"] == attack and guard and guard in f["protocol"]]
         variant = "conditions"
-    name = FIGURES.get(attack) or (story.HEADLINE[label] if attack in story.ON_PICTURES else "rank1")
+    name = METRICS.get(attack) or (summary.HEADLINE[label] if attack in summary.ON_PICTURES else "rank1")
     finding = best(findings, attack, label, variant, name)
     if finding is None:
         return "–"
-    figures = finding["estimates"]
-    chance = figures.get(f"{name}_chance")
+    metrics = finding["estimates"]
+    chance = metrics.get(f"{name}_chance")
     if name in PLAIN:
-        low, high = figures[name]["low"], figures[name]["high"]
-        return f"{figures[name]['value']:.2f}" + ("" if low is None or high is None else f" [{low:.2f}, {high:.2f}]")
-    floor = "" if chance is None or chance["value"] is None else f" / {story.percent(chance['value'])}"
-    low, high = figures[name]["low"], figures[name]["high"]
+        low, high = metrics[name]["low"], metrics[name]["high"]
+        return f"{metrics[name]['value']:.2f}" + ("" if low is None or high is None else f" [{low:.2f}, {high:.2f}]")
+    floor = "" if chance is None or chance["value"] is None else f" / {summary.percent(chance['value'])}"
+    low, high = metrics[name]["low"], metrics[name]["high"]
     spread = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return story.percent(figures[name]["value"]) + spread + floor
+    return summary.percent(metrics[name]["value"]) + spread + floor
 
 
 def table(document: Record) -> str:
@@ -152,7 +151,7 @@ def table(document: Record) -> str:
     taught = (utility.get("downstream") or {}).get("label")
     heads = ["class", "treatment", *attacks, "AP", "kernel distance", *(["AP trained on it"] if trained else [])]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for label in story.HEADLINE:
+    for label in summary.HEADLINE:
         for variant in (item["name"] for item in document["variants"]):
             cells = [cell(findings, attack, label, variant) for attack in attacks]
             cells += [number(precision.get((label, variant))), number(distance.get((label, variant)))]
@@ -164,11 +163,11 @@ def table(document: Record) -> str:
 
 def verdict(document: Record) -> str:
     """Return the verdict, one line for each class."""
-    return "\n".join(line for line in story.verdict_lines(document["verdict"]))
+    return "\n".join(line for line in summary.verdict_lines(document["verdict"]))
 
 
 def number(value: float | None) -> str:
-    """Return a figure for the table."""
+    """Return a value for the table."""
     return "–" if value is None else f"{value:.3f}"
 
 
@@ -177,7 +176,7 @@ def legend(document: Record) -> str:
     judges = [item["name"] for item in document["recognizers"] if item["judge"]]
     return (
         f"{document['inputs']['pairs']} pairs; independent recognisers: {', '.join(judges) or 'NONE'}. Cells: the "
-        "figure furthest from chance, its 95 % interval, and chance. naive to reconstruction: rank 1; condition: rank "
+        "value furthest from chance, its 95 % interval, and chance. naive to reconstruction: rank 1; condition: rank "
         "1 from depth or edge maps alone, guard off (original) and on (anonymized); plate: characters right; residue: "
         "instances whose texture shines through; seed: AUC; leak: share untouched.\n"
     )

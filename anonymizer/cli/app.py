@@ -513,7 +513,7 @@ def evaluate(
                 on_progress=show,
             )
         document = documents.build(evaluation, originals, anonymized)
-        shown = evaluation.material.pairs if with_pictures else ()
+        shown = evaluation.dataset.pairs if with_pictures else ()
         paths = {
             "evaluation": str(documents.write(document, out)),
             "report": str(reports.write(document, out, shown)),
