@@ -480,44 +480,38 @@ def evaluate(
         from anonymizer.evaluation import runner
         from anonymizer.evaluation import verdict as verdicts
         from anonymizer.evaluation.attacks import ATTACKS
+        from anonymizer.evaluation.evaluate import evaluate as run_evaluation
         from anonymizer.evaluation.pairing import Rule
 
         if pairs is not None and suffix is not None:
             raise InputError("--pairs and --suffix both say how released pictures are named; give one of them")
         rule = Rule.read(pairs) if pairs is not None else Rule(suffix) if suffix is not None else None
-        settings = runner.Settings(
-            attacks=ATTACKS if attacks is None else _names(attacks),
-            baselines=runner.DEFAULT_BASELINES if baselines is None else _names(baselines),
-            recognizers=tuple(recognizer or ()),
-            accept_noncommercial=accept_noncommercial,
-            utility=utility,
-            keep_embeddings=keep_embeddings,
-            seed=seed,
-            limit=limit,
-            resize=resize_to_original,
-            rule=rule,
-            regions=regions,
-            rows=subjects,
-            group_by=group_by,
-            judges=judges,
-        )
         with show_stages() as show:
-            evaluation = runner.evaluate(
+            document = run_evaluation(
                 originals,
                 anonymized,
                 out,
-                settings,
                 annotations=annotations,
                 mapping=parse_map(mapping or ()),
                 again=again,
+                with_pictures=with_pictures,
                 on_progress=show,
+                attacks=ATTACKS if attacks is None else _names(attacks),
+                baselines=runner.DEFAULT_BASELINES if baselines is None else _names(baselines),
+                recognizers=tuple(recognizer or ()),
+                accept_noncommercial=accept_noncommercial,
+                utility=utility,
+                keep_embeddings=keep_embeddings,
+                seed=seed,
+                limit=limit,
+                resize=resize_to_original,
+                rule=rule,
+                regions=regions,
+                rows=subjects,
+                group_by=group_by,
+                judges=judges,
             )
-        document = documents.build(evaluation, originals, anonymized)
-        shown = evaluation.dataset.pairs if with_pictures else ()
-        paths = {
-            "evaluation": str(documents.write(document, out)),
-            "report": str(reports.write(document, out, shown)),
-        }
+        paths = {"evaluation": str(out / documents.FILE), "report": str(out / reports.FILE)}
     failed = fail_on is not None and verdicts.fails(document["verdict"]["state"], fail_on.value)
     code = GATED if failed else RELEASED
     if as_json:
