@@ -37,6 +37,7 @@ __all__ = [
     "TextLine",
     "Treatment",
     "Verdict",
+    "Wish",
     "check_image",
 ]
 
@@ -49,6 +50,7 @@ BODIES: tuple[str, ...] = ("person", "vehicle")
 FREE = 0.05
 
 Action = Literal["redrawn", "redacted"]
+Wish = Literal["redraw", "fill", "leave"]
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -126,7 +128,7 @@ class Instance:
             the object, and so is treated. Left out: the whole box, see ``boxed``.
         score: Confidence in [0, 1]; 1.0 for given annotations.
         source: Which detector found it, with its own word for the object if that says more than the class
-            (``yolo:truck``), or ``given``.
+            (``yolo:truck``), or ``given``, and by whom if not by annotations (``given:review``).
         parent: Id of the person a face belongs to, or of the vehicle a plate belongs to, if known.
         landmarks: float32 (5, 2) x, y in pixels: left eye, right eye, nose, left and right mouth corner (picture
             order: left is smaller x in an upright face), or None.
@@ -139,6 +141,8 @@ class Instance:
         body: Pose, mask and presence of a person, as far as known.
         face: Surface points and irises of a face, as far as known.
         link: Secret number of a person's identity: persons with the same one get the same avatar. None: by chance.
+        wish: What a reviewer asks for where a detector finds the same object: ``redraw`` whatever its score, ``fill``,
+            or ``leave``, as it is none. None: nothing, it is an object of its own.
 
     Raises:
         InputError: A field of wrong shape, dtype or range, or a mask without a pixel.
@@ -159,6 +163,7 @@ class Instance:
     body: PersonView | None = None
     face: FaceView | None = None
     link: int | None = field(default=None, repr=False)
+    wish: Wish | None = None
 
     def __post_init__(self) -> None:
         if self.label not in CLASSES:
@@ -208,6 +213,11 @@ class Instance:
         if self.evidence is not None:
             return self.evidence
         return {self.source.partition(":")[0]: self.score} if self.score > 0 else {}
+
+    @property
+    def given(self) -> bool:
+        """Whether a person or a file said so, and no detector."""
+        return self.source.partition(":")[0] == "given"
 
     @property
     def seen(self) -> Floats:
@@ -333,6 +343,8 @@ class Treatment:
         mask_iou: IoU in [0, 1] of the outline that was found with that of the avatar in its place; None without one.
         method: ``blur``, ``mosaic``, ``solid`` or ``blank`` where its place was obscured on request, which is weaker
             than a redraw or a fill; else None.
+        second_pass: Whether it was found in the result only, by the second pass, and then treated.
+        found: Box xyxy in pixels in which it was found, where what stands there now has another; else None.
     """
 
     instance_id: int
@@ -340,6 +352,8 @@ class Treatment:
     attempts: int
     mask_iou: float | None = None
     method: str | None = None
+    second_pass: bool = False
+    found: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -29,12 +29,11 @@ from anonymizer.core.records import (
     Mask,
     PersonSegmenter,
     Result,
-    Treatment,
     Verdict,
     check_image,
 )
 from anonymizer.core.stages import stage, timed
-from anonymizer.detect.given import is_crowd, with_given, without_members
+from anonymizer.detect.given import heeded, is_crowd, same_as, with_given, without_members
 from anonymizer.detect.regions import is_sketch
 from anonymizer.fill import obscure, redact
 from anonymizer.flow.work import Target, Work, floating, half_filled, riders
@@ -175,7 +174,8 @@ class Anonymizer:
 
         Args:
             image: RGB uint8 (H, W, 3); not modified.
-            instances: Your own detections. They are used as given; what the detector finds besides is added.
+            instances: Your own detections. They are used as given; what the detector finds besides is added. Those with
+                a ``wish`` say what becomes of the same object where it is found.
             key: Distinguishes pictures under one seed, e.g. the relative file name.
 
         Raises:
@@ -186,7 +186,7 @@ class Anonymizer:
         check_image(image)
         timings: dict[str, float] = {}
         with timed(timings, "detect"):
-            seen, found = self._find(image, instances)
+            seen, found, left = self._find(image, instances)
         with timed(timings, "condition"), stage("condition"):
             depth = self._depth.estimate(image, found)
             if depth.shape != image.shape[:2]:
@@ -206,12 +206,12 @@ class Anonymizer:
         # crc32 is no secret: it only keeps pictures apart under one seed.
         entropy = seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))
         scenery = tuple(i for i in seen if i.label in SCENERY and i.label not in self.settings.classes)
-        work = Work(image, targets, depth, evidence, entropy, scenery)
+        work = Work(image, targets, depth, evidence, entropy, scenery, left=left)
         made = self._process(work, timings)
         return Result(
             image=made.image,
             instances=work.shown,
-            treatments=tuple(Treatment(t.id, t.action, t.attempts, t.mask_iou, t.method) for t in work.targets),
+            treatments=tuple(t.treatment for t in work.targets),
             verdicts=made.verdicts,
             treated=made.treated,
             provenance={**self.describe(), "timings_s": {k: round(v, 4) for k, v in timings.items()}},
@@ -237,15 +237,17 @@ class Anonymizer:
 
     def _find(
         self, image: Image, instances: Sequence[Instance] | None
-    ) -> tuple[tuple[Instance, ...], tuple[Instance, ...]]:
-        """Return all that the detector saw, and of it and of given instances what is anonymized, by ascending id."""
+    ) -> tuple[tuple[Instance, ...], tuple[Instance, ...], tuple[Instance, ...]]:
+        """Return what the detector saw, what is anonymized of it and of given instances, by id, and what is left."""
         with stage("detect"):
             seen = self._detector.detect(image)
             found = self._targets(seen)
+            left: tuple[Instance, ...] = ()
             if instances is not None:
-                given = self._crowds(image, found, instances)
+                given = self._crowds(image, found, [i for i in instances if i.wish is None])
                 found = self._targets(with_given(found, given, image, self._segmenter))
-        return seen, tuple(sorted(found, key=lambda i: i.id))
+                found, left = heeded(found, [i for i in instances if i.wish is not None])
+        return seen, tuple(sorted(found, key=lambda i: i.id)), left
 
     def anonymize_many(
         self,
@@ -299,7 +301,7 @@ class Anonymizer:
         return methods.get(instance.label)
 
     def _redrawable(self, image: Image, instance: Instance, found: Sequence[Instance]) -> bool:
-        if self._method(instance, found) is not None:
+        if self._method(instance, found) is not None or instance.wish == "fill":
             return False
         side = min(instance.box[2:] - instance.box[:2])
         if instance.label == "person" and (instance.boxed or is_sketch(instance) or is_crowd(instance)):
@@ -307,7 +309,7 @@ class Anonymizer:
         if instance.label == "text" or side < self.settings.least_side.get(instance.label, 0):
             return False
         least = self.settings.least_score
-        if instance.source == "given":
+        if instance.given or instance.wish == "redraw":
             return True
         if instance.label == "license_plate":
             return _known_plate(image, instance, least.get("license_plate", 0.0))
@@ -436,7 +438,7 @@ class Anonymizer:
         first = max((t.id for t in work.targets), default=0) + 1
         added = [replace(leak, id=first + n, parent=None) for n, leak in enumerate(leaks)]
         if added:
-            work.targets += [Target(i, i, "redacted", method=self._method(i, ())) for i in added]
+            work.targets += [Target(i, i, "redacted", method=self._method(i, ()), late=True) for i in added]
             work.base = None
             work.evidence = self._verifier.examine(work.image, [t.found for t in work.targets])
 
@@ -453,6 +455,7 @@ class Anonymizer:
             for face in self._unseen(work, found):
                 face.redact()
             leaks = self._targets(self._verifier.leaks(treated, everything))
+            leaks = tuple(leak for leak in leaks if not same_as(leak, work.left))
             evidence = replace(work.evidence, instances=work.shown)
             actions = {t.id: t.action for t in work.targets}
             verdicts = self._verifier.check(evidence, result, treated, actions, found, leaks)

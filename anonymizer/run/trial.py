@@ -264,7 +264,8 @@ class _Work:
                 self._tell(file.name, "failed", str(error))
                 continue
             given = None if self.annotations is None else self.annotations.only(file.name)
-            yield Task(file.name, content, given, hashlib.sha256(content).hexdigest(), None, self.release, dry_run)
+            sha256 = hashlib.sha256(content).hexdigest()
+            yield Task(file.name, content, given, sha256, None, self.release, dry_run=dry_run)
 
     def _tell(self, name: str, status: str, reason: str = "") -> None:
         self.done += 1
