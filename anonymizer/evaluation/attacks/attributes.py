@@ -95,9 +95,7 @@ def probed(context: Context, variant: str) -> list[Finding]:
         for trait in traits:
             found = probe(described, trait, context.rng(NAME, judge.name, trait.name))
             protocol = f"{trait.name}, of the original, read off the treated face by a linear probe on other people"
-            out.append(
-                _finding(context, variant, f"{judge.name}, probe of {trait.name}", protocol, found, judge)
-            )
+            out.append(_finding(context, variant, f"{judge.name}, probe of {trait.name}", protocol, found, judge))
     return out
 
 
