@@ -469,7 +469,8 @@ class PersonSegmenter(Protocol):
 class FaceEmbedder(Protocol):
     """Describes a face by a unit vector."""
 
-    #: Cosine similarity above which two faces count as the same person at FAR 1e-3.
+    #: Cosine similarity above which two faces count as the same person at FAR 1e-3. An embedder that tells profiles
+    #: less well may have a ``profile_threshold`` for these.
     threshold: float
 
     def embed(self, image: Image, box: Floats, landmarks: Floats | None) -> Floats:
