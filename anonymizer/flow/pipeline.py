@@ -48,7 +48,7 @@ __all__ = ["Anonymizer", "Settings"]
 #: Rounds in which failing instances and newly found ones are redacted before the picture is given up.
 REDACTION_ROUNDS = 3
 #: Score from which platedet alone is believed away from vehicles: of three such finds on held-out pictures two are
-#: plates and one is a wrapper on the road; the one find below 0.5 is none.
+#: plates and one is a wrapper on the road; the one find below 0.5 is none. Where OCR read it, other networks' too.
 LIKELY_PLATE = 0.5
 #: What is seen beside what is anonymized: the fill and avatars go by it.
 SCENERY = ("vehicle", "text")
@@ -492,16 +492,18 @@ def _known_plate(image: Image, instance: Instance, least: float) -> bool:
     """Return whether a plate is known as one.
 
     It is if platedet saw it on a vehicle or beside another network, or is likely right; if another network is sure; or
-    if OCR read text on a vehicle that has a ground of its own. Other text, and what our own networks alone see, may be
-    any lettering, on a bus as on a wall.
+    if OCR read text that has a ground of its own, and it lies on a vehicle or a network finds it likely. Other text,
+    and what our own networks alone see, may be any lettering, on a bus as on a wall.
     """
     networks = {name: score for name, score in instance.signs.items() if name not in ("vehicle", "ocr")}
     packaged = networks.get("platedet", 0.0)
     if packaged > 0 and (len(networks) > 1 or "vehicle" in instance.signs or packaged >= LIKELY_PLATE):
         return True
-    if max(networks.values(), default=0.0) >= least:
+    best = max(networks.values(), default=0.0)
+    if best >= least:
         return True
-    return {"ocr", "vehicle"} <= instance.signs.keys() and stands_out(image, instance)
+    placed = "vehicle" in instance.signs or best >= LIKELY_PLATE
+    return "ocr" in instance.signs and placed and stands_out(image, instance)
 
 
 def _obscure(work: Work, filled: Image, strength: float) -> None:
