@@ -1,7 +1,7 @@
 """Anonymize pictures, attack what came out, and print one table: what is left of identity, and of use.
 
-    python benchmarks/reid_leakage.py DATA OUT [--limit N] [--preset NAME|FILE] [--recognizer NAME|FILE ...]
-                                      [--accept-noncommercial] [--again] [--train] [--seed N]
+    python benchmarks/reid_leakage.py DATA... OUT [--limit N] [--preset NAME|FILE] [--recognizer NAME|FILE ...]
+                                      [--judges DIR] [--accept-noncommercial] [--again] [--train] [--seed N]
                                       [--released DIR [--suffix TEXT | --pairs FILE] [--regions DIR]
                                       [--resize-to-original]]
 
@@ -10,11 +10,11 @@
 With ``--limit`` whole identities are taken first, those with most pictures before others, since one picture of a
 person allows no comparison with another.
 
-Everything lies under ``OUT`` and the same command again goes on where it was: ``originals`` (links), ``run`` and, with
-``--again``, ``run-again`` (a second run from another seed), ``evaluation`` (evaluation.json, report.html),
-``table.md``. With ``--released`` nothing is anonymized: the outputs of another tool are judged, made of the pictures in
-``OUT/originals``, which the first call only links. ``--train`` adds the training check, one to two minutes more on two
-cores.
+Everything lies under ``OUT`` (of several ``DATA`` under ``OUT/NAME``) and the same command again goes on where it was:
+``originals`` (links), ``run`` and, with ``--again``, ``run-again`` (a second run from another seed), ``evaluation``
+(evaluation.json, report.html), ``table.md``. With ``--released`` nothing is anonymized: the outputs of another tool are
+judged, made of the pictures in ``OUT/originals``, which the first call only links. ``--train`` adds the training check,
+one to two minutes more on two cores.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from anonymizer.run import local
 Record = Mapping[str, Any]
 
 #: Value that stands for an attack, where it is not the class's own; and values that are no proportions.
-METRICS = {"residue": "texture_shines_through", "seed": "auc", "leak": "leak_rate"}
+METRICS = {"residue": "texture_shines_through", "seed": "auc", "attributes": "agreement", "leak": "leak_rate"}
 PLAIN = ("auc",)
 #: Rows that hold the condition attack's values, by what its protocols say.
 GUARDS = {"original": "guard off", "anonymized": "(default)"}
@@ -138,7 +138,9 @@ def cell(findings: Sequence[Record], attack: str, label: str, variant: str) -> s
     floor = "" if chance is None or chance["value"] is None else f" / {summary.percent(chance['value'])}"
     low, high = metrics[name]["low"], metrics[name]["high"]
     spread = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return summary.percent(metrics[name]["value"]) + spread + floor
+    recall = metrics.get("recall", {}).get("value") if attack == "leak" else None
+    beside = "" if recall is None else f", recall {summary.percent(recall)}"
+    return summary.percent(metrics[name]["value"]) + spread + floor + beside
 
 
 def table(document: Record) -> str:
@@ -178,7 +180,8 @@ def legend(document: Record) -> str:
         f"{document['inputs']['pairs']} pairs; independent recognisers: {', '.join(judges) or 'NONE'}. Cells: the "
         "value furthest from chance, its 95 % interval, and chance. naive to reconstruction: rank 1; condition: rank "
         "1 from depth or edge maps alone, guard off (original) and on (anonymized); plate: characters right; residue: "
-        "instances whose texture shines through; seed: AUC; leak: share untouched.\n"
+        "instances whose texture shines through; seed: AUC; attributes: the "
+        "attribute read right; leak: untouched, and the recall of independent detectors on the originals.\n"
     )
 
 
@@ -193,14 +196,61 @@ def anonymize(originals: Path, output: Path, preset: str, seed: int | None) -> N
     print(f"{output}: {summary}", file=sys.stderr)
 
 
+def judged(data: Path, out: Path, args: argparse.Namespace) -> str:
+    """Anonymize and evaluate one folder or pack, and return its verdict and table; files go under ``out``."""
+    files, annotations = choose(data, args.limit)
+    if not files:
+        raise SystemExit(f"{data}: no pictures")
+    originals, run = out / "originals", args.released or out / "run"
+    link(files, data / "images" if annotations else data, originals)
+    if args.released is not None and not args.released.is_dir():
+        raise SystemExit(f"{args.released}: run the other tool over {originals} into this folder, then call again")
+    rule = Rule.read(args.pairs) if args.pairs else Rule(args.suffix) if args.suffix else None
+    with offline():
+        # Detections, not annotations, decide what is treated: that is how the product is used.
+        if args.released is None:
+            anonymize(originals, run, args.preset, args.seed)
+        again = out / "run-again" if args.again else None
+        if again is not None:
+            anonymize(originals, again, args.preset, None if args.seed is None else args.seed + 1)
+        settings = runner.Settings(
+            recognizers=tuple(args.recognizer),
+            accept_noncommercial=args.accept_noncommercial,
+            seed=args.seed or 0,
+            resize=args.resize_to_original,
+            rule=rule,
+            regions=args.regions,
+            judges=args.judges,
+        )
+        evaluation = runner.evaluate(
+            originals,
+            run,
+            out / "evaluation",
+            settings,
+            annotations=annotations,
+            again=again,
+            on_progress=lambda stage, done, total: print(f"{stage}: {done} of {total}", file=sys.stderr),
+        )
+        document = documents.build(evaluation, originals, run)
+        if args.train and document["utility"] is not None:
+            document["utility"]["downstream"] = train(evaluation, annotations)
+    (out / "evaluation").mkdir(parents=True, exist_ok=True)
+    documents.write(document, out / "evaluation")
+    report.write(document, out / "evaluation")
+    text = f"{verdict(document)}\n\n{table(document)}\n{legend(document)}"
+    (out / "table.md").write_text(text, encoding="utf-8")
+    return text
+
+
 def main() -> None:
-    """Anonymize, evaluate, print the table."""
+    """Anonymize, evaluate, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("data", type=Path, nargs="+", help="folders of pictures, or packs")
+    parser.add_argument("out", type=Path, help="of several, each has a folder of its name in here")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--preset", default="embedded")
     parser.add_argument("--recognizer", action="append", default=[])
+    parser.add_argument("--judges", type=Path, help="folder of judges, see models/judges")
     parser.add_argument("--accept-noncommercial", action="store_true")
     parser.add_argument("--again", action="store_true", help="anonymize twice, for the seed attack")
     parser.add_argument("--train", action="store_true", help="also train on the pictures")
@@ -211,52 +261,13 @@ def main() -> None:
     parser.add_argument("--regions", type=Path, help="masks of what was treated")
     parser.add_argument("--resize-to-original", action="store_true")
     args = parser.parse_args()
-    if args.released is not None and args.again:
-        raise SystemExit("--again makes a second run of ours; leave it out with --released")
+    if args.released is not None and (args.again or len(args.data) > 1):
+        raise SystemExit("--released takes one folder of originals, and no second run of ours: leave out --again")
     started = time.monotonic()
-    files, annotations = choose(args.data, args.limit)
-    if not files:
-        raise SystemExit(f"{args.data}: no pictures")
-    originals, run = args.out / "originals", args.released or args.out / "run"
-    link(files, args.data / "images" if annotations else args.data, originals)
-    if args.released is not None and not args.released.is_dir():
-        raise SystemExit(f"{args.released}: run the other tool over {originals} into this folder, then call again")
-    rule = Rule.read(args.pairs) if args.pairs else Rule(args.suffix) if args.suffix else None
-    with offline():
-        # Detections, not annotations, decide what is treated: that is how the product is used.
-        if args.released is None:
-            anonymize(originals, run, args.preset, args.seed)
-        again = args.out / "run-again" if args.again else None
-        if again is not None:
-            anonymize(originals, again, args.preset, None if args.seed is None else args.seed + 1)
-        out = args.out / "evaluation"
-        settings = runner.Settings(
-            recognizers=tuple(args.recognizer),
-            accept_noncommercial=args.accept_noncommercial,
-            seed=args.seed or 0,
-            resize=args.resize_to_original,
-            rule=rule,
-            regions=args.regions,
-        )
-        evaluation = runner.evaluate(
-            originals,
-            run,
-            out,
-            settings,
-            annotations=annotations,
-            again=again,
-            on_progress=lambda stage, done, total: print(f"{stage}: {done} of {total}", file=sys.stderr),
-        )
-        document = documents.build(evaluation, originals, run)
-        if args.train and document["utility"] is not None:
-            document["utility"]["downstream"] = train(evaluation, annotations)
-    out.mkdir(parents=True, exist_ok=True)
-    documents.write(document, out)
-    report.write(document, out)
-    text = f"{verdict(document)}\n\n{table(document)}\n{legend(document)}"
-    (args.out / "table.md").write_text(text, encoding="utf-8")
-    print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
-    print(text)
+    for data in args.data:
+        text = judged(data, args.out if len(args.data) == 1 else args.out / data.name, args)
+        print(f"{data.name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+        print(f"### {data.name}\n\n{text}" if len(args.data) > 1 else text, flush=True)
 
 
 if __name__ == "__main__":

@@ -348,9 +348,26 @@ def _left_over(findings: Sequence[Record], label: str) -> list[str]:
                 f"{found} of these {'was' if found == 1 else 'were'} found by detectors alone, in places where nobody "
                 "was known: they may be false alarms."
             )
+        recall = finding["estimates"].get("recall")
+        if recall is not None and recall["value"] is not None:
+            out.append(
+                f"Of the {recall['count']} known {name_of(label)} the independent ones of these find "
+                f"{percent(recall['value'])} in the untouched originals{_interval(recall)}, by size: "
+                f"{_by_size(finding)}; what they do not find there they would not have found here."
+            )
         if not finding["judge"]:
             out.append("No detector that is independent of the run looked: what the run missed may be missed again.")
     return out
+
+
+def _by_size(finding: Record) -> str:
+    """Return the recall of independent detectors by the shorter side of what they had to find."""
+    parts = []
+    for name, estimate in finding["estimates"].items():
+        if name.startswith("recall_") and name.endswith("px") and estimate["value"] is not None:
+            size = name.removeprefix("recall_").removesuffix("px").replace("_", " ")
+            parts.append(f"{percent(estimate['value'])} of {estimate['count']} ({size} px)")
+    return ", ".join(parts)
 
 
 def _told_apart(finding: Record) -> bool:

@@ -338,3 +338,21 @@ def test_marks_keep_their_text_to_the_last_digit() -> None:
 def test_a_histogram_of_nothing_is_drawn_empty() -> None:
     svg = charts.histogram([-1.0, 0.0, 1.0], [0, 0], [0, 0], "empty")
     assert "nan" not in svg
+
+
+def test_the_recall_of_independent_detectors_stands_beside_the_leaks() -> None:
+    (part,) = summarised([finding(0.1, 0.0, 0.3), plain_leak()])
+    said = " ".join(part["sentences"])
+    assert "Of the 30 known faces the independent ones of these find 40 % in the untouched originals" in said
+    assert "0 % of 10 (0-16 px), 60 % of 20 (from 128 px)" in said
+
+
+def plain_leak() -> dict[str, Any]:
+    estimates = {
+        "leak_rate": Estimate(0.0, 0.0, 0.1, 30),
+        "recall_0-16px": Estimate(0.0, 0.0, 0.3, 10),
+        "recall_16-32px": Estimate(None, reason="nobody known"),
+        "recall_from_128px": Estimate(0.6, 0.4, 0.8, 20),
+        "recall": Estimate(0.4, 0.2, 0.6, 30),
+    }
+    return dict(plain(Finding("leak", "face", "anonymized", "dlib-frontal", "detections", estimates)))
