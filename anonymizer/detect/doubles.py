@@ -38,8 +38,8 @@ MADE_UP, MEMBER = 0.65, 0.7
 ASIDE, TALL = 0.25, 0.4
 #: A larger find with less than this proportion of a smaller one's score is a poor view of the same person.
 POOR = 0.6
-#: Proportion of a larger find's box that a smaller one's has, from which the outline of a network for outlines is better
-#: than the one that was drawn in a box.
+#: Proportion of a larger find's box that a smaller one has, from which a network's outline of the smaller is better
+#: than the one drawn in the box of the larger.
 ALIKE = 0.75
 #: Landmarks that say where a person is.
 PLACES = [LANDMARKS.index(name) for name in ("nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip")]
