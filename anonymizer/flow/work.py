@@ -11,6 +11,7 @@ import numpy as np
 from anonymizer.condition.order import far_to_near
 from anonymizer.core.geometry import box_iou, mask_iou, outlined
 from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Verdict
+from anonymizer.detect.left import inside, unlike
 from anonymizer.detect.regions import coverage
 from anonymizer.redraw.avatars import shown_as
 from anonymizer.redraw.crops import treated_mask
@@ -81,6 +82,8 @@ class Work:
         depth: float32 (H, W) of the original, for the order of instances.
         evidence: What the original showed.
         entropy: What decides on chance.
+        excluded: bool (H, W), the area that is left out; None: nowhere.
+        consented: Who agreed to be shown.
         base: The original with the fill laid over everything anonymized, RGB uint8 (H, W, 3); None: to be filled.
         scene: The base with the avatars' shadows, RGB uint8 (H, W, 3).
         treated: bool (H, W), where the fill lies, rims included.
@@ -94,6 +97,8 @@ class Work:
     depth: np.ndarray
     evidence: Evidence
     entropy: tuple[int, ...]
+    excluded: Mask | None = None
+    consented: tuple[Instance, ...] = ()
     base: Image | None = None
     scene: Image | None = None
     treated: Mask | None = None
@@ -119,6 +124,10 @@ class Work:
     def hidden(self, targets: Iterable[Target] | None = None) -> Mask:
         """Return all that may change for some instances as they were found, all if None: bool (H, W)."""
         return treated_mask([t.found for t in (self.targets if targets is None else targets)], self.size)
+
+    def concerned(self, leaks: Iterable[Instance]) -> tuple[Instance, ...]:
+        """Return what the second pass found, without what is left as it is on purpose."""
+        return unlike((i for i in leaks if not inside(i, self.excluded)), self.consented)
 
     def outline(self) -> None:
         """Give every redrawn person with an avatar the outline of what shows of it."""

@@ -7,17 +7,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from anonymizer.annotations.areas import Areas
 from anonymizer.annotations.export import released_record
 from anonymizer.annotations.records import Annotations, Page, added_record
 from anonymizer.annotations.rendered import instance_map, joints_of, label_maps, visible
 from anonymizer.annotations.scrubbing import identities
 from anonymizer.core.errors import AnonymizerError, InputError, ModelError, StageError, VerificationFailed
 from anonymizer.core.geometry import integer_box, paste_window
-from anonymizer.core.records import Floats, Image, Instance, Result, Verdict
+from anonymizer.core.records import Findings, Floats, Image, Instance, Mask, Result, Verdict
 from anonymizer.images.decode import LOSSLESS, Decoded, decode_image
 from anonymizer.images.encode import encode_image, target_format
 from anonymizer.images.high_bit_depth import DEEP_FORMATS
@@ -45,17 +46,34 @@ class AnonymizerLike(Protocol):
         """Return preset, models with hashes, and versions as plain JSON data, without seeds."""
         ...
 
-    def __call__(self, image: Image, instances: tuple[Instance, ...] | None = None, *, key: str = "") -> Result:
-        """Anonymize RGB uint8 (H, W, 3); randomness depends on the seed and ``key`` alone, not on the order."""
+    def __call__(
+        self,
+        image: Image,
+        instances: tuple[Instance, ...] | None = None,
+        *,
+        key: str = "",
+        exclude: Mask | None = None,
+    ) -> Result:
+        """Anonymize RGB uint8 (H, W, 3); randomness depends on the seed and ``key`` alone, not on the order.
+
+        ``exclude``, bool (H, W), is only given where something is to be left as it is.
+        """
         ...
 
-    def find(self, image: Image, instances: tuple[Instance, ...] | None = None) -> tuple[Instance, ...]:
+    def find(
+        self, image: Image, instances: tuple[Instance, ...] | None = None, exclude: Mask | None = None
+    ) -> Findings:
         """Return all that would be anonymized in RGB uint8 (H, W, 3)."""
         ...
 
 
-#: Image, instances given for it, and key.
-Asked = tuple[Image, tuple[Instance, ...] | None, str]
+class Asked(NamedTuple):
+    """What an anonymizer is asked about a picture: the area to leave out is None where there is none."""
+
+    image: Image
+    instances: tuple[Instance, ...] | None
+    key: str
+    exclude: Mask | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +104,7 @@ class Picture:
         annotations: Given annotations, or None to detect.
         release: How it is released, with the key of OUTPUT where names are hashed.
         dry_run: Whether it is only looked for what would be anonymized; the outcome then has the status ``found``.
+        areas: What of it is left as it is.
     """
 
     def __init__(
@@ -96,6 +115,7 @@ class Picture:
         release: Release | None = None,
         *,
         dry_run: bool = False,
+        areas: Areas | None = None,
     ) -> None:
         self.outcome: Outcome | None = None
         self.dry_run = dry_run
@@ -103,11 +123,13 @@ class Picture:
         self._content = content
         self._annotations = annotations
         self._release = release or Release()
+        self._areas = areas or Areas()
+        self._excluded: Mask | None = None
         self._notes: tuple[str, ...] = ()
         self._remarks: tuple[str, ...] = ()
         self._decoded: Decoded | None = None
         self._result: Result | None = None
-        self._found: tuple[Instance, ...] | None = None
+        self._found: Findings | None = None
         self._timings: dict[str, float] = {}
         self._in_company = False
 
@@ -126,20 +148,22 @@ class Picture:
         asked = self.asked()
         if asked is not None:
             with self._step("anonymize"):
-                image, instances, key = asked
+                area = {} if asked.exclude is None else {"exclude": asked.exclude}
                 if self.dry_run:
-                    self._found = anonymizer.find(image, instances)
+                    self._found = anonymizer.find(asked.image, asked.instances, **area)
                 else:
-                    self._keep(anonymizer(image, instances, key=key))
+                    self._keep(anonymizer(asked.image, asked.instances, key=asked.key, **area))
 
     def asked(self) -> Asked | None:
-        """Return what an anonymizer is asked about it: image, instances, key; None if its fate is decided."""
+        """Return what an anonymizer is asked about it; None if its fate is decided."""
         decoded, name = self._decoded, self._name
         if decoded is not None:
             with self._step("anonymize"):
                 given = None if self._annotations is None else self._annotations.instances(name, decoded.size)
                 self._remarks = () if given is None else tuple(str(remark) for remark in given.remarks)
-                return decoded.pixels, None if given is None else self._linked(given.instances), name
+                instances = None if given is None else self._linked(given.instances)
+                self._excluded = self._areas.mask(name, decoded.size)
+                return Asked(decoded.pixels, instances, name, self._excluded)
         return None
 
     def _linked(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
@@ -186,6 +210,7 @@ class Picture:
                 if not self._in_company:  # There, the clock of a stage runs on while others have their turn.
                     self._timings |= dict(result.provenance.get("timings_s", {}))
                 record = _released(result) | {"notes": [*self._notes, *note]} | self._names(page)
+                record |= self._left(result)
                 if self._annotations is not None:
                     record["fields_removed"] = side["removed"]
                 if self._release.keep_metadata:
@@ -196,17 +221,27 @@ class Picture:
         if self.outcome.side is not None:
             self.outcome.record["timings_s"] = {step: round(float(s), 4) for step, s in self._timings.items()}
         # A picture may wait for its turn to be recorded: what is large goes now.
-        self._decoded = self._result = self._found = None
+        self._decoded = self._result = self._found = self._excluded = None
         return self.outcome
 
-    def _told(self, found: tuple[Instance, ...], size: tuple[int, int]) -> Outcome:
+    def _left(self, result: Result | Findings) -> dict[str, Any]:
+        """Return what was left as it is, for the ledger; nothing where all was anonymized."""
+        kinds = {"excluded": result.excluded, "consented": result.consented}
+        record: dict[str, Any] = {kind: [_spared(i) for i in left] for kind, left in kinds.items() if left}
+        if self._excluded is not None:
+            share = round(float(self._excluded.mean()), 4)
+            record["areas"] = {**self._areas.names(self._name), "proportion": share}
+        return record
+
+    def _told(self, found: Findings, size: tuple[int, int]) -> Outcome:
         """Return what would be anonymized, as COCO annotations without ids."""
         records = [
             {"category": i.label, "instance": i.id, "score": round(float(i.score), 4), "source": i.source}
             | added_record(i, size)
-            for i in found
+            for i in found.instances
         ]
         record = {"status": "found", "size": list(size), "notes": list(self._notes)} | self._remarked()
+        record |= self._left(found)
         return Outcome(record, side={"instances": records})
 
     def _keep(self, result: Result) -> None:
@@ -420,6 +455,17 @@ def _released(result: Result) -> dict[str, Any]:
         "size": list(result.image.shape[:2]),
         "instances": instances,
         "verdicts": rest,
+    }
+
+
+def _spared(instance: Instance) -> dict[str, Any]:
+    """Return an instance that was left as it is."""
+    box = [round(float(value), 2) for value in instance.box]
+    return {
+        "label": instance.label,
+        "box": box,
+        "score": round(float(instance.score), 4),
+        "source": instance.source,
     }
 
 
