@@ -19,10 +19,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # Editable, so that a change of the source needs no new installation; only a change of the dependencies does.
-# opencv-python needs the system's libGL. Where that is missing, the headless build of the same version takes its place.
+# The extra hub carries the demo's photographs. opencv-python needs the system's libGL; where that is missing, the
+# headless build of the same version takes its place.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "Installing anonymizer and its dependencies into $(VENV) (the first time takes a few minutes)"
-	$(PIP) -e .
+	$(PIP) -e '.[hub]'
 	@$(BIN)/python -c "import cv2" 2>/dev/null || { \
 	  echo "libGL is missing: switching to opencv-python-headless"; \
 	  $(PIP) --force-reinstall --no-deps opencv-python-headless; \

@@ -1,4 +1,4 @@
-"""Redraws every person, face and license plate in a picture, proves it, and fails closed.
+"""Anonymizer: redraws every person, face and license plate in a picture, proves it, and fails closed.
 
 >>> from anonymizer import Anonymizer
 >>> anonymizer = Anonymizer.from_preset("embedded", seed=7)  # doctest: +SKIP

@@ -3,7 +3,7 @@
     python benchmarks/avatar_downstream.py --data DATA --run DIR [--pack NAME]... [--seed N]
 
 ``DIR`` is the folder of a run of ``avatars.py``, whose released pictures are used; persons are annotated in all.
-The training is that of ``anonymizer.evaluation.downstream``: on the originals twice (the difference is what chance
+The training is that of ``downstream.py``: on the originals twice (the difference is what chance
 does), on blurred persons, and on the released pictures. Prints a table.
 """
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from avatar_run import cut
+from downstream import downstream_check
 from markdown_table import table
 from packs import Truth, pictures, read
 
 from anonymizer.evaluation.baselines import baseline
-from anonymizer.evaluation.downstream import downstream_check
 from anonymizer.evaluation.records import Context, Pair, Store, Subject
 from anonymizer.evaluation.variants import ANONYMIZED, Released
 

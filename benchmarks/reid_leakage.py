@@ -37,7 +37,6 @@ from anonymizer.evaluation import summary as story
 from anonymizer.evaluation.baselines import baseline
 from anonymizer.evaluation.dataset import PictureMaterial
 from anonymizer.evaluation.detectors import embedded_detector
-from anonymizer.evaluation.downstream import downstream_check
 from anonymizer.evaluation.pairing import Rule
 from anonymizer.evaluation.records import Context, Store, plain
 from anonymizer.evaluation.subjects import CLASSES, FaceFinder, SubjectSource
@@ -90,6 +89,8 @@ def link(files: Sequence[Path], root: Path, folder: Path) -> None:
 
 def train(evaluation: runner.Evaluation, annotations: Path | None) -> dict[str, Any]:
     """Return the training check on the pictures of a finished evaluation."""
+    from downstream import downstream_check
+
     variants: dict[str, Any] = {"original": baseline("original"), "blur": baseline("blur"), ANONYMIZED: Released()}
     with TemporaryDirectory() as folder:
         given = None if annotations is None else read_coco(annotations)

@@ -1,4 +1,4 @@
-"""Which format given annotations have, and reading them."""
+"""Reading of given annotations: their format is told from their content."""
 
 from __future__ import annotations
 

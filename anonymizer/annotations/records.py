@@ -1,4 +1,4 @@
-"""What annotations that come with the pictures can do, whatever their format."""
+"""Given annotations as one interface, whatever their format."""
 
 from __future__ import annotations
 

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from anonymizer.core.errors import InputError, ModelError
 
-__all__ = ["PHENOTYPES", "Body", "Shape", "skin"]
+__all__ = ["HEAD_PART", "PHENOTYPES", "Body", "Shape", "skin"]
 
 Floats = NDArray[np.float32]
 Faces = NDArray[np.int32]
 
 #: What varies between bodies, each in [0, 1]; gender 0 is male, age 0 is a toddler and 2/3 a young adult.
 PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
+#: Number of the head among the parts of the body.
+HEAD_PART = 1
 #: Phenotype in the middle: a young adult.
 MIDDLE = (0.5, 0.6, 0.5, 0.5, 0.5, 0.5)
 TENSORS = (

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.body import Body
+from anonymizer.avatar.body import HEAD_PART, Body
 from anonymizer.avatar.mesh import normals
 from anonymizer.core.errors import ModelError
 
-__all__ = ["NEUTRAL", "SIDE", "WIDTH", "Face", "Faces", "places", "texel"]
+__all__ = ["NEUTRAL", "SIDE", "WIDTH", "Face", "Faces", "face_part", "places", "texel"]
 
 Floats = NDArray[np.float32]
 
@@ -129,3 +129,10 @@ def places(body: Body) -> Floats:
     at = texel(middle.vertices[:, 0], middle.vertices[:, 2] - eye[2])
     ahead = -normals(middle.vertices, body.faces)[:, 1]
     return np.concatenate([at, ahead[:, None]], 1).astype(np.float32)
+
+
+def face_part(body: Body) -> NDArray[np.bool_]:
+    """Return which vertices lie in the oval of the face, bool (V,)."""
+    column, row, ahead = places(body).T
+    across, down = (column - (WIDTH - 1) / 2) / OVAL[2], (row - OVAL[0]) / OVAL[1]
+    return np.asarray((np.hypot(across, down) <= 1) & (ahead > 0) & (body.parts == HEAD_PART))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.body import Body, Shape
+from anonymizer.avatar.body import HEAD_PART, Body, Shape
 from anonymizer.avatar.noise import JointNoise
 from anonymizer.avatar.prior import PosePrior
 from anonymizer.avatar.stance import (
@@ -53,8 +53,6 @@ PLACED = (
 HEAD_WEIGHT, HEAD_JOINTS = 1.0, (0, 3, 4)
 #: Weight of the rows of crown and soles at the ends of the person's outline, and of chin and crown at a face's box.
 END_WEIGHT, FACE_WEIGHT = 1.5, 1.0
-#: Number of the head among the parts of the body.
-HEAD_PART = 1
 #: Height of a head, hair not counted, in heights of a face's box, and of the hair above the crown in metres.
 HEAD, HAIR = 1.05, 0.02
 #: Least summed weight and number of seen joints of a fit, and least span of them in metres.

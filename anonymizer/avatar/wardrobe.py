@@ -177,7 +177,7 @@ GROWN_UP = frozenset(
         *("oxfords", "tall boots", "ankle boots", "headscarf"),
     )
 )
-#: How often each hat is worn by men and by women: neighbours in ``HATS``. Helmets are for cyclists.
+#: How often each hat is worn by men and by women: neighbours in ``HATS``. Helmets are for riders.
 HAT_WEIGHTS = ((5, 3, 0, 0, 1), (2, 3, 0, 3, 1))
 
 
@@ -227,16 +227,13 @@ class Habits:
 USUAL = Habits()
 
 
-def choose(
-    rng: np.random.Generator, female: bool, child: bool = False, cyclist: bool = False, habits: Habits = USUAL
-) -> Outfit:
+def choose(rng: np.random.Generator, female: bool, child: bool = False, habits: Habits = USUAL) -> Outfit:
     """Return what somebody wears, drawn by chance.
 
     Args:
         rng: Source of everything.
         female: Whether what women wear is drawn from.
         child: Whether it is a child: of what is worn at any age.
-        cyclist: Whether a helmet may be worn, and no skirt.
         habits: How often what is worn.
     """
 
@@ -250,10 +247,10 @@ def choose(
     sex = int(female)
     hair, shoes = one(HAIR, HAIR_WEIGHTS[sex]), one(SHOES, SHOE_WEIGHTS[sex])
     inner = one(TOPS, TOP_WEIGHTS[sex], lambda n: not TOPS[n].outer)
-    bottom = one(BOTTOMS, BOTTOM_WEIGHTS[sex], lambda n: not (cyclist and BOTTOMS[n].skirt))
+    bottom = one(BOTTOMS, BOTTOM_WEIGHTS[sex])
     tops: tuple[str, ...] = (inner,)
     full: str | None = None
-    if not cyclist and rng.random() < FULL_SHARE[sex]:
+    if rng.random() < FULL_SHARE[sex]:
         fit_for = [n for n in FULL if (female or "dress" not in n) and not (child and n in GROWN_UP)]
         full = str(rng.choice(fit_for))
         if full == "long coat":
@@ -266,8 +263,6 @@ def choose(
         else:
             tops = (top,)
     hat = one(HATS, HAT_WEIGHTS[sex]) if rng.random() < habits.hats else None
-    if cyclist:
-        hat = "helmet" if rng.random() < 0.5 else None
     worn = Outfit(
         tops=tops,
         bottom=bottom,

@@ -456,6 +456,13 @@ def evaluate(
         FailOn | None,
         typer.Option(help="Exit 4 on this verdict or a worse one: leak, more-than-chance, too-few."),
     ] = None,
+    group_by: Annotated[
+        str, typer.Option(metavar="NAME", help="Annotated attribute by which figures are split into groups of people.")
+    ] = "",
+    judges: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that models/judges/make_judges.py filled; the cache's if left out."),
+    ] = None,
     subjects: Annotated[
         bool, typer.Option("--subjects", help="Also write a row for each subject and person (names them).")
     ] = False,
@@ -495,6 +502,8 @@ def evaluate(
             rule=rule,
             regions=regions,
             rows=subjects,
+            group_by=group_by,
+            judges=judges,
         )
         with show_stages() as show:
             evaluation = runner.evaluate(

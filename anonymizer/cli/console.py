@@ -1,4 +1,4 @@
-"""What the command line shows while it works and at the end, and what its commands share."""
+"""Console: progress while the command line works, what it prints at the end, and what its commands share."""
 
 from __future__ import annotations
 

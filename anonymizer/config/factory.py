@@ -87,7 +87,8 @@ def make_detector(table: Detect, source: Source, reader: OCRReader, classes: Seq
         from anonymizer.detect.plate_network import PlateNetwork
 
         found.append(PlateNetwork(source.path(table.plates), table.license_plate, table.plate_sizes, device=device))
-    found.append(TextDetector(reader, emit_text="text" in classes))
+    # Text is found in any case: the fill does not repeat it.
+    found.append(TextDetector(reader, emit_text=True))
     tiled = [
         TiledDetector(
             part,
@@ -175,9 +176,10 @@ def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
     """
     from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings
     from anonymizer.redraw.direction import Director
+    from anonymizer.redraw.exported import ExportedInpainter
     from anonymizer.redraw.loading import LoadSettings
     from anonymizer.redraw.prototypes import FaceBank
-    from anonymizer.redraw.redrawer import Redrawer
+    from anonymizer.redraw.redrawer import Painter, Redrawer
 
     load = LoadSettings(
         family=table.family,
@@ -199,19 +201,38 @@ def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
         batch_limit=0 if batch_size else table.batch_limit,
         device=source.device,
     )
-    painter = DiffusionInpainter(
-        source.path(table.pipeline),
-        [source.path(reference) for reference in table.controlnets],
-        settings,
-        load,
-        source.path(table.lora) if table.lora is not None else None,
-    )
+    folder = source.path(table.pipeline)
+    controlnets = [source.path(reference) for reference in table.controlnets]
+    lora = source.path(table.lora) if table.lora is not None else None
+    painter: Painter
+    if _without_torch(table, folder, source.device):
+        painter = ExportedInpainter(folder, settings)
+    else:
+        painter = DiffusionInpainter(folder, controlnets, settings, load, lora)
     faces = None
     if table.prototypes is not None:
         faces = FaceBank.load(source.path(table.prototypes) / "faces.safetensors")
     director = Director(_direction(table.direction)) if table.direction is not None else None
     crops = {label: _crop(crop) for label, crop in table.crops.items()}
     return Redrawer(painter, crops, faces, table.strength, director)
+
+
+def _without_torch(table: Redraw, folder: Path, device: str) -> bool:
+    """Return whether the graphs beside a pipeline do all that a ``redraw`` table asks: then torch is not loaded."""
+    from anonymizer.redraw.exported import is_exported
+
+    asked = (table.lora, table.scheduler, table.channels_last, table.compile, table.vae_tiling, table.cpu_offload)
+    own = [f"{table.pipeline}/controlnet", f"{table.pipeline}/controlnet_1"]
+    return (
+        device == "cpu"
+        and is_exported(folder)
+        and table.controlnets == own
+        and table.dtype in ("auto", "fp32")
+        and table.guidance_scale <= 1
+        # Sentences have no embeddings beforehand.
+        and table.direction is None
+        and not any(asked)
+    )
 
 
 def make_artist(table: Redraw, source: Source) -> AvatarArtist | None:

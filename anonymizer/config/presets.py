@@ -22,7 +22,7 @@ PEOPLE = ("body", "face")
 SENSITIVITIES = ("high", "normal", "low")
 #: Number of the way from a picture to its redraw: raised whenever the same settings give other pixels, so that a
 #: resumed run never mixes two.
-ALGORITHM = 2
+ALGORITHM = 3
 #: Packages whose version shapes a result.
 VERSIONED = ("anonymizer", "torch", "diffusers", "transformers", "onnxruntime", "opencv-python", "numpy", "rapidocr")
 

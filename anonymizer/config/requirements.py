@@ -1,4 +1,4 @@
-"""What a preset needs, and clear refusals before anything is loaded: weights, licences, machine."""
+"""Requirements of a preset: weights, licences, machine; refused clearly before anything is loaded."""
 
 from __future__ import annotations
 

@@ -258,6 +258,8 @@ class Rendering:
         shadow: float32 (h, w) in [0, 1], how far it darkens what lies there; none where left out.
         cut: Share of it that the person's place has no room for, in [0, 1].
         grain: Standard deviation of the noise that is still to be laid over it, in [0, 1].
+        face: float32 (4,) xyxy in the picture's pixels, the box of the face as detectors draw it; None where it is
+            turned away.
     """
 
     box: IntBox
@@ -271,6 +273,7 @@ class Rendering:
     shadow: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     cut: float = 0.0
     grain: float = 0.0
+    face: Floats | None = None
 
     def __post_init__(self) -> None:
         size = self.box[3] - self.box[1], self.box[2] - self.box[0]
@@ -283,6 +286,10 @@ class Rendering:
             if array.shape != shape:
                 raise InputError(f"rendering: expected {name} of shape {shape}, got {array.shape}")
             object.__setattr__(self, name, _frozen(array))
+        if self.face is not None:
+            if self.face.shape != (4,):
+                raise InputError(f"rendering: expected face of shape (4,), got {self.face.shape}")
+            object.__setattr__(self, "face", _frozen(self.face))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -419,7 +426,9 @@ class Detector(Protocol):
 class AvatarArtist(Protocol):
     """Draws avatars."""
 
-    def look(self, image: Image, hidden: Mask, persons: Sequence[Instance], horizon: float) -> Any:
+    def look(
+        self, image: Image, hidden: Mask, persons: Sequence[Instance], horizon: float, drawn: set[str] | None = None
+    ) -> Any:
         """Return what the artist takes from a picture once for all persons: light, perspective, noise.
 
         Args:
@@ -427,11 +436,18 @@ class AvatarArtist(Protocol):
             hidden: bool (H, W), what was filled; nothing of it enters.
             persons: The picture's persons: where they stand.
             horizon: Row of the horizon in pixels.
+            drawn: What those look like who were drawn in the picture before it was filled anew; the artist adds to it.
         """
         ...
 
     def draw(
-        self, image: Image, person: Instance, rng: np.random.Generator, face: Instance | None = None, scene: Any = None
+        self,
+        image: Image,
+        person: Instance,
+        rng: np.random.Generator,
+        face: Instance | None = None,
+        scene: Any = None,
+        rides: str | None = None,
     ) -> Rendering | None:
         """Return somebody else in a person's place and pose, None where the pose is not known well enough.
 
@@ -441,6 +457,7 @@ class AvatarArtist(Protocol):
             rng: Source of everything but pose and place.
             face: The person's face, if it was found.
             scene: What ``look`` returned for the picture; None: it is looked at now, with this person alone hidden.
+            rides: ``bicycle`` or ``motorcycle``, if the person rides one.
         """
         ...
 

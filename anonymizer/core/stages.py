@@ -1,4 +1,4 @@
-"""What every stage of a picture's way has around it: the time it took, and its name in what goes wrong."""
+"""Surroundings of every stage: the time it took, and its name in what goes wrong."""
 
 from __future__ import annotations
 

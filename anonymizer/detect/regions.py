@@ -1,4 +1,4 @@
-"""What detectors share: clipped instances, ellipse and box masks, suppression, unions."""
+"""Regions as all detectors make them: clipped instances, ellipse and box masks, suppression, unions."""
 
 from __future__ import annotations
 

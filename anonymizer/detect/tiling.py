@@ -1,4 +1,4 @@
-"""Looking at a large picture whole and in overlapping tiles, so that small objects are found too."""
+"""Tiling: a large picture seen whole and in overlapping tiles, so that small objects are found too."""
 
 from __future__ import annotations
 

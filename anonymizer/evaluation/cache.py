@@ -108,6 +108,7 @@ class EmbeddingStore:
         folder: Where tables are written; tables that lie there already are used.
         places: What will be asked for beside the known place, see ``records.Place``.
         on_picture: Called with (variant, done, total) after each picture.
+        predictors: Who else will be asked, at the known place alone.
     """
 
     def __init__(
@@ -119,13 +120,14 @@ class EmbeddingStore:
         folder: Path,
         places: Sequence[Place] = ("found",),
         on_picture: Callable[[str, int, int], None] = lambda variant, done, total: None,
+        predictors: Sequence[Recognizer] = (),
     ) -> None:
         self._material = material
         self._variants = variants
         self._faces = faces
         self._folder = folder
         self._on_picture = on_picture
-        self._plan: list[tuple[Recognizer, Place]] = [(recognizer, "known") for recognizer in recognizers]
+        self._plan: list[tuple[Recognizer, Place]] = [(one, "known") for one in (*recognizers, *predictors)]
         for place in places:
             self._plan += [(r, place) for r in recognizers if place != "found" or r.label == "face"]
         self._ready: dict[tuple[str, str, Place], Embeddings] = {}

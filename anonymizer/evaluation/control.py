@@ -15,7 +15,7 @@ import numpy as np
 from anonymizer.core.records import Image
 from anonymizer.evaluation import intervals
 from anonymizer.evaluation.matching import Mode, compare, has_repeats
-from anonymizer.evaluation.records import Context, Pair, Subject
+from anonymizer.evaluation.records import Context, Finding, Pair, Subject
 from anonymizer.evaluation.variants import CONTROL
 
 __all__ = ["ABLE", "ABLE_READER", "Control", "Resaved", "controls"]
@@ -111,6 +111,8 @@ def controls(context: Context) -> tuple[Control, ...]:
         )
         if has_repeats(known):
             out.append(_other(context, recognizer.name, recognizer.label, able))
+    if "face" in context.labels and context.predictors:
+        out += _predictors(context)
     if "license_plate" in context.labels and context.readers:
         out += _readers(context)
     return tuple(out)
@@ -141,10 +143,38 @@ def _other(context: Context, name: str, label: str, able: bool) -> Control:
     return Control(name, label, mode, rank1.value, None if chance is None else chance.value, not reason, reason)
 
 
+def _predictors(context: Context) -> list[Control]:
+    """Return how often predictors of attributes say of re-saved faces what they say of the originals.
+
+    Probes are able where they read some attribute off the untouched originals themselves.
+    """
+    from anonymizer.evaluation.attacks.attributes import compared, probed
+
+    out: dict[str, Control] = {}
+    for finding in (*compared(context, CONTROL), *probed(context, "original")):
+        name, value = finding.recognizer, finding.estimates["agreement"].value
+        chance, null = finding.estimates["agreement_chance"].value, finding.null.get("agreement")
+        if finding.variant == CONTROL:
+            able = value is not None and value >= ABLE
+            reason = "" if able else (
+                finding.estimates["agreement"].reason
+                or f"it says the same of {value or 0.0:.0%} of faces that were only saved anew, {ABLE:.0%} are needed"
+            )  # fmt: skip
+        else:
+            moments = null and (null["value"], null["mean"], null["deviation"], null["skew"], int(null["possible"]))
+            able = moments is not None and intervals.tail(*moments) < LEVEL
+            reason = "" if able else (
+                finding.estimates["agreement"].reason or "it reads no attribute off untouched faces either"
+            )  # fmt: skip
+            if name in out and out[name].able:
+                continue  # one attribute is enough
+        out[name] = Control(name, "face", "", value, chance, able, reason)
+    return list(out.values())
+
+
 def _readers(context: Context) -> list[Control]:
     """Return how much of re-saved plates each reader reads."""
     from anonymizer.evaluation.attacks.plate import BOTH, attack
-    from anonymizer.evaluation.records import Finding
 
     variants = {"original": context.variants["original"], CONTROL: Resaved()}
     out = []

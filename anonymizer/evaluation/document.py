@@ -85,10 +85,12 @@ def build(evaluation: Evaluation, originals: Path, anonymized: Path) -> dict[str
             "bootstrap": settings.bootstrap,
             "resize": settings.resize,
             "regions": None if settings.regions is None else str(settings.regions),
+            "group_by": settings.group_by,
+            "judges": None if settings.judges is None else str(settings.judges),
         },
         "recognizers": [
             {"name": r.name, "label": r.label, "sha256": r.sha256, "licence": r.licence, "judge": r.judge}
-            for r in judges
+            for r in (*judges, *evaluation.predictors)
         ],
         "controls": [asdict(control) for control in evaluation.controls],
         "detectors": [
@@ -176,6 +178,9 @@ def table(document: Mapping[str, Any]) -> list[str]:
     if any(not finding["judge"] for finding in document["findings"]):
         lines.append("*: part of this run, so no independent judge")
     lines += others
+    for finding in document["findings"]:
+        if finding["variant"] == "anonymized" and finding["judge"]:
+            lines += [_group_line(finding, group, known) for group, known in finding["groups"].items()]
     for skipped in document["skipped"]:
         what = " ".join(skipped[key] for key in ("attack", "label", "variant", "recognizer") if skipped[key])
         lines.append(f"Skipped: {what}: {skipped['reason']}")
@@ -188,6 +193,12 @@ def _line(finding: Mapping[str, Any]) -> str:
     figures = ", ".join(f"{name} {_figure(estimate, interval=True)}" for name, estimate in given[:4])
     what = " ".join(finding[key] for key in ("attack", "label", "variant", "recognizer") if finding[key])
     return f"{what}{'' if finding['judge'] else '*'}: {figures or 'nothing measured'}"
+
+
+def _group_line(finding: Mapping[str, Any], group: str, known: Mapping[str, Any]) -> str:
+    """Return one group's values as one line."""
+    what = " ".join(finding[key] for key in ("attack", "label", "recognizer", "mode") if finding[key])
+    return f"group {group}: {what}: " + ", ".join(f"{name} {_figure(e, interval=True)}" for name, e in known.items())
 
 
 def _figure(estimate: Mapping[str, Any] | None, interval: bool) -> str:

@@ -117,13 +117,12 @@ def roc(same: Array, different: Array) -> tuple[Array, Array, Array]:
     Raises:
         InputError: A sample is empty or not finite.
     """
+    from sklearn.metrics import roc_curve
+
     same, different = _sample(same, "same"), _sample(different, "different")
-    steps = np.unique(np.concatenate([same, different]))[::-1]
-    # Counted, not subtracted from 1: rounding would push a rate of exactly 1e-3 beyond that limit.
-    tar = (same.size - np.searchsorted(np.sort(same), steps, side="left")) / same.size
-    far = (different.size - np.searchsorted(np.sort(different), steps, side="left")) / different.size
-    start = np.zeros(1)
-    return np.concatenate([start, far]), np.concatenate([start, tar]), np.concatenate([[np.inf], steps])
+    labels = np.repeat([1, 0], [same.size, different.size])
+    far, tar, thresholds = roc_curve(labels, np.concatenate([same, different]), drop_intermediate=False)
+    return far, tar, thresholds
 
 
 def tar_at_far(same: Array, different: Array, far: float) -> float:
@@ -144,10 +143,11 @@ def auc(same: Array, different: Array) -> float:
     Raises:
         InputError: A sample is empty or not finite.
     """
-    same, different = _sample(same, "same"), np.sort(_sample(different, "different"))
-    below = np.searchsorted(different, same, side="left")
-    up_to = np.searchsorted(different, same, side="right")
-    return float((below + up_to).mean() / 2 / different.size)
+    from sklearn.metrics import roc_auc_score
+
+    same, different = _sample(same, "same"), _sample(different, "different")
+    labels = np.repeat([1, 0], [same.size, different.size])
+    return float(roc_auc_score(labels, np.concatenate([same, different])))
 
 
 def eer(same: Array, different: Array) -> float:

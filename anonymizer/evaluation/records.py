@@ -21,6 +21,7 @@ from anonymizer.core.records import CLASSES, Floats, Image, Mask
 
 if TYPE_CHECKING:
     from anonymizer.evaluation.detectors import Watcher
+    from anonymizer.evaluation.networks import AttributePredictor
     from anonymizer.evaluation.ocr import PlateReader
 
 __all__ = [
@@ -78,6 +79,7 @@ class Subject:
         identity: Who or what it is, shared by all pictures of the same one; None where unknown.
         text: The plate's characters, or None.
         source: ``given``, or the detector that found it.
+        group: The value of the attribute that findings are split by, or None where it is not annotated.
 
     Raises:
         InputError: A field of wrong shape, dtype or range.
@@ -92,6 +94,7 @@ class Subject:
     identity: str | None = None
     text: str | None = None
     source: str = "given"
+    group: str | None = None
 
     def __post_init__(self) -> None:
         if self.label not in CLASSES:
@@ -162,6 +165,7 @@ class Finding:
         null: By estimate, the figure with ties drawn by lot, ``value``, and the same where everybody is dealt another
             one's name: ``mean``, ``deviation``, ``skew``, ``low``, ``high`` (95 % of the deals) and ``possible`` (ways
             to deal), see ``deals``.
+        groups: By group of people, estimates of its members alone: ``rank1``, ``people_recognised``, ``leak_rate``.
     """
 
     attack: str
@@ -178,6 +182,7 @@ class Finding:
     null: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     mode: str = ""
     people: tuple[tuple[str, bool, float, int], ...] = ()
+    groups: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +313,9 @@ class Context:
         readers: Every reader of plates at hand; the first one reads texts that nobody annotated from the originals.
         watchers: Detectors that look for what was missed.
         rows: Whether findings hold a row for each person.
+        predictors: Predictors of attributes of faces.
+        group_by: Name of the annotated attribute that findings are split by; "" for none.
+        groups: Group of each subject by its key, where it is annotated.
     """
 
     material: Material
@@ -322,6 +330,9 @@ class Context:
     readers: tuple[PlateReader, ...] = ()
     watchers: tuple[Watcher, ...] = ()
     rows: bool = False
+    predictors: tuple[AttributePredictor, ...] = ()
+    group_by: str = ""
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     def rng(self, *what: str) -> np.random.Generator:
         """Return a generator of its own for each purpose, the same in every run with this seed."""

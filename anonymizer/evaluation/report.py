@@ -106,6 +106,7 @@ def render(document: Record, pictures: Sequence[Pair] = ()) -> bytes:
         overview=[_overview(clean, label, variants) for label in story.HEADLINE if subjects.get(label)],
         curves=[part for label in ("face", "person") for part in _curves(findings, label)],
         columns=COLUMNS,
+        people=_by_group(findings),
         groups=_groups(findings),
         skipped=_not_done(clean["skipped"]),
         variants=variants,
@@ -268,6 +269,32 @@ def _groups(findings: Sequence[Record]) -> list[dict[str, Any]]:
         else:
             into += [_table([row for row in rows if row["protocol"] == protocol], "variant") for protocol in protocols]
     return [{"attack": attack, "tables": made} for attack, made in out.items()]
+
+
+def _by_group(findings: Sequence[Record]) -> list[dict[str, Any]]:
+    """Return a row for each class and group of people: the comparison that recognises it most, leaks, and recall."""
+    rows = []
+    released = [f for f in findings if f["variant"] == "anonymized" and f["groups"] and f["judge"]]
+    for label in story.HEADLINE:
+        own = [f for f in released if f["label"] == label]
+        for group in dict.fromkeys(name for f in own for name in f["groups"]):
+            ranked = [f for f in own if f["groups"].get(group, {}).get("rank1", {}).get("value") is not None]
+            most = max(ranked, key=lambda f: f["groups"][group]["rank1"]["value"], default=None)
+            leak = next((f["groups"][group] for f in own if f["attack"] == "leak" and group in f["groups"]), {})
+            known = {} if most is None else most["groups"][group]
+            rows.append(
+                {
+                    "label": label,
+                    "group": group,
+                    "by": "" if most is None else f"{most['attack']}, {most['recognizer']}",
+                    "chance": None if most is None else most["estimates"]["rank1_chance"],
+                    "rank1": known.get("rank1"),
+                    "recognised": known.get("people_recognised"),
+                    "leak": leak.get("leak_rate"),
+                    "recall": leak.get("recall"),
+                }
+            )
+    return rows
 
 
 def _table(rows: Sequence[Record], head: str) -> dict[str, Any]:

@@ -22,9 +22,11 @@ from anonymizer.evaluation.control import Control, Resaved, controls
 from anonymizer.evaluation.dataset import PictureMaterial
 from anonymizer.evaluation.detectors import Watcher, choose_watchers, embedded_detector, outline_detector
 from anonymizer.evaluation.grouping import group
+from anonymizer.evaluation.judges import Judges, judges_folder
+from anonymizer.evaluation.networks import AttributePredictor
 from anonymizer.evaluation.ocr import PlateReader, choose_readers
 from anonymizer.evaluation.pairing import Pairing, Rule, find_pairs
-from anonymizer.evaluation.recognizers import Unavailable, choose
+from anonymizer.evaluation.recognizers import Unavailable, choose, choose_person
 from anonymizer.evaluation.records import Context, Finding, Recognizer, Skipped, Variant
 from anonymizer.evaluation.regions import ON_REGION, MaskFolder, OnRegion, Regions
 from anonymizer.evaluation.subjects import CLASSES, FaceFinder, SubjectSource
@@ -63,6 +65,8 @@ class Settings:
         rule: How released pictures of another tool are named, or None.
         regions: Folder of masks that say what was treated; None takes what a run wrote, if anything.
         rows: Whether findings hold a row for each person, and the result one for each subject.
+        group_by: Annotated attribute that findings are split by, or "".
+        judges: Folder of judges, or None for the user's own, see ``judges``.
 
     Raises:
         InputError: An unknown name or a number out of range.
@@ -81,6 +85,8 @@ class Settings:
     rule: Rule | None = None
     regions: Path | None = None
     rows: bool = False
+    group_by: str = ""
+    judges: Path | None = None
 
     def __post_init__(self) -> None:
         for what, names, known in (("attacks", self.attacks, ATTACKS), ("baselines", self.baselines, ALL_BASELINES)):
@@ -112,6 +118,7 @@ class Evaluation:
         readers: Everyone who read plates.
         watchers: Detectors that looked for what was missed.
         controls: How every judge did where it had to do well.
+        predictors: Predictors of attributes.
         subjects: A row for each subject, where asked for: ``key``, ``label``, ``identity``, ``source``, ``untouched``.
     """
 
@@ -129,6 +136,7 @@ class Evaluation:
     readers: tuple[PlateReader, ...] = ()
     watchers: tuple[Watcher, ...] = ()
     controls: tuple[Control, ...] = ()
+    predictors: tuple[AttributePredictor, ...] = ()
     subjects: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -171,11 +179,18 @@ def evaluate(
         given = given.placed(pair.name for pair in pairing.pairs)
         for name, reason in (given.placement or Placement()).held.items():
             raise InputError(f"{name}: {reason}")
+    judges = Judges(judges_folder(settings.judges))
     faces_at_hand, unavailable = choose(
         settings.recognizers, {} if pairing.run is None else pairing.run.models, settings.accept_noncommercial
     )
+    features = judges.features()
+    trained, untrained = choose_person()
     recognizers: tuple[Recognizer, ...] = (
         *faces_at_hand,
+        # Who names recognisers is taken at his word; else everybody at hand judges.
+        *(() if settings.recognizers else judges.faces()),
+        *trained,
+        *(() if features is None else (features,)),
         ColourShapeEmbedder(),
         SilhouetteEmbedder(outline_detector()),
     )
@@ -188,7 +203,7 @@ def evaluate(
     with TemporaryDirectory(prefix="anonymizer-evaluate-") as temporary:
         folder = Path(temporary)
         with timed(timings, "survey"):
-            source = SubjectSource(given, detector, finder)
+            source = SubjectSource(given, detector, finder, settings.group_by)
             material = PictureMaterial(
                 pairing,
                 source,
@@ -205,6 +220,7 @@ def evaluate(
                 variants[name] = OnRegion(name, regions)
         variants[ANONYMIZED] = variants.pop(ANONYMIZED)  # last in every table
         labels = tuple(label for label in CLASSES if material.survey.subjects.get(label))
+        predictors = judges.predictors() if _wanted("attributes", settings, "face" in labels) else ()
         second = None if again is None else Released(AGAIN, "the second run")
         everything = {**variants, CONTROL: Resaved()} | ({} if second is None else {AGAIN: second})
         store = EmbeddingStore(
@@ -218,10 +234,11 @@ def evaluate(
                 *(("box",) if {"parrot", "seed", "informed"} & set(settings.attacks) else ()),
             ),
             lambda variant, done, total: on_progress(f"describe {variant}", done, total),
+            predictors,
         )
         readers, no_readers = choose_readers() if _wanted("plate", settings, "license_plate" in labels) else ((), ())
         watchers, no_watchers = (
-            choose_watchers(None if pairing.run is None else pairing.run.models)
+            choose_watchers(None if pairing.run is None else pairing.run.models, judges)
             if _wanted("leak", settings, bool(labels))
             else ((), ())
         )
@@ -238,6 +255,9 @@ def evaluate(
             readers,
             watchers,
             settings.rows,
+            predictors,
+            settings.group_by,
+            _groups(settings.group_by, material),
         )
         known: tuple[Control, ...] = ()
         grouped = None
@@ -271,7 +291,7 @@ def evaluate(
         pairing=pairing,
         material=material,
         recognizers=recognizers,
-        unavailable=(*unavailable, *no_readers, *no_watchers),
+        unavailable=(*unavailable, *untrained, *no_readers, *no_watchers, *judges.unavailable),
         variants={name: str(getattr(variant, "strength", "")) for name, variant in variants.items()},
         findings=tuple(result for result in results if isinstance(result, Finding)),
         skipped=tuple(result for result in results if isinstance(result, Skipped)),
@@ -281,6 +301,7 @@ def evaluate(
         readers=readers,
         watchers=watchers,
         controls=known,
+        predictors=predictors,
         subjects=rows,
     )
 
@@ -291,6 +312,24 @@ def _regions(settings: Settings, anonymized: Path, out: Path) -> Regions | None:
         return MaskFolder(settings.regions, out)
     written = _run_annotations(anonymized)
     return None if written is None else RunRegions(written)
+
+
+def _groups(group_by: str, material: PictureMaterial) -> dict[str, str]:
+    """Return the group of each subject by its key, where it is annotated.
+
+    Raises:
+        InputError: A group was asked for and nobody has one.
+    """
+    if not group_by:
+        return {}
+    subjects = (subject for pair in material.pairs for subject in material.subjects(pair))
+    groups = {subject.key: subject.group for subject in subjects if subject.group is not None}
+    if not groups:
+        raise InputError(
+            f"group-by {group_by!r}: expected annotations with this attribute, found none; "
+            "give it in `attributes` of the annotations"
+        )
+    return groups
 
 
 def _rows(material: PictureMaterial) -> tuple[dict[str, Any], ...]:

@@ -83,12 +83,16 @@ class SubjectSource:
         annotations: Of the originals, or None.
         detector: Finds persons, faces and plates where nothing is annotated; None: such pictures have no subjects.
         faces: Finds landmarks.
+        group_by: Annotated attribute that findings are split by, or "".
     """
 
-    def __init__(self, annotations: Annotations | None, detector: Detector | None, faces: FaceFinder) -> None:
+    def __init__(
+        self, annotations: Annotations | None, detector: Detector | None, faces: FaceFinder, group_by: str = ""
+    ) -> None:
         self._annotations = annotations
         self._detector = detector
         self._faces = faces
+        self._group_by = group_by
 
     def subjects(self, name: str, image: Image) -> tuple[Subject, ...]:
         """Return the subjects of RGB uint8 (H, W, 3).
@@ -135,7 +139,19 @@ class SubjectSource:
             identity=None if identity is None else str(identity),
             text=None if text is None else str(text),
             source=instance.source,
+            group=self._group(record, picture if alone else {}),
         )
+
+    def _group(self, record: Mapping[str, Any], picture: Mapping[str, Any]) -> str | None:
+        """Return the value of the attribute in a record's ``attributes``, the record itself, or its picture's."""
+        if not self._group_by:
+            return None
+        attributes = record.get("attributes")
+        for fields in (attributes if isinstance(attributes, Mapping) else {}, record, picture):
+            value = fields.get(self._group_by)
+            if isinstance(value, str | int | bool) and value != "":
+                return str(value)
+        return None
 
 
 def _keypoints(record: Mapping[str, Any], what: str) -> Floats | None:

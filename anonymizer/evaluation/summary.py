@@ -61,6 +61,7 @@ FIGURES: Mapping[str, str] = {
     "rank1": "rank 1",
     "map": "mAP",
     "auc": "AUC",
+    "agreement": "the share of faces of which an attribute was read right",
     "character_accuracy": "the share of characters read",
     "exact_read": "the share of plates read",
 }

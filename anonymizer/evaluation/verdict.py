@@ -48,8 +48,8 @@ FAIL_ON: Mapping[str, tuple[str, ...]] = {
     "more-than-chance": ("stop", "more"),
     "too-few": ("stop", "more", "unable", "few", "nothing"),
 }
-#: Detectors whose finds alone stop nothing: they raise false alarms in every third picture.
-WEAK_DETECTORS = ("opencv-hog", "opencv-haar")
+#: Detectors whose finds alone stop nothing: they raise false alarms in every third picture, or more often.
+WEAK_DETECTORS = ("opencv-hog", "opencv-haar", "nanodet", "tesseract-words")
 
 
 def thresholds() -> dict[str, float]:
@@ -162,7 +162,9 @@ def _class(
     tests = [(finding, figure, p) for finding in chosen for figure, p in _probabilities(finding)]
     corrected = intervals.holm([p for _, _, p in tests])
     able = [f for f in chosen if _able(f, controls)]
-    power = [(value, f) for f in able if (value := _detectable(f, len(tests))) is not None]
+    # What attributes give away is a question of its own, and has its own power.
+    powered = [f for f in able if attacks is not None or f["attack"] != "attributes"]
+    power = [(value, f) for f in powered if (value := _detectable(f, len(tests))) is not None]
     detectable, by = min(power, key=lambda pair: pair[0], default=(None, None))
     state = "chance"
     if stops:
@@ -240,8 +242,12 @@ def _counts(finding: Record, label: str, attacks: Sequence[str] | None) -> bool:
     )
 
 
+#: What is tested of attacks that have no rank.
+OWN_FIGURES: Mapping[str, tuple[str, ...]] = {"seed": ("auc",), "attributes": ("agreement",)}
+
+
 def _figures(finding: Record) -> tuple[str, ...]:
-    return ("auc",) if finding["attack"] == "seed" else FIGURES[finding["label"]]
+    return OWN_FIGURES.get(finding["attack"], FIGURES[finding["label"]])
 
 
 def _probabilities(finding: Record) -> Iterable[tuple[str, float]]:
@@ -270,7 +276,11 @@ def _able(finding: Record, controls: Sequence[Record]) -> bool:
 
 
 def _detectable(finding: Record, tests: int) -> float | None:
-    """Return the least true rate that a finding's main figure would have shown."""
+    """Return the least true rate that a finding's main figure would have shown.
+
+    Of attributes it is the proportion of people of whom one is read beyond what chance gives: two classes agree in half
+    of all cases anyway.
+    """
     figure = _figures(finding)[0]
     null = finding["null"].get(figure)
     people = finding["counts"].get("identities", 0)
@@ -279,7 +289,10 @@ def _detectable(finding: Record, tests: int) -> float | None:
     level = LEVEL / max(tests, 1)
     if 1 / (null["possible"] + 1) > level:
         return 1.0  # so few ways to deal names that nothing whatever could be told from chance
-    return intervals.detectable(null["mean"], null["deviation"], null["skew"], people, level)
+    rate = intervals.detectable(null["mean"], null["deviation"], null["skew"], people, level)
+    if figure == "agreement":
+        return max(rate - null["mean"], 0.0) / max(1.0 - null["mean"], 1e-9)
+    return rate
 
 
 def _risk(findings: Sequence[Record]) -> dict[str, Any] | None:

@@ -11,15 +11,22 @@ from numpy.typing import NDArray
 
 from anonymizer.fill.smooth import push_pull
 
-__all__ = ["Mosaic", "mosaic"]
+__all__ = ["ANYTHING", "OBJECT", "ONCE", "Mosaic", "mosaic"]
 
 Mask = NDArray[np.bool_]
+Kinds = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Places = NDArray[np.int32]
+
+#: Kinds of places: what may be repeated anywhere; an object, repeated only inside of objects, such as a car; what comes
+#: once and is not repeated, such as lettering.
+ANYTHING, OBJECT, ONCE = 0, 1, 2
 
 #: Half side of a patch in pixels of a level.
 HALF = 3
 SIDE = 2 * HALF + 1
+#: Side of the middle of a patch that is laid in the end, in pixels of a level.
+CORE = 3
 #: Longest side in pixels of the coarsest level, where every patch is compared with every other.
 COARSEST = 64
 #: There is a patch every so many-th of a level's longest side.
@@ -27,6 +34,9 @@ STRIDE = 112
 #: What a patch costs from another height of the picture, or from far to the side, per square of the longest side, in
 #: squared levels of 0 to 255: walls and ground go on to the side.
 UPWARDS, SIDEWAYS = 6000.0, 300.0
+#: What a patch of an object costs outside of objects, in squared levels: as much as white in place of black, so that it
+#: lies there only where there is nothing else.
+MISPLACED = 255.0**2
 #: How far from its own a patch tries other places, in pixels of a level.
 NEARBY = 4
 #: How many times finer than the finest level steepness is measured at most.
@@ -71,15 +81,23 @@ class Mosaic:
 
 @dataclass(slots=True, eq=False)
 class _Level:
-    """A reduced crop: features (h, w, C), what is known, what is to be filled, and middles of wholly known patches."""
+    """A reduced crop: features (h, w, C), what is known, what is to be filled, middles of sources, objects."""
 
     features: Floats
     known: Mask
     wanted: Mask
     sources: Mask
+    objects: Mask
 
 
-def mosaic(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int, rng: np.random.Generator) -> Mosaic | None:
+def mosaic(
+    crop: NDArray[np.uint8],
+    known: Mask,
+    wanted: Mask,
+    longest: int,
+    rng: np.random.Generator,
+    kinds: Kinds | None = None,
+) -> Mosaic | None:
     """Find patches for what is wanted, or return None where nothing that is known is as large as a patch.
 
     Args:
@@ -88,6 +106,8 @@ def mosaic(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int, rng
         wanted: bool (h, w), what to fill; nothing of it is known.
         longest: Longest side in pixels at which patches are fitted.
         rng: Chooses places to try.
+        kinds: uint8 (h, w), ``ANYTHING``, ``OBJECT`` or ``ONCE``; None: anything. What comes once is repeated only
+            where nothing else is as large as a patch.
 
     Source:
         Wexler, Shechtman, Irani: Space-Time Completion of Video, 2007 (rounds of matching and voting, coarse to fine);
@@ -96,7 +116,7 @@ def mosaic(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int, rng
     """
     field: Places | None = None
     above: _Level | None = None
-    for level in _levels(crop, known, wanted, longest):
+    for level in _levels(crop, known, wanted, longest, kinds):
         if not level.sources.any() or not level.wanted.any():
             continue
         exact = field is None
@@ -120,7 +140,7 @@ def mosaic(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int, rng
     return Mosaic(last.here, last.there, last.worth(), last.size, last.stride)
 
 
-def _levels(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int) -> list[_Level]:
+def _levels(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int, kinds: Kinds | None) -> list[_Level]:
     """Return the crop at growing sizes, colours and mean steepness beside each other."""
     height, width = known.shape
     finest = min(longest, max(height, width))
@@ -136,6 +156,8 @@ def _levels(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int) ->
     down[:-1] = np.abs(np.diff(grey, axis=0)) * (weight[1:] * weight[:-1])
     across[:, :-1] = np.abs(np.diff(grey, axis=1)) * (weight[:, 1:] * weight[:, :-1])
     whole = np.dstack([colours, STEEP * (down + across)])
+    plain = np.zeros_like(known, np.uint8) if kinds is None else kinds
+    objects, once = ((plain == kind).astype(np.float32) for kind in (OBJECT, ONCE))
     hole, sizes = wanted.astype(np.float32), [finest]
     while sizes[-1] > COARSEST:
         sizes.append((sizes[-1] + 1) // 2)
@@ -143,14 +165,18 @@ def _levels(crop: NDArray[np.uint8], known: Mask, wanted: Mask, longest: int) ->
     for side in sizes:
         scale = side / max(height, width)
         size = max(round(width * scale), 1), max(round(height * scale), 1)
-        weight, hole = _area(weight, size), _area(hole, size)
+        weight, hole, objects, once = (_area(values, size) for values in (weight, hole, objects, once))
         whole = _area(whole, size).reshape(size[1], size[0], 4)
         sure = weight > 0.999
         features = push_pull(whole, weight) if weight.any() else whole
         if side <= COARSEST:
             features = _across(features, sure)
         inner = cv2.erode(sure.view(np.uint8), np.ones((SIDE, SIDE), np.uint8), borderValue=0) > 0
-        levels.append(_Level(np.ascontiguousarray(features, np.float32), sure, (hole > 0) & ~sure, inner))
+        # Laid is the middle of a patch alone: what comes once may lie at its rim.
+        free = inner & ~(cv2.dilate(once, np.ones((CORE, CORE), np.uint8)) > 0)
+        sources = free if free.any() else inner
+        features = np.ascontiguousarray(features, np.float32)
+        levels.append(_Level(features, sure, (hole > 0) & ~sure, sources, objects > 0.5))
     return levels[::-1]
 
 
@@ -239,7 +265,12 @@ class _Patches:
         off *= off
         away = ((there - self.here[at]).astype(np.float32) / np.float32(max(self.size))) ** 2
         far = away[:, 0] * np.float32(UPWARDS) + away[:, 1] * np.float32(SIDEWAYS)
+        far += np.float32(MISPLACED) * (self._objects(there) & ~self._objects(self.here[at]))
         return np.asarray(np.einsum("nij,nij->n", off, self._weight[at], dtype=np.float32) + far, np.float32)
+
+    def _objects(self, places: Places) -> Mask:
+        """Return which places (N, 2) lie on objects, bool (N,)."""
+        return self.level.objects[places[:, 0], places[:, 1]]
 
     def from_border(self) -> None:
         """Match patches from the border inwards, each with what is known or filled by then."""
@@ -270,6 +301,8 @@ class _Patches:
         a = here.astype(np.float32) * scale
         wanted = np.concatenate([weight, weight * own, a, np.ones((len(a), 1), np.float32)], axis=1)
         cost = wanted.astype(np.float32) @ self._given
+        if self.level.objects.any():
+            cost += np.float32(MISPLACED) * (self._objects(places)[None] & ~self._objects(here)[:, None])
         best = cost.argmin(axis=1)
         self.there[chosen] = places[best]
         same = (weight * own * own).sum(axis=1) + (a**2).sum(axis=1)

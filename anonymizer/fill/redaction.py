@@ -43,7 +43,12 @@ SHARP = 1.5
 
 
 def redact(
-    image: Image, mask: Mask, rng: np.random.Generator, sensitive: Mask | None = None, plain: Mask | None = None
+    image: Image,
+    mask: Mask,
+    rng: np.random.Generator,
+    sensitive: Mask | None = None,
+    plain: Mask | None = None,
+    kinds: NDArray[np.uint8] | None = None,
 ) -> Image:
     """Return the picture with a mask filled safely.
 
@@ -56,6 +61,7 @@ def redact(
         rng: Source of the noise.
         sensitive: bool (H, W), union of all sensitive masks, or None if ``mask`` is all there is.
         plain: bool (H, W), where the fill gets noise instead of texture, or None for nowhere.
+        kinds: uint8 (H, W), what may be repeated where, see ``patches.mosaic``; None: anything anywhere.
 
     Returns:
         RGB uint8 (H, W, 3), bit for bit the input outside the mask.
@@ -64,9 +70,15 @@ def redact(
         InputError: The image is no RGB uint8 (H, W, 3) or a mask has another size.
     """
     check_image(image)
-    for name, array in (("mask", mask), ("sensitive", sensitive), ("plain", plain)):
-        if array is not None and (array.dtype != np.bool_ or array.shape != image.shape[:2]):
-            raise InputError(f"{name}: expected bool {image.shape[:2]}, got {array.dtype} {array.shape}")
+    for name, array, dtype in (
+        ("mask", mask, np.bool_),
+        ("sensitive", sensitive, np.bool_),
+        ("plain", plain, np.bool_),
+        ("kinds", kinds, np.uint8),
+    ):
+        if array is not None and (array.dtype != dtype or array.shape != image.shape[:2]):
+            expected = f"{np.dtype(dtype).name} {image.shape[:2]}"
+            raise InputError(f"{name}: expected {expected}, got {array.dtype} {array.shape}")
     avoid = mask if sensitive is None else mask | sensitive
     out = image.copy()
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
@@ -74,7 +86,8 @@ def redact(
         x, y, width, height = (int(v) for v in stats[part, :4])
         window = slice(y, y + height), slice(x, x + width)
         inside = labels[window] == part
-        out[window][inside] = safe_fill(image, avoid, (x, y, x + width, y + height), rng, plain, inside)[inside]
+        box = x, y, x + width, y + height
+        out[window][inside] = safe_fill(image, avoid, box, rng, plain, inside, kinds)[inside]
     return out
 
 
@@ -85,6 +98,7 @@ def safe_fill(
     rng: np.random.Generator,
     plain: Mask | None = None,
     inside: Mask | None = None,
+    kinds: NDArray[np.uint8] | None = None,
 ) -> Image:
     """Return a fill for a box, made of pieces of what is not sensitive around it.
 
@@ -95,6 +109,7 @@ def safe_fill(
         rng: Source of the noise.
         plain: bool (H, W), where colours stay smooth with noise in any case, or None for nowhere.
         inside: bool (h, w), which pixels of the box are wanted; None for all that are sensitive.
+        kinds: uint8 (H, W), what may be repeated where, see ``patches.mosaic``; None: anything anywhere.
 
     Returns:
         RGB uint8 (h, w, 3) for the box; no pixel under ``sensitive`` has any influence on it.
@@ -116,7 +131,7 @@ def safe_fill(
     wanted[own] = ~known[own] if inside is None else inside & ~known[own]
     out = _smooth(crop, known)[own]
     out += rng.normal(0.0, NOISE, out.shape).astype(np.float32)
-    found = mosaic(crop, known, wanted, WORK_SIDE, rng)
+    found = mosaic(crop, known, wanted, WORK_SIDE, rng, None if kinds is None else kinds[rows, columns])
     if found is not None:
         at, colours = _laid(crop, known, wanted, found)
         at -= np.array([own[0].start, own[1].start], np.int32)

@@ -40,7 +40,7 @@ from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.left import with_consent, within
 from anonymizer.detect.regions import is_sketch
 from anonymizer.fill import obscure, redact
-from anonymizer.flow.work import Target, Work, floating, half_filled
+from anonymizer.flow.work import Target, Work, floating, half_filled, riders
 from anonymizer.redraw.avatars import draw_avatars, pasted, seen_by, shaded
 from anonymizer.redraw.crops import treated_region
 from anonymizer.redraw.plate_corners import stands_out
@@ -54,6 +54,8 @@ REDACTION_ROUNDS = 3
 #: Score from which platedet alone is believed away from vehicles: of three such finds on held-out pictures two are
 #: plates and one is a wrapper on the road; the one find below 0.5 is none.
 LIKELY_PLATE = 0.5
+#: What is seen beside what is anonymized: the fill and avatars go by it.
+SCENERY = ("vehicle", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,7 @@ class Anonymizer:
         check_image(image)
         timings: dict[str, float] = {}
         with timed(timings, "detect"):
-            looked = self.find(image, instances, exclude)
+            seen, looked = self._find(image, instances, exclude)
             found = looked.instances
         with timed(timings, "condition"), stage("condition"):
             depth = self._depth.estimate(image, found)
@@ -204,7 +206,6 @@ class Anonymizer:
                 raise StageError("condition", f"depth of {depth.shape}, expected {image.shape[:2]}")
         with timed(timings, "verify"), stage("verify"):
             evidence = self._verifier.examine(image, found)
-        # crc32 is no secret: it only keeps pictures apart under one seed.
         seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed
         targets = [
             Target(
@@ -215,8 +216,10 @@ class Anonymizer:
             )
             for i in found
         ]
+        # crc32 is no secret: it only keeps pictures apart under one seed.
         entropy = seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))
-        work = Work(image, targets, depth, evidence, entropy, excluded=exclude, consented=looked.consented)
+        scenery = tuple(i for i in seen if i.label in SCENERY and i.label not in self.settings.classes)
+        work = Work(image, targets, depth, evidence, entropy, scenery, exclude, looked.consented)
         made = self._process(work, timings)
         return Result(
             image=made.image,
@@ -246,16 +249,23 @@ class Anonymizer:
             StageError: Detection failed.
         """
         check_image(image)
+        return self._find(image, instances, exclude)[1]
+
+    def _find(
+        self, image: Image, instances: Sequence[Instance] | None, exclude: Mask | None
+    ) -> tuple[tuple[Instance, ...], Findings]:
+        """Return all that the detector saw, and what of it and of given instances is anonymized."""
         area = None if exclude is None else check_area(exclude, (image.shape[0], image.shape[1]))
         consented: tuple[Instance, ...] = ()
         with stage("detect"):
-            found = self._targets(self._detector.detect(image))
+            seen = self._detector.detect(image)
+            found = self._targets(seen)
             if instances is not None:
                 given = self._crowds(image, found, instances)
                 every, consented = with_consent(with_given(found, given, image, self._segmenter))
                 found = self._targets(every)
             kept, excluded = within(found, area)
-        return Findings(tuple(sorted(kept, key=lambda i: i.id)), excluded, consented)
+        return seen, Findings(tuple(sorted(kept, key=lambda i: i.id)), excluded, consented)
 
     def anonymize_many(
         self,
@@ -408,8 +418,9 @@ class Anonymizer:
             return
         every = [t.found for t in work.targets]
         if work.view is None:
-            work.view = seen_by(artist, work.base, every, estimate_horizon(every, work.size))
-        drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, work.view)
+            work.view = seen_by(artist, work.base, every, estimate_horizon(every, work.size), work.drawn)
+        rides = riders(every, work.scenery)
+        drawn = draw_avatars(artist, work.base, [t.found for t in persons], every, seeds, work.view, rides)
         for target in persons:
             target.rendering = drawn.get(target.id)
             if target.rendering is None:
@@ -462,6 +473,8 @@ class Anonymizer:
         with timed(timings, "verify"), stage("verify"):
             everything = self._verifier.find(result)
             found = self._targets(everything)
+            for face in self._unseen(work, found):
+                face.redact()
             leaks = work.concerned(self._targets(self._verifier.leaks(treated, everything)))
             evidence = replace(work.evidence, instances=work.shown)
             actions = {t.id: t.action for t in work.targets}
@@ -472,6 +485,15 @@ class Anonymizer:
                 raise StageError("verify", f"expected verdicts on the picture and every instance, none on {unchecked}")
         return _Assessed(result, treated, verdicts, leaks)
 
+    def _unseen(self, work: Work, found: Sequence[Instance]) -> list[Target]:
+        """Return faces of avatars that nobody sees as faces in the result: hidden by hair or hat, or turned away.
+
+        The person stays, and no face is told of: what stood there is the avatar's all the same.
+        """
+        standing = [t for t in work.targets if t.redrawn and t.rendering is not None]
+        faces = [face for person in standing for face in work.faces_of(person)]
+        return [face for face in faces if not self._verifier.keeps(face.shown, found)]
+
 
 def _fill(work: Work, strength: float) -> None:
     """Lay a fill over everything anonymized; what is stuck gets noise in place of texture.
@@ -479,7 +501,8 @@ def _fill(work: Work, strength: float) -> None:
     What is obscured on request shows where nothing else lies: of a face on a redrawn person, nothing does.
     """
     stuck = [t for t in work.targets if t.stuck]
-    filled = redact(work.image, work.hidden(), work.fill_rng(), plain=work.hidden(stuck) if stuck else None)
+    plain = work.hidden(stuck) if stuck else None
+    filled = redact(work.image, work.hidden(), work.fill_rng(), plain=plain, kinds=work.kinds())
     _obscure(work, filled, strength)
     work.base, work.treated = compose(work.image, [region_patch(filled, t.found) for t in work.targets])
     work.fills, work.view = work.fills + 1, None

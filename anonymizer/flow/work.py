@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anonymizer.condition.order import far_to_near
-from anonymizer.core.geometry import box_iou, mask_iou, outlined
+from anonymizer.core.geometry import box_iou, integer_box, mask_iou, outline_box, outlined
 from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Verdict
 from anonymizer.detect.left import inside, unlike
 from anonymizer.detect.regions import coverage
-from anonymizer.redraw.avatars import shown_as
+from anonymizer.fill import ANYTHING, OBJECT, ONCE
+from anonymizer.redraw.avatars import face_as, shown_as
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Patch
 from anonymizer.verify.verifier import SOME_FACE, Evidence
 
-__all__ = ["Target", "Work", "floating", "half_filled"]
+__all__ = ["Target", "Work", "floating", "half_filled", "kinds_of", "riders"]
 
 #: Least coverage of a face by a person's mask that makes it the person's.
 ON = 0.5
+#: What is ridden, as detectors call it.
+RIDDEN = ("bicycle", "motorcycle")
+#: Least proportion of a cycle's width that its rider's box covers, and how far above the ground, as a proportion of the
+#: cycle's height, the rider ends.
+ASTRIDE, RAISED = 0.15, 0.02
 #: Sets the chance that decides on fills apart from all other under one seed.
 FILL_DRAW = 3
 
@@ -82,6 +89,7 @@ class Work:
         depth: float32 (H, W) of the original, for the order of instances.
         evidence: What the original showed.
         entropy: What decides on chance.
+        scenery: Vehicles and text that are not anonymized.
         excluded: bool (H, W), the area that is left out; None: nowhere.
         consented: Who agreed to be shown.
         base: The original with the fill laid over everything anonymized, RGB uint8 (H, W, 3); None: to be filled.
@@ -89,7 +97,9 @@ class Work:
         treated: bool (H, W), where the fill lies, rims included.
         shadows: bool (H, W), where shadows lie.
         fills: How often the picture was filled.
-        view: What the artist took from the base, and whom it has drawn on it; None: not looked at.
+        view: What the artist took from the base; None: not looked at.
+        drawn: What all whom the artist has drawn look like: nobody else looks the same, though the picture be filled
+            anew.
     """
 
     image: Image
@@ -97,6 +107,7 @@ class Work:
     depth: np.ndarray
     evidence: Evidence
     entropy: tuple[int, ...]
+    scenery: tuple[Instance, ...] = ()
     excluded: Mask | None = None
     consented: tuple[Instance, ...] = ()
     base: Image | None = None
@@ -105,6 +116,7 @@ class Work:
     shadows: Mask | None = None
     fills: int = 0
     view: Any = None
+    drawn: set[str] = field(default_factory=set)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -129,13 +141,33 @@ class Work:
         """Return what the second pass found, without what is left as it is on purpose."""
         return unlike((i for i in leaks if not inside(i, self.excluded)), self.consented)
 
+    def kinds(self) -> NDArray[np.uint8]:
+        """Return what a fill may repeat where, see ``kinds_of``."""
+        return kinds_of(self.scenery, self.size)
+
     def outline(self) -> None:
-        """Give every redrawn person with an avatar the outline of what shows of it."""
+        """Give redrawn persons with an avatar the outline of what shows of it, and their faces the place of its face.
+
+        An avatar has one face. Others of the person, and that of an avatar which shows none, are redacted: the avatar
+        stands in their place.
+        """
         standing = [t for t in self.ordered() if t.redrawn and t.rendering is not None]
         for place, target in enumerate(standing):
             nearer = [t.rendering for t in standing[place + 1 :] if t.rendering is not None]
-            if target.rendering is not None:
-                target.shown = shown_as(target.found, target.rendering, nearer)
+            if target.rendering is None:
+                continue
+            target.shown = shown_as(target.found, target.rendering, nearer)
+            faces = sorted(self.faces_of(target), key=lambda t: -t.found.score)
+            shown = face_as(faces[0].found, target.rendering, nearer) if faces else None
+            for number, face in enumerate(faces):
+                if number or shown is None:
+                    face.redact()
+                else:
+                    face.shown = shown
+
+    def faces_of(self, person: Target) -> list[Target]:
+        """Return a person's redrawn faces."""
+        return [t for t in self.targets if t.found.label == "face" and t.redrawn and t.found.parent == person.id]
 
     def rng(self, target: Target) -> np.random.Generator:
         """Return the source of chance for an instance's present attempt."""
@@ -144,6 +176,51 @@ class Work:
     def fill_rng(self) -> np.random.Generator:
         """Return the source of chance for the present fill."""
         return np.random.default_rng((*self.entropy, FILL_DRAW, self.fills))
+
+
+def kinds_of(scenery: Iterable[Instance], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return what a fill may repeat where, uint8 (H, W): parts of vehicles inside of vehicles, lettering nowhere.
+
+    Args:
+        scenery: Vehicles and text; others are left out.
+        size: Height and width of the picture.
+    """
+    out = np.full(size, ANYTHING, np.uint8)
+    # Lettering on a vehicle is lettering.
+    for label, kind in (("vehicle", OBJECT), ("text", ONCE)):
+        for instance in scenery:
+            if instance.label == label:
+                x1, y1, x2, y2 = integer_box(instance.box)
+                out[y1:y2, x1:x2] = kind
+    return out
+
+
+def riders(instances: Iterable[Instance], scenery: Iterable[Instance]) -> dict[int, str]:
+    """Return what persons ride, ``bicycle`` or ``motorcycle``, by id.
+
+    A rider's middle lies above the vehicle's box, the rider's lower end between its ends, and the rider's box holds a
+    part of it: who stands beside a bicycle reaches as low as its wheels do or lower.
+
+    Args:
+        instances: Persons among others.
+        scenery: Vehicles among others, with what the detector calls them in their source.
+    """
+    cycles = [
+        (i, kind) for i in scenery for kind in RIDDEN if i.label == "vehicle" and i.source.rpartition(":")[2] == kind
+    ]
+    out = {}
+    for person in instances:
+        if person.label != "person":
+            continue
+        x1, y1, x2, y2 = (float(v) for v in outline_box(person))
+        for cycle, kind in sorted(cycles, key=lambda pair: -pair[0].score):
+            left, top, right, bottom = (float(v) for v in cycle.box)
+            across = max(min(x2, right) - max(x1, left), 0.0) / (right - left)
+            on = left < (x1 + x2) / 2 < right and y1 < top < y2 <= bottom - RAISED * (bottom - top)
+            if on and across >= ASTRIDE:
+                out[person.id] = kind
+                break
+    return out
 
 
 def floating(work: Work, avatars: bool) -> list[Target]:

@@ -1,4 +1,4 @@
-"""How released pictures are written and named: format, metadata kept, names."""
+"""Release settings: format, metadata kept and names of released pictures."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -15,7 +16,7 @@ from anonymizer.core.geometry import IntBox, integer_box, mask_box, paste_window
 from anonymizer.core.records import AvatarArtist, Instance, Rendering
 from anonymizer.redraw.crops import treated_mask
 
-__all__ = ["confined", "draw_avatars", "pasted", "room", "seen_by", "shaded", "shape_of", "shown_as"]
+__all__ = ["confined", "draw_avatars", "face_as", "pasted", "room", "seen_by", "shaded", "shape_of", "shown_as"]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -38,7 +39,13 @@ CUT_RIM = 2
 AVATAR_DRAW = 2
 
 
-def seen_by(artist: AvatarArtist, image: Image, everyone: Sequence[Instance], horizon: float) -> Any:
+def seen_by(
+    artist: AvatarArtist,
+    image: Image,
+    everyone: Sequence[Instance],
+    horizon: float,
+    drawn: set[str] | None = None,
+) -> Any:
     """Return what an artist takes from a filled picture once for all its persons.
 
     Args:
@@ -46,9 +53,10 @@ def seen_by(artist: AvatarArtist, image: Image, everyone: Sequence[Instance], ho
         image: RGB uint8 (H, W, 3) with all that is anonymized filled.
         everyone: All instances of the picture, as they were found.
         horizon: Row of the horizon in pixels.
+        drawn: What those look like who were drawn in the picture so far; whoever is drawn is added.
     """
     hidden = treated_mask(everyone, (image.shape[0], image.shape[1]))
-    return artist.look(image, hidden, [i for i in everyone if i.label == "person"], horizon)
+    return artist.look(image, hidden, [i for i in everyone if i.label == "person"], horizon, drawn)
 
 
 def draw_avatars(
@@ -58,6 +66,7 @@ def draw_avatars(
     everyone: Sequence[Instance],
     seeds: Mapping[int, int],
     view: Any,
+    rides: Mapping[int, str] = MappingProxyType({}),
 ) -> dict[int, Rendering]:
     """Return a rendering for each person whose pose is known well enough, by id, cut to where avatars may show.
 
@@ -68,6 +77,7 @@ def draw_avatars(
         everyone: All instances of the picture, as they were found.
         seeds: Seed by instance id.
         view: What ``seen_by`` returned for the picture; nobody whom it knows is drawn again.
+        rides: What riders ride, ``bicycle`` or ``motorcycle``, by id.
     """
     size = image.shape[0], image.shape[1]
     free = treated_mask([i for i in everyone if i.label == "person"], size)
@@ -77,7 +87,7 @@ def draw_avatars(
     for person in persons:
         # Who is linked looks the same in every picture and attempt.
         rng = np.random.default_rng((seeds[person.id] if person.link is None else person.link, AVATAR_DRAW))
-        whole = artist.draw(image, person, rng, faces.get(person.id), view)
+        whole = artist.draw(image, person, rng, faces.get(person.id), view, rides.get(person.id))
         if whole is None:
             continue
         drawn = confined(whole, person, free, kept)
@@ -151,6 +161,36 @@ def shown_as(person: Instance, drawn: Rendering, nearer: Iterable[Rendering] = (
     frame = integer_box(box)
     mask = _within(person.mask, integer_box(person.box), frame) | _within(alpha > 0, drawn.box, frame)
     return replace(person, box=box, mask=mask, core=_within(alpha >= HALF, drawn.box, frame))
+
+
+def face_as(face: Instance, drawn: Rendering, nearer: Iterable[Rendering] = ()) -> Instance | None:
+    """Return a person's face as the avatar shows it, with a mask that holds both; None where it shows none.
+
+    Args:
+        face: As it was found.
+        drawn: The avatar of its person, cut to its room.
+        nearer: Avatars that stand in front of it.
+    """
+    if drawn.face is None:
+        return None
+    left, top, right, bottom = drawn.box
+    low, high = np.array([left, top], np.float32), np.array([right, bottom], np.float32)
+    place = np.concatenate([np.clip(drawn.face[:2], low, high), np.clip(drawn.face[2:], low, high)])
+    if min(place[2] - place[0], place[3] - place[1]) <= 0:
+        return None
+    inner = integer_box(place)
+    shows = _within(drawn.alpha >= HALF, drawn.box, inner)
+    for other in nearer:
+        shows &= ~_within(other.alpha >= HALF, other.box, inner)
+    if float(shows.mean()) < LEAST_COVER:
+        return None
+    box = np.concatenate([np.minimum(face.box[:2], place[:2]), np.maximum(face.box[2:], place[2:])])
+    frame = integer_box(box)
+    core = _within(shows, inner, frame)
+    # The original's landmarks say nothing of this face.
+    return replace(
+        face, box=box, mask=_within(face.mask, integer_box(face.box), frame) | core, core=core, landmarks=None
+    )
 
 
 def shaded(image: Image, renderings: Iterable[Rendering]) -> tuple[Image, Mask]:

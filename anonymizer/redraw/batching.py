@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
@@ -21,8 +22,9 @@ Done = TypeVar("Done")
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error means that the device's memory was too small for the batch."""
-    import torch
-
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return False
     if isinstance(error, torch.OutOfMemoryError):
         return True
     # cuBLAS and cuDNN report it in words only.

@@ -1,4 +1,4 @@
-"""Which part of the picture the inpainter sees for an instance, and which pixels it may change."""
+"""Crops: the part of a picture that the inpainter sees for an instance, and the pixels it may change."""
 
 from __future__ import annotations
 

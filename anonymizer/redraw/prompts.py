@@ -1,4 +1,4 @@
-"""What the inpainter is told about an instance: its class and, for persons, colours of clothes drawn at random.
+"""Prompts of the embedded inpainter: an instance's class and, for persons, colours of clothes drawn at random.
 
 Nothing in a prompt is read off the original instance. Colours are named with the basic colour terms of Berlin & Kay
 (1969) plus beige; training names the colours of real clothes with ``name_colour``, so the words mean the same.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COLOURS", "name_colour", "prompt", "random_clothes"]
+__all__ = ["COLOURS", "every_prompt", "name_colour", "prompt", "random_clothes"]
 
 #: Name: RGB prototype and how often a redrawn garment takes it (street clothing is mostly dark or muted).
 #: Beige, pink and orange are never taken: from afar they pass for bare skin.
@@ -43,6 +43,12 @@ def prompt(label: str, top: str | None = None, bottom: str | None = None) -> str
     if label != "person" or top is None or bottom is None:
         return noun
     return f"{noun}, {top} top, {bottom} bottom"
+
+
+def every_prompt() -> tuple[str, ...]:
+    """Return all that ``prompt`` says of what is painted: each class, and persons in every pair of colours worn."""
+    worn = [name for name, (_, weight) in COLOURS.items() if weight > 0]
+    return (*(prompt(label) for label in _NOUNS), *(prompt("person", top, bottom) for top in worn for bottom in worn))
 
 
 def random_clothes(rng: np.random.Generator) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What the surroundings of instances look like, in words: light, colours, and how an instance is seen.
+"""Surroundings of instances in words: light, colours, and how an instance is seen.
 
 Only pixels outside of every instance are read, and only their statistics.
 """

@@ -1,4 +1,4 @@
-"""Re-checking a finished OUTPUT folder against its ledger, as a gate before pictures leave the house.
+"""Audit: a finished OUTPUT folder checked again against its ledger, a gate before pictures leave the house.
 
 What it proves: nobody changed, removed, added or moved a picture, a ledger line or a closing document since the run
 without also making chain and seal anew. Chain and seal hold no secret, so whoever can write to the folder could do

@@ -1,4 +1,4 @@
-"""Runs an anonymizer on a Ray cluster: workers anywhere, one driver that records.
+"""Cluster: an anonymizer on Ray, with workers anywhere and one driver that records.
 
 Each Ray actor supervises a worker process of its own, as the local engine does, so that a picture that hangs or kills
 its worker is handled the same way; what Ray adds is machines. Only the driver reads INPUT and writes OUTPUT, also

@@ -1,4 +1,4 @@
-"""Which pictures a run is about."""
+"""Inputs: the pictures that a run is about."""
 
 from __future__ import annotations
 

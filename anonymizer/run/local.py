@@ -1,4 +1,4 @@
-"""Runs an anonymizer over pictures on this machine: in this process, or in processes that can be ended."""
+"""Local runs: an anonymizer in this process, or in processes that can be ended."""
 
 from __future__ import annotations
 

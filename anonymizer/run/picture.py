@@ -1,4 +1,4 @@
-"""One picture from file content to what a run will write about it; nothing is written here."""
+"""Picture of a run: from file content to what will be written about it; nothing is written here."""
 
 from __future__ import annotations
 

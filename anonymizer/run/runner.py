@@ -1,4 +1,4 @@
-"""What every engine shares: which pictures are to be done, and the one place where results are recorded."""
+"""Runner: which pictures are to be done, whatever works on them, and the one place where results are recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run did, in numbers."""
+"""Summary of a run, in numbers."""
 
 from __future__ import annotations
 

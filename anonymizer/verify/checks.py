@@ -16,12 +16,14 @@ from anonymizer.core.records import FREE, Instance, Verdict
 
 __all__ = [
     "LEAST_IOU",
+    "SHARED_IOU",
     "class_kept",
     "face_distance",
     "outlined_person",
     "pixels_replaced",
     "plate_text",
     "second_pass",
+    "shares_box",
 ]
 
 Image = NDArray[np.uint8]
@@ -29,6 +31,9 @@ Mask = NDArray[np.bool_]
 
 #: IoU with which an instance of each class must be found again.
 LEAST_IOU = {"person": 0.7, "face": 0.5, "license_plate": 0.5, "text": 0.5, "vehicle": 0.7}
+#: The same for a person of whose box another person's takes at least the proportion ``SHARED``: who stands behind
+#: somebody shows in parts, and a detector draws its box around some of these or around both people.
+SHARED_IOU, SHARED = 0.5, 0.1
 
 #: Largest difference over the channels up to which a pixel counts as unchanged: rounding in blending and resizing.
 SAME = 2
@@ -113,6 +118,17 @@ def class_kept(instance: Instance, found: Sequence[Instance], least_iou: float |
     seen = [boxes for i in found if i.label == instance.label for boxes in (i.seen, outline_box(i)[None])]
     best = float(box_iou(outline_box(instance)[None], np.concatenate(seen)).max()) if seen else 0.0
     return Verdict("class_kept", best >= least, best, least, instance.id, "best IoU with a view of the class")
+
+
+def shares_box(person: Instance, others: Sequence[Instance]) -> bool:
+    """Return whether another person's box takes part of a person's, both as annotations describe them."""
+    x1, y1, x2, y2 = (float(v) for v in outline_box(person))
+    boxes = [outline_box(i) for i in others if i.label == person.label == "person" and i.id != person.id]
+    taken = [
+        max(min(x2, float(b[2])) - max(x1, float(b[0])), 0.0) * max(min(y2, float(b[3])) - max(y1, float(b[1])), 0.0)
+        for b in boxes
+    ]
+    return max(taken, default=0.0) >= SHARED * (x2 - x1) * (y2 - y1)
 
 
 def face_distance(similarity: float, threshold: float, instance_id: int | None = None) -> Verdict:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.core.errors import InputError, StageError
-from anonymizer.core.geometry import context_box, integer_box, paste_window, take
+from anonymizer.core.geometry import context_box, integer_box, outline_box, paste_window, take
 from anonymizer.core.records import (
     Action,
     Detector,
@@ -41,6 +41,7 @@ class VerifySettings:
 
     Args:
         least_iou: Box IoU per class with which an instance must be found again.
+        shared_iou: The same for persons whose box other redrawn persons share.
         face_similarity: Cosine similarity from which two faces are the same; the embedder's own if None.
         text_similarity: Similarity from which two readings are the same text.
         least_cover: Share of a second-pass detection that must have been treated.
@@ -50,6 +51,7 @@ class VerifySettings:
     """
 
     least_iou: Mapping[str, float] = field(default_factory=lambda: dict(checks.LEAST_IOU))
+    shared_iou: float = checks.SHARED_IOU
     face_similarity: float | None = None
     text_similarity: float = 0.5
     least_cover: float = 0.5
@@ -162,8 +164,9 @@ class Verifier:
         verdicts: list[Verdict] = []
         # Faces, or parts of them, that show pixels which were not replaced.
         bare = checks.second_pass([i for i in seen if i.label == "face"], treated, FILLED)
+        redrawn = [instance for instance in evidence.instances if actions[instance.id] == "redrawn"]
         for instance in evidence.instances:
-            verdicts += self._check_instance(evidence, result, instance, actions[instance.id], seen, bare)
+            verdicts += self._check_instance(evidence, result, instance, actions[instance.id], seen, bare, redrawn)
         count = len(self.leaks(treated, seen) if leaks is None else leaks)
         verdicts.append(Verdict("second_pass", count == 0, float(count), 0.0, None, "untreated detections"))
         return tuple(verdicts)
@@ -177,6 +180,15 @@ class Verifier:
         """
         return tuple(checks.second_pass(self.keep(found), treated, self.settings.least_cover))
 
+    def keeps(self, instance: Instance, found: Sequence[Instance]) -> bool:
+        """Return whether an instance's class is found in a result where the instance is."""
+        return self._class_kept(instance, found, ()).passed
+
+    def _class_kept(self, instance: Instance, found: Sequence[Instance], redrawn: Sequence[Instance]) -> Verdict:
+        shared = checks.shares_box(instance, redrawn)
+        least = self.settings.shared_iou if shared else self.settings.least_iou.get(instance.label)
+        return checks.class_kept(instance, found, least)
+
     def _check_instance(
         self,
         evidence: Evidence,
@@ -185,6 +197,7 @@ class Verifier:
         action: Action,
         found: Sequence[Instance],
         bare: Sequence[Instance],
+        redrawn: Sequence[Instance],
     ) -> list[Verdict]:
         settings = self.settings
         size = evidence.original.shape[0], evidence.original.shape[1]
@@ -196,7 +209,7 @@ class Verifier:
         ]
         # Text is found by OCR, not by the detector: there is no class to find again.
         if action == "redrawn" and instance.label != "text":
-            verdicts.append(checks.class_kept(instance, found, settings.least_iou.get(instance.label)))
+            verdicts.append(self._class_kept(instance, found, redrawn))
         if action == "redrawn" and instance.label == "person":
             verdicts.append(checks.outlined_person(instance))
         if self.face_embedder is not None and instance.id in evidence.faces:
@@ -225,7 +238,7 @@ class Verifier:
             return Verdict(
                 "face_distance", True, None, threshold, instance.id, "nothing of the face is left to compare"
             )
-        # The same box and landmarks align the result as the original was, the likeliest way to recognise it.
+        # Where the face shows: the original's box and landmarks, or the place of an avatar's.
         now = self._embed(embedder, result, instance)
         return checks.face_distance(float(np.dot(evidence.faces[instance.id], now)), threshold, instance.id)
 
@@ -243,7 +256,7 @@ class Verifier:
 
     @staticmethod
     def _embed(embedder: FaceEmbedder, image: Image, instance: Instance) -> NDArray[np.float32]:
-        embedding = np.asarray(embedder.embed(image, instance.box, instance.landmarks), np.float32)
+        embedding = np.asarray(embedder.embed(image, outline_box(instance), instance.landmarks), np.float32)
         # A vector without direction would be unlike every face, and so pass for an anonymized one.
         if not abs(float(np.linalg.norm(embedding)) - 1.0) < UNIT:
             raise StageError("verify", "expected a finite face embedding of length 1", instance.id)

@@ -24,7 +24,6 @@ import torch
 from anonymizer.evaluation.kid import kid
 from anonymizer.models.onnx import open_session
 from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
-from anonymizer.redraw.redrawer import lost
 
 SEED = 61
 #: Side in pixels of the square the judge sees; crops, half as wide as high, stand in its middle on grey.
@@ -123,10 +122,6 @@ def main() -> None:
         ]
         made = inpainter.paint(jobs)
         ways[f"denoised from {strength}"] = [laid(p, m) for p, m in zip(pairs, made, strict=True)]
-        details = [lost(j.start, p["mask"], j.start, p["mask"]) for j, p in zip(jobs, pairs, strict=True)]
-        ways[f"denoised from {strength}, detail added"] = [
-            laid(p, m + d) for p, m, d in zip(pairs, made, details, strict=True)
-        ]
     photographs = [laid(p, p["image"]) for p in pairs]
     real = judge.describe(photographs)
     with (args.out / "judged.csv").open("a", newline="", encoding="utf-8") as file:

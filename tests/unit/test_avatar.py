@@ -99,6 +99,26 @@ def test_joints_are_where_the_persons_were(rendering: Rendering, bodies: tuple[B
     assert rendering.joints[[5, 6, 11, 12], 2].all()
 
 
+def test_the_face_is_told_while_it_looks_this_way(
+    artist: AvatarArtist, bodies: tuple[Body, Body], shape: Shape, rendering: Rendering
+) -> None:
+    nose, *eyes = rendering.joints[:3]
+    assert rendering.face is not None
+    x1, y1, x2, y2 = rendering.face
+    # At 200 pixels a metre a face is as wide as 0.11 to 0.17 m, and as high as 0.19 to 0.26 m.
+    assert 22 < x2 - x1 < 34 and 38 < y2 - y1 < 52
+    assert all(x1 < x < x2 and y1 < y < (y1 + y2) / 2 for x, y, _ in eyes) and y1 < nose[1] < y2
+    head = np.flatnonzero((rendering.parts == 1).any(1)) + rendering.box[1]
+    assert abs(head.max() - y2) < 6
+    half, behind = (
+        artist.draw(scene(), person(standing(bodies[0], shape, turn=turn)), np.random.default_rng(3))
+        for turn in (np.pi / 2, np.pi)
+    )
+    assert half is not None and behind is not None
+    assert half.face is not None and 14 < half.face[2] - half.face[0] < 28
+    assert behind.face is None
+
+
 def test_same_seed_same_person_another_seed_another(
     artist: AvatarArtist, bodies: tuple[Body, Body], shape: Shape, rendering: Rendering
 ) -> None:
@@ -131,8 +151,19 @@ def test_nobody_is_drawn_twice_in_a_picture(artist: AvatarArtist, bodies: tuple[
     view = standing(bodies[0], shape)
     made = [artist.draw(scene(), person(view), np.random.default_rng(3), scene=surroundings) for _ in range(3)]
     assert all(m is not None for m in made)
-    # The same chance, and yet three faces and three outfits.
-    assert len(surroundings[2]) == 6
+    # The same chance, and yet three faces, and three pieces with their colours.
+    assert len(surroundings[2]) == 9
+
+
+def test_nobody_is_drawn_again_when_the_picture_was_filled_anew(
+    artist: AvatarArtist, bodies: tuple[Body, Body], shape: Shape
+) -> None:
+    drawn: set[str] = set()
+    view = standing(bodies[0], shape)
+    for count in (1, 2):
+        surroundings = artist.look(scene(), np.zeros(SIZE, np.bool_), [], SIZE[0] / 2, drawn)
+        assert artist.draw(scene(), person(view), np.random.default_rng(3), scene=surroundings) is not None
+        assert len(drawn) == 3 * count
 
 
 def test_small_persons_get_the_coarse_mesh(artist: AvatarArtist, bodies: tuple[Body, Body], shape: Shape) -> None:
@@ -150,6 +181,7 @@ def test_huge_persons_are_rendered_smaller(artist: AvatarArtist, bodies: tuple[B
     image = np.full((400 * times, 400 * times, 3), 120, np.uint8)
     made = artist.draw(image, Instance(1, "person", box, body=large), np.random.default_rng(3))
     assert made is not None and made.box[3] - made.box[1] > 2000 and made.alpha.max() > 0.99
+    assert made.face is not None and made.face[1] < made.joints[0, 1] < made.face[3]
     for number, joint in zip((5, 6), SHOULDERS, strict=True):
         assert np.hypot(*(made.joints[number, :2] - large.landmarks[joint, :2])) < 0.2 * 200 * times
 

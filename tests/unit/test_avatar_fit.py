@@ -330,6 +330,10 @@ def test_a_face_turns_the_head(body: Body, shape: Shape) -> None:
     assert stance.rows[HEAD_LEFT, 1] < -0.2
     unsure = read_stance(person.body, np.ones(33, np.float32), replace(masked, landmarks=None))
     assert apart(unsure.rows[HEAD_LEFT], np.array([1, 0, 0])) < 3
+    # In profile both eyes are one point, and the line through them runs anywhere.
+    marks[:2] = (140, 60), (141, 63)
+    aside = read_stance(person.body, np.ones(33, np.float32), replace(masked, landmarks=marks))
+    assert np.allclose(aside.rows, unsure.rows)
 
 
 def test_noise_is_that_of_the_mechanisms() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anonymizer.avatar.accessories import BAGS, HATS
-from anonymizer.avatar.appearance import SKIN, Appearance, Population, draw_appearance, seated, worn_as
+from anonymizer.avatar.appearance import SKIN, Appearance, Population, draw_appearance, helmeted, seated, worn_as
 from anonymizer.avatar.body import Body, Shape, skin
 from anonymizer.avatar.cloth import WHITEST
 from anonymizer.avatar.faces import NEUTRAL, SIDE, WIDTH, Faces, places
@@ -282,12 +282,25 @@ def test_cloth_is_no_whiter_than_white(crowd: list[Appearance]) -> None:
 
 def test_nobody_comes_twice_in_a_picture(faces: Faces) -> None:
     taken: set[str] = set()
-    for seed in range(20):
+    tops = []
+    for seed in range(12):
         look = draw_appearance(faces, np.random.default_rng(seed), taken)
         assert not look.marks & taken
         taken |= look.marks
-    alone = [draw_appearance(faces, np.random.default_rng(seed)).marks for seed in range(20)]
+        tops.append(look.outfit.full or look.outfit.tops[-1])
+    assert len(set(tops)) == len(tops), "what shows on top is never the same piece"
+    alone = [draw_appearance(faces, np.random.default_rng(seed)).marks for seed in range(12)]
     assert len(set().union(*alone)) < sum(len(marks) for marks in alone)
+
+
+def test_more_people_than_pieces_wear_the_same_piece_in_another_colour(faces: Faces) -> None:
+    taken: set[str] = set()
+    shades = []
+    for seed in range(30):
+        look = draw_appearance(faces, np.random.default_rng(seed), taken)
+        taken |= look.marks
+        shades += [mark for mark in look.marks if mark.endswith("]")]
+    assert len(set(shades)) == len(shades)
 
 
 def test_population_can_be_set(faces: Faces) -> None:
@@ -307,6 +320,20 @@ def test_children_are_children(faces: Faces, bodies: tuple[Body, Body]) -> None:
         tall = np.ptp(bodies[1].rest(look.phenotype).vertices[:, 2])
         assert 0.85 < tall < 1.55
         assert not look.outfit.beard and look.outfit.shoes not in ("oxfords", "tall boots")
+
+
+@pytest.mark.parametrize(("rides", "least", "most"), [("bicycle", 0.4, 0.6), ("motorcycle", 0.8, 1.0)])
+def test_some_riders_wear_a_helmet_and_nothing_else_changes(
+    crowd: list[Appearance], rides: str, least: float, most: float
+) -> None:
+    ridden = [helmeted(look, rides, np.random.default_rng(number)) for number, look in enumerate(crowd[:300])]
+    assert least < np.mean([look.outfit.hat == "helmet" for look in ridden]) < most
+    assert not any(look.outfit.hat == "helmet" for look in crowd)
+    for look, before in zip(ridden, crowd, strict=False):
+        assert look.outfit.bottom is None or not BOTTOMS[look.outfit.bottom].skirt
+        assert set(look.cloths) == set(look.outfit.cloths)
+        same = set(look.cloths) & set(before.cloths)
+        assert all(look.cloths[name] is before.cloths[name] for name in same) and look.face is before.face
 
 
 def test_who_sits_wears_no_skirt(crowd: list[Appearance]) -> None:

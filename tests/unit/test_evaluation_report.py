@@ -61,10 +61,10 @@ def text(html: bytes) -> str:
 def test_report_is_whole_and_holds_nothing_from_elsewhere() -> None:
     html = report.render(made.document())
     page = parsed(html)
-    assert {"svg", "table", "polyline", "circle"} <= page.seen
+    assert {"svg", "table", "path", "desc"} <= page.seen
     assert "img" not in page.seen
     assert not re.search(rb"https?://", html)
-    assert b"url(" not in html
+    assert set(re.findall(rb"url\((.)", html)) <= {b"#"}, "shapes of the page itself alone"
     words = text(html)
     for said in ("someface", "01" * 32, "auraface", "same picture twice", "lost.jpg", "small.jpg", "quarantined"):
         assert said in words
@@ -273,20 +273,16 @@ def test_missing_figures_are_dashes_not_zeros() -> None:
     assert b'title="2 same pairs">\xe2\x80\x93' in html
 
 
-def test_utility_without_training_or_pictures_is_labelled() -> None:
+def test_utility_without_pictures_is_labelled() -> None:
     utility = made.utility()
-    del utility["downstream"]
     for part in utility["outside"].values():
         if isinstance(part, dict):
             part["pictures"] = 0
     words = text(report.render(made.document(utility=utility)))
     assert "of no picture is it known what was treated" in words
-    assert "Training on the pictures" not in words
     assert "Nobody annotated" not in words
     utility["annotations"] = ["yolo"]
-    utility["downstream"] = {"reason": "3 instances to train"}
     words = text(report.render(made.document(utility=utility)))
-    assert "3 instances to train" in words
     assert "Nobody annotated these pictures" in words
 
 
@@ -310,26 +306,28 @@ def test_report_is_written_whole(tmp_path: Path) -> None:
     assert path.read_bytes().endswith(b"</html>\n") or path.read_bytes().endswith(b"</html>")
 
 
-def test_axis_places_values_and_holds_those_beyond() -> None:
-    log = charts.Axis("x", 1e-4, 1.0, (), log=True)
-    assert [log.place(v) for v in (0.0, 1e-4, 1e-2, 1.0, 5.0)] == pytest.approx([0, 0, 0.5, 1, 1])
-    plain_axis = charts.Axis("y", -1.0, 3.0, ())
-    assert plain_axis.place(1.0) == 0.5
+def test_charts_take_the_pages_colours_and_have_names_of_their_own() -> None:
+    axis = charts.Axis("a", 0.0, 1.0, ((0.0, "none"), (1.0, "all")))
+    points = [charts.Point(f"treatment <{n}> $x$", n, 0.5, 0.1 * n, (0.4, 0.6), (None, None)) for n in range(7)]
+    one = charts.scatter(points, axis, axis, "first <chart>")
+    two = charts.lines([charts.Line("l", 5, [0.0, 1.0], [0.2, 0.9])], axis, axis, "second", diagonal=True)
+    for svg in (one, two):
+        parsed(f"<body>{svg}</body>".encode())
+        assert not re.search(r"#[0-9a-f]{6}", svg.replace("&#", "")), "colours of the page alone"
+        assert "<style" not in svg and "<metadata" not in svg and "http" not in re.sub(r'xmlns[^ ]*="[^"]*"', "", svg)
+    assert all(f"var(--s{n})" in one for n in range(7)) and "var(--s5)" in two
+    assert 'aria-label="first &lt;chart&gt;"' in one and "treatment &lt;3&gt; $x$ 0.50, 0.30" in one
+    assert "a over a: l from 0.20 to 0.90." in two
+    names = [re.findall(r'id="([^"]+)"', svg) for svg in (one, two)]
+    assert not set(names[0]) & set(names[1])
+    for svg, known in zip((one, two), names, strict=True):
+        assert set(re.findall(r'(?:href="|url\()#([^")]+)', svg)) <= set(known)
 
 
-def test_names_in_a_scatter_do_not_cover_each_other() -> None:
-    points = [charts.Point(f"treatment {n}", n, 0.5, 0.5) for n in range(6)]
-    axis = charts.Axis("a", 0.0, 1.0, ())
-    svg = charts.scatter(points, axis, axis, "t")
-    heights = [float(y) for y in re.findall(r'class="label" x="[\d.]+" y="([\d.]+)"', svg)]
-    assert len(heights) == 6
-    assert min(np.diff(sorted(heights))) >= charts.TEXT_HEIGHT - 0.1
-
-
-def test_lines_go_where_their_values_are() -> None:
-    axis = charts.Axis("a", 0.0, 1.0, ())
-    svg = charts.lines([charts.Line("l", 5, [0.0, 1.0], [0.0, 1.0])], axis, axis, "t")
-    assert re.search(r'class="line s5" points="66.0,274.0 458.0,14.0"', svg)
+def test_a_chart_is_the_same_every_time() -> None:
+    axis = charts.Axis("a", 1e-4, 1.0, ((1e-4, "low"), (1.0, "high")), log=True)
+    drawn = [charts.lines([charts.Line("l", 0, [0.0, 1.0], [0.0, 1.0])], axis, axis, "t") for _ in range(2)]
+    assert drawn[0] == drawn[1]
 
 
 def test_a_histogram_of_nothing_is_drawn_empty() -> None:

@@ -4,18 +4,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.errors import ModelError
 from anonymizer.core.records import Image, Instance
 from anonymizer.evaluation import features as features_module
 from anonymizer.evaluation.background_fidelity import Outside, RunRegions
-from anonymizer.evaluation.downstream import AGAIN, downstream_check
 from anonymizer.evaluation.features import CropFeatures
 from anonymizer.evaluation.label_consistency import Retention, as_instance
 from anonymizer.evaluation.records import Context, Pair, Subject
@@ -241,50 +239,6 @@ def test_a_network_of_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(features_module, "LAYER", "/nowhere")
     with pytest.raises(ModelError, match="/nowhere"):
         CropFeatures()
-
-
-class Blobs:
-    """Pictures with bright squares on noise, as arrays: 80 of them, or as many as asked for."""
-
-    def __init__(self, count: int = 80) -> None:
-        self.pairs = tuple(Pair(f"{n}.png", Path(), Path()) for n in range(count))
-
-    def subjects(self, pair: Pair) -> tuple[Subject, ...]:
-        rng = np.random.default_rng(int(pair.name.removesuffix(".png")))
-        x, y, side = rng.integers(4, 30), rng.integers(4, 30), rng.integers(14, 26)
-        return (subject(pair.name, (x, y, x + side, y + side)),)
-
-    def original(self, pair: Pair) -> Image:
-        out = np.random.default_rng(7).integers(40, 90, (64, 64, 3), dtype=np.uint8)
-        x1, y1, x2, y2 = self.subjects(pair)[0].box.astype(int)
-        out[y1:y2, x1:x2] = 230
-        return out
-
-    def anonymized(self, pair: Pair) -> Image:
-        return self.original(pair)
-
-
-def test_what_is_trained_on_originals_finds_and_what_is_trained_on_black_does_not() -> None:
-    out = downstream_check(context(Blobs()), variants=("original", "solid"), steps=40, long_side=64)
-    rows = {row["trained_on"]: row for row in out["rows"]}
-    assert list(rows) == ["original", "solid", AGAIN]
-    assert rows["original"]["ap50"].value > 0.5
-    assert rows["solid"]["ap_drop"].low > 0.1
-    assert rows["original"]["ap_drop"].value == 0
-    assert out["small_scale"] is True
-    assert (out["train_pictures"], out["test_pictures"]) == (56, 24)
-
-
-def test_too_little_to_train_on_is_said() -> None:
-    out = downstream_check(context(Blobs(20)), steps=1, variants=("solid",), long_side=64)
-    assert "14 instances to train" in out["reason"]
-    assert "rows" not in out
-
-
-@pytest.mark.parametrize("options", [{"variants": ("nothing",)}, {"steps": 0}, {"long_side": 50}])
-def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="downstream"):
-        downstream_check(context(SimpleNamespace(pairs=())), **options)
 
 
 def test_regions_of_categories_that_a_run_was_told_count_and_untreated_ones_do_not(tmp_path: Path) -> None:

@@ -116,3 +116,52 @@ def test_leaks_are_found_and_the_finding_names_who_looked(tmp_path: Path, indepe
     assert "sees sees what is in the middle" in found.notes
     assert found.recognizer == ("sees" if independent else "sees (part of the run)")
     assert any("no detector that is independent" in note for note in found.notes) is not independent
+
+
+class SeesLarge:
+    """Finds persons that are at least 40 pixels wide, wherever they were put."""
+
+    def detect(self, image: Image) -> tuple[Instance, ...]:
+        if not image[:, :60].any():
+            return ()
+        box = np.array([0, 0, 60, 60], np.float32)
+        return (Instance(1, "person", box, np.ones((60, 60), np.bool_), 0.9, "large"),)
+
+
+def test_recall_of_independent_detectors_stands_beside_the_leaks_by_size_and_group(tmp_path: Path) -> None:
+    scene = Scene()
+    noise = np.random.default_rng(0).integers(1, 256, (120, 120, 3), dtype=np.uint8)
+    large, small = np.array([0, 0, 60, 60], np.float32), np.array([90, 90, 110, 110], np.float32)
+    for name in ("a.png", "b.png"):
+        one = Subject(name, 0, "person", large, group="adult")
+        other = Subject(name, 1, "person", small, group="child")
+        scene.add(name, noise, one, other)
+
+    def hide_large(image: Image, subjects: Sequence[Subject]) -> Image:
+        out = image.copy()
+        out[:60, :60] = 0
+        return out
+
+    context = scene.context(tmp_path, ("person",), hide_large)
+    own = Watcher("own", ("person",), (), SeesLarge())
+    object.__setattr__(context, "watchers", (Watcher("large", ("person",), ("person",), SeesLarge()), own))
+    (found,) = leak.run(context)
+    assert isinstance(found, Finding)
+    values = {name: estimate.value for name, estimate in found.estimates.items()}
+    assert values["recall"] == 0.5 and values["recall_of_large"] == 0.5
+    assert values["recall_32-64px"] == 1.0 and values["recall_16-32px"] == 0.0 and values["recall_0-16px"] is None
+    assert values["leak_rate_32-64px"] == 0.0 and values["leak_rate_16-32px"] == 1.0
+    assert "recall_of_own" not in values  # it took part in the run
+    groups = {name: {k: e.value for k, e in group.items()} for name, group in found.groups.items()}
+    assert groups == {"adult": {"leak_rate": 0.0, "recall": 1.0}, "child": {"leak_rate": 1.0, "recall": 0.0}}
+
+
+def test_without_an_independent_detector_there_is_no_recall(tmp_path: Path) -> None:
+    scene = Scene()
+    noise = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
+    scene.add("a.png", noise, Subject("a.png", 0, "person", np.array([0, 0, 30, 30], np.float32)))
+    context = scene.context(tmp_path, ("person",), release)
+    object.__setattr__(context, "watchers", (Watcher("sees", ("person",), (), Sees()),))
+    (found,) = leak.run(context)
+    assert isinstance(found, Finding) and found.estimates["recall"].value is None
+    assert "no independent detector" in found.estimates["recall"].reason

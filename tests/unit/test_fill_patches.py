@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anonymizer.fill.patches import HALF, Mosaic, mosaic
+from anonymizer.fill.patches import ANYTHING, HALF, OBJECT, ONCE, Mosaic, mosaic
 from anonymizer.fill.smooth import push_pull
 
 
@@ -13,8 +13,8 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(2)
 
 
-def fill(picture: np.ndarray, known: np.ndarray) -> Mosaic:
-    made = mosaic(picture, known, ~known, 224, rng())
+def fill(picture: np.ndarray, known: np.ndarray, kinds: np.ndarray | None = None) -> Mosaic:
+    made = mosaic(picture, known, ~known, 224, rng(), kinds)
     assert made is not None
     return made
 
@@ -70,6 +70,45 @@ def test_hidden_pixels_have_no_influence(known: np.ndarray) -> None:
     changed[~known] = 255 - changed[~known]
     one, two = fill(noise(), known), fill(changed, known)
     assert np.array_equal(one.there, two.there) and np.array_equal(one.worth, two.worth)
+
+
+def dark_beside_the_hole() -> tuple[np.ndarray, np.ndarray]:
+    """Return a light picture that is dark to the left of the hole, and where it is."""
+    dark = np.zeros((80, 120), bool)
+    dark[15:65, 12:40] = True
+    picture = np.clip(rng().normal(200, 6, (80, 120, 3)), 0, 255).astype(np.uint8)
+    picture[dark] //= 4
+    return picture, dark
+
+
+def repeated(made: Mosaic, where: np.ndarray) -> np.ndarray:
+    """Return which patches repeat a place, bool (N,)."""
+    return np.asarray(where[made.there[:, 0], made.there[:, 1]])
+
+
+def test_lettering_is_not_repeated(known: np.ndarray) -> None:
+    picture, dark = dark_beside_the_hole()
+    kinds = np.where(dark, ONCE, ANYTHING).astype(np.uint8)
+    assert repeated(fill(picture, known), dark).mean() > 0.2
+    assert not repeated(fill(picture, known, kinds), dark).any()
+
+
+def test_lettering_is_repeated_where_nothing_else_is(known: np.ndarray) -> None:
+    made = fill(noise(), known, np.full(known.shape, ONCE, np.uint8))
+    assert np.array_equal(made.there, fill(noise(), known).there)
+
+
+def test_objects_are_repeated_inside_of_objects_only(known: np.ndarray) -> None:
+    picture, dark = dark_beside_the_hole()
+    kinds = np.where(dark, OBJECT, ANYTHING).astype(np.uint8)
+    made = fill(picture, known, kinds)
+    hole = ~known[made.here[:, 0], made.here[:, 1]]
+    assert repeated(made, dark)[hole].mean() < 0.01
+    kinds[15:65, 12:60] = OBJECT
+    made = fill(picture, known, kinds)
+    inside = kinds[made.here[:, 0], made.here[:, 1]] == OBJECT
+    assert repeated(made, dark)[hole & inside].mean() > 0.2
+    assert repeated(made, dark)[hole & ~inside].mean() < 0.01
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 40), (64, 64), (65, 129)])

@@ -123,3 +123,5 @@ def test_wrong_masks_are_refused(picture):
         redact(picture, block(1, 5, 1, 5), rng(), plain=np.ones((10, 10), bool))
     with pytest.raises(InputError, match="sensitive"):
         redact(picture, block(0, 5, 0, 5), rng(), np.zeros((150, 200), np.uint8))
+    with pytest.raises(InputError, match="kinds"):
+        redact(picture, block(0, 5, 0, 5), rng(), kinds=np.zeros((150, 200), np.bool_))

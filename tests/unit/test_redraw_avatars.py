@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anonymizer.core.geometry import dilate, full_mask
+from anonymizer.core.geometry import dilate, full_mask, outline_box
 from anonymizer.core.records import Image, Instance, Rendering, Verdict
 from anonymizer.flow.pipeline import Anonymizer, Settings
-from anonymizer.redraw.avatars import confined, draw_avatars, pasted, seen_by, shaded, shown_as
+from anonymizer.redraw.avatars import confined, draw_avatars, face_as, pasted, seen_by, shaded, shown_as
 from anonymizer.redraw.crops import treated_mask
 from anonymizer.redraw.redrawer import Redrawer
 from anonymizer.verify.verifier import Verifier
@@ -20,6 +20,9 @@ from .test_flow_pipeline import CROPS, FACE, PERSON, SIZE, Detector, Painter, in
 
 #: Where the avatar is drawn: narrower than the person.
 BOX = (22, 22, 48, 79)
+#: Where its face is: beside the person's.
+AVATAR_FACE = (32, 24, 44, 38)
+SHOWN = instance(9, "face", AVATAR_FACE, parent=1)
 
 
 def rendering(box: tuple[int, int, int, int] = BOX, shade: int = 90) -> Rendering:
@@ -34,6 +37,7 @@ def rendering(box: tuple[int, int, int, int] = BOX, shade: int = 90) -> Renderin
         joints=np.zeros((17, 3), np.float32),
         parts=np.ones(size, np.uint8),
         residual=0.0,
+        face=np.array(AVATAR_FACE, np.float32),
     )
 
 
@@ -43,8 +47,19 @@ class Artist:
     def __init__(self, drawn: Rendering | Callable[[Instance], Rendering] | None) -> None:
         self.drawn = drawn
         self.seen: list[Image] = []
+        self.before: list[set[str]] = []
+        self.marks: set[str] = set()
 
-    def look(self, image: Image, hidden: np.ndarray, persons: Sequence[Instance], horizon: float) -> np.ndarray:
+    def look(
+        self,
+        image: Image,
+        hidden: np.ndarray,
+        persons: Sequence[Instance],
+        horizon: float,
+        drawn: set[str] | None = None,
+    ) -> np.ndarray:
+        self.marks = set() if drawn is None else drawn
+        self.before.append(set(self.marks))
         return hidden
 
     def draw(
@@ -54,9 +69,11 @@ class Artist:
         rng: np.random.Generator,
         face: Instance | None = None,
         scene: np.ndarray | None = None,
+        rides: str | None = None,
     ) -> Rendering | None:
         assert scene is not None and scene[full_mask(person, SIZE)].all()
         self.seen.append(image)
+        self.marks.add(f"avatar {len(self.seen)}")
         drawn = self.drawn
         return drawn(person) if callable(drawn) else drawn
 
@@ -118,6 +135,29 @@ def test_a_nearer_avatar_covers_a_farther_ones_outline() -> None:
     assert shown_as(PERSON, rendering(), [rendering()]) is PERSON, "nothing of it shows"
 
 
+def test_a_face_is_where_the_avatars_is_and_holds_what_was_there() -> None:
+    face = replace(FACE, landmarks=np.full((5, 2), 30, np.float32))
+    shown = face_as(face, rendering())
+    assert shown is not None and shown.landmarks is None
+    assert outline_box(shown).tolist() == list(AVATAR_FACE)
+    assert full_mask(shown, SIZE)[full_mask(FACE, SIZE)].all()
+    behind = face_as(FACE, rendering(), [rendering((20, 32, 60, 79))])
+    assert behind is not None and outline_box(behind).tolist() == [32, 24, 44, 32]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "nearer"),
+    [
+        (replace(rendering(), face=None), []),
+        (rendering(), [rendering()]),
+        (replace(rendering(), face=np.array((80, 20, 90, 30), np.float32)), []),
+        (replace(rendering(), alpha=np.zeros((57, 26), np.float32)), []),
+    ],
+)
+def test_an_avatar_that_shows_no_face_has_none(drawn: Rendering, nearer: list[Rendering]) -> None:
+    assert face_as(FACE, drawn, nearer) is None
+
+
 def test_shadows_darken_where_they_lie_and_nothing_else() -> None:
     dark = replace(rendering(), shadow=np.full((57, 26), 0.5, np.float32))
     out, where = shaded(np.full((*SIZE, 3), 100, np.uint8), [dark])
@@ -138,8 +178,39 @@ def test_a_pasted_avatar_lies_where_the_crop_shows_it() -> None:
     assert (crop[2:, 2:] == 90).all() and not crop[:2].any() and not crop[:, :2].any()
 
 
+class Embedder:
+    """Finds all faces unlike each other, and remembers where it looked."""
+
+    threshold = 0.9
+
+    def __init__(self) -> None:
+        self.boxes: list[list[float]] = []
+
+    def embed(self, image: Image, box: np.ndarray, landmarks: np.ndarray | None) -> np.ndarray:
+        out = np.zeros(8, np.float32)
+        out[len(self.boxes)] = 1
+        self.boxes.append(box.tolist())
+        return out
+
+
+def afterwards(first: Sequence[Instance], later: Sequence[Instance]) -> Callable[[Image], Sequence[Instance]]:
+    """Return what finds one thing at first, and another from then on."""
+    calls: list[int] = []
+
+    def find(_: Image) -> Sequence[Instance]:
+        calls.append(1)
+        return first if len(calls) == 1 else later
+
+    return find
+
+
 def build(
-    detector: Detector, artist: Artist, painter: Painter | None = None, seen: Brightness | None = None, **attempts: int
+    detector: Detector,
+    artist: Artist,
+    painter: Painter | None = None,
+    seen: Brightness | None = None,
+    embedder: Embedder | None = None,
+    **attempts: int,
 ) -> Anonymizer:
     return Anonymizer(
         detector=detector,
@@ -147,7 +218,7 @@ def build(
         edges=seen or Brightness(),
         artist=artist,
         redrawer=Redrawer(painter or Painter(), CROPS, None, {"person": 0.1}),
-        verifier=Verifier(detector),
+        verifier=Verifier(detector, embedder),
         settings=Settings(("person", "face"), "body", 3, {"person": 1, "face": 1} | attempts, 1, {}, {}),
         description={},
     )
@@ -163,9 +234,10 @@ def noisy(seed: int) -> Image:
 
 def test_nothing_under_the_masks_enters_the_result() -> None:
     """What is under the masks is replaced by noise after detection: the result stays the same, bit for bit."""
-    detector, results = Detector(lambda _: (PERSON, FACE)), []
+    results = []
     for seed in (0, 1):
         painter, artist, seen = Painter(), Artist(rendering()), Brightness()
+        detector = Detector(afterwards((PERSON, FACE), (PERSON, SHOWN)))
         result = build(detector, artist, painter, seen)(noisy(seed))
         assert [t.action for t in result.treatments] == ["redrawn", "redrawn"]
         assert len(painter.jobs) == 1, "the face is the avatar's"
@@ -200,6 +272,27 @@ def test_verdicts_decide_on_retries_and_nothing_else() -> None:
     assert np.array_equal(once.treated, twice.treated)
 
 
+def test_who_was_drawn_is_known_after_the_picture_was_filled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[int] = []
+
+    def checked(self: Verifier, *rest: object) -> tuple[Verdict, ...]:
+        rounds.append(1)
+        verdicts = check(self, *rest)  # type: ignore[arg-type]
+        if len(rounds) > 1:
+            return verdicts
+        # The fill of one resembles what was there, and the avatar of the other is not found.
+        failed = Verdict("pixels_replaced", False, 1.0, 0.5, 2), Verdict("class_kept", False, 0.0, 0.7, PERSON.id)
+        return (*verdicts, *failed)
+
+    check = Verifier.check
+    monkeypatch.setattr(Verifier, "check", checked)
+    box = Instance(2, "person", np.array([80, 20, 100, 60], np.float32))
+    artist = Artist(rendering())
+    result = build(Detector(lambda _: (PERSON, box)), artist, person=2)(picture())
+    assert [(t.action, t.attempts) for t in result.treatments] == [("redrawn", 2), ("redacted", 0)]
+    assert artist.before == [set(), {"avatar 1"}]
+
+
 def test_who_cannot_be_posed_is_filled_with_the_face() -> None:
     painter = Painter()
     result = build(Detector(lambda _: (PERSON, FACE)), Artist(None), painter)(picture())
@@ -229,5 +322,30 @@ def test_a_face_that_an_avatar_carries_fails_with_its_person(monkeypatch: pytest
 
     check = Verifier.check
     monkeypatch.setattr(Verifier, "check", compared)
-    result = build(Detector(lambda _: (PERSON, FACE)), Artist(rendering()), person=2)(picture())
+    detector = Detector(afterwards((PERSON, FACE), (PERSON, SHOWN)))
+    result = build(detector, Artist(rendering()), person=2)(picture())
     assert [(t.action, t.attempts) for t in result.treatments] == [("redrawn", 2), ("redrawn", 2)]
+    assert outline_box(result.instances[1]).tolist() == list(AVATAR_FACE)
+
+
+def test_a_face_that_nobody_sees_on_an_avatar_is_none_and_the_person_stays() -> None:
+    embedder = Embedder()
+    anonymizer = build(Detector(afterwards((PERSON, FACE), (PERSON,))), Artist(rendering()), embedder=embedder)
+    result = anonymizer(picture())
+    assert [t.action for t in result.treatments] == ["redrawn", "redacted"]
+    assert result.instances[1] is FACE and len(embedder.boxes) == 1, "nothing of it is left to compare"
+
+
+def test_a_face_is_compared_where_the_avatar_shows_it() -> None:
+    embedder = Embedder()
+    detector = Detector(afterwards((PERSON, FACE), (PERSON, SHOWN)))
+    result = build(detector, Artist(rendering()), embedder=embedder)(picture())
+    assert [t.action for t in result.treatments] == ["redrawn", "redrawn"]
+    assert embedder.boxes == [FACE.box.tolist(), list(AVATAR_FACE)]
+
+
+def test_an_avatar_carries_one_face() -> None:
+    doubtful = replace(FACE, id=3, score=0.3)
+    detector = Detector(afterwards((PERSON, FACE, doubtful), (PERSON, SHOWN)))
+    result = build(detector, Artist(rendering()))(picture())
+    assert [t.action for t in result.treatments] == ["redrawn", "redrawn", "redacted"]

@@ -6,7 +6,7 @@ from anonymizer.core.errors import InputError
 from anonymizer.core.records import Instance
 from anonymizer.detect.regions import ellipse, unite
 from anonymizer.verify import class_kept, face_distance, pixels_replaced, plate_text, second_pass
-from anonymizer.verify.checks import outlined_person
+from anonymizer.verify.checks import outlined_person, shares_box
 
 
 def textured(seed: int) -> np.ndarray:
@@ -104,6 +104,15 @@ def test_class_kept_goes_by_the_outline_that_annotations_give():
     person = Instance(1, "person", np.array([10, 10, 90, 90], np.float32), np.ones((80, 80), bool), core=wide)
     assert class_kept(person, (at("person", 10, 10, 50, 90),)).value == 1.0
     assert not class_kept(person, (at("person", 10, 10, 90, 90),)).passed
+
+
+def test_a_box_is_shared_from_a_tenth_on_by_another_person_alone():
+    person = at("person", 10, 10, 50, 90)
+    assert shares_box(person, (at("person", 46, 10, 90, 90, number=2),))
+    assert not shares_box(person, (at("person", 47, 10, 90, 90, number=2),))
+    assert not shares_box(person, (person, at("face", 10, 10, 50, 90, number=2)))
+    assert not shares_box(at("face", 10, 10, 50, 90), (at("person", 10, 10, 50, 90, number=2),))
+    assert not shares_box(person, ())
 
 
 def test_face_distance_is_strict():

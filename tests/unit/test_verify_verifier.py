@@ -102,6 +102,26 @@ def test_a_good_redraw_passes_every_check_with_one_detection(original, treated):
     assert names(verdicts, failed_only=True) == [] and detector.calls == 1
 
 
+@pytest.mark.parametrize(
+    ("other", "action", "kept"),
+    [((40, 10, 80, 90), "redrawn", True), ((40, 10, 80, 90), "redacted", False), ((60, 10, 90, 90), "redrawn", False)],
+)
+def test_of_two_redrawn_people_who_overlap_less_has_to_be_found(original, treated, other, action, kept):
+    seen = at(7, "person", 10, 10, 50, 60)  # IoU 0.625
+    behind = at(4, "person", *other)
+    verifier = Verifier(Finds(seen, behind))
+    evidence = verifier.examine(original, (PERSON, behind))
+    verdicts = verifier.check(evidence, redraw(original, treated), treated, {1: "redrawn", 4: action})
+    (mine,) = [v for v in verdicts if v.check == "class_kept" and v.instance_id == 1]
+    assert mine.passed == kept and mine.threshold == (0.5 if kept else 0.7)
+
+
+def test_a_face_is_kept_where_one_is_found():
+    verifier = Verifier(Finds())
+    assert verifier.keeps(FACE, (at(9, "face", 21, 13, 40, 36),))
+    assert not verifier.keeps(FACE, (at(9, "face", 40, 13, 60, 36), at(8, "person", 20, 12, 40, 36)))
+
+
 def test_the_original_itself_fails_wherever_it_can(original, treated):
     verifier = Verifier(Finds(*EVERY), MeanColour(), ReadsBrightness())
     verdicts = verifier.check(verifier.examine(original, EVERY), original, treated, REDRAWN)

@@ -27,5 +27,6 @@ ATTACKS: tuple[str, ...] = (
     "plate",
     "residue",
     "seed",
+    "attributes",
     "leak",
 )

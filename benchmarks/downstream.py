@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from centers import GREY, detect, train
 from numpy.typing import NDArray
 
 from anonymizer.core.errors import InputError
 from anonymizer.core.records import Floats, Image, Instance
 from anonymizer.evaluation.average_precision import Precision, resample
-from anonymizer.evaluation.centers import GREY, detect, train
 from anonymizer.evaluation.label_consistency import as_instance
 from anonymizer.evaluation.records import Context, Subject
 from anonymizer.evaluation.utility import evenly
