@@ -198,6 +198,19 @@ class Annotations(Protocol):
         """Return the annotations cut down to one picture, for a worker that has no access to the files."""
         ...
 
+    @property
+    def scales(self) -> bool:
+        """Whether the geometry can be scaled with the pictures."""
+        ...
+
+    def scaled(self, name: str, before: tuple[int, int], after: tuple[int, int]) -> Annotations:
+        """Return the annotations of a picture that is scaled from a (height, width) to another.
+
+        Raises:
+            InputError: The format cannot be scaled.
+        """
+        ...
+
     def export(self, page: Page) -> dict[str, Any]:
         """Return what the released annotations will say about a picture, as plain JSON data.
 

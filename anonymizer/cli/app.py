@@ -232,6 +232,14 @@ def run(
     picture_format: Annotated[
         Format | None, typer.Option("--format", help="Format of released pictures; each source's own if left out.")
     ] = None,
+    max_side: Annotated[
+        int | None,
+        typer.Option(metavar="PIXELS", help="Scale results down to this longer side, with their annotations."),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Quality, 1 to 100, of JPEG, AVIF, HEIC; the source's if left out."),
+    ] = None,
     keep_fields: Annotated[
         str | None,
         typer.Option(metavar="A,B", help="Annotation fields to keep beside those on the list: weather,images.scene."),
@@ -325,6 +333,8 @@ def run(
             keep_fields=_listed(keep_fields),
             write=_listed(write),
             link_identities=link_identities,
+            max_side=max_side,
+            quality=quality,
         )
         areas = read_areas(exclude, only)
         inputs = source[0] if len(source) == 1 else source

@@ -21,11 +21,13 @@ from anonymizer.core.geometry import integer_box, paste_window
 from anonymizer.core.records import Findings, Floats, Image, Instance, Mask, Result, Verdict
 from anonymizer.images.decode import LOSSLESS, Decoded, decode_image
 from anonymizer.images.encode import encode_image, target_format
+from anonymizer.images.formats import WRITTEN_AS
 from anonymizer.images.high_bit_depth import DEEP_FORMATS
 from anonymizer.images.metadata import TAG_NAMES, Tags, chosen, without_place
 from anonymizer.images.names import name_hints
 from anonymizer.images.release import Release
 from anonymizer.images.segments import unexpected
+from anonymizer.run.scaling import scaled_decoded, scaled_joints, scaled_result, size_within
 
 __all__ = ["AnonymizerLike", "Asked", "Outcome", "Picture", "anonymize_picture", "check_result"]
 
@@ -199,17 +201,26 @@ class Picture:
                 released, keep = self._release.name(self._name), self._release.keep_fields
                 instances, joints = result.instances, dict[int, Floats]()
                 maps: Mapping[str, bytes] = {}
+                before, size = decoded.size, size_within(decoded.size, self._release.max_side)
                 if result.renderings or self._release.write:
                     ids = instance_map(result)
                     instances, joints = visible(result, ids), joints_of(result, ids)
-                    maps = label_maps(result, ids, self._release.write)
+                    maps = label_maps(result, ids, self._release.write, size)
+                given = self._annotations
+                if size != before:
+                    decoded = scaled_decoded(decoded, size)
+                    result = scaled_result(replace(result, instances=instances), decoded)
+                    instances, joints = result.instances, scaled_joints(joints, before, size)
+                    given = None if given is None else given.scaled(self._name, before, size)
+                    instances = _with_records(instances, given, self._name)
                 treated = tuple(zip(instances, result.treatments, strict=True))
-                page = Page(self._name, released, decoded.size, treated, result.texts, keep, joints)
+                page = Page(self._name, released, size, treated, result.texts, keep, joints)
                 data, note = _encode(result, decoded, page.released, self._release)
-                side = released_record(page, self._annotations)
+                side = released_record(page, given)
                 if not self._in_company:  # There, the clock of a stage runs on while others have their turn.
                     self._timings |= dict(result.provenance.get("timings_s", {}))
-                record = _released(result) | {"notes": [*self._notes, *note]} | self._names(page)
+                record = _released(result) | {"notes": [*decoded.notes, *note]} | self._names(page)
+                record |= {} if size == before else {"scaled_from": list(before)}
                 record |= self._left(result)
                 if self._annotations is not None:
                     record["fields_removed"] = side["removed"]
@@ -376,7 +387,8 @@ def _encode(result: Result, decoded: Decoded, released: str, release: Release) -
             f"{released}: {kind} has no place for the metadata to keep ({', '.join(lost)}); release it with --format "
             "jpeg or png, or leave them out of --keep-metadata"
         )
-    data = encode_image(result.image, decoded, suffix, treated=result.treated, keep=release.keep_metadata)
+    settings: dict[str, Any] = {"treated": result.treated, "keep": release.keep_metadata, "quality": release.quality}
+    data = encode_image(result.image, decoded, suffix, **settings)
     stray = unexpected(data, kind, _tags(decoded, released, release))
     if stray:
         raise StageError("write", f"the encoded {kind} holds more than it should: {', '.join(stray)[:200]}")
@@ -394,13 +406,15 @@ def _encode(result: Result, decoded: Decoded, released: str, release: Release) -
             raise StageError("write", f"the encoded {kind} does not hold the original's 16-bit samples")
     elif decoded.deep is not None:
         notes.append("16-bit reduced to 8-bit")
-    if kind not in LOSSLESS and not (kind == decoded.format == "JPEG"):
+    if kind not in LOSSLESS and not (kind == decoded.format == "JPEG" and release.quality is None):
         notes.append(f"written as {kind} with losses")
-    if kind == decoded.format == "JPEG":
+    if kind == decoded.format == "JPEG" and release.quality is None:
         before, after = ((p.quantization, p.sampling, p.grey) for p in (decoded, again))
         if before != after:
             notes.append("JPEG of an unusual kind: quantization tables, subsampling or channels are not the source's")
-    if kind != decoded.format and release.format is None:
+    if decoded.format in WRITTEN_AS:
+        notes.append(f"{decoded.format} is only read, written as {kind}")
+    elif kind != decoded.format and release.format is None:
         notes.append(f"{decoded.format} content under the suffix {suffix}")
     return data, tuple(notes)
 
@@ -420,6 +434,12 @@ def _check_lossy(again: Image, result: Result, original: Image, kind: str) -> No
         # Nearer to the original, and near to it in earnest: coarse quantization blurs noise into anything's mean.
         if to_result > to_original + NEARER and to_original < change / 3:
             raise StageError("write", f"the encoded {kind} does not hold the verified pixels", instance.id)
+
+
+def _with_records(instances: tuple[Instance, ...], given: Annotations | None, name: str) -> tuple[Instance, ...]:
+    """Return instances of a scaled picture with their scaled records, where the format has some."""
+    records = {} if given is None else {record["id"]: record for _, record in given.records(name)}
+    return tuple(i if i.record is None else replace(i, record=records.get(i.record["id"], i.record)) for i in instances)
 
 
 def _tags(decoded: Decoded, released: str, release: Release) -> Tags:

@@ -28,7 +28,7 @@ from anonymizer.run.picture import Outcome
 from anonymizer.run.report import MAX_THUMBNAILS, quarantine_list, render_report
 from anonymizer.run.summary import Progress, Summary, summarize, told_of
 
-__all__ = ["Executor", "Task", "execute", "held_back"]
+__all__ = ["Executor", "Task", "check_scaling", "execute", "held_back"]
 
 #: Most names of pictures that a summary holds.
 FIRST = 20
@@ -130,6 +130,7 @@ def execute(
     inputs = find_inputs(source, output)
     if require_annotations and annotations is None:
         raise InputError("require_annotations: expected annotations, got none; give --annotations")
+    check_scaling(release, annotations)
     areas = areas or Areas()
     areas.check(file.name for file in inputs.files)
     with open_output(output) as folder:
@@ -355,6 +356,19 @@ class _Recorder:
         if self._on_progress is not None:
             told = name, record["status"], skipped, str(record.get("reason", ""))
             self._on_progress(Progress(self._done, self._total, *told))
+
+
+def check_scaling(release: Release | None, annotations: Annotations | None) -> None:
+    """Refuse to scale pictures whose annotations would stay as they are.
+
+    Raises:
+        InputError: They would.
+    """
+    if release is not None and release.max_side is not None and annotations is not None and not annotations.scales:
+        raise InputError(
+            f"max_side: annotations in {annotations.format} cannot be scaled with their pictures; give them as COCO or "
+            "YOLO, or leave --max-side out"
+        )
 
 
 def held_back(annotations: Annotations, require: bool) -> dict[str, str]:

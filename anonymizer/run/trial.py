@@ -27,7 +27,7 @@ from anonymizer.images.release import KEY_BYTES, Release
 from anonymizer.images.storage import locate
 from anonymizer.run.inputs import Found, Inputs, Source, find_inputs
 from anonymizer.run.output import DRY_RUN, is_output
-from anonymizer.run.runner import Executor, Task, held_back
+from anonymizer.run.runner import Executor, Task, check_scaling, held_back
 from anonymizer.run.sheet import SUFFIXES, Pair, draw_sheet
 from anonymizer.run.summary import Progress
 
@@ -116,6 +116,7 @@ def trial(
         ModelError: The models cannot be used.
     """
     inputs = find_inputs(source, output)
+    check_scaling(release, annotations)
     areas = areas or Areas()
     areas.check(file.name for file in inputs.files)
     target = sheet if preview else None

@@ -110,7 +110,7 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
     arguments = "in out --preset sd15 --classes face,license_plate --annotations a.json --people face --seed 7"
     more = "--device cuda:1 --batch-size 4 --overwrite --accept-noncommercial --force --workers 2 --timeout 60"
     more += " --format png --keep-metadata camera,datetime --rename hash --require-annotations --map Fahrer=person"
-    more += " --write depth,masks --link-identities"
+    more += " --write depth,masks --link-identities --max-side 2048 --quality 80"
     assert cli.main(["run", *arguments.split(), *more.split()]) == 0
     assert calls.built == {
         "preset": "sd15",
@@ -130,6 +130,7 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
     given = calls.ran.pop("annotations")
     assert isinstance(given, CocoAnnotations) and given.label("fahrer") == "person"
     wanted = Release("png", ("datetime", "camera"), rename=True, write=("masks", "depth"), link_identities=True)
+    wanted = replace(wanted, max_side=2048, quality=80)
     assert calls.ran.pop("release") == wanted and calls.ran.pop("areas") == Areas()
     assert calls.ran == {
         "source": "in",

@@ -64,6 +64,7 @@ class FakeAnonymizer:
             treated=treated,
             provenance={"timings_s": {"redraw": 0.01}},
             texts=self.texts,
+            order=tuple(instance.id for instance in instances),
         )
 
 
