@@ -1,8 +1,8 @@
 """Anonymize pictures, attack what came out, and print one table: what is left of identity, and of use.
 
     python benchmarks/reid_leakage.py DATA... OUT [--limit N] [--preset NAME|FILE] [--recognizer NAME|FILE ...]
-                                      [--judges DIR] [--attacks LIST] [--accept-noncommercial] [--again] [--train] [--seed N]
-                                      [--released DIR [--suffix TEXT | --pairs FILE] [--regions DIR]
+                                      [--judges DIR] [--attacks LIST] [--accept-noncommercial] [--again] [--train]
+                                      [--seed N] [--released DIR [--suffix TEXT | --pairs FILE] [--regions DIR]
                                       [--resize-to-original]]
 
 ``DATA`` is a folder of pictures, or a pack: ``DATA/images`` with COCO annotations in ``DATA/annotations.json``, whose
