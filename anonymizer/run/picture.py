@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,7 @@ from anonymizer.images.metadata import TAG_NAMES, Tags, chosen, without_place
 from anonymizer.images.names import name_hints
 from anonymizer.images.release import Release
 from anonymizer.images.segments import unexpected
-from anonymizer.run.decisions import SOURCE, Instructions
+from anonymizer.run.decisions import Instructions
 
 __all__ = ["AnonymizerLike", "Asked", "Outcome", "Picture", "anonymize_picture", "check_result"]
 
@@ -227,10 +226,12 @@ class Picture:
         if self._decoded is None:
             raise StageError("anonymize", f"{self._name}: expected a picture that was read")
         check_result(result, self._decoded.pixels)
-        marked = Counter(record["label"] for record in self._instructions.marks)
-        # What a reviewer marked comes back as an instance, or it was dropped on the way: by other classes, for example.
-        if marked - Counter(instance.label for instance in result.instances if instance.source == SOURCE):
-            raise StageError("anonymize", "not all that was marked in review was treated; check --classes and --people")
+        for mark in self._instructions.marked(self._decoded.size):
+            picture, local = paste_window(integer_box(mark.box), self._decoded.size)
+            # A mark may be dropped on the way: by other classes, for example.
+            if not result.treated[picture][mark.mask[local]].all():
+                reason = "not all that was marked in review was treated; check --classes and --people"
+                raise StageError("anonymize", reason)
         self._result = result
 
     def _names(self, page: Page) -> dict[str, Any]:
