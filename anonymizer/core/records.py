@@ -20,6 +20,7 @@ __all__ = [
     "BODIES",
     "CLASSES",
     "FREE",
+    "REVIEWED",
     "Action",
     "AvatarArtist",
     "Conditions",
@@ -48,6 +49,8 @@ CLASSES: tuple[str, ...] = ("person", "face", "license_plate", "text", "vehicle"
 #: Of these, the ones redrawn whole, before faces and plates are redrawn on top of them.
 BODIES: tuple[str, ...] = ("person", "vehicle")
 
+#: Source of instances that a reviewer marked.
+REVIEWED = "given:review"
 #: Least proportion of a box that a person's outline leaves free: of 1,038 annotated persons none leaves less than 0.15.
 FREE = 0.05
 

@@ -19,10 +19,11 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from anonymizer.annotations.regions import instance_from
+from anonymizer.annotations.scaled import scaled_record
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json
 from anonymizer.core.geometry import box_iou
-from anonymizer.core.records import CLASSES, Instance, Wish
+from anonymizer.core.records import CLASSES, REVIEWED, Instance, Wish
 from anonymizer.run.ledger import START, Record, chained, line_digest, read_lines, refuse_newer, stays_inside
 
 __all__ = ["KINDS", "REVIEW", "SCHEMA_VERSION", "WISHES", "Instructions", "Reviewed", "Reviews", "opened"]
@@ -34,8 +35,6 @@ SCHEMA_VERSION = 1
 #: What a run is to do with an instance, by decision.
 WISHES: Mapping[str, Wish] = {"false_find": "leave", "redraw": "redraw", "fill": "fill"}
 KINDS = ("missed", *WISHES, "reject", "accept", "undo")
-#: Source of instances that a reviewer marked.
-SOURCE = "given:review"
 #: From this IoU on, two boxes of a class are one instance, as for given annotations.
 SAME_BOX = 0.5
 #: Longest name of a reviewer, and longest comment, in characters.
@@ -91,6 +90,19 @@ class Instructions:
             return "its source has changed since it was reviewed; undo those decisions and review it again"
         return None
 
+    def scaled(self, before: tuple[int, int], after: tuple[int, int]) -> Instructions:
+        """Return the same in the pixels of a picture of another (height, width): a released one may be smaller."""
+        if before == after:
+            return self
+        marks, wishes = (
+            tuple(scaled_record(record, before, after) for record in records) for records in (self.marks, self.wishes)
+        )
+        return replace(self, marks=marks, wishes=wishes)
+
+    def marked(self, size: tuple[int, int]) -> tuple[Instance, ...]:
+        """Return the marks alone: all pixels of their masks are to be treated."""
+        return self.instances(size)[: len(self.marks)]
+
     def instances(self, size: tuple[int, int], first: int = 1) -> tuple[Instance, ...]:
         """Return marks and wishes as instances of a picture of (height, width), numbered from ``first``.
 
@@ -103,7 +115,7 @@ class Instructions:
             if instance is None:
                 raise InputError(f"review: {record['label']} {'; '.join(notes)}; undo the decision and mark it again")
             wish = cast(Wish | None, record.get("wish"))
-            out.append(replace(instance, source=SOURCE, record=None, wish=wish))
+            out.append(replace(instance, source=REVIEWED, record=None, wish=wish))
         return tuple(out)
 
 
