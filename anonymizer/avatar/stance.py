@@ -17,7 +17,7 @@ from anonymizer.avatar.mesh import unit
 from anonymizer.core.geometry import eyes_apart
 from anonymizer.core.records import Instance, PersonView
 
-__all__ = ["ROWS", "Stance", "facing", "grounded", "read_stance", "rotations", "trust_of"]
+__all__ = ["ROWS", "Stance", "facing", "girdle", "grounded", "read_stance", "rotations", "trust_of"]
 
 Floats = NDArray[np.float32]
 
@@ -78,8 +78,9 @@ FLAT, LIFTED = (-0.1, 0.1), (-0.75, 0.5)
 BENT = (0.15, 0.45)
 #: Bend of each joint of a relaxed finger, in radians.
 CURL = 0.32
-#: How far collar bone and shoulder follow an arm that is raised above the shoulder.
-SHRUG = 0.25
+#: How far collar bone and shoulder follow an arm that is raised above the shoulder, and one that hangs: at rest arms
+#: are held away from the body, and shoulders left there look padded.
+SHRUG, HANG = 0.25, 0.35
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -274,6 +275,19 @@ def _gaze(face: Instance, left: Floats) -> float:
     return float(np.clip(np.arcsin(sine), -GAZE, GAZE))
 
 
+def girdle(long: Floats, first: Floats, trunk: Floats) -> Floats:
+    """Return the rotation of a collar bone and shoulder, float32 (3, 3), which follow an arm up or down.
+
+    Args:
+        long: float32 (3,), the upper arm at rest, which is held away from the body.
+        first: float32 (3,), its direction now.
+        trunk: float32 (3, 3), the rotation of the chest.
+    """
+    low, up = -float(unit(long)[2]), float(first @ trunk[:, 2])
+    share = SHRUG * np.clip(up, 0, 1) + HANG * np.clip((-up - low) / (1 - low), 0, 1)
+    return _between(trunk, _turn(trunk @ long, first) @ trunk, float(share))
+
+
 def _limb(
     out: Floats, stance: Stance, body: Body, shape: Shape, side: str, trunk: Floats, names: tuple[str, str, str]
 ) -> None:
@@ -288,8 +302,7 @@ def _limb(
     first, second, third = (stance.rows[ROWS.index(f"{name}.{side}")] for name in names)
     long, short = rest(f"{lower}01") - rest(f"{upper}01"), rest(root) - rest(f"{lower}01")
     if arm:
-        raised = float(np.clip(first @ trunk[:, 2], 0, 1))
-        lifted = _between(trunk, _turn(trunk @ long, first) @ trunk, SHRUG * raised)
+        lifted = girdle(long, first, trunk)
         for bone in ("clavicle", "shoulder01"):
             out[body.number(f"{bone}.{side}")] = lifted
     plain = _turn(trunk @ long, first) @ trunk

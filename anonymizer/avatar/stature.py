@@ -17,6 +17,9 @@ SEEN, STANDS = 0.6, 0.85
 #: Others whose height must agree, and how far it may be off their median: 12 % is more than two standard deviations of
 #: adults' statures.
 OTHERS, AGREE = 3, 0.12
+#: How far the feet of one or two others may be from somebody's own, as a proportion of the way down from the horizon:
+#: where all stand about as far away, it hardly matters where the horizon is.
+BESIDE = 0.12
 #: Greatest stature of a child in statures of the others: 1.2 m beside adults of 1.7 m.
 SMALL = 0.7
 #: Least distance in pixels of the feet from the horizon: nearer to it heights are as good as unknown.
@@ -29,7 +32,10 @@ def children(persons: Sequence[Instance], size: tuple[int, int], horizon: float)
     """Return ids of persons who stand on the ground and reach less high above it than adults would.
 
     On level ground all who are equally tall reach the same share of the way from their feet up to the horizon. What
-    enters is one bit of each person. Nobody is a child where fewer than three others agree on how tall adults are.
+    enters is one bit of each person. Somebody is a child where three others agree on how tall adults are, or where one
+    or two others, who agree, stand about as far away. Alone, everybody is an adult: proportions do not tell. Of made
+    people the face takes 0.10 to 0.12 of a child's height, of photographed adults 0.09 to 0.11, and BlazePose gives
+    children the proportions of adults.
 
     Args:
         persons: All persons of a picture.
@@ -42,12 +48,19 @@ def children(persons: Sequence[Instance], size: tuple[int, int], horizon: float)
     share = (boxes[:, 3] - boxes[:, 1]) / np.maximum(below, BELOW)
     out = set()
     for number, person in enumerate(upright):
-        others = np.delete(share, number)[np.delete(below, number) > BELOW]
-        if below[number] <= BELOW or len(others) < OTHERS:
+        known = (below > BELOW) & (np.arange(len(share)) != number)
+        if below[number] <= BELOW or not known.any():
+            continue
+        few = known.sum() < OTHERS
+        if few:
+            known &= np.abs(below / below[number] - 1) <= BESIDE
+        others = share[known]
+        if not len(others):
             continue
         usual = float(np.median(others))
         agree = int((np.abs(others / usual - 1) <= AGREE).sum())
-        if agree >= OTHERS and 2 * agree > len(others) and share[number] < SMALL * usual:
+        enough = agree == len(others) if few else agree >= OTHERS and 2 * agree > len(others)
+        if enough and share[number] < SMALL * usual:
             out.add(person.id)
     return frozenset(out)
 

@@ -46,8 +46,8 @@ def test_who_is_too_small_for_the_ground_is_a_child(body: Body, shape: Shape) ->
     assert not children([*adults, replace(small, box=small.box, body=None)], SIZE, horizon)
     # As tall as they are: somebody farther away.
     assert not children([*adults, standing_on(body, shape, 9, 270, 60, horizon + 1.6 * 60)], SIZE, horizon)
-    # Two are not enough to tell how tall adults are, nor are people on steps.
-    assert not children([*adults[:2], small], SIZE, horizon)
+    # Two who stand elsewhere are not enough to tell how tall adults are, nor are people on steps.
+    assert not children([*adults[:1], *adults[2:3], small], SIZE, horizon)
     steps = [standing_on(body, shape, n, 40 + 60 * n, 80, horizon + row) for n, row in enumerate((60, 110, 170, 250))]
     assert not children([*steps, small], SIZE, horizon)
     # Who sits is no child.
@@ -58,6 +58,20 @@ def test_who_is_too_small_for_the_ground_is_a_child(body: Body, shape: Shape) ->
         body, shape, Stance(seat / np.linalg.norm(seat, axis=1, keepdims=True), standing().trust), 60, (250, 190)
     )
     assert not children([*adults, replace(sitting, id=9)], SIZE, horizon)
+
+
+def test_one_adult_who_stands_as_far_away_is_enough(body: Body, shape: Shape) -> None:
+    adult = standing_on(body, shape, 1, 80, 110, 276.0)
+    small = standing_on(body, shape, 2, 250, 0.6 * 110, 276.0)
+    # Wherever the horizon is.
+    for horizon in (60.0, 100.0, 150.0):
+        assert children([adult, small], SIZE, horizon) == {2}
+    assert not children([small], SIZE, 100.0) and not children([adult], SIZE, 100.0)
+    # Nearly as tall, or who stands farther away, is an adult.
+    assert not children([adult, standing_on(body, shape, 2, 250, 0.8 * 110, 276.0)], SIZE, 100.0)
+    assert not children([adult, standing_on(body, shape, 2, 250, 0.6 * 110, 225.0)], SIZE, 100.0)
+    # Two who do not agree tell nothing.
+    assert not children([adult, standing_on(body, shape, 3, 160, 0.72 * 110, 276.0), small], SIZE, 100.0)
 
 
 def test_children_have_larger_heads(body: Body, shape: Shape) -> None:
