@@ -3,7 +3,7 @@
     python benchmarks/avatar_downstream.py --data DATA --run DIR [--pack NAME]... [--seed N]
 
 ``DIR`` is the folder of a run of ``avatars.py``, whose released pictures are used; persons are annotated in all.
-The training is that of ``anonymizer.evaluation.downstream``: on the originals twice (the difference is what chance
+The training is that of ``downstream.py``: on the originals twice (the difference is what chance
 does), on blurred persons, and on the released pictures. Prints a table.
 """
 
@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from avatar_run import cut
+from downstream import downstream_check
 from markdown_table import table
 from packs import Truth, pictures, read
 
 from anonymizer.evaluation.baselines import baseline
-from anonymizer.evaluation.downstream import downstream_check
 from anonymizer.evaluation.records import Context, Pair, Store, Subject
 from anonymizer.evaluation.variants import ANONYMIZED, Released
 
 
 class Pictures:
-    """Annotated pictures and what a run released of them; see ``evaluation.records.Material``."""
+    """Annotated pictures and what a run released of them; see ``evaluation.records.Dataset``."""
 
     def __init__(self, data: Path, released: Path, packs: tuple[str, ...]) -> None:
         self._truths: dict[str, list[Truth]] = {}
@@ -63,9 +63,9 @@ def main() -> None:
     arguments = parser.parse_args()
     released = arguments.run / "pictures"
     packs = tuple(arguments.pack or sorted(path.name for path in released.iterdir()))
-    material = Pictures(arguments.data, released, packs)
+    dataset = Pictures(arguments.data, released, packs)
     variants: dict[str, Any] = {"original": baseline("original"), "blur": baseline("blur"), ANONYMIZED: Released()}
-    context = Context(material, variants, (), ("person",), cast(Store, None), arguments.run, arguments.seed)
+    context = Context(dataset, variants, (), ("person",), cast(Store, None), arguments.run, arguments.seed)
     found = downstream_check(context)
     print({key: value for key, value in found.items() if key != "rows"})
     rows = [

@@ -16,7 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from judges import Floats, Image, Lite2, MoveNet, NanoDet
+from judges import Floats, Image, MoveNet
 from numpy.typing import NDArray
 from packs import Truth, pictures, read
 
@@ -26,6 +26,7 @@ from anonymizer.core.errors import InputError, StageError
 from anonymizer.core.geometry import box_iou, context_box, integer_box, outline_box, take
 from anonymizer.evaluation.baselines import Blur
 from anonymizer.evaluation.detectors import outline_detector
+from anonymizer.evaluation.networks import ImageFeatures, NanoDet
 from anonymizer.evaluation.records import Pair, Subject
 from anonymizer.recognize.body import SilhouetteEmbedder
 
@@ -144,7 +145,11 @@ class Judged:
         if not isinstance(anonymizer._detector, KeptDetector):
             settings = json.dumps(decides, sort_keys=True)
             anonymizer._detector = KeptDetector(anonymizer._detector, kept, settings)
-        self._find, self._pose, self._describe = NanoDet(judges), MoveNet(judges), Lite2(judges)
+        self._find, self._pose, self._describe = (
+            NanoDet(judges / "nanodet.onnx"),
+            MoveNet(judges),
+            ImageFeatures(judges / "efficientnet-lite2.onnx"),
+        )
         self._outline = SilhouetteEmbedder(outline_detector())
         self._blur, self._kept, self._out = Blur(), kept, out
         #: Seconds of the clock and of the processor by picture, and per avatar with its height in pixels.

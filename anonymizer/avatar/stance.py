@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.mesh import unit
+from anonymizer.core.geometry import eyes_apart
 from anonymizer.core.records import Instance, PersonView
 
 __all__ = ["ROWS", "Stance", "facing", "girdle", "grounded", "read_stance", "rotations", "trust_of"]
@@ -58,8 +59,7 @@ NOSE_DROP = 0.2
 BOWED, TILTED = 0.07, 0.65
 #: How far the nose's tip lies ahead of the eyes, in heights of a face's box, and how sure eyes and nose are.
 NOSE_AHEAD, MARKED = 0.29, 0.7
-#: Distance of the eyes in heights of a face's box between which they begin to tell how a head is turned. In profile it
-#: is at most 0.08, and the line through both points anywhere; of faces turned by up to 45 degrees it is 0.18 to 0.3.
+#: Distances of the eyes (``eyes_apart``) between which they begin to tell how a head is turned.
 EYES_APART = (0.1, 0.2)
 #: Vertices of FaceMesh: outer corners of the left and the right eye, corners of the mouth, forehead and chin.
 EYES_OUT, MOUTH, FOREHEAD, CHIN = (263, 33), (291, 61), 10, 152
@@ -245,12 +245,13 @@ def _turned_face(face: Instance) -> tuple[Floats, float] | None:
         across = points[EYES_OUT[0]] - points[EYES_OUT[1]] + points[MOUTH[0]] - points[MOUTH[1]]
         axes = _frame(unit(across), unit(points[FOREHEAD] - points[CHIN]))[:, [0, 2]].T
         return axes, min((mesh.confidence - FACED[1]) / (FACED[0] - FACED[1]), 1.0)
-    if face.landmarks is None or face.score < FACED[1]:
+    apart = eyes_apart(face)
+    if face.landmarks is None or apart is None or face.score < FACED[1]:
         return None
     # Of masked and small faces only eyes and nose are known: where the nose lies between the eyes tells the turn.
     eyes, nose = face.landmarks[:2], face.landmarks[2]
     line, height = eyes[1] - eyes[0], float(face.box[3] - face.box[1])
-    plain = float(np.clip((np.hypot(*line) / height - EYES_APART[0]) / (EYES_APART[1] - EYES_APART[0]), 0, 1))
+    plain = float(np.clip((apart - EYES_APART[0]) / (EYES_APART[1] - EYES_APART[0]), 0, 1))
     if not plain:
         return None
     roll = unit(np.array([line[0], 0, -line[1]], np.float32))

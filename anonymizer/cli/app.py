@@ -35,6 +35,7 @@ from anonymizer.cli.console import (
     show_stages,
 )
 from anonymizer.cli.models import models
+from anonymizer.cli.review import review
 from anonymizer.cli.trials import check_trial, print_trial, run_trial
 from anonymizer.core.errors import AnonymizerError, InputError
 
@@ -52,6 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models, name="models")
+app.command("review")(review)
 
 
 class Sensitivity(StrEnum):
@@ -205,6 +207,13 @@ def run(
     require_annotations: Annotated[
         bool, typer.Option("--require-annotations", help="Hold back pictures that the annotations do not know.")
     ] = False,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Areas to leave as they are: JSON of polygons and masks, or a mask for all."),
+    ] = None,
+    only: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Areas to keep to, in the same form; the rest is left as it is.")
+    ] = None,
     people: Annotated[People, typer.Option(help="Redraw whole bodies, or faces only.")] = People.BODY,
     sensitivity: Annotated[
         Sensitivity, typer.Option(help="Anonymize more that may be none (high), or less (low).")
@@ -224,6 +233,14 @@ def run(
     ] = None,
     picture_format: Annotated[
         Format | None, typer.Option("--format", help="Format of released pictures; each source's own if left out.")
+    ] = None,
+    max_side: Annotated[
+        int | None,
+        typer.Option(metavar="PIXELS", help="Scale results down to this longer side, with their annotations."),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Quality, 1 to 100, of JPEG, AVIF, HEIC; the source's if left out."),
     ] = None,
     keep_fields: Annotated[
         str | None,
@@ -301,6 +318,7 @@ def run(
     # Third parties print to stdout as they please; only the result belongs there.
     remedy = "finished pictures are kept; run the same command again to go on"
     with interruptible(remedy), offline(), redirect_stdout(sys.stderr), ExitStack() as kept:
+        from anonymizer.annotations.areas import read_areas
         from anonymizer.annotations.categories import parse_map
         from anonymizer.annotations.reading import annotations_at
         from anonymizer.config import presets
@@ -317,9 +335,12 @@ def run(
             keep_fields=_listed(keep_fields),
             write=_listed(write),
             link_identities=link_identities,
+            max_side=max_side,
+            quality=quality,
         )
+        areas = read_areas(exclude, only)
         inputs = source[0] if len(source) == 1 else source
-        find_inputs(inputs, output)
+        areas.check(file.name for file in find_inputs(inputs, output).files)
         if annotations is None and (mapping or require_annotations or link_identities):
             raise InputError(
                 "--map, --require-annotations and --link-identities say how annotations are used; add --annotations"
@@ -343,7 +364,8 @@ def run(
         )
         settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
         share = worker_gpus if worker_gpus is not None else float(device != "cpu")
-        settings |= {"annotations": given, "release": release, "require_annotations": require_annotations}
+        settings |= {"annotations": given, "release": release, "areas": areas}
+        settings["require_annotations"] = require_annotations
         with show_progress() as report:
             settings["on_progress"] = report
             if trying:
@@ -395,7 +417,11 @@ def verify_output(
         )
     withdrawn = f", {found.withdrawn} withdrawn" if found.withdrawn else ""
     print(f"{output}: {state}; {found.pictures} pictures released, {found.withheld} withheld{withdrawn}")
+    if found.decisions:
+        print(f"{found.pictures - len(found.unsigned)} of {found.pictures} released pictures signed in review")
     print(f"ledger head {found.head}")
+    if found.decisions:
+        print(f"review head {found.review_head}")
     raise typer.Exit(code)
 
 
@@ -446,6 +472,13 @@ def evaluate(
         FailOn | None,
         typer.Option(help="Exit 4 on this verdict or a worse one: leak, more-than-chance, too-few."),
     ] = None,
+    group_by: Annotated[
+        str, typer.Option(metavar="NAME", help="Annotated attribute by which figures are split into groups of people.")
+    ] = "",
+    judges: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that models/judges/make_judges.py filled; the cache's if left out."),
+    ] = None,
     subjects: Annotated[
         bool, typer.Option("--subjects", help="Also write a row for each subject and person (names them).")
     ] = False,
@@ -467,42 +500,38 @@ def evaluate(
         from anonymizer.evaluation import runner
         from anonymizer.evaluation import verdict as verdicts
         from anonymizer.evaluation.attacks import ATTACKS
+        from anonymizer.evaluation.evaluate import evaluate as run_evaluation
         from anonymizer.evaluation.pairing import Rule
 
         if pairs is not None and suffix is not None:
             raise InputError("--pairs and --suffix both say how released pictures are named; give one of them")
         rule = Rule.read(pairs) if pairs is not None else Rule(suffix) if suffix is not None else None
-        settings = runner.Settings(
-            attacks=ATTACKS if attacks is None else _names(attacks),
-            baselines=runner.DEFAULT_BASELINES if baselines is None else _names(baselines),
-            recognizers=tuple(recognizer or ()),
-            accept_noncommercial=accept_noncommercial,
-            utility=utility,
-            keep_embeddings=keep_embeddings,
-            seed=seed,
-            limit=limit,
-            resize=resize_to_original,
-            rule=rule,
-            regions=regions,
-            rows=subjects,
-        )
         with show_stages() as show:
-            evaluation = runner.evaluate(
+            document = run_evaluation(
                 originals,
                 anonymized,
                 out,
-                settings,
                 annotations=annotations,
                 mapping=parse_map(mapping or ()),
                 again=again,
+                with_pictures=with_pictures,
                 on_progress=show,
+                attacks=ATTACKS if attacks is None else _names(attacks),
+                baselines=runner.DEFAULT_BASELINES if baselines is None else _names(baselines),
+                recognizers=tuple(recognizer or ()),
+                accept_noncommercial=accept_noncommercial,
+                utility=utility,
+                keep_embeddings=keep_embeddings,
+                seed=seed,
+                limit=limit,
+                resize=resize_to_original,
+                rule=rule,
+                regions=regions,
+                rows=subjects,
+                group_by=group_by,
+                judges=judges,
             )
-        document = documents.build(evaluation, originals, anonymized)
-        shown = evaluation.material.pairs if with_pictures else ()
-        paths = {
-            "evaluation": str(documents.write(document, out)),
-            "report": str(reports.write(document, out, shown)),
-        }
+        paths = {"evaluation": str(out / documents.FILE), "report": str(out / reports.FILE)}
     failed = fail_on is not None and verdicts.fails(document["verdict"]["state"], fail_on.value)
     code = GATED if failed else RELEASED
     if as_json:

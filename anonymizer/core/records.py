@@ -28,6 +28,7 @@ __all__ = [
     "EdgeDetector",
     "FaceEmbedder",
     "FaceView",
+    "Findings",
     "Instance",
     "OCRReader",
     "PersonSegmenter",
@@ -37,6 +38,8 @@ __all__ = [
     "TextLine",
     "Treatment",
     "Verdict",
+    "Wish",
+    "check_area",
     "check_image",
 ]
 
@@ -49,6 +52,7 @@ BODIES: tuple[str, ...] = ("person", "vehicle")
 FREE = 0.05
 
 Action = Literal["redrawn", "redacted"]
+Wish = Literal["redraw", "fill", "leave"]
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -66,6 +70,18 @@ def check_image(image: Image) -> Image:
     if image.size == 0:
         raise InputError(f"image: expected at least one pixel, got shape {image.shape}")
     return image
+
+
+def check_area(area: Mask, size: tuple[int, int]) -> Mask:
+    """Return an area of a picture unchanged if it is bool (H, W) of its size (height, width).
+
+    Raises:
+        InputError: Any other shape or dtype.
+    """
+    if not isinstance(area, np.ndarray) or area.dtype != np.bool_ or area.shape != size:
+        got = f"{area.dtype} {area.shape}" if isinstance(area, np.ndarray) else type(area).__name__
+        raise InputError(f"exclude: expected bool {size}, true where the picture is left as it is, got {got}")
+    return area
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
@@ -126,7 +142,7 @@ class Instance:
             the object, and so is treated. Left out: the whole box, see ``boxed``.
         score: Confidence in [0, 1]; 1.0 for given annotations.
         source: Which detector found it, with its own word for the object if that says more than the class
-            (``yolo:truck``), or ``given``.
+            (``yolo:truck``), or ``given``, and by whom if not by annotations (``given:review``).
         parent: Id of the person a face belongs to, or of the vehicle a plate belongs to, if known.
         landmarks: float32 (5, 2) x, y in pixels: left eye, right eye, nose, left and right mouth corner (picture
             order: left is smaller x in an upright face), or None.
@@ -139,6 +155,9 @@ class Instance:
         body: Pose, mask and presence of a person, as far as known.
         face: Surface points and irises of a face, as far as known.
         link: Secret number of a person's identity: persons with the same one get the same avatar. None: by chance.
+        wish: What a reviewer asks for where a detector finds the same object: ``redraw`` whatever its score, ``fill``,
+            or ``leave``, as it is none. None: nothing, it is an object of its own.
+        consent: Whether whoever it shows agreed to be shown: it is left as it is.
 
     Raises:
         InputError: A field of wrong shape, dtype or range, or a mask without a pixel.
@@ -159,6 +178,8 @@ class Instance:
     body: PersonView | None = None
     face: FaceView | None = None
     link: int | None = field(default=None, repr=False)
+    wish: Wish | None = None
+    consent: bool = False
 
     def __post_init__(self) -> None:
         if self.label not in CLASSES:
@@ -208,6 +229,11 @@ class Instance:
         if self.evidence is not None:
             return self.evidence
         return {self.source.partition(":")[0]: self.score} if self.score > 0 else {}
+
+    @property
+    def given(self) -> bool:
+        """Whether a person or a file said so, and no detector."""
+        return self.source.partition(":")[0] == "given"
 
     @property
     def seen(self) -> Floats:
@@ -333,6 +359,8 @@ class Treatment:
         mask_iou: IoU in [0, 1] of the outline that was found with that of the avatar in its place; None without one.
         method: ``blur``, ``mosaic``, ``solid`` or ``blank`` where its place was obscured on request, which is weaker
             than a redraw or a fill; else None.
+        second_pass: Whether it was found in the result only, by the second pass, and then treated.
+        found: Box xyxy in pixels in which it was found, where what stands there now has another; else None.
     """
 
     instance_id: int
@@ -340,6 +368,8 @@ class Treatment:
     attempts: int
     mask_iou: float | None = None
     method: str | None = None
+    second_pass: bool = False
+    found: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -357,6 +387,8 @@ class Result:
         renderings: Avatars by the id of the person in whose place they stand, of redrawn persons alone.
         order: Ids of the instances in the order in which they were laid, the lowest first.
         depth: Depth of the released picture, float32 (H, W) in [0, 1], 1 nearest; None unless it was asked for.
+        excluded: What was found in the area that was left out, and left as it is.
+        consented: Who agreed to be shown, and was left as they are but for what others cover.
     """
 
     image: Image
@@ -369,6 +401,23 @@ class Result:
     renderings: Mapping[int, Rendering] = field(default_factory=dict, repr=False)
     order: tuple[int, ...] = ()
     depth: Floats | None = field(default=None, repr=False)
+    excluded: tuple[Instance, ...] = ()
+    consented: tuple[Instance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Detections in a picture before anything is done.
+
+    Args:
+        instances: What would be anonymized, by ascending id.
+        excluded: What lies in the area that is left out.
+        consented: Who agreed to be shown.
+    """
+
+    instances: tuple[Instance, ...]
+    excluded: tuple[Instance, ...] = ()
+    consented: tuple[Instance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -455,7 +504,8 @@ class PersonSegmenter(Protocol):
 class FaceEmbedder(Protocol):
     """Describes a face by a unit vector."""
 
-    #: Cosine similarity above which two faces count as the same person at FAR 1e-3.
+    #: Cosine similarity above which two faces count as the same person at FAR 1e-3. An embedder that tells profiles
+    #: less well may have a ``profile_threshold`` for these.
     threshold: float
 
     def embed(self, image: Image, box: Floats, landmarks: Floats | None) -> Floats:

@@ -1,23 +1,39 @@
-"""Charts as inline SVG: a scatter with intervals, lines, histograms. Colours come from the page's style sheet.
+"""Charts of a report, drawn by Matplotlib as inline SVG: a scatter with intervals, lines, histograms.
 
-Every text is escaped on its way in. A series is drawn in the class ``s0``, ``s1``, ... of its number, which the style
-sheet gives a colour and a dash, so that lines can be told apart without colour.
+Matplotlib draws in stand-in colours, which become the variables of the page's style sheet, so that charts follow its
+light and dark scheme. Series are told apart by dash and marker as well. Text stays text, and each chart says what it
+shows to those who cannot see it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Axis", "Line", "Point", "histogram", "lines", "scatter"]
 
-#: Room around the drawing for ticks and titles, in pixels.
-LEFT, RIGHT, TOP, BOTTOM = 66, 22, 14, 46
-#: Height of a line of text and width of a letter, in pixels, to keep labels apart.
-TEXT_HEIGHT, LETTER = 14.0, 6.6
+#: Stand-in colours by the variable of the style sheet that they become; near black, and used for nothing else.
+INK, QUIET, RULE = "#010101", "#010102", "#010103"
+SERIES = tuple(f"#0102{n:02d}" for n in range(10, 17))
+VARIABLES = {INK: "--ink", QUIET: "--quiet", RULE: "--line"} | {c: f"--s{n}" for n, c in enumerate(SERIES)}
+#: Dash and marker of each series. The released pictures (5) are drawn whole and thick.
+DASHES = ("-", (0, (7, 3)), (0, (3, 3)), (0, (9, 3, 2, 3)), (0, (2, 2, 6, 2)), "-", (0, (1, 2)))
+MARKERS = ("o", "s", "^", "D", "v", "*", "P")
+OWN = 5
+#: Size of charts in inches of 100 pixels, and of a letter in points: 12 pixels.
+LARGE, SMALL, LETTER = (5.0, 3.3), (3.2, 2.1), 8.6
+#: Room around the axes for marks and titles, and for a legend, in inches.
+LEFT, RIGHT, TOP, BOTTOM, LEGEND = 0.7, 0.3, 0.12, 0.5, 1.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +53,6 @@ class Axis:
     high: float
     ticks: tuple[tuple[float, str], ...]
     log: bool = False
-
-    def place(self, value: float) -> float:
-        """Return where a value lies, 0 at the start and 1 at the end; values beyond are held there."""
-        low, high = np.log10([self.low, self.high]) if self.log else (self.low, self.high)
-        at = np.log10(max(value, self.low)) if self.log else value
-        return float(np.clip((at - low) / (high - low), 0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,44 +77,6 @@ class Point:
     y_interval: tuple[float | None, float | None] = (None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Canvas:
-    """Where a chart is drawn: its axes and its size in pixels."""
-
-    x: Axis
-    y: Axis
-    width: int = 480
-    height: int = 320
-
-    def at(self, across: float, up: float) -> tuple[float, float]:
-        """Return the pixel of two values."""
-        return (
-            LEFT + self.x.place(across) * (self.width - LEFT - RIGHT),
-            self.height - BOTTOM - self.y.place(up) * (self.height - TOP - BOTTOM),
-        )
-
-    def svg(self, body: Sequence[Markup], title: str) -> Markup:
-        """Return the whole chart: axes, then what is drawn on them."""
-        head = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(self.width, self.height, title)
-        return head + self._axes() + Markup("").join(body) + Markup("</svg>")
-
-    def _axes(self) -> Markup:
-        x, y, parts = self.x, self.y, []
-        for value, text in y.ticks:
-            left, height = self.at(x.low, value)
-            parts.append(_polyline([(left, height), self.at(x.high, value)], "grid"))
-            parts.append(_text(left - 6, height + 4, text, "tick end"))
-        for value, text in x.ticks:
-            across, bottom = self.at(value, y.low)
-            parts.append(_polyline([(across, bottom), (across, bottom + 4)], "axis"))
-            parts.append(_text(across, bottom + 17, text, "tick middle"))
-        parts.append(_polyline([self.at(x.low, y.low), self.at(x.high, y.low)], "axis"))
-        parts.append(_text((LEFT + self.width - RIGHT) / 2, self.height - 8, x.title, "title middle"))
-        middle = (TOP + self.height - BOTTOM) / 2
-        turned = Markup('<text class="title middle" transform="translate(14 {:.0f}) rotate(-90)">{}</text>')
-        return Markup("").join([*parts, turned.format(middle, y.title)])
-
-
 def lines(curves: Sequence[Line], x: Axis, y: Axis, title: str, *, diagonal: bool = False) -> Markup:
     """Return a line chart.
 
@@ -112,93 +84,141 @@ def lines(curves: Sequence[Line], x: Axis, y: Axis, title: str, *, diagonal: boo
         curves: What to draw, the most important last.
         x: Horizontal axis.
         y: Vertical axis.
-        title: For those who cannot see it.
+        title: What it shows, for those who cannot see it.
         diagonal: Also draw where y equals x: chance, in a ROC.
     """
-    canvas = _Canvas(x, y)
-    at = canvas.at
-    body = []
-    if diagonal:
-        steps = np.geomspace(x.low, x.high, 60) if x.log else np.linspace(x.low, x.high, 2)
-        body.append(_polyline([at(v, v) for v in steps], "chance"))
-    body += [
-        _polyline([at(a, b) for a, b in zip(curve.x, curve.y, strict=True)], f"line s{curve.series}", curve.name)
-        for curve in curves
-    ]
-    return canvas.svg(body, title)
+    with _chart(title, LARGE) as (axes, drawn):
+        _scaled(axes, x, y)
+        if diagonal:
+            steps = np.geomspace(x.low, x.high, 60) if x.log else np.linspace(x.low, x.high, 2)
+            axes.plot(steps, steps, color=QUIET, linestyle=(0, (1, 3)), linewidth=1)
+        for curve in curves:
+            across = np.maximum(curve.x, x.low) if x.log else np.asarray(curve.x)
+            style: Any = {"color": SERIES[curve.series], "linestyle": DASHES[curve.series]}
+            axes.plot(across, curve.y, linewidth=2.2 if curve.series == OWN else 1.4, **style)
+        said = [f"{curve.name} from {curve.y[0]:.2f} to {curve.y[-1]:.2f}" for curve in curves]
+        drawn.append(f"{y.title} over {x.title}: {'; '.join(said)}.")
+    return Markup(drawn[-1])  # noqa: S704 - made of escaped parts, see _chart
 
 
 def scatter(points: Sequence[Point], x: Axis, y: Axis, title: str) -> Markup:
-    """Return points with their intervals and names; names are moved up or down so that none covers another."""
-    canvas = _Canvas(x, y)
-    at = canvas.at
-    body: list[Markup] = []
-    taken: list[tuple[float, float, float]] = []
-    for point in points:
-        for ends in ([(v, point.y) for v in point.x_interval], [(point.x, v) for v in point.y_interval]):
-            known = [(a, b) for a, b in ends if a is not None and b is not None]
-            if len(known) == 2:
-                body.append(_polyline([at(a, b) for a, b in known], f"bar s{point.series}"))
-    for point in sorted(points, key=lambda p: p.y):
-        px, py = at(point.x, point.y)
-        body.append(Markup('<circle class="dot s{}" cx="{:.1f}" cy="{:.1f}" r="5"/>').format(point.series, px, py))
-        width = LETTER * len(point.name)
-        left = px + 9 if px + 9 + width < canvas.width else px - 9 - width
-        top = _free(left, py - 6, width, taken, canvas.height - BOTTOM - 2)
-        taken.append((left, top, width))
-        body.append(_text(left, top, point.name, "label"))
-    return canvas.svg(body, title)
+    """Return points with their intervals; a legend names them."""
+    with _chart(title, LARGE, LEGEND) as (axes, drawn):
+        _scaled(axes, x, y)
+        for point in points:
+            errors = [
+                None if None in ends else np.abs(np.array(ends, float) - middle)[:, None]
+                for ends, middle in ((point.x_interval, point.x), (point.y_interval, point.y))
+            ]
+            drawing = axes.errorbar(
+                [point.x], [point.y], xerr=errors[0], yerr=errors[1], color=SERIES[point.series], elinewidth=1,
+                marker=MARKERS[point.series], markersize=9 if point.series == OWN else 6, linestyle="none",
+                label=point.name,
+            )  # fmt: skip
+            drawing[0].set_clip_on(False)  # markers on the axis stay whole
+        legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, handletextpad=0.2)
+        for text in legend.get_texts():
+            text.set_color(INK)
+        said = [f"{point.name} {point.x:.2f}, {point.y:.2f}" for point in points]
+        drawn.append(f"{x.title} and {y.title}: {'; '.join(said)}.")
+    return Markup(drawn[-1])  # noqa: S704 - made of escaped parts, see _chart
 
 
 def histogram(edges: Sequence[float], same: Sequence[float], different: Sequence[float], title: str) -> Markup:
-    """Return two histograms of cosine similarity over each other, each as a share of its own total.
+    """Return two histograms of cosine similarity over each other, each in proportions of its own total.
 
     Args:
         edges: Bin edges (n + 1).
         same: Counts (n) of pairs of one identity.
         different: Counts (n) of pairs of two.
-        title: For those who cannot see it.
+        title: What it shows, for those who cannot see it.
     """
-    shares = [np.asarray(counts, float) / max(float(np.sum(counts)), 1.0) for counts in (same, different)]
-    top = max(float(max(share.max(initial=0.0) for share in shares)), 1e-9)
-    used = np.flatnonzero(shares[0] + shares[1] > 0)
+    parts = [np.asarray(counts, float) / max(float(np.sum(counts)), 1.0) for counts in (different, same)]
+    used = np.flatnonzero(parts[0] + parts[1] > 0)
     first, last = (int(used[0]), int(used[-1]) + 1) if used.size else (0, len(edges) - 1)
-    low, high = float(edges[first]), float(edges[last])
-    step = 0.4 if high - low > 1 else 0.2 if high - low > 0.5 else 0.1
-    marks = tuple((n * step, f"{n * step:.1f}") for n in range(int(np.ceil(low / step)), int(high / step) + 1))
-    x = Axis("cosine similarity", low, high, marks)
-    y = Axis("share of pairs", 0.0, top * 1.05, tuple((v, f"{100 * v:.2g} %") for v in (0.0, top / 2, top)))
-    canvas = _Canvas(x, y, 300, 200)
-    at = canvas.at
-    body = []
-    for share, name in zip(shares[::-1], ("different", "same"), strict=True):
-        corners = [at(low, 0.0)]
-        for n in range(first, last):
-            corners += [at(float(edges[n]), float(share[n])), at(float(edges[n + 1]), float(share[n]))]
-        body.append(_polyline([*corners, at(high, 0.0)], f"area {name}", f"{name} identity"))
-    return canvas.svg(body, title)
-
-
-def _free(left: float, top: float, width: float, taken: Sequence[tuple[float, float, float]], lowest: float) -> float:
-    """Return the height nearest to ``top``, and not below ``lowest``, at which a text covers no other."""
-    for step in range(40):
-        for sign in (-1, 1):
-            height = top + sign * step * TEXT_HEIGHT / 2
-            apart = all(
-                abs(height - other) >= TEXT_HEIGHT or left + width < start or start + length < left
-                for start, other, length in taken
+    with _chart(title, SMALL) as (axes, drawn):
+        for part, series in zip(parts, (3, OWN), strict=True):
+            colour = SERIES[series]
+            axes.stairs(
+                part[first:last],
+                edges[first : last + 1],
+                fill=True,
+                facecolor=(colour, 0.3),
+                edgecolor=colour,
+                linewidth=1,
             )
-            if apart and TOP + 8 < height < lowest:
-                return height
-    return top
+        axes.set_xlim(float(edges[first]), float(edges[last]))
+        axes.set_ylim(0.0, max(float(max(part.max(initial=0.0) for part in parts)) * 1.05, 1e-3))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.2g} %")
+        axes.locator_params(nbins=4)
+        axes.set_xlabel("cosine similarity")
+        axes.set_ylabel("proportion of pairs")
+        middles = (np.asarray(edges[:-1]) + np.asarray(edges[1:])) / 2
+        said = [
+            f"pairs of {name} {float(part @ middles):.2f}" for part, name in zip(parts, ("two", "one"), strict=True)
+        ]
+        drawn.append(f"mean cosine similarity: {'; '.join(said)}.")
+    return Markup(drawn[-1])  # noqa: S704 - made of escaped parts, see _chart
 
 
-def _text(x: float, y: float, text: str, kind: str) -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, x, y, text)
+@contextmanager
+def _chart(title: str, size: tuple[float, float], right: float = RIGHT) -> Iterator[tuple[Axes, list[str]]]:
+    """Give axes to draw on and a list for the description; at the end the list's last item is the SVG."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    settings: Any = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": title,  # identifiers differ between the charts of a page, and are the same every time
+        "font.size": LETTER,
+        "axes.edgecolor": QUIET,
+        "axes.labelcolor": QUIET,
+        "xtick.color": QUIET,
+        "ytick.color": QUIET,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.color": RULE,
+        # Signs of mathematics are no commands: a name may hold any of them.
+        "text.parse_math": False,
+    }
+    with rc_context(settings):
+        figure = Figure(figsize=size)
+        axes = figure.add_axes(
+            (LEFT / size[0], BOTTOM / size[1], 1 - (LEFT + right) / size[0], 1 - (BOTTOM + TOP) / size[1])
+        )
+        axes.grid(axis="y", linewidth=0.8)
+        axes.set_axisbelow(True)
+        drawn: list[str] = []
+        yield axes, drawn
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    drawn.append(_inline(buffer.getvalue(), title, drawn[-1]))
 
 
-def _polyline(points: Sequence[tuple[float, float]], kind: str, title: str = "") -> Markup:
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    if not title:
-        return Markup('<polyline class="{}" points="{}"/>').format(kind, path)
-    return Markup('<polyline class="{}" points="{}"><title>{}</title></polyline>').format(kind, path, title)
+def _inline(svg: str, title: str, description: str) -> str:
+    """Return an SVG file as an element of a page: no prolog and metadata, the page's size, font and colours."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
+    # Names of groups are the same in every chart of the page; those of shapes are used, and salted.
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
+    svg = re.sub(r"#0[01]0[0-9a-f]{3}", lambda found: f"var({VARIABLES.get(found[0], '--ink')})", svg)
+    # Of places (never of text) a tenth of a point is finer than any screen.
+    svg = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: re.sub(r"(\d\.\d)\d+", r"\1", found[0]), svg)
+    box = re.search(r'viewBox="[^"]+"', svg)
+    head = f'<svg {box[0] if box else ""} role="img" aria-label="{escape(title)}"><desc>{escape(description)}</desc>'
+    return head + svg[svg.index(">") + 1 :].strip()
+
+
+def _scaled(axes: Axes, x: Axis, y: Axis) -> None:
+    """Set the axes' ranges, marks and titles."""
+    if x.log:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.set_xlim(x.low, x.high)
+    axes.set_ylim(y.low, y.high)
+    axes.set_xticks([value for value, _ in x.ticks], [text for _, text in x.ticks])
+    axes.set_yticks([value for value, _ in y.ticks], [text for _, text in y.ticks])
+    axes.set_xlabel(x.title)
+    axes.set_ylabel(y.title)

@@ -21,7 +21,7 @@ from anonymizer.evaluation.subjects import SubjectSource
 from anonymizer.evaluation.variants import read_released
 from anonymizer.images.decode import read_image
 
-__all__ = ["PictureMaterial", "Survey"]
+__all__ = ["PictureDataset", "Survey"]
 
 #: Why a pair does not take part.
 UNREADABLE_ORIGINAL, UNREADABLE_RELEASED = "an unreadable original", "an unreadable released picture"
@@ -61,8 +61,8 @@ class Survey:
     digests: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
-class PictureMaterial:
-    """Pairs of pictures with the subjects of the originals, see ``records.Material``.
+class PictureDataset:
+    """Pairs of pictures with the subjects of the originals, see ``records.Dataset``.
 
     Subjects are found once and kept in small files under ``folder``.
 
@@ -133,7 +133,7 @@ class PictureMaterial:
             arrays = dict(file)
         out = []
         for number in range(len(arrays["boxes"])):
-            label, identity, text, source = (None if v == "" else str(v)[1:] for v in arrays["words"][number])
+            label, identity, text, source, group = (None if v == "" else str(v)[1:] for v in arrays["words"][number])
             x1, y1, x2, y2 = integer_box(arrays["boxes"][number])
             bits = arrays.get(f"mask{number}")
             area = (y2 - y1) * (x2 - x1)
@@ -151,6 +151,7 @@ class PictureMaterial:
                     identity=identity,
                     text=text,
                     source=str(source),
+                    group=group,
                 )
             )
         return tuple(out)
@@ -259,13 +260,13 @@ class PictureMaterial:
         none = np.full((5, 2), np.nan, dtype=np.float32)
         # Words are marked by a leading sign, so that an empty text and no text stay apart.
         words = [
-            ["" if value is None else f"={value}" for value in (s.label, s.identity, s.text, s.source)]
+            ["" if value is None else f"={value}" for value in (s.label, s.identity, s.text, s.source, s.group)]
             for s in subjects
         ]
         arrays: dict[str, np.ndarray] = {
             "boxes": np.array([s.box for s in subjects], dtype=np.float32).reshape(-1, 4),
             "landmarks": np.array([none if s.landmarks is None else s.landmarks for s in subjects], dtype=np.float32),
-            "words": np.array(words, dtype=np.str_).reshape(-1, 4),
+            "words": np.array(words, dtype=np.str_).reshape(-1, 5),
         }
         arrays |= {f"mask{s.number}": np.packbits(s.mask) for s in subjects if s.mask is not None}
         with self._file(pair).open("wb") as file:

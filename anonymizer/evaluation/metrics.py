@@ -117,13 +117,12 @@ def roc(same: Array, different: Array) -> tuple[Array, Array, Array]:
     Raises:
         InputError: A sample is empty or not finite.
     """
+    from sklearn.metrics import roc_curve
+
     same, different = _sample(same, "same"), _sample(different, "different")
-    steps = np.unique(np.concatenate([same, different]))[::-1]
-    # Counted, not subtracted from 1: rounding would push a rate of exactly 1e-3 beyond that limit.
-    tar = (same.size - np.searchsorted(np.sort(same), steps, side="left")) / same.size
-    far = (different.size - np.searchsorted(np.sort(different), steps, side="left")) / different.size
-    start = np.zeros(1)
-    return np.concatenate([start, far]), np.concatenate([start, tar]), np.concatenate([[np.inf], steps])
+    labels = np.repeat([1, 0], [same.size, different.size])
+    far, tar, thresholds = roc_curve(labels, np.concatenate([same, different]), drop_intermediate=False)
+    return far, tar, thresholds
 
 
 def tar_at_far(same: Array, different: Array, far: float) -> float:
@@ -144,10 +143,11 @@ def auc(same: Array, different: Array) -> float:
     Raises:
         InputError: A sample is empty or not finite.
     """
-    same, different = _sample(same, "same"), np.sort(_sample(different, "different"))
-    below = np.searchsorted(different, same, side="left")
-    up_to = np.searchsorted(different, same, side="right")
-    return float((below + up_to).mean() / 2 / different.size)
+    from sklearn.metrics import roc_auc_score
+
+    same, different = _sample(same, "same"), _sample(different, "different")
+    labels = np.repeat([1, 0], [same.size, different.size])
+    return float(roc_auc_score(labels, np.concatenate([same, different])))
 
 
 def eer(same: Array, different: Array) -> float:
@@ -176,9 +176,9 @@ def identity_weights(rng: np.random.Generator, identities: int, resamples: int) 
 
 
 def bootstrap_mean(values: Array, identities: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> Estimate:
-    """Return the mean of figures of any range with a 95 % interval (BCa) from resampling identities.
+    """Return the mean of values of any range with a 95 % interval (BCa) from resampling identities.
 
-    Shares of yes and no have an interval that holds for fewer people: ``intervals.share``.
+    Proportions of yes and no have an interval that holds for fewer people: ``intervals.share``.
 
     Args:
         values: float (n,); NaN rows are left out.
@@ -187,7 +187,7 @@ def bootstrap_mean(values: Array, identities: NDArray[np.int64], rng: np.random.
         resamples: How many.
 
     Returns:
-        The estimate; its interval is None with fewer than two identities, its value with no figure at all.
+        The estimate; its interval is None with fewer than two identities, its value with no value at all.
 
     Source:
         Efron, Better bootstrap confidence intervals, JASA 82, 1987; ``scipy.stats.bootstrap``.
@@ -306,8 +306,8 @@ def _crossing(far: Array, tar: Array) -> float:
     at = int(np.searchsorted(gap, 0.0, side="left"))
     if at == 0 or gap[at] == gap[at - 1]:
         return float(far[at])
-    share = -gap[at - 1] / (gap[at] - gap[at - 1])
-    return float(far[at - 1] + share * (far[at] - far[at - 1]))
+    proportion = -gap[at - 1] / (gap[at] - gap[at - 1])
+    return float(far[at - 1] + proportion * (far[at] - far[at - 1]))
 
 
 def _power(far: float) -> str:

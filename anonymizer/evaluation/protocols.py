@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from anonymizer.evaluation.intervals import proportion
 from anonymizer.evaluation.matching import ACCEPT_RATE, LEAST_ABOVE, Mode, compare, has_repeats, pair_scores
-from anonymizer.evaluation.records import Context, Embeddings, Finding, Place, Recognizer, Skipped
+from anonymizer.evaluation.records import Context, Embeddings, Estimate, Finding, Place, Recognizer, Skipped
 
 __all__ = ["finding", "judges", "recognise"]
 
@@ -64,7 +65,34 @@ def finding(
         null=compared.null,
         mode=mode,
         people=compared.people if context.rows else (),
+        groups=_by_group(context, probe, compared.people),
     )
+
+
+def _by_group(
+    context: Context, probe: Embeddings, people: tuple[tuple[str, bool, float, int], ...]
+) -> dict[str, dict[str, Estimate]]:
+    """Return rank 1 and the proportion of people recognised for each group, whose members search the same gallery."""
+    if not context.groups:
+        return {}
+    groups: dict[str, set[str]] = {}
+    for key, who in zip(probe.keys, probe.identities, strict=True):
+        if key in context.groups:
+            groups.setdefault(who, set()).add(context.groups[key])
+    members: dict[str, list[tuple[bool, float, int]]] = {}
+    for who, recognised, rank1, tries in people:
+        # Whoever is annotated in two ways belongs to no group.
+        if len(groups.get(who, ())) == 1:
+            members.setdefault(next(iter(groups[who])), []).append((recognised, rank1, tries))
+    out = {}
+    for group, rows in sorted(members.items()):
+        counts = [row[2] for row in rows]
+        numbers = np.arange(len(rows))
+        out[group] = {
+            "rank1": proportion(np.repeat([row[1] for row in rows], counts), np.repeat(numbers, counts)),
+            "people_recognised": proportion(np.array([row[0] for row in rows], np.float64), numbers),
+        }
+    return out
 
 
 def judges(context: Context, attack: str, faces_only: bool = False) -> tuple[list[Recognizer], list[Skipped]]:

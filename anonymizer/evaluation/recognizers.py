@@ -10,9 +10,20 @@ from typing import Protocol
 
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.core.records import Floats, Image, Mask
+from anonymizer.evaluation.networks import KERAS, FaceInput, NetworkFace, OsnetEmbedder
 from anonymizer.models import weights
 
-__all__ = ["PACKS", "FaceRecognizer", "Pack", "Unavailable", "choose", "open_recognizer"]
+__all__ = [
+    "FACES",
+    "PACKS",
+    "FaceRecognizer",
+    "Pack",
+    "Unavailable",
+    "choose",
+    "choose_person",
+    "face_network",
+    "open_recognizer",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,16 @@ PACK_LICENCE, PACK_ORIGIN = "non-commercial research only", "insightface's relea
 #: Fetched by ``anonymizer models fetch``. Only this file of it is its maker's own and under its licence.
 AURAFACE = "auraface"
 DLIB = "dlib"
+#: Trained re-identifier of persons, fetched by ``anonymizer models fetch``.
+OSNET = "osnet-ain"
+
+
+#: Face networks of judges by the name of their file. Ranges, order of colours and crops: whichever told most people of
+#: LFW apart, see ``models/judges/README.md``.
+FACES: Mapping[str, FaceInput] = {
+    "mobileface": FaceInput(256, aligned=True, licence="package MIT; origin (becauseofAI/MobileFace) states none"),
+    "faceres": FaceInput(1024, shift=KERAS, bgr=True, licence="package MIT; origin (HSE_FaceRec_tf) Apache-2.0"),
+}
 
 
 class _Embedder(Protocol):
@@ -126,7 +147,28 @@ def open_recognizer(name: str, verified_with: Mapping[str, str], accept_noncomme
         )
     if not path.is_file():
         raise ModelError(f"recognizer {name}: expected an ONNX file there, found none; check the path")
+    if path.stem in FACES:
+        return face_network(path)
     return _arcface(path.stem, path, "as its owner states", verified_with)
+
+
+def choose_person() -> tuple[tuple[OsnetEmbedder, ...], tuple[Unavailable, ...]]:
+    """Open the trained re-identifier of persons, where it was fetched; else say how to."""
+    try:
+        path = weights.path(OSNET)
+    except ModelError as error:
+        return (), (Unavailable(OSNET, str(error)),)
+    return (OsnetEmbedder(path, weights.digest(OSNET), weights.entry(OSNET).licence),), ()
+
+
+def face_network(path: Path) -> FaceRecognizer:
+    """Open a face network of the judges by its file, whose name is one of ``FACES``; it takes part in no run.
+
+    Raises:
+        ModelError: It is unreadable or another network.
+    """
+    face = FACES[path.stem]
+    return FaceRecognizer(path.stem, weights.file_sha256(path), face.licence, True, NetworkFace(path, face))
 
 
 def _arcface(name: str, path: Path, licence: str, verified_with: Mapping[str, str]) -> FaceRecognizer:

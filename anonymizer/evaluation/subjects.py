@@ -19,8 +19,8 @@ __all__ = ["CLASSES", "FaceFinder", "SubjectSource"]
 CLASSES = ("person", "face", "license_plate")
 
 #: Side in pixels to which the surroundings of a face are brought before it is looked for.
-LOOK = 96
-#: Surroundings looked at, as a share of the face's longer side added on each side.
+VIEW = 96
+#: Surroundings looked at, as a proportion of the face's longer side added on each side.
 AROUND = 0.5
 #: IoU from which a face found is the face looked for; boxes of annotators and detectors differ in extent.
 SAME_PLACE = 0.2
@@ -55,7 +55,7 @@ class FaceFinder:
         around = np.array([x1 - pad, y1 - pad, x2 + pad, y2 + pad], dtype=np.float32)
         left, top, right, bottom = integer_box(clip_box(around, (image.shape[0], image.shape[1])))
         part = image[top:bottom, left:right]
-        scale = LOOK / max(part.shape[:2])
+        scale = VIEW / max(part.shape[:2])
         size = max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1)
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         small: Image = np.asarray(cv2.resize(np.ascontiguousarray(part), size, interpolation=method), np.uint8)
@@ -83,12 +83,16 @@ class SubjectSource:
         annotations: Of the originals, or None.
         detector: Finds persons, faces and plates where nothing is annotated; None: such pictures have no subjects.
         faces: Finds landmarks.
+        group_by: Annotated attribute that findings are split by, or "".
     """
 
-    def __init__(self, annotations: Annotations | None, detector: Detector | None, faces: FaceFinder) -> None:
+    def __init__(
+        self, annotations: Annotations | None, detector: Detector | None, faces: FaceFinder, group_by: str = ""
+    ) -> None:
         self._annotations = annotations
         self._detector = detector
         self._faces = faces
+        self._group_by = group_by
 
     def subjects(self, name: str, image: Image) -> tuple[Subject, ...]:
         """Return the subjects of RGB uint8 (H, W, 3).
@@ -135,7 +139,19 @@ class SubjectSource:
             identity=None if identity is None else str(identity),
             text=None if text is None else str(text),
             source=instance.source,
+            group=self._group(record, picture if alone else {}),
         )
+
+    def _group(self, record: Mapping[str, Any], picture: Mapping[str, Any]) -> str | None:
+        """Return the value of the attribute in a record's ``attributes``, the record itself, or its picture's."""
+        if not self._group_by:
+            return None
+        attributes = record.get("attributes")
+        for fields in (attributes if isinstance(attributes, Mapping) else {}, record, picture):
+            value = fields.get(self._group_by)
+            if isinstance(value, str | int | bool) and value != "":
+                return str(value)
+        return None
 
 
 def _keypoints(record: Mapping[str, Any], what: str) -> Floats | None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from anonymizer.condition.order import far_to_near
 from anonymizer.core.geometry import box_iou, integer_box, mask_iou, outline_box, outlined
-from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Verdict
+from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Treatment, Verdict
+from anonymizer.detect.left import inside, unlike
 from anonymizer.detect.regions import coverage
 from anonymizer.fill import ANYTHING, OBJECT, ONCE
 from anonymizer.redraw.avatars import face_as, shown_as
@@ -45,6 +46,7 @@ class Target:
         patch: What is laid over the fill for it; None: the fill, or its person's avatar, shows.
         stuck: Whether it failed although it was redacted.
         method: How it is obscured in place of a redraw or a fill; None: it is not.
+        late: Whether the second pass found it.
     """
 
     found: Instance
@@ -55,6 +57,7 @@ class Target:
     patch: Patch | None = None
     stuck: bool = False
     method: str | None = None
+    late: bool = False
 
     @property
     def id(self) -> int:
@@ -73,6 +76,14 @@ class Target:
             return None
         return mask_iou(outlined(self.found), outlined(self.shown))
 
+    @property
+    def treatment(self) -> Treatment:
+        """What was done to it."""
+        before = outline_box(self.found)
+        x1, y1, x2, y2 = (float(value) for value in before)
+        found = None if np.array_equal(before, self.shown.box) else (x1, y1, x2, y2)
+        return Treatment(self.id, self.action, self.attempts, self.mask_iou, self.method, self.late, found)
+
     def redact(self) -> None:
         """Leave its place to the fill."""
         self.action, self.rendering, self.patch, self.shown = "redacted", None, None, self.found
@@ -89,6 +100,8 @@ class Work:
         evidence: What the original showed.
         entropy: What decides on chance.
         scenery: Vehicles and text that are not anonymized.
+        excluded: bool (H, W), the area that is left out; None: nowhere.
+        consented: Who agreed to be shown.
         base: The original with the fill laid over everything anonymized, RGB uint8 (H, W, 3); None: to be filled.
         scene: The base with the avatars' shadows, RGB uint8 (H, W, 3).
         treated: bool (H, W), where the fill lies, rims included.
@@ -97,6 +110,7 @@ class Work:
         view: What the artist took from the base; None: not looked at.
         drawn: What all whom the artist has drawn look like: nobody else looks the same, though the picture be filled
             anew.
+        left: What a reviewer wants left as it is.
     """
 
     image: Image
@@ -105,6 +119,8 @@ class Work:
     evidence: Evidence
     entropy: tuple[int, ...]
     scenery: tuple[Instance, ...] = ()
+    excluded: Mask | None = None
+    consented: tuple[Instance, ...] = ()
     base: Image | None = None
     scene: Image | None = None
     treated: Mask | None = None
@@ -112,6 +128,7 @@ class Work:
     fills: int = 0
     view: Any = None
     drawn: set[str] = field(default_factory=set)
+    left: tuple[Instance, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -131,6 +148,10 @@ class Work:
     def hidden(self, targets: Iterable[Target] | None = None) -> Mask:
         """Return all that may change for some instances as they were found, all if None: bool (H, W)."""
         return treated_mask([t.found for t in (self.targets if targets is None else targets)], self.size)
+
+    def concerned(self, leaks: Iterable[Instance]) -> tuple[Instance, ...]:
+        """Return what the second pass found, without what is left as it is on purpose."""
+        return unlike((i for i in leaks if not inside(i, self.excluded)), self.consented)
 
     def kinds(self) -> NDArray[np.uint8]:
         """Return what a fill may repeat where, see ``kinds_of``."""

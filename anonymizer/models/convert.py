@@ -8,6 +8,7 @@ deleted; what runs later never sees it.
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,7 @@ from typing import Any
 from anonymizer.core.errors import ModelError
 from anonymizer.models.third_party import extra, offline
 
-__all__ = ["CONVERTERS", "hed_to_safetensors", "yolo_to_onnx"]
+__all__ = ["CONVERTERS", "hed_to_safetensors", "osnet_to_onnx", "yolo_to_onnx"]
 
 
 def hed_to_safetensors(source: Path, target: Path) -> None:
@@ -25,8 +26,55 @@ def hed_to_safetensors(source: Path, target: Path) -> None:
     Raises:
         ModelError: The file holds anything but tensors by name.
     """
-    import torch
     from safetensors.torch import save_file
+
+    save_file({name: value.float().contiguous() for name, value in _tensors(source).items()}, target)
+
+
+def osnet_to_onnx(source: Path, target: Path) -> None:
+    """Rewrite torchreid's OSNet-AIN x0.25 as ONNX: input ``person`` (N, 3, 256, 128), output ``features`` (N, 512).
+
+    Raises:
+        ModelError: The file holds anything but the tensors of this network; a classifier of its training's identities
+            is left out.
+    """
+    import torch
+
+    from anonymizer.models.osnet import INPUT, osnet_ain
+
+    network = osnet_ain().eval()
+    tensors = _tensors(source)
+    # Checkpoints of several GPUs have a prefix; identities of the training set are no part of a description.
+    tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    tensors = {name: value for name, value in tensors.items() if not name.startswith("classifier.")}
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{source.name}: expected the tensors of OSNet-AIN x0.25, got others; nothing was kept"
+        ) from error
+    with warnings.catch_warnings():
+        # Tracing fixes the checks of shapes, and the exporter is the old one: both are meant.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (torch.zeros(1, 3, *INPUT),),
+            str(target),
+            input_names=["person"],
+            output_names=["features"],
+            dynamic_axes={"person": {0: "n"}, "features": {0: "n"}},
+            opset_version=17,
+            dynamo=False,
+        )
+
+
+def _tensors(source: Path) -> dict[str, Any]:
+    """Return a flat dictionary of tensors from a pickle that may hold nothing else.
+
+    Raises:
+        ModelError: It holds something else.
+    """
+    import torch
 
     try:
         read = torch.load(source, map_location="cpu", weights_only=True)
@@ -39,7 +87,7 @@ def hed_to_safetensors(source: Path, target: Path) -> None:
         raise ModelError(
             f"{source.name}: expected a dictionary of tensors, got {type(read).__name__}; nothing was kept"
         )
-    save_file({str(name): value.float().contiguous() for name, value in read.items()}, target)
+    return {str(name): value for name, value in read.items()}
 
 
 def yolo_to_onnx(source: Path, target: Path) -> None:
@@ -81,4 +129,8 @@ def yolo_to_onnx(source: Path, target: Path) -> None:
 
 
 #: Converters by the name ``weights.toml`` gives them.
-CONVERTERS: dict[str, Callable[[Path, Path], None]] = {"hed": hed_to_safetensors, "yolo": yolo_to_onnx}
+CONVERTERS: dict[str, Callable[[Path, Path], None]] = {
+    "hed": hed_to_safetensors,
+    "osnet": osnet_to_onnx,
+    "yolo": yolo_to_onnx,
+}

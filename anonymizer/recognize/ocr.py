@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.core.records import Image, TextLine, check_image
+from anonymizer.models.onnx import open_session
 
 __all__ = ["RapidOcrReader"]
 
@@ -23,7 +23,7 @@ FILES = {"Det": "PP-OCRv6_det_small.onnx", "Rec": "PP-OCRv6_rec_small.onnx"}
 class RapidOcrReader:
     """Reads lines of text with PP-OCR.
 
-    The files are named explicitly: rapidocr looks up, and if need be downloads, only files that it was not given. Text
+    The networks are opened here: rapidocr looks up, and if need be downloads, only those that it was not given. Text
     upside down is not looked for.
 
     Args:
@@ -34,7 +34,7 @@ class RapidOcrReader:
 
     Raises:
         InputError: A setting out of range.
-        ModelError: A file is missing.
+        ModelError: A file is missing or no network.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class RapidOcrReader:
         for file in FILES.values():
             if not (models / file).is_file():
                 raise ModelError(f"ppocr: expected {file} in {models}, found none; run `anonymizer models verify`")
+        from omegaconf import flag_override
         from rapidocr import RapidOCR
 
         self._engine = RapidOCR(
@@ -58,13 +59,14 @@ class RapidOcrReader:
                 "Global.use_cls": False,
                 "Global.max_side_len": max_side,
                 "Global.model_root_dir": str(models),
-                "Det.model_path": str(models / FILES["Det"]),
                 "Det.limit_type": "max",
                 "Det.limit_side_len": max_side,
-                "Rec.model_path": str(models / FILES["Rec"]),
-                "EngineConfig.onnxruntime.intra_op_num_threads": os.cpu_count() or 1,
             }
         )
+        for part, file in FILES.items():
+            # Threads of its own sessions burn as much time waiting as working.
+            with flag_override(self._engine.cfg[part], "allow_objects", True):
+                self._engine.cfg[part].session = open_session(models / file, "ppocr")
         # rapidocr sets its level when an engine starts; a later engine elsewhere may lower it, ours stays silent.
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
         self._min_side = min_side

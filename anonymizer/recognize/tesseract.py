@@ -14,15 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from anonymizer.core.errors import ModelError
-from anonymizer.core.records import Image, check_image
+from anonymizer.core.records import Image, TextLine, check_image
 
 __all__ = ["TesseractReader"]
 
 PROGRAM, LANGUAGE = "tesseract", "eng"
 #: Page segmentation mode: the picture is one word. Mode 7, one line, gives up where a plate's frame is in the picture.
 ONE_WORD = 8
+#: Page segmentation mode: words anywhere, in no order.
+SPARSE = 11
 #: Column of the text in a TSV row, the columns in all, and the level of a word.
 PAGE, TEXT, COLUMNS, WORD = 1, 11, 12, "5"
+#: First column of a word's box (left, top, width, height), and that of its confidence in per cent.
+BOX, CONFIDENCE = 6, 10
 
 
 class TesseractReader:
@@ -78,6 +82,33 @@ class TesseractReader:
         for row in csv.reader(io.StringIO(table), delimiter="\t", quoting=csv.QUOTE_NONE):
             if len(row) == COLUMNS and row[0] == WORD:
                 words[int(row[PAGE]) - 1] += row[TEXT].strip()
+        return tuple(words)
+
+    def find_words(self, image: Image, score: float) -> tuple[TextLine, ...]:
+        """Return the words that stand anywhere in a picture, with their boxes as polygons float32 (4, 2).
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            score: Least confidence, in [0, 1].
+
+        Raises:
+            InputError: The picture has another shape or dtype.
+            ModelError: The program failed or took too long.
+        """
+        import tifffile
+
+        buffer = io.BytesIO()
+        pixels = np.ascontiguousarray(check_image(image))
+        tifffile.imwrite(buffer, pixels, photometric="rgb", resolution=(70, 70), resolutionunit=2, metadata=None)
+        call = ["stdin", "stdout", "-l", LANGUAGE, "--psm", str(SPARSE), *self._options, "tsv"]
+        table = self._call(call, buffer.getvalue()).decode(errors="replace")
+        words = []
+        for row in csv.reader(io.StringIO(table), delimiter="\t", quoting=csv.QUOTE_NONE):
+            if len(row) == COLUMNS and row[0] == WORD and float(row[CONFIDENCE]) >= 100 * score:
+                x, y, width, height = (float(value) for value in row[BOX : BOX + 4])
+                corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
+                polygon = np.array(corners, dtype=np.float32)
+                words.append(TextLine(polygon, row[TEXT].strip(), float(row[CONFIDENCE]) / 100))
         return tuple(words)
 
     def _call(self, arguments: Sequence[str], data: bytes = b"") -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath
 from typing import Any, Protocol
 
+from anonymizer.annotations.areas import Areas
 from anonymizer.annotations.export import annotation_files, coco_out, side_fits
 from anonymizer.annotations.matching import Placement
 from anonymizer.annotations.reading import annotations_at
@@ -19,15 +20,16 @@ from anonymizer.annotations.records import Annotations
 from anonymizer.core.errors import InputError
 from anonymizer.images.decode import read_bytes
 from anonymizer.images.release import Release, map_name
+from anonymizer.run.decisions import Instructions, Reviews
 from anonymizer.run.inputs import Found, Source, find_inputs
 from anonymizer.run.ledger import Ledger
 from anonymizer.run.object_store import open_output
-from anonymizer.run.output import ANNOTATIONS, OutputFolder
+from anonymizer.run.output import ANNOTATIONS, OutputFolder, hold_back
 from anonymizer.run.picture import Outcome
 from anonymizer.run.report import MAX_THUMBNAILS, quarantine_list, render_report
 from anonymizer.run.summary import Progress, Summary, summarize, told_of
 
-__all__ = ["Executor", "Task", "execute", "held_back"]
+__all__ = ["Executor", "Task", "check_scaling", "execute", "held_back"]
 
 #: Most names of pictures that a summary holds.
 FIRST = 20
@@ -44,7 +46,9 @@ class Task:
         input_sha256: Hex digest of ``content``.
         annotations_sha256: Hex digest of what is given about it, or None.
         release: How it is released.
+        instructions: What reviewers ask for.
         dry_run: Whether it is only looked for what would be anonymized.
+        areas: What of it is left out.
     """
 
     name: str
@@ -53,7 +57,9 @@ class Task:
     input_sha256: str
     annotations_sha256: str | None
     release: Release = field(default_factory=Release)
+    instructions: Instructions = field(default_factory=Instructions)
     dry_run: bool = False
+    areas: Areas = field(default_factory=Areas)
 
 
 class Executor(Protocol):
@@ -84,6 +90,7 @@ def execute(
     *,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
+    areas: Areas | None = None,
     require_annotations: bool = False,
     overwrite: bool = False,
     prune: bool = False,
@@ -93,7 +100,8 @@ def execute(
 
     Both may be URLs of object storage, which this process alone reads and writes, see ``stored.StoredOutput``.
 
-    A picture is skipped if it was released or quarantined before with the same content, annotations and settings.
+    A picture is skipped if it was released or quarantined before with the same content, annotations, settings and
+    decisions of reviewers, which lie in OUTPUT itself (``run.decisions``).
     Only this process writes to OUTPUT, whatever the engine. Results are written so that a run killed at any moment
     leaves only whole, verified pictures, and leads, when it is resumed, to the same pictures and annotations as one
     that was not disturbed.
@@ -104,6 +112,7 @@ def execute(
         output: Where results go: a new folder, an empty one, or one of an earlier run.
         annotations: Instances to use as given, see ``annotations.reading``; what is found besides is added.
         release: Format, metadata and names of what is released; as in the source if None.
+        areas: Areas of pictures that are left as they are, or to which the run is limited; none if None.
         require_annotations: Hold back pictures of which the annotations know nothing.
         overwrite: Remove the results of earlier runs first.
         prune: Withdraw pictures that INPUT no longer holds; otherwise they stay in OUTPUT and are named.
@@ -118,13 +127,16 @@ def execute(
     """
     if isinstance(annotations, str | Path):
         settings: dict[str, Any] = {"release": release, "overwrite": overwrite, "prune": prune}
-        settings |= {"require_annotations": require_annotations, "on_progress": on_progress}
+        settings |= {"areas": areas, "require_annotations": require_annotations, "on_progress": on_progress}
         with annotations_at(annotations) as given:
             return execute(executor, source, output, annotations=given, **settings)
     started = time.monotonic()
     inputs = find_inputs(source, output)
     if require_annotations and annotations is None:
         raise InputError("require_annotations: expected annotations, got none; give --annotations")
+    check_scaling(release, annotations)
+    areas = areas or Areas()
+    areas.check(file.name for file in inputs.files)
     with open_output(output) as folder:
         with folder.writing():
             chosen = (release or Release()).with_key(folder.state)
@@ -137,8 +149,12 @@ def execute(
         if overwrite:
             folder.clear()
         with folder.writing():
-            ledger = Ledger.open(folder.path)
-        recorded = _check_earlier(ledger, chosen.settings_hash(executor.settings_hash), folder.address())
+            ledger, reviews = Ledger.open(folder.path), Reviews.open(folder.path)
+        for name in reviews:
+            if (record := ledger.get(name)) is not None:
+                hold_back(folder, record, reviews)
+        settings_hash = areas.settings_hash(chosen.settings_hash(executor.settings_hash))
+        recorded = _check_earlier(ledger, settings_hash, folder.address())
         if not prune:
             _check_left(ledger, folder, {chosen.recorded_name(file.name) for file in inputs.files}, annotations)
         folder.refuse_strays(recorded | {chosen.name(file.name) for file in inputs.files})
@@ -147,7 +163,10 @@ def execute(
         stay, withdrawn = _reconcile(
             ledger, folder, {chosen.recorded_name(f.name): chosen.name(f.name) for f in inputs.files}, prune
         )
-        recorder = _Recorder(executor, folder, ledger, annotations, held, chosen, len(inputs.files), on_progress)
+        description = {**executor.describe(), **_released_as(chosen, areas)}
+        decided = settings_hash, description
+        total = len(inputs.files)
+        recorder = _Recorder(decided, folder, ledger, reviews, annotations, held, chosen, areas, total, on_progress)
         for task, outcome in executor.results(recorder.pending(inputs.files)):
             recorder.record(task, outcome)
         recorder.check_complete()
@@ -170,7 +189,6 @@ def execute(
             withdrawn=withdrawn,
         )
         released = [record["name"] for record in ledger if record["status"] == "released"]
-        description = {**executor.describe(), **_released_as(chosen)}
         with folder.shown(_first(ledger, MAX_THUMBNAILS)) as images:
             shown: dict[str, Any] = {
                 "annotations": _without_record_names(told) if chosen.rename else told,
@@ -185,32 +203,39 @@ def execute(
         ]
         files = () if annotations is None else annotation_files(released, folder.state, annotations, chosen)
         own_format = ((normpath(f"{ANNOTATIONS}/{name}"), [data]) for name, data in files)
-        folder.finish(chain(documents, own_format), ledger)
+        folder.finish(chain(documents, own_format), ledger, reviews)
     return summary
 
 
 class _Recorder:
-    """Hands out the pictures that are not decided yet, and records each decision."""
+    """Hands out the pictures that are not decided yet, and records each decision.
+
+    Args:
+        decided: Digest and description of all settings.
+    """
 
     def __init__(
         self,
-        executor: Executor,
+        decided: tuple[str, dict[str, Any]],
         folder: OutputFolder,
         ledger: Ledger,
+        reviews: Reviews,
         annotations: Annotations | None,
         held: Mapping[str, str],
         release: Release,
+        areas: Areas,
         total: int,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self.skipped = 0
         self._folder = folder
         self._ledger = ledger
+        self._reviews = reviews
         self._annotations = annotations
         self._held = held
         self._release = release
-        self._settings_hash = release.settings_hash(executor.settings_hash)
-        self._provenance = {**executor.describe(), **_released_as(release)}
+        self._areas = areas
+        self._settings_hash, self._provenance = decided
         self._total = total
         self._done = 0
         self._open: set[str] = set()
@@ -239,13 +264,15 @@ class _Recorder:
                 continue
             # From here on nothing of an earlier run may be found under this name.
             self._folder.remove_picture(recorded, *self._released_names(file.name))
-            if file.name in self._held:
-                outcome = Outcome({"status": "quarantined", "reason": self._held[file.name]})
-                self._write(file.name, outcome, sha256, digest)
+            instructions = self._reviews[recorded].instructions
+            refusal = self._held.get(file.name) or instructions.refusal(sha256)
+            if refusal is not None:
+                self._write(file.name, Outcome({"status": "quarantined", "reason": refusal}), sha256, digest)
                 continue
             self._open.add(file.name)
             given = None if self._annotations is None else self._annotations.only(file.name)
-            yield Task(file.name, content, given, sha256, digest, self._release)
+            areas = self._areas.of(file.name)
+            yield Task(file.name, content, given, sha256, digest, self._release, instructions, areas=areas)
 
     def record(self, task: Task, outcome: Outcome) -> None:
         """Record an outcome, the only one of its task."""
@@ -273,7 +300,9 @@ class _Recorder:
 
     def _stands(self, name: str, earlier: dict[str, Any], sha256: str, digest: str | None) -> bool:
         recorded = earlier["name"]
-        if not self._ledger.finished(recorded, sha256, self._settings_hash, digest):
+        asked = self._reviews[recorded].instructions.digest
+        done = self._ledger.finished(recorded, sha256, self._settings_hash, digest)
+        if not done or earlier.get("review_sha256") != asked:
             return False
         if earlier["status"] != "released":
             return not any(self._folder.has_picture(target) for target in self._released_names(name))
@@ -300,6 +329,9 @@ class _Recorder:
             "settings_hash": self._settings_hash,
             "provenance": self._provenance,
         } | outcome.record
+        asked = self._reviews[self._release.recorded_name(name)].instructions.digest
+        if asked is not None:
+            record["review_sha256"] = asked
         if maps:
             record["maps"] = {target: hashlib.sha256(content).hexdigest() for target, content in maps.items()}
         with self._folder.writing():
@@ -341,6 +373,19 @@ class _Recorder:
             self._on_progress(Progress(self._done, self._total, *told))
 
 
+def check_scaling(release: Release | None, annotations: Annotations | None) -> None:
+    """Refuse to scale pictures whose annotations would stay as they are.
+
+    Raises:
+        InputError: They would.
+    """
+    if release is not None and release.max_side is not None and annotations is not None and not annotations.scales:
+        raise InputError(
+            f"max_side: annotations in {annotations.format} cannot be scaled with their pictures; give them as COCO or "
+            "YOLO, or leave --max-side out"
+        )
+
+
 def held_back(annotations: Annotations, require: bool) -> dict[str, str]:
     """Return the reason for each picture that is not released for what the annotations say of it."""
     placement = annotations.placement or Placement()
@@ -355,10 +400,10 @@ def _without_record_names(told: dict[str, Any] | None) -> dict[str, Any] | None:
     return told | {"fits_no_picture": [f"{len(told['fits_no_picture'])} records, named in the summary of the run"]}
 
 
-def _released_as(release: Release) -> dict[str, Any]:
-    """Return how results are released, as part of their provenance; nothing where nothing was chosen."""
-    settings = release.settings()
-    return {"release": settings} if settings else {}
+def _released_as(release: Release, areas: Areas) -> dict[str, Any]:
+    """Return how results are released and what is left out, as part of their provenance; nothing where neither is."""
+    chosen = {"release": release.settings(), "areas": areas.settings()}
+    return {key: settings for key, settings in chosen.items() if settings}
 
 
 def _first(ledger: Ledger, count: int) -> Sequence[str]:

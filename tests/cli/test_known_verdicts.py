@@ -317,11 +317,44 @@ def test_masks_say_what_was_treated(tmp_path: Path, capfd: pytest.CaptureFixture
         mask[REGION] = 255
         Pillow.fromarray(mask).save(masks / path.name)
     document = verdict(tmp_path, capfd, "--regions", str(masks), "--baselines", "solid,solid-region")
-    figures = {
+    metrics = {
         finding["variant"]: finding["estimates"]["rank1"]
         for finding in document["findings"]
         if finding["attack"] == "parrot" and finding["recognizer"] == "looks"
     }
-    # Black on the same region gives the same picture, and so the same figure.
-    assert figures["solid-region"]["value"] == figures["anonymized"]["value"]
+    # Black on the same region gives the same picture, and so the same value.
+    assert metrics["solid-region"]["value"] == metrics["anonymized"]["value"]
     assert "treated" in next(v["strength"] for v in document["variants"] if v["name"] == "solid-region")
+
+
+def test_a_group_that_is_left_out_shows_in_its_own_row(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Every third person is only blurred; the mean over all hides that, the row of the group does not."""
+    case(tmp_path, 0)
+    for who in range(0, 30, 3):
+        for view in (0, 1):
+            Pillow.fromarray(blurred(picture(who, view), np.random.default_rng(0))).save(
+                tmp_path / "released" / f"p{who}_{view}.png"
+            )
+    annotations = json.loads((tmp_path / "annotations.json").read_text())
+    for record in annotations["annotations"]:
+        record["attributes"] = {"skin": "dark" if int(record["identity"].split()[1]) % 3 == 0 else "light"}
+    (tmp_path / "annotations.json").write_text(json.dumps(annotations))
+    document = verdict(tmp_path, capfd, "--group-by", "skin")
+    (groups,) = (
+        finding["groups"]
+        for finding in document["findings"]
+        if (finding["attack"], finding["variant"], finding["recognizer"]) == ("aligned", "anonymized", "looks")
+        and finding["mode"] == "other"
+    )
+    assert groups["dark"]["rank1"]["value"] > 0.8 and groups["light"]["rank1"]["value"] < 0.2
+    assert groups["dark"]["rank1"]["count"] == 20 and groups["light"]["people_recognised"]["count"] == 20
+    assert document["verdict"]["state"] == "more"
+
+
+def test_a_group_that_nobody_is_annotated_with_is_an_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    case(tmp_path, 0, people=4)
+    arguments = ["--out", str(tmp_path / "out"), "--annotations", str(tmp_path / "annotations.json")]
+    folders = [str(tmp_path / "originals"), str(tmp_path / "released")]
+    assert cli.main(["evaluate", *folders, *arguments, "--group-by", "skin"]) == 2
+    _, err = capfd.readouterr()
+    assert "group-by 'skin': expected annotations with this attribute" in err and "Traceback" not in err

@@ -87,20 +87,6 @@ def test_classifier_tells_what_differs_and_guesses_what_does_not(scripts: Simple
     assert scripts.avatar_measures.told_apart(features(0, 8), features(1, 8), (groups[:8], groups[:8])).value is None
 
 
-def test_nanodet_is_read_at_its_cells(scripts: SimpleNamespace) -> None:
-    found = []
-    for stride in scripts.judges.STRIDES:
-        cells = scripts.judges.NANODET_SIDE // stride
-        scores, sides = np.zeros((1, cells**2, 80), np.float32), np.full((1, cells**2, 44), -30, np.float32)
-        sides.reshape(-1, 4, 11)[:, :, 3] = 30  # Three cells to each side.
-        if stride == 16:
-            scores[0, 2 * cells + 5, 0] = 0.9
-            scores[0, 7, 1] = 0.9  # Not a person.
-        found += [scores, sides]
-    (person,) = scripts.judges.decoded(found)
-    assert person.tolist() == pytest.approx([88 - 48, 40 - 48, 88 + 48, 40 + 48, 0.9])
-
-
 def test_finds_count_at_their_place_alone(scripts: SimpleNamespace) -> None:
     place = np.array([10, 10, 30, 50], np.float32)
     found = np.array([[10, 10, 30, 48, 0.4], [11, 10, 30, 50, 0.3], [100, 100, 120, 140, 0.9]], np.float32)

@@ -4,20 +4,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.errors import ModelError
 from anonymizer.core.records import Image, Instance
 from anonymizer.evaluation import features as features_module
-from anonymizer.evaluation.background_fidelity import Outside, RunRegions
-from anonymizer.evaluation.downstream import AGAIN, downstream_check
+from anonymizer.evaluation.background_fidelity import BackgroundFidelity, RunRegions
 from anonymizer.evaluation.features import CropFeatures
-from anonymizer.evaluation.label_consistency import Retention, as_instance
+from anonymizer.evaluation.label_consistency import LabelConsistency, as_instance
 from anonymizer.evaluation.records import Context, Pair, Subject
 from anonymizer.evaluation.utility import evenly, measure_utility
 from anonymizer.images.decode import read_image
@@ -89,7 +87,7 @@ class BoxDetector:
         return (Instance(1, "person", box, np.ones(shape, bool), 0.9),)
 
 
-def context(material: Any, labels: tuple[str, ...] = ("person",)) -> Context:
+def context(dataset: Any, labels: tuple[str, ...] = ("person",)) -> Context:
     def black(pair: Pair, original: Image, subjects: Sequence[Subject]) -> Image:
         out = original.copy()
         for one in subjects:
@@ -100,14 +98,14 @@ def context(material: Any, labels: tuple[str, ...] = ("person",)) -> Context:
     variants = {
         "original": lambda pair, original, subjects: original,
         "solid": black,
-        "anonymized": lambda pair, original, subjects: material.anonymized(pair),
+        "anonymized": lambda pair, original, subjects: dataset.anonymized(pair),
     }
-    return Context(material, cast(Any, variants), (), labels, cast(Any, None), Path(), seed=3)
+    return Context(dataset, cast(Any, variants), (), labels, cast(Any, None), Path(), seed=3)
 
 
-def measured(material: Drawings, least: int, **options: Any) -> dict[str, Any]:
+def measured(dataset: Drawings, least: int, **options: Any) -> dict[str, Any]:
     about = {"name": "box", "sha256": "0", "note": ""}
-    return measure_utility(context(material), detector=(BoxDetector(least), about), **options)
+    return measure_utility(context(dataset), detector=(BoxDetector(least), about), **options)
 
 
 def test_precision_is_kept_where_the_detector_still_sees_the_box(tmp_path: Path) -> None:
@@ -143,9 +141,9 @@ def test_lossless_pictures_are_compared_exactly(tmp_path: Path) -> None:
 
 
 def test_lossy_pictures_are_compared_beside_encoding_alone(tmp_path: Path) -> None:
-    material = Drawings(tmp_path, count=1, suffix=".jpg")
-    (pair, one), outside = material.made[0], Outside()
-    original, released = material.original(pair), material.anonymized(pair)
+    dataset = Drawings(tmp_path, count=1, suffix=".jpg")
+    (pair, one), outside = dataset.made[0], BackgroundFidelity()
+    original, released = dataset.original(pair), dataset.anonymized(pair)
     treated = treated_mask([as_instance(one)], SIZE)
     outside.add(pair, original, released, treated)
     lossy = outside.summary()["lossy"]
@@ -158,7 +156,7 @@ def test_lossy_pictures_are_compared_beside_encoding_alone(tmp_path: Path) -> No
 
 
 def test_error_is_the_mean_square_outside() -> None:
-    outside = Outside()
+    outside = BackgroundFidelity()
     original = np.full((8, 8, 3), 100, np.uint8)
     changed = original.copy()
     changed[0, 0] = 110
@@ -199,15 +197,15 @@ def test_regions_of_a_run_are_its_masks_grown(tmp_path: Path) -> None:
 
 
 def test_a_sample_is_spread_and_said(tmp_path: Path) -> None:
-    material = Drawings(tmp_path)
-    out = measured(material, least=120, limit=4)
+    dataset = Drawings(tmp_path)
+    out = measured(dataset, least=120, limit=4)
     assert (out["pictures"], out["of"]) == (4, 10)
-    assert material.read == [f"p{n}.png" for n in (0, 3, 6, 9)]
-    assert evenly(material.pairs, 100) == material.pairs
+    assert dataset.read == [f"p{n}.png" for n in (0, 3, 6, 9)]
+    assert evenly(dataset.pairs, 100) == dataset.pairs
 
 
 def test_masks_are_only_judged_where_they_are_known() -> None:
-    retention = Retention("person", ("original",))
+    retention = LabelConsistency("person", ("original",))
     box = (10, 10, 30, 40)
     retention.add([subject("p", box, mask=False)], {"original": [as_instance(subject("p", box))]}, SIZE)
     (row,) = retention.rows(np.random.default_rng(0), 5)
@@ -217,7 +215,7 @@ def test_masks_are_only_judged_where_they_are_known() -> None:
 
 
 def test_a_detection_stands_for_one_instance_only() -> None:
-    retention = Retention("person", ("original",))
+    retention = LabelConsistency("person", ("original",))
     twins = [subject("p", (10, 10, 30, 40), 0), subject("p", (11, 10, 31, 40), 1)]
     retention.add(twins, {"original": [as_instance(twins[0])]}, SIZE)
     (row,) = retention.rows(np.random.default_rng(0), 5)
@@ -241,50 +239,6 @@ def test_a_network_of_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(features_module, "LAYER", "/nowhere")
     with pytest.raises(ModelError, match="/nowhere"):
         CropFeatures()
-
-
-class Blobs:
-    """Pictures with bright squares on noise, as arrays: 80 of them, or as many as asked for."""
-
-    def __init__(self, count: int = 80) -> None:
-        self.pairs = tuple(Pair(f"{n}.png", Path(), Path()) for n in range(count))
-
-    def subjects(self, pair: Pair) -> tuple[Subject, ...]:
-        rng = np.random.default_rng(int(pair.name.removesuffix(".png")))
-        x, y, side = rng.integers(4, 30), rng.integers(4, 30), rng.integers(14, 26)
-        return (subject(pair.name, (x, y, x + side, y + side)),)
-
-    def original(self, pair: Pair) -> Image:
-        out = np.random.default_rng(7).integers(40, 90, (64, 64, 3), dtype=np.uint8)
-        x1, y1, x2, y2 = self.subjects(pair)[0].box.astype(int)
-        out[y1:y2, x1:x2] = 230
-        return out
-
-    def anonymized(self, pair: Pair) -> Image:
-        return self.original(pair)
-
-
-def test_what_is_trained_on_originals_finds_and_what_is_trained_on_black_does_not() -> None:
-    out = downstream_check(context(Blobs()), variants=("original", "solid"), steps=40, long_side=64)
-    rows = {row["trained_on"]: row for row in out["rows"]}
-    assert list(rows) == ["original", "solid", AGAIN]
-    assert rows["original"]["ap50"].value > 0.5
-    assert rows["solid"]["ap_drop"].low > 0.1
-    assert rows["original"]["ap_drop"].value == 0
-    assert out["small_scale"] is True
-    assert (out["train_pictures"], out["test_pictures"]) == (56, 24)
-
-
-def test_too_little_to_train_on_is_said() -> None:
-    out = downstream_check(context(Blobs(20)), steps=1, variants=("solid",), long_side=64)
-    assert "14 instances to train" in out["reason"]
-    assert "rows" not in out
-
-
-@pytest.mark.parametrize("options", [{"variants": ("nothing",)}, {"steps": 0}, {"long_side": 50}])
-def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="downstream"):
-        downstream_check(context(SimpleNamespace(pairs=())), **options)
 
 
 def test_regions_of_categories_that_a_run_was_told_count_and_untreated_ones_do_not(tmp_path: Path) -> None:

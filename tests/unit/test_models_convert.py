@@ -57,6 +57,38 @@ def test_tensors_under_other_types_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+def test_osnet_becomes_onnx_that_describes_alike_and_other_networks_are_refused(tmp_path: Path) -> None:
+    from anonymizer.evaluation.networks import OsnetEmbedder
+    from anonymizer.models.osnet import osnet_ain
+
+    torch.manual_seed(0)
+    network = osnet_ain().eval()
+    for tensor in network.state_dict().values():  # random weights of the true architecture, moments included
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand_like(tensor) * 0.2 + 0.05)
+    # As torchreid saves them: on several GPUs, with a classifier of its training's identities.
+    state = {f"module.{name}": value for name, value in network.state_dict().items()}
+    torch.save({**state, "module.classifier.weight": torch.ones(4, 512)}, tmp_path / "net.pt")
+    convert.osnet_to_onnx(tmp_path / "net.pt", tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    person = torch.rand(2, 3, 256, 128)
+    (found,) = session.run(None, {"person": person.numpy()})
+    with torch.no_grad():
+        wanted = network(person).numpy()
+    assert found.shape == (2, 512) and np.abs(wanted).max() > 1e-3
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
+    vector = OsnetEmbedder(tmp_path / "net.onnx", "0" * 64, "MIT").embed(
+        np.full((90, 60, 3), 80, np.uint8), np.array([10, 10, 40, 80], np.float32), None, None
+    )
+    assert vector.shape == (512,) and np.isclose(np.linalg.norm(vector), 1)
+    state.pop("module.conv5.conv.weight")
+    torch.save(state, tmp_path / "net.pt")
+    with pytest.raises(ModelError, match="expected the tensors of OSNet"):
+        convert.osnet_to_onnx(tmp_path / "net.pt", tmp_path / "other.onnx")
+    assert not (tmp_path / "other.onnx").exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("architecture", ["yolo11n-seg", "yolo26n-seg"])
 def test_a_checkpoint_becomes_a_network_the_detector_reads(tmp_path: Path, architecture: str) -> None:
     from ultralytics.nn.tasks import SegmentationModel
