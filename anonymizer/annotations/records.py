@@ -254,7 +254,7 @@ def free_id(records: Iterable[Record]) -> int | str:
 
 def mark(instance: Instance, treatment: Treatment) -> dict[str, Any]:
     """Return what was done to an instance, as it is noted in annotations."""
-    score = {} if instance.source == "given" else {"score": round(float(instance.score), 4)}
+    score = {} if instance.given else {"score": round(float(instance.score), 4)}
     how = {} if treatment.method is None else {"method": treatment.method}
     return {"action": treatment.action, "attempts": treatment.attempts, "source": instance.source} | how | score
 

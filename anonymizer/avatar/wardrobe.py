@@ -16,6 +16,7 @@ from anonymizer.avatar.accessories import BAGS, HATS, bag, beard, glasses, hat, 
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.garment import DEEP, Garment, let_down, piece_of
 from anonymizer.avatar.hair import HAIR, Scalp, grow
+from anonymizer.avatar.mesh import cut
 from anonymizer.avatar.shoes import SHOES, Shoe, lasts, loft
 from anonymizer.avatar.shoes import covered as inside_of
 from anonymizer.avatar.tailor import Measures, hang, spread, straighten, tube
@@ -61,6 +62,8 @@ LOWEST = 0.05
 UNTUCKED = 0.016
 
 
+#: How far bottoms go on below a top, in metres.
+UNDER = 0.04
 #: A top without trimmings.
 PLAIN = Trim()
 
@@ -333,7 +336,9 @@ def dress(
         worn = replace(
             worn, hem=worn.hem + float(rng.uniform(-0.02, 0.03)), ease=worn.ease * float(rng.uniform(0.9, 1.25))
         )
-        pieces.append(_top(body, shape, at, worn, name))
+        legs = pieces[0] if pieces and pieces[0].kind == "bottom" else None
+        pieces.append(_top(body, shape, at, worn, name, legs))
+        over = worn
     pieces.append(_shoes(body, shape, at, shoe, outfit.shoes, tucked))
     above = [p for p in pieces if p.kind in ("top", "outer")]
     if outfit.bag is not None:
@@ -343,6 +348,8 @@ def dress(
     if outfit.mask:
         pieces.append(mask(body, shape, at))
     covers = np.max([p.covers for p in pieces], axis=0)
+    if tops and pieces[0].kind == "bottom":
+        pieces[0] = _below(pieces[0], at, over)
     if outfit.glasses is not None:
         pieces.append(glasses(outfit.glasses, body, shape))
     below = None if outfit.hat is None else hat_line(outfit.hat, body, shape)
@@ -391,7 +398,7 @@ def _bottom(body: Body, shape: Shape, at: Measures, bottom: Bottom, name: str) -
     return replace(piece, vertices=points.astype(np.float32))
 
 
-def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment:
+def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str, legs: Garment | None) -> Garment:
     end = at.hips - top.hem * at.leg_length
     # Between the legs there is no body to cut cloth from: what is longer is let down.
     hem = max(end, at.hips - LOWEST * at.leg_length)
@@ -430,9 +437,32 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
     points = spread(points, piece.weights, piece.faces, body, at, ease, top.fall)
     piece = replace(piece, vertices=points)
     if end < hem:
-        piece = let_down(piece, shape, at, hem, end, ease, top.opening > 0)
+        piece = let_down(piece, shape, at, hem, end, ease, top.opening > 0, None if legs is None else legs.vertices)
     piece = replace(piece, weights=hang(piece.weights, piece.vertices, body, at))
     return trimmed(piece, top.trim, at)
+
+
+def _below(bottom: Garment, at: Measures, top: Top) -> Garment:
+    """Return what of a bottom shows below the outermost top: what is hidden would poke through in some pose."""
+
+    def shown(x: Floats, y: Floats, z: Floats) -> Floats:
+        hidden = z - (at.hips - top.hem * at.leg_length + UNDER)
+        if top.opening > 0:
+            hidden = np.where(y < at.middle[1] + 0.02, np.minimum(hidden, np.abs(x) - top.opening - UNDER), hidden)
+        return np.asarray(-hidden, np.float32)
+
+    part = cut(bottom.faces, shown(*bottom.body.T))
+    if not len(part.faces):
+        return bottom
+    return replace(
+        bottom,
+        covers=np.minimum(bottom.covers, shown(at.x, at.y, at.z)),
+        vertices=part.of(bottom.vertices),
+        faces=part.faces,
+        weights=part.of(bottom.weights),
+        body=part.of(bottom.body),
+        coords=part.of(bottom.coords),
+    )
 
 
 def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str, tucked: bool) -> Garment:

@@ -35,6 +35,7 @@ from anonymizer.cli.console import (
     show_stages,
 )
 from anonymizer.cli.models import models
+from anonymizer.cli.review import review
 from anonymizer.cli.trials import check_trial, print_trial, run_trial
 from anonymizer.core.errors import AnonymizerError, InputError
 
@@ -52,6 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models, name="models")
+app.command("review")(review)
 
 
 class Sensitivity(StrEnum):
@@ -415,7 +417,11 @@ def verify_output(
         )
     withdrawn = f", {found.withdrawn} withdrawn" if found.withdrawn else ""
     print(f"{output}: {state}; {found.pictures} pictures released, {found.withheld} withheld{withdrawn}")
+    if found.decisions:
+        print(f"{found.pictures - len(found.unsigned)} of {found.pictures} released pictures signed in review")
     print(f"ledger head {found.head}")
+    if found.decisions:
+        print(f"review head {found.review_head}")
     raise typer.Exit(code)
 
 
@@ -494,44 +500,38 @@ def evaluate(
         from anonymizer.evaluation import runner
         from anonymizer.evaluation import verdict as verdicts
         from anonymizer.evaluation.attacks import ATTACKS
+        from anonymizer.evaluation.evaluate import evaluate as run_evaluation
         from anonymizer.evaluation.pairing import Rule
 
         if pairs is not None and suffix is not None:
             raise InputError("--pairs and --suffix both say how released pictures are named; give one of them")
         rule = Rule.read(pairs) if pairs is not None else Rule(suffix) if suffix is not None else None
-        settings = runner.Settings(
-            attacks=ATTACKS if attacks is None else _names(attacks),
-            baselines=runner.DEFAULT_BASELINES if baselines is None else _names(baselines),
-            recognizers=tuple(recognizer or ()),
-            accept_noncommercial=accept_noncommercial,
-            utility=utility,
-            keep_embeddings=keep_embeddings,
-            seed=seed,
-            limit=limit,
-            resize=resize_to_original,
-            rule=rule,
-            regions=regions,
-            rows=subjects,
-            group_by=group_by,
-            judges=judges,
-        )
         with show_stages() as show:
-            evaluation = runner.evaluate(
+            document = run_evaluation(
                 originals,
                 anonymized,
                 out,
-                settings,
                 annotations=annotations,
                 mapping=parse_map(mapping or ()),
                 again=again,
+                with_pictures=with_pictures,
                 on_progress=show,
+                attacks=ATTACKS if attacks is None else _names(attacks),
+                baselines=runner.DEFAULT_BASELINES if baselines is None else _names(baselines),
+                recognizers=tuple(recognizer or ()),
+                accept_noncommercial=accept_noncommercial,
+                utility=utility,
+                keep_embeddings=keep_embeddings,
+                seed=seed,
+                limit=limit,
+                resize=resize_to_original,
+                rule=rule,
+                regions=regions,
+                rows=subjects,
+                group_by=group_by,
+                judges=judges,
             )
-        document = documents.build(evaluation, originals, anonymized)
-        shown = evaluation.material.pairs if with_pictures else ()
-        paths = {
-            "evaluation": str(documents.write(document, out)),
-            "report": str(reports.write(document, out, shown)),
-        }
+        paths = {"evaluation": str(out / documents.FILE), "report": str(out / reports.FILE)}
     failed = fail_on is not None and verdicts.fails(document["verdict"]["state"], fail_on.value)
     code = GATED if failed else RELEASED
     if as_json:

@@ -38,6 +38,7 @@ __all__ = [
     "TextLine",
     "Treatment",
     "Verdict",
+    "Wish",
     "check_area",
     "check_image",
 ]
@@ -51,6 +52,7 @@ BODIES: tuple[str, ...] = ("person", "vehicle")
 FREE = 0.05
 
 Action = Literal["redrawn", "redacted"]
+Wish = Literal["redraw", "fill", "leave"]
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -140,7 +142,7 @@ class Instance:
             the object, and so is treated. Left out: the whole box, see ``boxed``.
         score: Confidence in [0, 1]; 1.0 for given annotations.
         source: Which detector found it, with its own word for the object if that says more than the class
-            (``yolo:truck``), or ``given``.
+            (``yolo:truck``), or ``given``, and by whom if not by annotations (``given:review``).
         parent: Id of the person a face belongs to, or of the vehicle a plate belongs to, if known.
         landmarks: float32 (5, 2) x, y in pixels: left eye, right eye, nose, left and right mouth corner (picture
             order: left is smaller x in an upright face), or None.
@@ -154,6 +156,8 @@ class Instance:
         face: Surface points and irises of a face, as far as known.
         link: Secret number of a person's identity: persons with the same one get the same avatar. None: by chance.
         consent: Whether whoever it shows agreed to be shown: it is left as it is.
+        wish: What a reviewer asks for where a detector finds the same object: ``redraw`` whatever its score, ``fill``,
+            or ``leave``, as it is none. None: nothing, it is an object of its own.
 
     Raises:
         InputError: A field of wrong shape, dtype or range, or a mask without a pixel.
@@ -175,6 +179,7 @@ class Instance:
     face: FaceView | None = None
     link: int | None = field(default=None, repr=False)
     consent: bool = False
+    wish: Wish | None = None
 
     def __post_init__(self) -> None:
         if self.label not in CLASSES:
@@ -224,6 +229,11 @@ class Instance:
         if self.evidence is not None:
             return self.evidence
         return {self.source.partition(":")[0]: self.score} if self.score > 0 else {}
+
+    @property
+    def given(self) -> bool:
+        """Whether a person or a file said so, and no detector."""
+        return self.source.partition(":")[0] == "given"
 
     @property
     def seen(self) -> Floats:
@@ -349,6 +359,8 @@ class Treatment:
         mask_iou: IoU in [0, 1] of the outline that was found with that of the avatar in its place; None without one.
         method: ``blur``, ``mosaic``, ``solid`` or ``blank`` where its place was obscured on request, which is weaker
             than a redraw or a fill; else None.
+        second_pass: Whether it was found in the result only, by the second pass, and then treated.
+        found: Box xyxy in pixels in which it was found, where what stands there now has another; else None.
     """
 
     instance_id: int
@@ -356,6 +368,8 @@ class Treatment:
     attempts: int
     mask_iou: float | None = None
     method: str | None = None
+    second_pass: bool = False
+    found: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -490,7 +504,8 @@ class PersonSegmenter(Protocol):
 class FaceEmbedder(Protocol):
     """Describes a face by a unit vector."""
 
-    #: Cosine similarity above which two faces count as the same person at FAR 1e-3.
+    #: Cosine similarity above which two faces count as the same person at FAR 1e-3. An embedder that tells profiles
+    #: less well may have a ``profile_threshold`` for these.
     threshold: float
 
     def embed(self, image: Image, box: Floats, landmarks: Floats | None) -> Floats:

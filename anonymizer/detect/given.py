@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from anonymizer.core.geometry import box_iou, clip_box, integer_box, outline_box
 from anonymizer.core.records import Floats, Image, Instance, PersonSegmenter
 from anonymizer.detect.merge import associate
 
-__all__ = ["is_crowd", "with_given", "without_members"]
+__all__ = ["heeded", "is_crowd", "same_as", "with_given", "without_members"]
 
 #: A detection with at least this IoU with a given box of its class is that object.
 SAME_BOX = 0.5
@@ -61,6 +61,36 @@ def with_given(
         out = _segmented(out, image, segmenter)
     out += [replace(i, id=ids[i.id], parent=ids.get(i.parent) if i.parent is not None else None) for i in added]
     return associate(tuple(out))
+
+
+def heeded(found: Sequence[Instance], wishes: Sequence[Instance]) -> tuple[tuple[Instance, ...], tuple[Instance, ...]]:
+    """Return what is treated after wishes about single instances, and what is left as it is.
+
+    Args:
+        found: What would be treated.
+        wishes: Instances with a ``wish``. One that asks for a redraw or a fill where nothing of its class was found is
+            treated as if it had been given: a reviewer saw something there.
+
+    Returns:
+        Instances to treat, and those left: wishes to leave something, and what was found there. A face whose person is
+        left stands alone.
+    """
+    _, best = _pairs(found, wishes)
+    asked = {found[index].id: wishes[match] for match, index in best.items()}
+    leave = [wish for wish in wishes if wish.wish == "leave"]
+    gone = [i for i in found if (asked[i.id].wish == "leave" if i.id in asked else same_as(i, leave))]
+    ids = {i.id for i in gone}
+    kept = [replace(i, wish=asked[i.id].wish) if i.id in asked else i for i in found if i.id not in ids]
+    first = max((i.id for i in found), default=0) + 1
+    alone = [wish for n, wish in enumerate(wishes) if n not in best and wish.wish != "leave"]
+    kept += [replace(wish, id=first + n, parent=None) for n, wish in enumerate(alone)]
+    return tuple(replace(i, parent=None) if i.parent in ids else i for i in kept), (*leave, *gone)
+
+
+def same_as(instance: Instance, others: Iterable[Instance]) -> bool:
+    """Return whether an instance is one of some others: of the same class, in the same place."""
+    boxes = [other.box for other in others if other.label == instance.label]
+    return bool(boxes) and float(box_iou(outline_box(instance)[None], np.stack(boxes)).max()) >= SAME_BOX
 
 
 def without_members(crowd: Instance, found: Sequence[Instance], possible: Sequence[Instance]) -> Instance:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from anonymizer import __version__
 from anonymizer.core.errors import InputError
 from anonymizer.core.records import Floats, Image
-from anonymizer.evaluation.records import Embeddings, Material, Pair, Place, Recognizer, Subject, Variant
+from anonymizer.evaluation.records import Dataset, Embeddings, Pair, Place, Recognizer, Subject, Variant
 from anonymizer.evaluation.subjects import FaceFinder
 from anonymizer.evaluation.variants import AGAIN, ANONYMIZED, CONTROL
 from anonymizer.models.weights import file_sha256
@@ -101,7 +101,7 @@ class EmbeddingStore:
     picture is made once.
 
     Args:
-        material: The pictures.
+        dataset: The pictures.
         variants: By name.
         recognizers: Everyone who will be asked.
         faces: Finds faces again in treated pictures.
@@ -113,7 +113,7 @@ class EmbeddingStore:
 
     def __init__(
         self,
-        material: Material,
+        dataset: Dataset,
         variants: Mapping[str, Variant],
         recognizers: Sequence[Recognizer],
         faces: FaceFinder,
@@ -122,7 +122,7 @@ class EmbeddingStore:
         on_picture: Callable[[str, int, int], None] = lambda variant, done, total: None,
         predictors: Sequence[Recognizer] = (),
     ) -> None:
-        self._material = material
+        self._material = dataset
         self._variants = variants
         self._faces = faces
         self._folder = folder
@@ -174,16 +174,16 @@ class EmbeddingStore:
         ]
         total = len(self._material.pairs)
         for done, pair in enumerate(self._material.pairs, start=1):
-            look = _Look(self._material, self._variants[variant], self._faces, pair)
+            view = _View(self._material, self._variants[variant], self._faces, pair)
             digest = self._digest(variant, pair)
             for (recognizer, place), table in zip(planned, tables, strict=True):
-                for subject in look.subjects:
+                for subject in view.subjects:
                     if subject.label == recognizer.label:
                         key = _key(subject, digest)
                         if variant == AGAIN and pair.again is None:
                             table.append(key, None)
                         elif not table.take_over(key):
-                            table.append(key, look.describe(subject, recognizer, place))
+                            table.append(key, view.describe(subject, recognizer, place))
             self._on_picture(variant, done, total)
         for (recognizer, place), rows, table in zip(planned, names, tables, strict=True):
             vectors, found = table.close()
@@ -207,12 +207,12 @@ class EmbeddingStore:
         return f"{file_sha256(read)} {variant} {__version__}"
 
 
-class _Look:
+class _View:
     """One treated picture, made when first needed."""
 
-    def __init__(self, material: Material, variant: Variant, faces: FaceFinder, pair: Pair) -> None:
-        self.subjects = material.subjects(pair)
-        self._material, self._variant, self._faces, self._pair = material, variant, faces, pair
+    def __init__(self, dataset: Dataset, variant: Variant, faces: FaceFinder, pair: Pair) -> None:
+        self.subjects = dataset.subjects(pair)
+        self._material, self._variant, self._faces, self._pair = dataset, variant, faces, pair
         self._image: Image | None = None
         self._again: dict[int, tuple[Floats, Floats] | None] = {}
 

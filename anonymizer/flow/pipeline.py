@@ -30,13 +30,12 @@ from anonymizer.core.records import (
     Mask,
     PersonSegmenter,
     Result,
-    Treatment,
     Verdict,
     check_area,
     check_image,
 )
 from anonymizer.core.stages import stage, timed
-from anonymizer.detect.given import is_crowd, with_given, without_members
+from anonymizer.detect.given import heeded, is_crowd, same_as, with_given, without_members
 from anonymizer.detect.left import with_consent, within
 from anonymizer.detect.regions import is_sketch
 from anonymizer.fill import obscure, redact
@@ -52,7 +51,7 @@ __all__ = ["Anonymizer", "Settings"]
 #: Rounds in which failing instances and newly found ones are redacted before the picture is given up.
 REDACTION_ROUNDS = 3
 #: Score from which platedet alone is believed away from vehicles: of three such finds on held-out pictures two are
-#: plates and one is a wrapper on the road; the one find below 0.5 is none.
+#: plates and one is a wrapper on the road; the one find below 0.5 is none. Where OCR read it, other networks' too.
 LIKELY_PLATE = 0.5
 #: What is seen beside what is anonymized: the fill and avatars go by it.
 SCENERY = ("vehicle", "text")
@@ -184,8 +183,9 @@ class Anonymizer:
 
         Args:
             image: RGB uint8 (H, W, 3); not modified.
-            instances: Your own detections. They are used as given; what the detector finds besides is added. Those
-                with ``consent`` are left as they are, with the face that is theirs beyond doubt.
+            instances: Your own detections. They are used as given; what the detector finds besides is added. Those with
+                a ``wish`` say what becomes of the same object where it is found; those with ``consent`` are left as
+                they are, with the face that is theirs beyond doubt.
             key: Distinguishes pictures under one seed, e.g. the relative file name.
             exclude: bool (H, W), true where the picture is left as it is, also by the second pass; ``~mask`` keeps to
                 an area. Whoever lies in it with less than 90 % of the outline is anonymized whole.
@@ -198,7 +198,7 @@ class Anonymizer:
         check_image(image)
         timings: dict[str, float] = {}
         with timed(timings, "detect"):
-            seen, looked = self._find(image, instances, exclude)
+            seen, looked, left = self._find(image, instances, exclude)
             found = looked.instances
         with timed(timings, "condition"), stage("condition"):
             depth = self._depth.estimate(image, found)
@@ -219,12 +219,12 @@ class Anonymizer:
         # crc32 is no secret: it only keeps pictures apart under one seed.
         entropy = seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))
         scenery = tuple(i for i in seen if i.label in SCENERY and i.label not in self.settings.classes)
-        work = Work(image, targets, depth, evidence, entropy, scenery, exclude, looked.consented)
+        work = Work(image, targets, depth, evidence, entropy, scenery, exclude, looked.consented, left=left)
         made = self._process(work, timings)
         return Result(
             image=made.image,
             instances=work.shown,
-            treatments=tuple(Treatment(t.id, t.action, t.attempts, t.mask_iou, t.method) for t in work.targets),
+            treatments=tuple(t.treatment for t in work.targets),
             verdicts=made.verdicts,
             treated=made.treated,
             provenance={**self.describe(), "timings_s": {k: round(v, 4) for k, v in timings.items()}},
@@ -253,19 +253,22 @@ class Anonymizer:
 
     def _find(
         self, image: Image, instances: Sequence[Instance] | None, exclude: Mask | None
-    ) -> tuple[tuple[Instance, ...], Findings]:
-        """Return all that the detector saw, and what of it and of given instances is anonymized."""
+    ) -> tuple[tuple[Instance, ...], Findings, tuple[Instance, ...]]:
+        """Return what the detector saw, what of it and of given instances is anonymized, and what reviewers left."""
         area = None if exclude is None else check_area(exclude, (image.shape[0], image.shape[1]))
         consented: tuple[Instance, ...] = ()
         with stage("detect"):
             seen = self._detector.detect(image)
             found = self._targets(seen)
+            left: tuple[Instance, ...] = ()
             if instances is not None:
-                given = self._crowds(image, found, instances)
+                given = self._crowds(image, found, [i for i in instances if i.wish is None])
                 every, consented = with_consent(with_given(found, given, image, self._segmenter))
                 found = self._targets(every)
-            kept, excluded = within(found, area)
-        return seen, Findings(tuple(sorted(kept, key=lambda i: i.id)), excluded, consented)
+            found, excluded = within(found, area)
+            if instances is not None:  # What a reviewer asks for counts wherever it lies.
+                found, left = heeded(found, [i for i in instances if i.wish is not None])
+        return seen, Findings(tuple(sorted(found, key=lambda i: i.id)), excluded, consented), left
 
     def anonymize_many(
         self,
@@ -322,7 +325,7 @@ class Anonymizer:
         return methods.get(instance.label)
 
     def _redrawable(self, image: Image, instance: Instance, found: Sequence[Instance]) -> bool:
-        if self._method(instance, found) is not None:
+        if self._method(instance, found) is not None or instance.wish == "fill":
             return False
         side = min(instance.box[2:] - instance.box[:2])
         if instance.label == "person" and (instance.boxed or is_sketch(instance) or is_crowd(instance)):
@@ -330,7 +333,7 @@ class Anonymizer:
         if instance.label == "text" or side < self.settings.least_side.get(instance.label, 0):
             return False
         least = self.settings.least_score
-        if instance.source == "given":
+        if instance.given or instance.wish == "redraw":
             return True
         if instance.label == "license_plate":
             return _known_plate(image, instance, least.get("license_plate", 0.0))
@@ -459,7 +462,7 @@ class Anonymizer:
         first = max((t.id for t in work.targets), default=0) + 1
         added = [replace(leak, id=first + n, parent=None) for n, leak in enumerate(leaks)]
         if added:
-            work.targets += [Target(i, i, "redacted", method=self._method(i, ())) for i in added]
+            work.targets += [Target(i, i, "redacted", method=self._method(i, ()), late=True) for i in added]
             work.base = None
             work.evidence = self._verifier.examine(work.image, [t.found for t in work.targets])
 
@@ -476,6 +479,7 @@ class Anonymizer:
             for face in self._unseen(work, found):
                 face.redact()
             leaks = work.concerned(self._targets(self._verifier.leaks(treated, everything)))
+            leaks = tuple(leak for leak in leaks if not same_as(leak, work.left))
             evidence = replace(work.evidence, instances=work.shown)
             actions = {t.id: t.action for t in work.targets}
             verdicts = self._verifier.check(evidence, result, treated, actions, found, leaks)
@@ -512,16 +516,18 @@ def _known_plate(image: Image, instance: Instance, least: float) -> bool:
     """Return whether a plate is known as one.
 
     It is if platedet saw it on a vehicle or beside another network, or is likely right; if another network is sure; or
-    if OCR read text on a vehicle that has a ground of its own. Other text, and what our own networks alone see, may be
-    any lettering, on a bus as on a wall.
+    if OCR read text that has a ground of its own, and it lies on a vehicle or a network finds it likely. Other text,
+    and what our own networks alone see, may be any lettering, on a bus as on a wall.
     """
     networks = {name: score for name, score in instance.signs.items() if name not in ("vehicle", "ocr")}
     packaged = networks.get("platedet", 0.0)
     if packaged > 0 and (len(networks) > 1 or "vehicle" in instance.signs or packaged >= LIKELY_PLATE):
         return True
-    if max(networks.values(), default=0.0) >= least:
+    best = max(networks.values(), default=0.0)
+    if best >= least:
         return True
-    return {"ocr", "vehicle"} <= instance.signs.keys() and stands_out(image, instance)
+    placed = "vehicle" in instance.signs or best >= LIKELY_PLATE
+    return "ocr" in instance.signs and placed and stands_out(image, instance)
 
 
 def _obscure(work: Work, filled: Image, strength: float) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from anonymizer.condition.order import far_to_near
 from anonymizer.core.geometry import box_iou, integer_box, mask_iou, outline_box, outlined
-from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Verdict
+from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Treatment, Verdict
 from anonymizer.detect.left import inside, unlike
 from anonymizer.detect.regions import coverage
 from anonymizer.fill import ANYTHING, OBJECT, ONCE
@@ -46,6 +46,7 @@ class Target:
         patch: What is laid over the fill for it; None: the fill, or its person's avatar, shows.
         stuck: Whether it failed although it was redacted.
         method: How it is obscured in place of a redraw or a fill; None: it is not.
+        late: Whether the second pass found it.
     """
 
     found: Instance
@@ -56,6 +57,7 @@ class Target:
     patch: Patch | None = None
     stuck: bool = False
     method: str | None = None
+    late: bool = False
 
     @property
     def id(self) -> int:
@@ -73,6 +75,14 @@ class Target:
         if self.rendering is None or not self.redrawn:
             return None
         return mask_iou(outlined(self.found), outlined(self.shown))
+
+    @property
+    def treatment(self) -> Treatment:
+        """What was done to it."""
+        before = outline_box(self.found)
+        x1, y1, x2, y2 = (float(value) for value in before)
+        found = None if np.array_equal(before, self.shown.box) else (x1, y1, x2, y2)
+        return Treatment(self.id, self.action, self.attempts, self.mask_iou, self.method, self.late, found)
 
     def redact(self) -> None:
         """Leave its place to the fill."""
@@ -100,6 +110,7 @@ class Work:
         view: What the artist took from the base; None: not looked at.
         drawn: What all whom the artist has drawn look like: nobody else looks the same, though the picture be filled
             anew.
+        left: What a reviewer wants left as it is.
     """
 
     image: Image
@@ -117,6 +128,7 @@ class Work:
     fills: int = 0
     view: Any = None
     drawn: set[str] = field(default_factory=set)
+    left: tuple[Instance, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:

@@ -87,7 +87,7 @@ def grow_radius(box: NDArray[np.float32], share: float = GROW_SHARE) -> int:
 
 def safe_radius(instance: Instance) -> int:
     """Return by how many pixels the mask of an instance grows: less for persons who were found and seen well."""
-    well = instance.source != "given" and seen_well(instance)
+    well = not instance.given and seen_well(instance)
     return grow_radius(instance.box, GROW_SEEN if well else GROW_SHARE)
 
 

@@ -20,13 +20,14 @@ from typing import Any, BinaryIO, Protocol
 from anonymizer.core.errors import InputError
 from anonymizer.images.release import MAPS, map_name
 from anonymizer.images.storage import Store, locate
+from anonymizer.run.decisions import REVIEW, Reviews, opened
 from anonymizer.run.ledger import SCHEMA_VERSION, START, Record, read_lines, refuse_newer
 from anonymizer.run.output import ANNOTATIONS, DOCUMENTS, DRY_RUN, LABELS, SEAL, is_output
 
 __all__ = ["Audit", "Finding", "audit"]
 
 LEDGER = "ledger.jsonl"
-_KNOWN = frozenset({"images", ".state", DRY_RUN, LEDGER, SEAL, ANNOTATIONS, LABELS, *DOCUMENTS, *MAPS})
+_KNOWN = frozenset({"images", ".state", DRY_RUN, LEDGER, REVIEW, SEAL, ANNOTATIONS, LABELS, *DOCUMENTS, *MAPS})
 _BLOCK = 1 << 20
 
 
@@ -35,7 +36,7 @@ class Finding:
     """One thing that is not as the run left it.
 
     Args:
-        kind: ``missing``, ``extra``, ``tampered``, ``ledger``, ``annotations`` or ``unfinished``.
+        kind: ``missing``, ``extra``, ``tampered``, ``ledger``, ``annotations``, ``review`` or ``unfinished``.
         name: The file, relative to OUTPUT.
         detail: What was expected and what was found.
     """
@@ -56,6 +57,9 @@ class Audit:
         findings: What is wrong; empty if the folder is as the run left it.
         not_in_input: Names of released pictures that the last run no longer found in INPUT.
         withdrawn: Pictures that a run withdrew.
+        decisions: Decisions of reviewers.
+        review_head: Hex sha256 of the last of them, as ``head``; empty where there are none.
+        unsigned: Names of released pictures that no reviewer has signed as they are; empty where nothing was reviewed.
     """
 
     pictures: int
@@ -64,6 +68,9 @@ class Audit:
     findings: tuple[Finding, ...]
     not_in_input: tuple[str, ...] = ()
     withdrawn: int = 0
+    decisions: int = 0
+    review_head: str = ""
+    unsigned: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -179,17 +186,59 @@ def _audit(tree: Tree) -> Audit:
     newest, head, lines = _read_ledger(tree, findings)
     released = {str(record["released_name"]): record for record in newest.values() if record["status"] == "released"}
     sealed: set[str] = set()
-    findings += _check_seal(tree, head, lines, sealed)
+    reviews = _read_review(tree, findings)
+    findings += _check_seal(tree, head, lines, reviews, sealed)
+    findings += _check_open(newest, reviews)
     for name, record in released.items():
+        if opened(record, reviews[record["name"]]) and tree.is_file(f"images/{name}") is None:
+            continue  # Held back by the review, which has told.
         findings += _check_file(tree, f"images/{name}", record["output_sha256"])
         findings += _check_maps(tree, name, record["maps"])
     findings += _extra(tree, released, sealed)
     findings += _check_annotations(tree, released)
     withdrawn = sum(record["status"] == "withdrawn" for record in newest.values())
     gone = tuple(name for name, record in released.items() if not record["in_input"])
+    unsigned = [
+        str(record["released_name"])
+        for name, record in newest.items()
+        if record["status"] == "released" and reviews[name].signed_by(record["output_sha256"]) is None
+    ]
     return Audit(
-        len(released), len(newest) - len(released) - withdrawn, head, tuple(findings), tuple(sorted(gone)), withdrawn
+        len(released),
+        len(newest) - len(released) - withdrawn,
+        head,
+        tuple(findings),
+        tuple(sorted(gone)),
+        withdrawn,
+        reviews.lines,
+        reviews.head if reviews.lines else "",
+        tuple(sorted(unsigned)) if reviews.lines else (),
     )
+
+
+def _read_review(tree: Tree, findings: list[Finding]) -> Reviews:
+    """Return the decisions of reviewers; none where they cannot be trusted, which is a finding."""
+    if tree.is_file(REVIEW) is None:
+        return Reviews()
+    try:
+        with tree.open(REVIEW) as file:
+            reviews = Reviews.read(file, REVIEW)
+            if file.seek(0, os.SEEK_END) != reviews.end:
+                findings.append(Finding("unfinished", REVIEW, "the last line is not whole"))
+    except InputError as error:
+        findings.append(Finding("review", REVIEW, str(error)))
+        return Reviews()
+    return reviews
+
+
+def _check_open(newest: dict[str, Record], reviews: Reviews) -> Iterator[Finding]:
+    """Yield every released picture of which reviewers ask what no run has done yet."""
+    for name, record in newest.items():
+        if record["status"] == "released" and opened(record, reviews[name]):
+            detail = "; ".join(reviews[name].instructions.notes) or "was made for decisions that no longer stand"
+            if reviews[name].instructions.rejected is not None:
+                detail = "rejected in review"
+            yield Finding("review", f"images/{record['released_name']}", f"{detail}: not done yet, run again")
 
 
 def _read_ledger(tree: Tree, findings: list[Finding]) -> tuple[dict[str, Record], str, int]:
@@ -223,18 +272,20 @@ def _digest_of(record: Record, findings: list[Finding]) -> Record:
     if record["status"] == "released" and not (verdicts and all(verdict["passed"] is True for verdict in verdicts)):
         findings.append(Finding("ledger", f"images/{name}", "released without having passed every check"))
     return {
+        "name": name,
         "status": record["status"],
         "released_name": record.get("released_name", name),
         "output_sha256": record.get("output_sha256"),
         "maps": record.get("maps", {}),
         "size": record.get("size"),
+        "review_sha256": record.get("review_sha256"),
         "instances": len(instances),
         "in_input": record.get("in_input", True),
     }
 
 
-def _check_seal(tree: Tree, head: str, lines: int, sealed: set[str]) -> Iterator[Finding]:
-    """Hold ledger and documents to the seal; the names of the documents it vouches for go into ``sealed``."""
+def _check_seal(tree: Tree, head: str, lines: int, reviews: Reviews, sealed: set[str]) -> Iterator[Finding]:
+    """Hold ledger, decisions and documents to the seal; names of documents it vouches for go into ``sealed``."""
     try:
         seal = json.loads(_read(tree, SEAL))
         sealed_head, sealed_lines = seal["ledger"]["head"], seal["ledger"]["lines"]
@@ -250,6 +301,9 @@ def _check_seal(tree: Tree, head: str, lines: int, sealed: set[str]) -> Iterator
             f"sealed with {sealed_lines} lines, found {lines}" if lines != sealed_lines else "differs from the seal"
         )
         yield Finding("ledger", LEDGER, detail)
+    told = seal.get("review")
+    if told != (reviews.seal if reviews.lines else None):
+        yield Finding("review", REVIEW, "differs from the seal" if told else "the seal does not vouch for it")
     for name, expected in documents.items():
         if ".." in Path(name).parts or Path(name).is_absolute():
             yield Finding("tampered", SEAL, "a name leads out of the folder")

@@ -11,14 +11,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal
 
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json, write_atomic
 
-__all__ = ["FINAL", "SCHEMA_VERSION", "START", "Ledger", "Record", "Status", "read_lines", "refuse_newer"]
+__all__ = [
+    "FINAL",
+    "SCHEMA_VERSION",
+    "START",
+    "Ledger",
+    "Record",
+    "Status",
+    "chained",
+    "line_digest",
+    "read_lines",
+    "refuse_newer",
+    "stays_inside",
+]
 
 Status = Literal["released", "quarantined", "failed", "withdrawn"]
 Record = dict[str, Any]
@@ -28,8 +40,8 @@ FINAL: tuple[Status, ...] = ("released", "quarantined")
 #: What the first line names as the line before it.
 START = "0" * 64
 #: Version of the records, in each as ``schema_version``; grows with every change that a reader must know of. Records of
-#: release 0.1 have none and count as 1; 2 added the status ``withdrawn``, the mark ``in_input`` and what
-#: was left as it is (``areas``, ``excluded``, ``consented``).
+#: release 0.1 have none and count as 1; 2 added the status ``withdrawn``, the mark ``in_input``, what a review asked
+#: for (``review_sha256``) and what was left as it is (``areas``, ``excluded``, ``consented``).
 SCHEMA_VERSION = 2
 _NEEDED = frozenset({"name", "status", "input_sha256", "settings_hash"})
 
@@ -75,7 +87,7 @@ class Ledger:
                         "moved; find out by whom, then run again with overwrite"
                     )
                 ledger._places[record["name"]] = place
-                ledger._head, ledger._lines, end = _digest(line), number, place + len(line)
+                ledger._head, ledger._lines, end = line_digest(line), number, place + len(line)
         if end < path.stat().st_size:
             with path.open("r+b") as file:
                 file.truncate(end)
@@ -127,14 +139,14 @@ class Ledger:
         Raises:
             OSError: It could not be written; what was written of it is cut off when the ledger is next opened.
         """
-        line = _line(record, self._head)
+        line = chained(record, self._head, SCHEMA_VERSION)
         with self._path.open("ab") as file:
             place = file.tell()
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
         self._places[record["name"]] = place
-        self._head, self._lines = _digest(line), self._lines + 1
+        self._head, self._lines = line_digest(line), self._lines + 1
 
     def compact(self, staging: Path) -> None:
         """Rewrite the file, whole or not at all, so that each picture has one line, ordered by name, chained anew."""
@@ -144,8 +156,8 @@ class Ledger:
         def lines() -> Iterator[bytes]:
             nonlocal head, end
             for record in self:
-                line = _line(record, head)
-                places[record["name"]], head, end = end, _digest(line), end + len(line)
+                line = chained(record, head, SCHEMA_VERSION)
+                places[record["name"]], head, end = end, line_digest(line), end + len(line)
                 yield line
 
         write_atomic(self._path, lines(), staging=staging)
@@ -171,39 +183,50 @@ def refuse_newer(record: Mapping[str, Any], where: str, newest: int) -> None:
         )
 
 
-def read_lines(file: BinaryIO) -> Iterator[tuple[int, bytes, Record | None]]:
+def _is_whole(record: Record) -> bool:
+    """Return whether a record has what every record of a ledger needs, and names that lead nowhere else."""
+    whole = record.keys() >= _NEEDED and isinstance(record["name"], str)
+    return whole and all(stays_inside(str(record.get(key, "x"))) for key in ("name", "released_name"))
+
+
+def read_lines(
+    file: BinaryIO, is_whole: Callable[[Record], bool] = _is_whole
+) -> Iterator[tuple[int, bytes, Record | None]]:
     """Yield place, bytes and record of every whole line; the record is None where it is damaged.
 
     A last line without its newline is left out: a killed run may leave one.
+
+    Args:
+        file: A chain of lines, opened for reading.
+        is_whole: Whether a JSON object has what a record of this chain needs; as in ledgers if left out.
     """
     place = 0
     for line in file:
         if not line.endswith(b"\n"):
             return
-        yield place, line, _record(line)
+        yield place, line, _record(line, is_whole)
         place += len(line)
 
 
-def _line(record: Mapping[str, Any], head: str) -> bytes:
-    return to_json({"previous": head, "schema_version": SCHEMA_VERSION, **record}) + b"\n"
+def chained(record: Mapping[str, Any], head: str, version: int) -> bytes:
+    """Return a record as the line that follows the one with this digest."""
+    return to_json({"previous": head, "schema_version": version, **record}) + b"\n"
 
 
-def _digest(line: bytes) -> str:
+def line_digest(line: bytes) -> str:
+    """Return the hex sha256 of a line without its newline: what the next line names as ``previous``."""
     return hashlib.sha256(line.removesuffix(b"\n")).hexdigest()
 
 
-def _record(line: bytes) -> Record | None:
+def _record(line: bytes, is_whole: Callable[[Record], bool]) -> Record | None:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    whole = isinstance(record, dict) and record.keys() >= _NEEDED and isinstance(record["name"], str)
-    if not whole or not all(_stays_inside(str(record.get(key, "x"))) for key in ("name", "released_name")):
-        return None
-    return record
+    return record if isinstance(record, dict) and is_whole(record) else None
 
 
-def _stays_inside(name: str) -> bool:
+def stays_inside(name: str) -> bool:
     """Return whether a name, taken relative to a folder, stays in it."""
     path = PurePosixPath(name)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name

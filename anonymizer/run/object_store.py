@@ -23,6 +23,7 @@ from anonymizer.core.files import to_json, write_atomic
 from anonymizer.images.release import KEY_BYTES, MAPS, map_name
 from anonymizer.images.storage import Store, check_name, locate
 from anonymizer.models.weights import cache_root
+from anonymizer.run.decisions import REVIEW, Reviews
 from anonymizer.run.ledger import Ledger
 from anonymizer.run.output import ANNOTATIONS, DOCUMENTS, SEAL, OutputFolder, is_label_copy
 
@@ -231,9 +232,11 @@ class StoredOutput(OutputFolder):
             with self.writing():
                 self._copy_ledger()
 
-    def finish(self, documents: Iterable[tuple[str, Iterable[bytes]]], ledger: Ledger) -> None:
+    def finish(
+        self, documents: Iterable[tuple[str, Iterable[bytes]]], ledger: Ledger, reviews: Reviews | None = None
+    ) -> None:
         """Write ledger, closing documents and seal to the store, in this order."""
-        super().finish(documents, ledger)
+        super().finish(documents, ledger, reviews)
         names = json.loads((self.path / SEAL).read_bytes())["documents"]
         with self.writing():
             self._copy_ledger()
@@ -281,6 +284,11 @@ class StoredOutput(OutputFolder):
 
     def _fetch(self) -> None:
         """Take ledger, annotations and key from the store, where they are not those that this folder left there."""
+        if REVIEW in self._present:
+            raise InputError(
+                f"{self.address(REVIEW)}: decisions of a review are followed in folders on this machine only; copy "
+                "OUTPUT here and run there"
+            )
         if _KEY in self._present:
             key = self._store.read(_KEY, _MOST)
             if len(key) != KEY_BYTES:

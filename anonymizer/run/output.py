@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,10 +18,21 @@ from anonymizer.annotations.export import side_path
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import remove_leftovers, to_json, write_atomic
 from anonymizer.images.release import MAPS, map_name
+from anonymizer.run.decisions import Reviews, opened
 from anonymizer.run.inputs import Found, check_collisions
-from anonymizer.run.ledger import Ledger
+from anonymizer.run.ledger import Ledger, Record
 
-__all__ = ["ANNOTATIONS", "DOCUMENTS", "DRY_RUN", "LABELS", "SEAL", "OutputFolder", "is_label_copy", "is_output"]
+__all__ = [
+    "ANNOTATIONS",
+    "DOCUMENTS",
+    "DRY_RUN",
+    "LABELS",
+    "SEAL",
+    "OutputFolder",
+    "hold_back",
+    "is_label_copy",
+    "is_output",
+]
 
 #: What closes a finished run. The seal is written last and vouches for the ledger and the others.
 DOCUMENTS = ("annotations.json", "report.html", "quarantine.txt")
@@ -110,7 +122,7 @@ class OutputFolder:
         """Remove every result of earlier runs; the ledger last, as it says whose folder this is."""
         with self.writing():
             self.remove_documents()
-            for folder in (self.images, self.state / "annotations", *(self.path / kind for kind in MAPS)):
+            for folder in (self.images, self.state / "annotations", self.held(), *(self.path / kind for kind in MAPS)):
                 if folder.exists():
                     shutil.rmtree(folder)
             self.images.mkdir()
@@ -150,6 +162,24 @@ class OutputFolder:
         """Return where a released picture lies."""
         return self.images / name
 
+    def held(self, name: str = "") -> Path:
+        """Return where a picture lies that a review holds back, or all of them do."""
+        return self.state / "held" / name
+
+    def hold(self, name: str) -> None:
+        """Take a released picture out of ``images``; it stays apart for reviewers to see."""
+        with self.writing():
+            self.held(name).parent.mkdir(parents=True, exist_ok=True)
+            self.image(name).replace(self.held(name))
+
+    def put_back(self, name: str, sha256: str) -> None:
+        """Release a picture again that was held back, if it is still the one with this hex digest."""
+        held = self.held(name)
+        with self.writing():
+            if not held.is_symlink() and hashlib.sha256(held.read_bytes()).hexdigest() == sha256:
+                self.image(name).parent.mkdir(parents=True, exist_ok=True)
+                held.replace(self.image(name))
+
     def has_picture(self, name: str) -> bool:
         """Return whether something lies under the name of a released picture."""
         return self.image(name).exists()
@@ -174,6 +204,7 @@ class OutputFolder:
         with self.writing():
             for target in released:
                 self.image(target).unlink(missing_ok=True)
+                self.held(target).unlink(missing_ok=True)
                 for kind in MAPS:
                     (self.path / map_name(kind, target)).unlink(missing_ok=True)
             side_path(self.state, name).unlink(missing_ok=True)
@@ -209,20 +240,41 @@ class OutputFolder:
     def recorded(self) -> None:
         """Take note that the ledger has a new line."""
 
-    def finish(self, documents: Iterable[tuple[str, Iterable[bytes]]], ledger: Ledger) -> None:
+    def finish(
+        self, documents: Iterable[tuple[str, Iterable[bytes]]], ledger: Ledger, reviews: Reviews | None = None
+    ) -> None:
         """Write the closing documents and the seal, which holds their hashes and the head of the ledger's chain.
 
         Args:
             documents: Relative name and content of each, the content in parts.
             ledger: The finished ledger.
+            reviews: Decisions of reviewers, where there are any.
         """
         hashes = {}
         for name, parts in documents:
             digest = hashlib.sha256()
             self.write(self.path / name, _hashed(parts, digest))
             hashes[name] = digest.hexdigest()
-        seal = {"ledger": {"lines": ledger.lines, "head": ledger.head}, "documents": hashes}
+        seal: dict[str, Any] = {"ledger": {"lines": ledger.lines, "head": ledger.head}, "documents": hashes}
+        if reviews is not None and reviews.lines:
+            seal["review"] = reviews.seal
         self.write(self.path / SEAL, to_json(seal) + b"\n")
+
+    def seal_review(self, reviews: Reviews) -> None:
+        """Have the seal vouch for decisions made since; where there is none, the next run makes one.
+
+        Raises:
+            InputError: The seal is none.
+        """
+        path = self.path / SEAL
+        if not path.exists():
+            return
+        try:
+            seal = json.loads(path.read_bytes())
+            seal["review"] = reviews.seal
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"{path}: is no seal; run anonymizer verify on the folder") from error
+        self.write(path, to_json(seal) + b"\n")
 
     def has_side(self, name: str) -> bool:
         """Return whether the annotations of a released picture are there."""
@@ -267,6 +319,24 @@ def is_label_copy(name: str) -> bool:
     path = PurePosixPath(name)
     beside = path.parts[0] == LABELS
     return path.suffix == ".txt" and (beside or (path.parts[0] == "images" and LABELS in path.parts[1:-1]))
+
+
+def hold_back(folder: OutputFolder, record: Record, reviews: Reviews) -> None:
+    """Move a picture to where its decisions say: out of ``images`` while they ask for anything that is not done.
+
+    Args:
+        folder: OUTPUT, held by the caller.
+        record: Its newest line of the ledger.
+        reviews: All decisions.
+    """
+    if record["status"] != "released":
+        return
+    name = record["released_name"]
+    if not opened(record, reviews[record["name"]]):
+        if folder.held(name).exists():
+            folder.put_back(name, record["output_sha256"])
+    elif folder.has_picture(name):
+        folder.hold(name)
 
 
 def is_output(path: Path) -> bool:

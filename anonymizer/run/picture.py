@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from anonymizer.images.metadata import TAG_NAMES, Tags, chosen, without_place
 from anonymizer.images.names import name_hints
 from anonymizer.images.release import Release
 from anonymizer.images.segments import unexpected
+from anonymizer.run.decisions import SOURCE, Instructions
 from anonymizer.run.scaling import scaled_decoded, scaled_joints, scaled_result, size_within
 
 __all__ = ["AnonymizerLike", "Asked", "Outcome", "Picture", "anonymize_picture", "check_result"]
@@ -105,6 +107,7 @@ class Picture:
         content: The file's content.
         annotations: Given annotations, or None to detect.
         release: How it is released, with the key of OUTPUT where names are hashed.
+        instructions: What reviewers ask for.
         dry_run: Whether it is only looked for what would be anonymized; the outcome then has the status ``found``.
         areas: What of it is left as it is.
     """
@@ -115,6 +118,7 @@ class Picture:
         content: bytes,
         annotations: Annotations | None = None,
         release: Release | None = None,
+        instructions: Instructions | None = None,
         *,
         dry_run: bool = False,
         areas: Areas | None = None,
@@ -127,6 +131,7 @@ class Picture:
         self._release = release or Release()
         self._areas = areas or Areas()
         self._excluded: Mask | None = None
+        self._instructions = instructions or Instructions()
         self._notes: tuple[str, ...] = ()
         self._remarks: tuple[str, ...] = ()
         self._decoded: Decoded | None = None
@@ -163,15 +168,22 @@ class Picture:
             with self._step("anonymize"):
                 given = None if self._annotations is None else self._annotations.instances(name, decoded.size)
                 self._remarks = () if given is None else tuple(str(remark) for remark in given.remarks)
-                instances = None if given is None else self._linked(given.instances)
+                instances = () if given is None else self._linked(given.instances)
+                asked = self._instructions.instances(decoded.size, first=len(instances) + 1)
+                nothing = given is None and not asked
                 self._excluded = self._areas.mask(name, decoded.size)
-                return Asked(decoded.pixels, instances, name, self._excluded)
+                return Asked(decoded.pixels, None if nothing else (*instances, *asked), self._key, self._excluded)
         return None
 
     def _linked(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
         """Return given instances, persons with the number of their identity where identities are linked."""
         release = self._release
         return tuple(replace(i, link=release.link(i.record)) if i.label == "person" else i for i in instances)
+
+    @property
+    def _key(self) -> str:
+        """What the picture's randomness depends on: its name, and how often it was to be drawn again."""
+        return f"{self._name}\n{self._instructions.redraws}" if self._instructions.redraws else self._name
 
     def take(self, answer: Result | AnonymizerError, seconds: float) -> None:
         """Take what came of it in company with others, in place of ``anonymize``.
@@ -219,7 +231,8 @@ class Picture:
                 side = released_record(page, given)
                 if not self._in_company:  # There, the clock of a stage runs on while others have their turn.
                     self._timings |= dict(result.provenance.get("timings_s", {}))
-                record = _released(result) | {"notes": [*decoded.notes, *note]} | self._names(page)
+                notes = [*decoded.notes, *note, *self._instructions.notes]
+                record = _released(result) | {"notes": notes} | self._names(page)
                 record |= {} if size == before else {"scaled_from": list(before)}
                 record |= self._left(result)
                 if self._annotations is not None:
@@ -259,6 +272,12 @@ class Picture:
         if self._decoded is None:
             raise StageError("anonymize", f"{self._name}: expected a picture that was read")
         check_result(result, self._decoded.pixels)
+        marked = Counter(record["label"] for record in self._instructions.marks)
+        # What a reviewer marked comes back as an instance, or it was dropped on the way: by other classes, for example.
+        if marked - Counter(instance.label for instance in result.instances if instance.source == SOURCE):
+            raise StageError(
+                "anonymize", "not all that was marked in review was treated; check --classes, --people, --exclude"
+            )
         self._result = result
 
     def _names(self, page: Page) -> dict[str, Any]:
@@ -464,6 +483,8 @@ def _released(result: Result) -> dict[str, Any]:
                 "verdicts": own,
             }
             | ({} if treatment.method is None else {"method": treatment.method})
+            | ({"second_pass": True} if treatment.second_pass else {})
+            | ({"found": [round(v, 2) for v in treatment.found]} if treatment.found is not None else {})
             | ({} if treatment.mask_iou is None else {"mask_iou": round(float(treatment.mask_iou), 4)})
             | ({} if instance.link is None or instance.id not in result.renderings else {"linked": True})
         )

@@ -109,7 +109,15 @@ class Steps:
         self, group: Mapping[int, Task], before: threading.Event | None, report: Report
     ) -> list[Future[Outcome]]:
         pictures = {
-            n: Picture(task.name, task.content, task.annotations, task.release, dry_run=task.dry_run, areas=task.areas)
+            n: Picture(
+                task.name,
+                task.content,
+                task.annotations,
+                task.release,
+                task.instructions,
+                dry_run=task.dry_run,
+                areas=task.areas,
+            )
             for n, task in group.items()
         }
         reads = [self._read.submit(_do_read, picture, before, partial(report, [n])) for n, picture in pictures.items()]

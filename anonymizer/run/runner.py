@@ -20,10 +20,11 @@ from anonymizer.annotations.records import Annotations
 from anonymizer.core.errors import InputError
 from anonymizer.images.decode import read_bytes
 from anonymizer.images.release import Release, map_name
+from anonymizer.run.decisions import Instructions, Reviews
 from anonymizer.run.inputs import Found, Source, find_inputs
 from anonymizer.run.ledger import Ledger
 from anonymizer.run.object_store import open_output
-from anonymizer.run.output import ANNOTATIONS, OutputFolder
+from anonymizer.run.output import ANNOTATIONS, OutputFolder, hold_back
 from anonymizer.run.picture import Outcome
 from anonymizer.run.report import MAX_THUMBNAILS, quarantine_list, render_report
 from anonymizer.run.summary import Progress, Summary, summarize, told_of
@@ -45,6 +46,7 @@ class Task:
         input_sha256: Hex digest of ``content``.
         annotations_sha256: Hex digest of what is given about it, or None.
         release: How it is released.
+        instructions: What reviewers ask for.
         dry_run: Whether it is only looked for what would be anonymized.
         areas: What of it is left out.
     """
@@ -55,6 +57,7 @@ class Task:
     input_sha256: str
     annotations_sha256: str | None
     release: Release = field(default_factory=Release)
+    instructions: Instructions = field(default_factory=Instructions)
     dry_run: bool = False
     areas: Areas = field(default_factory=Areas)
 
@@ -97,7 +100,8 @@ def execute(
 
     Both may be URLs of object storage, which this process alone reads and writes, see ``stored.StoredOutput``.
 
-    A picture is skipped if it was released or quarantined before with the same content, annotations and settings.
+    A picture is skipped if it was released or quarantined before with the same content, annotations, settings and
+    decisions of reviewers, which lie in OUTPUT itself (``run.decisions``).
     Only this process writes to OUTPUT, whatever the engine. Results are written so that a run killed at any moment
     leaves only whole, verified pictures, and leads, when it is resumed, to the same pictures and annotations as one
     that was not disturbed.
@@ -145,7 +149,10 @@ def execute(
         if overwrite:
             folder.clear()
         with folder.writing():
-            ledger = Ledger.open(folder.path)
+            ledger, reviews = Ledger.open(folder.path), Reviews.open(folder.path)
+        for name in reviews:
+            if (record := ledger.get(name)) is not None:
+                hold_back(folder, record, reviews)
         settings_hash = areas.settings_hash(chosen.settings_hash(executor.settings_hash))
         recorded = _check_earlier(ledger, settings_hash, folder.address())
         if not prune:
@@ -159,7 +166,7 @@ def execute(
         description = {**executor.describe(), **_released_as(chosen, areas)}
         decided = settings_hash, description
         total = len(inputs.files)
-        recorder = _Recorder(decided, folder, ledger, annotations, held, chosen, areas, total, on_progress)
+        recorder = _Recorder(decided, folder, ledger, reviews, annotations, held, chosen, areas, total, on_progress)
         for task, outcome in executor.results(recorder.pending(inputs.files)):
             recorder.record(task, outcome)
         recorder.check_complete()
@@ -196,7 +203,7 @@ def execute(
         ]
         files = () if annotations is None else annotation_files(released, folder.state, annotations, chosen)
         own_format = ((normpath(f"{ANNOTATIONS}/{name}"), [data]) for name, data in files)
-        folder.finish(chain(documents, own_format), ledger)
+        folder.finish(chain(documents, own_format), ledger, reviews)
     return summary
 
 
@@ -212,6 +219,7 @@ class _Recorder:
         decided: tuple[str, dict[str, Any]],
         folder: OutputFolder,
         ledger: Ledger,
+        reviews: Reviews,
         annotations: Annotations | None,
         held: Mapping[str, str],
         release: Release,
@@ -222,6 +230,7 @@ class _Recorder:
         self.skipped = 0
         self._folder = folder
         self._ledger = ledger
+        self._reviews = reviews
         self._annotations = annotations
         self._held = held
         self._release = release
@@ -255,14 +264,15 @@ class _Recorder:
                 continue
             # From here on nothing of an earlier run may be found under this name.
             self._folder.remove_picture(recorded, *self._released_names(file.name))
-            if file.name in self._held:
-                outcome = Outcome({"status": "quarantined", "reason": self._held[file.name]})
-                self._write(file.name, outcome, sha256, digest)
+            instructions = self._reviews[recorded].instructions
+            refusal = self._held.get(file.name) or instructions.refusal(sha256)
+            if refusal is not None:
+                self._write(file.name, Outcome({"status": "quarantined", "reason": refusal}), sha256, digest)
                 continue
             self._open.add(file.name)
             given = None if self._annotations is None else self._annotations.only(file.name)
             areas = self._areas.of(file.name)
-            yield Task(file.name, content, given, sha256, digest, self._release, areas=areas)
+            yield Task(file.name, content, given, sha256, digest, self._release, instructions, areas=areas)
 
     def record(self, task: Task, outcome: Outcome) -> None:
         """Record an outcome, the only one of its task."""
@@ -290,7 +300,9 @@ class _Recorder:
 
     def _stands(self, name: str, earlier: dict[str, Any], sha256: str, digest: str | None) -> bool:
         recorded = earlier["name"]
-        if not self._ledger.finished(recorded, sha256, self._settings_hash, digest):
+        asked = self._reviews[recorded].instructions.digest
+        done = self._ledger.finished(recorded, sha256, self._settings_hash, digest)
+        if not done or earlier.get("review_sha256") != asked:
             return False
         if earlier["status"] != "released":
             return not any(self._folder.has_picture(target) for target in self._released_names(name))
@@ -317,6 +329,9 @@ class _Recorder:
             "settings_hash": self._settings_hash,
             "provenance": self._provenance,
         } | outcome.record
+        asked = self._reviews[self._release.recorded_name(name)].instructions.digest
+        if asked is not None:
+            record["review_sha256"] = asked
         if maps:
             record["maps"] = {target: hashlib.sha256(content).hexdigest() for target, content in maps.items()}
         with self._folder.writing():

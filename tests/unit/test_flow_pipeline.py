@@ -264,6 +264,9 @@ def test_doubtful_persons_without_a_face_and_doubtful_plates_are_redacted_at_onc
         ({"platedet": 0.2, "yolo": 0.3}, False, True),
         ({"platedet": 0.5}, False, True),
         ({"platedet": 0.4}, False, False),
+        ({"yolo": 0.5, "ocr": 0.5}, True, True),
+        ({"yolo": 0.5, "ocr": 0.5}, False, False),
+        ({"yolo": 0.4, "ocr": 0.5}, True, False),
         ({"yolo": 0.5, "plate-detector": 0.4, "vehicle": 0.6}, True, False),
         ({"ocr": 0.5}, True, False),
         ({"ocr": 0.5, "vehicle": 0.6}, True, True),
@@ -417,3 +420,51 @@ def test_a_blur_that_leaves_pixels_as_they_are_gives_way_to_a_fill() -> None:
     assert [(t.action, t.method) for t in result.treatments] == [("redacted", None)]
     assert all(v.passed for v in result.verdicts)
     assert (result.image[full_mask(PERSON, SIZE)] != 120).any()
+
+
+def asked(wish: str, of: Instance, box: tuple[int, int, int, int] | None = None) -> Instance:
+    place = of.box if box is None else np.array(box, np.float32)
+    return Instance(1, of.label, place, source="given:review", wish=wish)  # type: ignore[arg-type]
+
+
+def test_a_reviewer_gets_a_fill_or_a_redraw_of_what_is_found() -> None:
+    filled = build(lambda _: [PERSON, FACE])(picture(), [asked("fill", PERSON, (22, 20, 50, 82))])
+    assert [(t.instance_id, t.action) for t in filled.treatments] == [(1, "redacted"), (2, "redacted")]
+    doubtful = replace(PERSON, score=0.1)
+    assert [t.action for t in build(lambda _: [doubtful])(picture()).treatments] == ["redacted"]
+    redrawn = build(lambda _: [doubtful])(picture(), [asked("redraw", PERSON)])
+    assert [t.action for t in redrawn.treatments] == ["redrawn"]
+
+
+def test_a_false_find_is_left_by_both_passes_and_by_them_alone() -> None:
+    image = picture()
+    other = instance(3, "person", (80, 20, 110, 80))
+    result = build(lambda _: [PERSON, FACE, other])(image, [asked("leave", PERSON)])
+    assert [i.label for i in result.instances] == ["face", "person"]
+    assert [i.parent for i in result.instances] == [None, None]
+    kept = full_mask(PERSON, SIZE) & ~result.treated
+    assert kept.sum() > 500
+    assert np.array_equal(result.image[kept], image[kept])
+    late = build(lambda seen: [PERSON] if np.array_equal(seen, image) else [PERSON, other])
+    assert [i.box.tolist() for i in late(image, [asked("leave", other)]).instances] == [PERSON.box.tolist()]
+
+
+def test_a_wish_about_what_nobody_finds_is_treated_as_given() -> None:
+    result = build(lambda _: [PERSON])(picture(), [asked("fill", FACE, (90, 20, 110, 50))])
+    assert [(i.label, i.source) for i in result.instances] == [("person", "fake"), ("face", "given:review")]
+    assert result.treatments[1].action == "redacted"
+    nothing = build(lambda _: [PERSON])(picture(), [asked("leave", FACE, (90, 20, 110, 50))])
+    assert [i.label for i in nothing.instances] == ["person"]
+
+
+def test_what_the_second_pass_found_is_told() -> None:
+    image = picture()
+    other = instance(3, "person", (80, 20, 110, 80))
+    result = build(lambda seen: [PERSON] if np.array_equal(seen, image) else [PERSON, other])(image)
+    assert [t.second_pass for t in result.treatments] == [False, True]
+
+
+def test_where_it_was_found_is_told_where_it_stands_elsewhere() -> None:
+    wide = replace(PERSON, core=np.pad(PERSON.mask[10:-10, 5:-5], ((10, 10), (5, 5))))
+    result = build(lambda _: [wide, FACE])(picture())
+    assert [t.found for t in result.treatments] == [(25.0, 30.0, 45.0, 70.0), None]

@@ -24,6 +24,7 @@ RANKS = {
     "config": 4,
     "run": 5,
     "evaluation": 6,
+    "review": 6,
     "cli": 7,
     "__main__": 8,
 }
