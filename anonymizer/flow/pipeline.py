@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,6 +48,8 @@ from anonymizer.redraw.redrawer import Redrawer, compose, region_patch
 from anonymizer.verify.verifier import Verifier
 
 __all__ = ["Anonymizer", "Settings"]
+
+_log = logging.getLogger(__name__)
 
 #: Rounds in which failing instances and newly found ones are redacted before the picture is given up.
 REDACTION_ROUNDS = 3
@@ -362,6 +365,8 @@ class Anonymizer:
             if not failing and not leaks:
                 return assessed
             verdicts = assessed.verdicts
+            bad = sorted({(v.check, v.instance_id or 0) for v in verdicts if not v.passed})
+            _log.debug("attempt %d: %d finds of the second pass; failed: %s", attempt + 1, len(leaks), bad)
             # Its picture is as large as the original: it goes before the next is made.
             del assessed
             redrawn = [t for t in work.targets if t.redrawn]
