@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,6 +48,8 @@ from anonymizer.redraw.redrawer import Redrawer, compose, region_patch
 from anonymizer.verify.verifier import Verifier
 
 __all__ = ["Anonymizer", "Settings"]
+
+_log = logging.getLogger(__name__)
 
 #: Rounds in which failing instances and newly found ones are redacted before the picture is given up.
 REDACTION_ROUNDS = 3
@@ -264,9 +267,11 @@ class Anonymizer:
             if instances is not None:
                 given = self._crowds(image, found, [i for i in instances if i.wish is None])
                 every, consented = with_consent(with_given(found, given, image, self._segmenter))
-                found, left = heeded(self._targets(every), [i for i in instances if i.wish is not None])
-            kept, excluded = within(found, area)
-        return seen, Findings(tuple(sorted(kept, key=lambda i: i.id)), excluded, consented), left
+                found = self._targets(every)
+            found, excluded = within(found, area)
+            if instances is not None:  # What a reviewer asks for counts wherever it lies.
+                found, left = heeded(found, [i for i in instances if i.wish is not None])
+        return seen, Findings(tuple(sorted(found, key=lambda i: i.id)), excluded, consented), left
 
     def anonymize_many(
         self,
@@ -360,6 +365,8 @@ class Anonymizer:
             if not failing and not leaks:
                 return assessed
             verdicts = assessed.verdicts
+            bad = sorted({(v.check, v.instance_id or 0) for v in verdicts if not v.passed})
+            _log.debug("attempt %d: %d finds of the second pass; failed: %s", attempt + 1, len(leaks), bad)
             # Its picture is as large as the original: it goes before the next is made.
             del assessed
             redrawn = [t for t in work.targets if t.redrawn]

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from anonymizer import cli
 from anonymizer.core.errors import InputError
+from anonymizer.images.release import Release
 from anonymizer.review import Desk
 from anonymizer.review.doubt import doubt
 from anonymizer.run.audit import audit
@@ -103,6 +104,16 @@ def test_a_mark_withdraws_the_picture_and_a_run_brings_it_back(place: Path, desk
     assert decide(desk, "a.png", "accept")["signed"] == "Ana"
     assert states(desk)["a.png"] == "signed"
     assert audit(place / "out").clean
+
+
+def test_nothing_is_marked_in_a_scaled_picture(place: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)).save(place / "in/big.png")
+    run(FakeAnonymizer(), place / "in", place / "small", release=Release(max_side=64))
+    small = Desk(place / "small", "Ana", place / "in")
+    assert small.picture("big.png")["size"] == [48, 64]
+    with pytest.raises(InputError, match="--max-side"):
+        decide(small, "big.png", "missed", **BOX)
+    decide(small, "big.png", "accept")
 
 
 def test_a_decision_on_a_picture_that_was_made_anew_is_refused(desk: Desk) -> None:
