@@ -207,6 +207,13 @@ def run(
     require_annotations: Annotated[
         bool, typer.Option("--require-annotations", help="Hold back pictures that the annotations do not know.")
     ] = False,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Areas to leave as they are: JSON of polygons and masks, or a mask for all."),
+    ] = None,
+    only: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Areas to keep to, in the same form; the rest is left as it is.")
+    ] = None,
     people: Annotated[People, typer.Option(help="Redraw whole bodies, or faces only.")] = People.BODY,
     sensitivity: Annotated[
         Sensitivity, typer.Option(help="Anonymize more that may be none (high), or less (low).")
@@ -226,6 +233,14 @@ def run(
     ] = None,
     picture_format: Annotated[
         Format | None, typer.Option("--format", help="Format of released pictures; each source's own if left out.")
+    ] = None,
+    max_side: Annotated[
+        int | None,
+        typer.Option(metavar="PIXELS", help="Scale results down to this longer side, with their annotations."),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Quality, 1 to 100, of JPEG, AVIF, HEIC; the source's if left out."),
     ] = None,
     keep_fields: Annotated[
         str | None,
@@ -303,6 +318,7 @@ def run(
     # Third parties print to stdout as they please; only the result belongs there.
     remedy = "finished pictures are kept; run the same command again to go on"
     with interruptible(remedy), offline(), redirect_stdout(sys.stderr), ExitStack() as kept:
+        from anonymizer.annotations.areas import read_areas
         from anonymizer.annotations.categories import parse_map
         from anonymizer.annotations.reading import annotations_at
         from anonymizer.config import presets
@@ -319,9 +335,12 @@ def run(
             keep_fields=_listed(keep_fields),
             write=_listed(write),
             link_identities=link_identities,
+            max_side=max_side,
+            quality=quality,
         )
+        areas = read_areas(exclude, only)
         inputs = source[0] if len(source) == 1 else source
-        find_inputs(inputs, output)
+        areas.check(file.name for file in find_inputs(inputs, output).files)
         if annotations is None and (mapping or require_annotations or link_identities):
             raise InputError(
                 "--map, --require-annotations and --link-identities say how annotations are used; add --annotations"
@@ -345,7 +364,8 @@ def run(
         )
         settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
         share = worker_gpus if worker_gpus is not None else float(device != "cpu")
-        settings |= {"annotations": given, "release": release, "require_annotations": require_annotations}
+        settings |= {"annotations": given, "release": release, "areas": areas}
+        settings["require_annotations"] = require_annotations
         with show_progress() as report:
             settings["on_progress"] = report
             if trying:

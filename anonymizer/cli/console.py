@@ -148,6 +148,12 @@ def print_summary(summary: Summary) -> None:
         *_annotation_rows(summary.annotations),
         ("Redrawn", counted(summary.redrawn)),
         ("Redacted", counted(summary.redacted)),
+        *(
+            [("Areas", f"left out of {summary.with_areas} pictures, in them {counted(summary.excluded)}")]
+            if summary.with_areas
+            else []
+        ),
+        *([("Consented", f"{counted(summary.consented)}, left as they are")] if summary.consented else []),
         ("Time", f"{summary.seconds:.1f} s{per_picture}"),
         ("Peak memory", f"{summary.peak_rss_mb:.0f} MB"),
         *((name.capitalize(), path) for name, path in summary.paths.items()),

@@ -134,7 +134,7 @@ def _pairs(found: Sequence[Instance], given: Sequence[Instance]) -> tuple[dict[i
     """Return the given instance that each detection stands for, and the one detection that is each given instance.
 
     Both by index. Of persons side by side each gets a detection of its own, the best pairs first; further detections
-    of a given person are no further persons.
+    of a given person are no further persons, unless that one agreed to be shown: then they may be somebody else.
     """
     if not given or not found:
         return {}, {}
@@ -149,6 +149,7 @@ def _pairs(found: Sequence[Instance], given: Sequence[Instance]) -> tuple[dict[i
             break
         if index not in stands_for and match not in best:
             stands_for[index], best[match] = match, index
+    iou[:, [g.consent for g in given]] = 0.0
     for further in np.flatnonzero(iou.max(axis=1) >= SAME_BOX).tolist():
         stands_for.setdefault(further, int(iou[further].argmax()))
     return stands_for, best

@@ -23,6 +23,7 @@ from anonymizer.core.records import (
     DepthEstimator,
     Detector,
     EdgeDetector,
+    Findings,
     Floats,
     Image,
     Instance,
@@ -30,10 +31,12 @@ from anonymizer.core.records import (
     PersonSegmenter,
     Result,
     Verdict,
+    check_area,
     check_image,
 )
 from anonymizer.core.stages import stage, timed
 from anonymizer.detect.given import heeded, is_crowd, same_as, with_given, without_members
+from anonymizer.detect.left import with_consent, within
 from anonymizer.detect.regions import is_sketch
 from anonymizer.fill import obscure, redact
 from anonymizer.flow.work import Target, Work, floating, half_filled, riders
@@ -169,14 +172,23 @@ class Anonymizer:
         """sha256 over ``describe()``: pictures with the same hash were made the same way."""
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
-    def __call__(self, image: Image, instances: Sequence[Instance] | None = None, key: str = "") -> Result:
+    def __call__(
+        self,
+        image: Image,
+        instances: Sequence[Instance] | None = None,
+        key: str = "",
+        exclude: Mask | None = None,
+    ) -> Result:
         """Anonymize one picture.
 
         Args:
             image: RGB uint8 (H, W, 3); not modified.
-            instances: Your own detections. They are used as given; what the detector finds besides is added. Those with
-                a ``wish`` say what becomes of the same object where it is found.
+            instances: Your own detections. They are used as given; what the detector finds besides is added. Those
+                with ``consent`` are left as they are, with the face that is theirs beyond doubt; those with a ``wish``
+                say what becomes of the same object where it is found.
             key: Distinguishes pictures under one seed, e.g. the relative file name.
+            exclude: bool (H, W), true where the picture is left as it is, also by the second pass; ``~mask`` keeps to
+                an area. Whoever lies in it with less than 90 % of the outline is anonymized whole.
 
         Raises:
             InputError: The image or an instance is malformed.
@@ -186,7 +198,8 @@ class Anonymizer:
         check_image(image)
         timings: dict[str, float] = {}
         with timed(timings, "detect"):
-            seen, found, left = self._find(image, instances)
+            seen, looked, left = self._find(image, instances, exclude)
+            found = looked.instances
         with timed(timings, "condition"), stage("condition"):
             depth = self._depth.estimate(image, found)
             if depth.shape != image.shape[:2]:
@@ -206,7 +219,7 @@ class Anonymizer:
         # crc32 is no secret: it only keeps pictures apart under one seed.
         entropy = seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))
         scenery = tuple(i for i in seen if i.label in SCENERY and i.label not in self.settings.classes)
-        work = Work(image, targets, depth, evidence, entropy, scenery, left=left)
+        work = Work(image, targets, depth, evidence, entropy, scenery, exclude, looked.consented, left=left)
         made = self._process(work, timings)
         return Result(
             image=made.image,
@@ -219,41 +232,48 @@ class Anonymizer:
             renderings={t.id: t.rendering for t in work.targets if t.redrawn and t.rendering is not None},
             order=tuple(t.id for t in work.ordered()),
             depth=self._released_depth(work, made.image, timings),
+            excluded=looked.excluded,
+            consented=looked.consented,
         )
 
-    def find(self, image: Image, instances: Sequence[Instance] | None = None) -> tuple[Instance, ...]:
-        """All that would be anonymized in a picture, by ascending id; nothing is redrawn.
+    def find(self, image: Image, instances: Sequence[Instance] | None = None, exclude: Mask | None = None) -> Findings:
+        """All that would be anonymized in a picture; nothing is redrawn.
 
         Args:
             image: RGB uint8 (H, W, 3); not modified.
             instances: Your own detections, as for ``__call__``.
+            exclude: bool (H, W), as there.
 
         Raises:
-            InputError: The image or an instance is malformed.
+            InputError: The image, an instance or the area is malformed.
             StageError: Detection failed.
         """
         check_image(image)
-        return self._find(image, instances)[1]
+        return self._find(image, instances, exclude)[1]
 
     def _find(
-        self, image: Image, instances: Sequence[Instance] | None
-    ) -> tuple[tuple[Instance, ...], tuple[Instance, ...], tuple[Instance, ...]]:
-        """Return what the detector saw, what is anonymized of it and of given instances, by id, and what is left."""
+        self, image: Image, instances: Sequence[Instance] | None, exclude: Mask | None
+    ) -> tuple[tuple[Instance, ...], Findings, tuple[Instance, ...]]:
+        """Return what the detector saw, what is anonymized of it and of given instances, and what a wish leaves."""
+        area = None if exclude is None else check_area(exclude, (image.shape[0], image.shape[1]))
+        consented: tuple[Instance, ...] = ()
         with stage("detect"):
             seen = self._detector.detect(image)
             found = self._targets(seen)
             left: tuple[Instance, ...] = ()
             if instances is not None:
                 given = self._crowds(image, found, [i for i in instances if i.wish is None])
-                found = self._targets(with_given(found, given, image, self._segmenter))
-                found, left = heeded(found, [i for i in instances if i.wish is not None])
-        return seen, tuple(sorted(found, key=lambda i: i.id)), left
+                every, consented = with_consent(with_given(found, given, image, self._segmenter))
+                found, left = heeded(self._targets(every), [i for i in instances if i.wish is not None])
+            kept, excluded = within(found, area)
+        return seen, Findings(tuple(sorted(kept, key=lambda i: i.id)), excluded, consented), left
 
     def anonymize_many(
         self,
         images: Sequence[Image],
         instances: Sequence[Sequence[Instance] | None] | None = None,
         keys: Sequence[str] | None = None,
+        excludes: Sequence[Mask | None] | None = None,
     ) -> list[Result | Exception]:
         """Anonymize several pictures whose crops are painted in common batches, which a GPU does faster.
 
@@ -263,19 +283,21 @@ class Anonymizer:
             images: RGB uint8 (H, W, 3) each. All are held in memory until the last is done.
             instances: Your own detections per picture, as for one picture.
             keys: Key per picture, as for one picture.
+            excludes: Area to leave out per picture, as for one picture.
 
         Returns:
             Per picture its result, or the error that calling with it alone would have raised.
         """
         given = [None] * len(images) if instances is None else list(instances)
         names = [""] * len(images) if keys is None else list(keys)
-        if not len(images) == len(given) == len(names):
+        areas = [None] * len(images) if excludes is None else list(excludes)
+        if not len(images) == len(given) == len(names) == len(areas):
             raise InputError(
-                f"anonymize_many: expected as many instances and keys as pictures, got {len(images)} pictures, "
-                f"{len(given)} and {len(names)}"
+                f"anonymize_many: expected as many instances, keys and areas as pictures, got {len(images)} pictures, "
+                f"{len(given)}, {len(names)} and {len(areas)}"
             )
-        work = zip(images, given, names, strict=True)
-        return self._redrawer.together([partial(self, image, found, key) for image, found, key in work])
+        work = zip(images, given, names, areas, strict=True)
+        return self._redrawer.together([partial(self, *asked) for asked in work])
 
     def _targets(self, found: Iterable[Instance]) -> tuple[Instance, ...]:
         """Keep the classes to treat; a face whose person is not treated stands alone."""
@@ -454,7 +476,7 @@ class Anonymizer:
             found = self._targets(everything)
             for face in self._unseen(work, found):
                 face.redact()
-            leaks = self._targets(self._verifier.leaks(treated, everything))
+            leaks = work.concerned(self._targets(self._verifier.leaks(treated, everything)))
             leaks = tuple(leak for leak in leaks if not same_as(leak, work.left))
             evidence = replace(work.evidence, instances=work.shown)
             actions = {t.id: t.action for t in work.targets}

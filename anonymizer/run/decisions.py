@@ -49,7 +49,8 @@ class Instructions:
 
     Args:
         sources: Hex sha256 of the source pictures that the decisions are about: one, unless the source changed.
-        marks: What was missed: ``label`` with ``bbox`` (x, y, width, height) or ``segmentation`` (polygons), in pixels.
+        marks: What was missed: ``label`` with ``bbox`` (x, y, width, height) or ``segmentation`` (polygons), in pixels
+            of the source, upright.
         wishes: What becomes of instances: ``label``, ``bbox`` and ``wish``.
         redraws: How often another redraw was asked for: each time chance starts elsewhere.
         rejected: Why the picture is not to be released; None where it is not rejected.

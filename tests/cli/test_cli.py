@@ -23,6 +23,7 @@ import anonymizer
 import anonymizer.config
 import anonymizer.run
 from anonymizer import cli
+from anonymizer.annotations.areas import Areas
 from anonymizer.annotations.coco import CocoAnnotations
 from anonymizer.config import presets
 from anonymizer.core.errors import InputError, ModelError, StageError
@@ -109,7 +110,7 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
     arguments = "in out --preset sd15 --classes face,license_plate --annotations a.json --people face --seed 7"
     more = "--device cuda:1 --batch-size 4 --overwrite --accept-noncommercial --force --workers 2 --timeout 60"
     more += " --format png --keep-metadata camera,datetime --rename hash --require-annotations --map Fahrer=person"
-    more += " --write depth,masks --link-identities"
+    more += " --write depth,masks --link-identities --max-side 2048 --quality 80"
     assert cli.main(["run", *arguments.split(), *more.split()]) == 0
     assert calls.built == {
         "preset": "sd15",
@@ -129,7 +130,8 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
     given = calls.ran.pop("annotations")
     assert isinstance(given, CocoAnnotations) and given.label("fahrer") == "person"
     wanted = Release("png", ("datetime", "camera"), rename=True, write=("masks", "depth"), link_identities=True)
-    assert calls.ran.pop("release") == wanted
+    wanted = replace(wanted, max_side=2048, quality=80)
+    assert calls.ran.pop("release") == wanted and calls.ran.pop("areas") == Areas()
     assert calls.ran == {
         "source": "in",
         "output": "out",
@@ -503,3 +505,19 @@ def test_a_trial_is_printed_and_releases_nothing(
 
 def pool_of_fakes(build: Callable[[], str], **settings: Any) -> nullcontext[InProcess]:
     return nullcontext(InProcess(FakeAnonymizer()))
+
+
+def test_areas_are_read_and_checked_before_models_are_loaded(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    area = {"name": "bonnet", "pictures": "*.jpg", "size": [8, 8], "polygon": [[0, 4], [8, 4], [8, 8]]}
+    Path("bonnet.json").write_text(json.dumps({"areas": [area]}))
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save("all.png")
+    assert cli.main(["run", "in", "out", "--exclude", "bonnet.json", "--only", "all.png"]) == 0
+    areas = calls.ran["areas"]
+    assert areas.names("a.jpg") == {"exclude": ["bonnet"], "only": ["all"]}
+    calls.built = {}
+    Path("bonnet.json").write_text(json.dumps({"areas": [area | {"pictures": "rear/*"}]}))
+    assert cli.main(["run", "in", "out", "--exclude", "bonnet.json"]) == 2
+    assert "'rear/*' fit none" in capsys.readouterr().err
+    Path("bonnet.json").write_text("{}")
+    assert cli.main(["run", "in", "out", "--only", "bonnet.json"]) == 2
+    assert not calls.built
