@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from anonymizer.core.geometry import clip_box, integer_box
-from anonymizer.core.records import Floats, Image, Instance, Mask, Result
+from anonymizer.core.records import Floats, Image, Instance, Mask, Result, Treatment
 from anonymizer.images.decode import Decoded
 from anonymizer.images.high_bit_depth import reduce_deep
 
@@ -49,7 +49,16 @@ def scaled_result(result: Result, original: Decoded) -> Result:
         instances=every(result.instances),
         excluded=every(result.excluded),
         consented=every(result.consented),
+        treatments=tuple(_treatment(t, before, size) for t in result.treatments),
     )
+
+
+def _treatment(treatment: Treatment, before: Size, after: Size) -> Treatment:
+    if treatment.found is None:
+        return treatment
+    across, down = after[1] / before[1], after[0] / before[0]
+    x1, y1, x2, y2 = treatment.found
+    return replace(treatment, found=(x1 * across, y1 * down, x2 * across, y2 * down))
 
 
 def scaled_decoded(decoded: Decoded, size: Size) -> Decoded:
