@@ -20,6 +20,7 @@ __all__ = [
     "BODIES",
     "CLASSES",
     "FREE",
+    "REVIEWED",
     "Action",
     "AvatarArtist",
     "Conditions",
@@ -48,6 +49,8 @@ CLASSES: tuple[str, ...] = ("person", "face", "license_plate", "text", "vehicle"
 #: Of these, the ones redrawn whole, before faces and plates are redrawn on top of them.
 BODIES: tuple[str, ...] = ("person", "vehicle")
 
+#: Source of instances that a reviewer marked.
+REVIEWED = "given:review"
 #: Least proportion of a box that a person's outline leaves free: of 1,038 annotated persons none leaves less than 0.15.
 FREE = 0.05
 
@@ -155,9 +158,9 @@ class Instance:
         body: Pose, mask and presence of a person, as far as known.
         face: Surface points and irises of a face, as far as known.
         link: Secret number of a person's identity: persons with the same one get the same avatar. None: by chance.
-        consent: Whether whoever it shows agreed to be shown: it is left as it is.
         wish: What a reviewer asks for where a detector finds the same object: ``redraw`` whatever its score, ``fill``,
             or ``leave``, as it is none. None: nothing, it is an object of its own.
+        consent: Whether whoever it shows agreed to be shown: it is left as it is.
 
     Raises:
         InputError: A field of wrong shape, dtype or range, or a mask without a pixel.
@@ -178,8 +181,8 @@ class Instance:
     body: PersonView | None = None
     face: FaceView | None = None
     link: int | None = field(default=None, repr=False)
-    consent: bool = False
     wish: Wish | None = None
+    consent: bool = False
 
     def __post_init__(self) -> None:
         if self.label not in CLASSES:

@@ -122,7 +122,7 @@ class EmbeddingStore:
         on_picture: Callable[[str, int, int], None] = lambda variant, done, total: None,
         predictors: Sequence[Recognizer] = (),
     ) -> None:
-        self._material = dataset
+        self._dataset = dataset
         self._variants = variants
         self._faces = faces
         self._folder = folder
@@ -172,9 +172,9 @@ class EmbeddingStore:
             _Table(self._folder / f"{variant}-{r.sha256[:16]}-{PLACED[where]}", len(rows))
             for (r, where), rows in zip(planned, names, strict=True)
         ]
-        total = len(self._material.pairs)
-        for done, pair in enumerate(self._material.pairs, start=1):
-            view = _View(self._material, self._variants[variant], self._faces, pair)
+        total = len(self._dataset.pairs)
+        for done, pair in enumerate(self._dataset.pairs, start=1):
+            view = _View(self._dataset, self._variants[variant], self._faces, pair)
             digest = self._digest(variant, pair)
             for (recognizer, place), table in zip(planned, tables, strict=True):
                 for subject in view.subjects:
@@ -195,8 +195,8 @@ class EmbeddingStore:
         if label not in self._names:
             self._names[label] = [
                 (subject.key, subject.who, subject.picture)
-                for pair in self._material.pairs
-                for subject in self._material.subjects(pair)
+                for pair in self._dataset.pairs
+                for subject in self._dataset.subjects(pair)
                 if subject.label == label
             ]
         return self._names[label]
@@ -212,14 +212,14 @@ class _View:
 
     def __init__(self, dataset: Dataset, variant: Variant, faces: FaceFinder, pair: Pair) -> None:
         self.subjects = dataset.subjects(pair)
-        self._material, self._variant, self._faces, self._pair = dataset, variant, faces, pair
+        self._dataset, self._variant, self._faces, self._pair = dataset, variant, faces, pair
         self._image: Image | None = None
         self._again: dict[int, tuple[Floats, Floats] | None] = {}
 
     def describe(self, subject: Subject, recognizer: Recognizer, place: Place) -> Floats | None:
         """Return a subject's embedding; None where it was not found or cannot be described."""
         if self._image is None:
-            self._image = self._variant(self._pair, self._material.original(self._pair), self.subjects)
+            self._image = self._variant(self._pair, self._dataset.original(self._pair), self.subjects)
         box, landmarks, mask = subject.box, subject.landmarks, subject.mask
         if place == "box":
             landmarks = mask = None

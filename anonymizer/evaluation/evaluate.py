@@ -26,7 +26,7 @@ def evaluate(
     on_progress: runner.Progress = lambda stage, done, total: None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Findings of all attacks on released pictures and the verdict, written as ``evaluation.json`` and ``report.html``.
+    """Findings of every attack on released pictures, and the verdict, as ``evaluation.json`` and ``report.html``.
 
     Args:
         originals: Folder of originals, only read.

@@ -206,9 +206,9 @@ class Anonymizer:
 
         Args:
             image: RGB uint8 (H, W, 3); not modified.
-            instances: Your own detections. They are used as given; what the detector finds besides is added. Those with
-                a ``wish`` say what becomes of the same object where it is found; those with ``consent`` are left as
-                they are, with the face that is theirs beyond doubt.
+            instances: Your own detections. They are used as given; what the detector finds besides is added. Those
+                with ``consent`` are left as they are, with the face that is theirs beyond doubt; those with a ``wish``
+                say what becomes of the same object where it is found.
             key: Distinguishes pictures under one seed, e.g. the relative file name.
             exclude: bool (H, W), true where the picture is left as it is, also by the second pass; ``~mask`` keeps to
                 an area. Whoever lies in it with less than 90 % of the outline is anonymized whole.
@@ -277,7 +277,7 @@ class Anonymizer:
     def _find(
         self, image: Image, instances: Sequence[Instance] | None, exclude: Mask | None
     ) -> tuple[tuple[Instance, ...], Findings, tuple[Instance, ...]]:
-        """Return what the detector saw, what of it and of given instances is anonymized, and what reviewers left."""
+        """Return what the detector saw, what is anonymized of it and of given instances, and what a wish leaves."""
         if not hasattr(self, "_detector"):
             raise InputError("the anonymizer is closed; build it anew, or use it inside of its with block")
         area = None if exclude is None else check_area(exclude, (image.shape[0], image.shape[1]))
@@ -289,11 +289,9 @@ class Anonymizer:
             if instances is not None:
                 given = self._crowds(image, found, [i for i in instances if i.wish is None])
                 every, consented = with_consent(with_given(found, given, image, self._segmenter))
-                found = self._targets(every)
-            found, excluded = within(found, area)
-            if instances is not None:  # What a reviewer asks for counts wherever it lies.
-                found, left = heeded(found, [i for i in instances if i.wish is not None])
-        return seen, Findings(tuple(sorted(found, key=lambda i: i.id)), excluded, consented), left
+                found, left = heeded(self._targets(every), [i for i in instances if i.wish is not None])
+            kept, excluded = within(found, area)
+        return seen, Findings(tuple(sorted(kept, key=lambda i: i.id)), excluded, consented), left
 
     def anonymize_many(
         self,

@@ -205,11 +205,8 @@ class Desk:
             return {"of": asked.get("of")}
         if fields["input_sha256"] is None:
             raise InputError(f"{name}: the run could not read it, so there is nothing to decide; run again")
-        if "scaled_from" in record and (kind == "missed" or kind in WISHES):
-            raise InputError(
-                f"{name}: scaled by --max-side, so places in it are none in its original; review it at its full size "
-                "and scale it then"
-            )
+        if (kind == "missed" or kind in WISHES) and (size := self._size(record)) is not None:
+            fields["size"] = size  # Another run may scale the picture otherwise.
         if kind == "accept":
             if record["status"] != "released" or opened(record, self._reviews[name]):
                 raise InputError(f"{name}: not released as it is, so it cannot be signed; run again first")

@@ -19,10 +19,11 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from anonymizer.annotations.regions import instance_from
+from anonymizer.annotations.scaled import scaled_record
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json
 from anonymizer.core.geometry import box_iou
-from anonymizer.core.records import CLASSES, Instance, Wish
+from anonymizer.core.records import CLASSES, REVIEWED, Instance, Wish
 from anonymizer.run.ledger import START, Record, chained, line_digest, read_lines, refuse_newer, stays_inside
 
 __all__ = ["KINDS", "REVIEW", "SCHEMA_VERSION", "WISHES", "Instructions", "Reviewed", "Reviews", "opened"]
@@ -34,8 +35,6 @@ SCHEMA_VERSION = 1
 #: What a run is to do with an instance, by decision.
 WISHES: Mapping[str, Wish] = {"false_find": "leave", "redraw": "redraw", "fill": "fill"}
 KINDS = ("missed", *WISHES, "reject", "accept", "undo")
-#: Source of instances that a reviewer marked.
-SOURCE = "given:review"
 #: From this IoU on, two boxes of a class are one instance, as for given annotations.
 SAME_BOX = 0.5
 #: Longest name of a reviewer, and longest comment, in characters.
@@ -51,8 +50,9 @@ class Instructions:
 
     Args:
         sources: Hex sha256 of the source pictures that the decisions are about: one, unless the source changed.
-        marks: What was missed: ``label`` with ``bbox`` (x, y, width, height) or ``segmentation`` (polygons), in pixels.
-        wishes: What becomes of instances: ``label``, ``bbox`` and ``wish``.
+        marks: What was missed: ``label`` with ``bbox`` (x, y, width, height) or ``segmentation`` (polygons), in pixels
+            of the picture that was seen, whose ``size`` (height, width) they may have.
+        wishes: What becomes of instances: ``label``, ``bbox`` and ``wish``, maybe ``size``.
         redraws: How often another redraw was asked for: each time chance starts elsewhere.
         rejected: Why the picture is not to be released; None where it is not rejected.
     """
@@ -91,6 +91,24 @@ class Instructions:
             return "its source has changed since it was reviewed; undo those decisions and review it again"
         return None
 
+    def scaled(self, before: tuple[int, int], after: tuple[int, int]) -> Instructions:
+        """Return the same in the pixels of a picture of another (height, width): a released one may be smaller.
+
+        Args:
+            before: The size of the picture that was seen, where a decision does not say it itself.
+            after: The other size.
+        """
+
+        def scaled(record: Record) -> Record:
+            seen = record.get("size", before)
+            return scaled_record(record, (seen[0], seen[1]), after) | {"size": list(after)}
+
+        return replace(self, marks=tuple(map(scaled, self.marks)), wishes=tuple(map(scaled, self.wishes)))
+
+    def marked(self, size: tuple[int, int]) -> tuple[Instance, ...]:
+        """Return the marks alone: all pixels of their masks are to be treated."""
+        return self.instances(size)[: len(self.marks)]
+
     def instances(self, size: tuple[int, int], first: int = 1) -> tuple[Instance, ...]:
         """Return marks and wishes as instances of a picture of (height, width), numbered from ``first``.
 
@@ -103,7 +121,7 @@ class Instructions:
             if instance is None:
                 raise InputError(f"review: {record['label']} {'; '.join(notes)}; undo the decision and mark it again")
             wish = cast(Wish | None, record.get("wish"))
-            out.append(replace(instance, source=SOURCE, record=None, wish=wish))
+            out.append(replace(instance, source=REVIEWED, record=None, wish=wish))
         return tuple(out)
 
 
@@ -134,13 +152,14 @@ class Reviewed:
         for record in asking:
             kind = record["decision"]
             if kind == "missed":
-                marks.append({key: record[key] for key in ("label", "bbox", "segmentation") if key in record})
+                marks.append({key: record[key] for key in ("label", "bbox", "segmentation", "size") if key in record})
             elif kind == "reject":
                 rejected = record.get("comment", "")
             else:
                 # The last wish about an instance counts.
                 wishes = [wish for wish in wishes if not _same(wish, record)]
-                wishes.append({"label": record["label"], "bbox": record["bbox"], "wish": WISHES[kind]})
+                own = {key: record[key] for key in ("label", "bbox", "size") if key in record}
+                wishes.append(own | {"wish": WISHES[kind]})
                 redraws += kind == "redraw"
         sources = dict.fromkeys(record["input_sha256"] for record in asking)
         return Instructions(tuple(sources), tuple(marks), tuple(wishes), redraws, rejected)
@@ -348,6 +367,9 @@ def _problem(record: Record) -> str | None:
 def _shape_problem(record: Record) -> str | None:
     if record.get("label") not in CLASSES:
         return f"label: expected one of {', '.join(CLASSES)}"
+    size = record.get("size", [1, 1])
+    if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and 0 < side < 2**20 for side in size):
+        return "size: expected height and width of the picture that was seen"
     box, polygons = record.get("bbox"), record.get("segmentation")
     if record["decision"] == "missed" and (box is None) == (polygons is None):
         return "expected bbox or segmentation"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,7 +28,7 @@ from anonymizer.images.metadata import TAG_NAMES, Tags, chosen, without_place
 from anonymizer.images.names import name_hints
 from anonymizer.images.release import Release
 from anonymizer.images.segments import unexpected
-from anonymizer.run.decisions import SOURCE, Instructions
+from anonymizer.run.decisions import Instructions
 from anonymizer.run.scaling import scaled_decoded, scaled_joints, scaled_result, size_within
 
 __all__ = ["AnonymizerLike", "Asked", "Outcome", "Picture", "anonymize_picture", "check_result"]
@@ -132,9 +131,9 @@ class Picture:
         self._content = content
         self._annotations = annotations
         self._release = release or Release()
+        self._instructions = instructions or Instructions()
         self._areas = areas or Areas()
         self._excluded: Mask | None = None
-        self._instructions = instructions or Instructions()
         self._notes: tuple[str, ...] = ()
         self._remarks: tuple[str, ...] = ()
         self._decoded: Decoded | None = None
@@ -172,7 +171,7 @@ class Picture:
                 given = None if self._annotations is None else self._annotations.instances(name, decoded.size)
                 self._remarks = () if given is None else tuple(str(remark) for remark in given.remarks)
                 instances = () if given is None else self._linked(given.instances)
-                asked = self._instructions.instances(decoded.size, first=len(instances) + 1)
+                asked = self._reviewed(decoded.size).instances(decoded.size, first=len(instances) + 1)
                 nothing = given is None and not asked
                 self._excluded = self._areas.mask(name, decoded.size)
                 return Asked(decoded.pixels, None if nothing else (*instances, *asked), self._key, self._excluded)
@@ -182,6 +181,10 @@ class Picture:
         """Return given instances, persons with the number of their identity where identities are linked."""
         release = self._release
         return tuple(replace(i, link=release.link(i.record)) if i.label == "person" else i for i in instances)
+
+    def _reviewed(self, size: tuple[int, int]) -> Instructions:
+        """Return what reviewers ask for in the pixels of the original: they saw the picture as it is released."""
+        return self._instructions.scaled(size_within(size, self._release.max_side), size)
 
     @property
     def _key(self) -> str:
@@ -284,12 +287,12 @@ class Picture:
         if self._decoded is None:
             raise StageError("anonymize", f"{self._name}: expected a picture that was read")
         check_result(result, self._decoded.pixels)
-        marked = Counter(record["label"] for record in self._instructions.marks)
-        # What a reviewer marked comes back as an instance, or it was dropped on the way: by other classes, for example.
-        if marked - Counter(instance.label for instance in result.instances if instance.source == SOURCE):
-            raise StageError(
-                "anonymize", "not all that was marked in review was treated; check --classes, --people, --exclude"
-            )
+        for mark in self._reviewed(self._decoded.size).marked(self._decoded.size):
+            picture, local = paste_window(integer_box(mark.box), self._decoded.size)
+            # A mark may be dropped on the way: by other classes, for example.
+            if not result.treated[picture][mark.mask[local]].all():
+                reason = "not all that was marked in review was treated; check --classes, --people, --exclude, --only"
+                raise StageError("anonymize", reason)
         self._result = result
 
     def _names(self, page: Page) -> dict[str, Any]:

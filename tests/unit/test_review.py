@@ -18,6 +18,7 @@ from anonymizer.images.release import Release
 from anonymizer.review import Desk
 from anonymizer.review.doubt import doubt
 from anonymizer.run.audit import audit
+from anonymizer.run.ledger import Ledger
 from anonymizer.run.local import run
 from anonymizer.run.output import OutputFolder
 
@@ -106,14 +107,17 @@ def test_a_mark_withdraws_the_picture_and_a_run_brings_it_back(place: Path, desk
     assert audit(place / "out").clean
 
 
-def test_nothing_is_marked_in_a_scaled_picture(place: Path) -> None:
+def test_a_mark_in_a_scaled_picture_is_placed_at_every_size(place: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)).save(place / "in/big.png")
     run(FakeAnonymizer(), place / "in", place / "small", release=Release(max_side=64))
     small = Desk(place / "small", "Ana", place / "in")
     assert small.picture("big.png")["size"] == [48, 64]
-    with pytest.raises(InputError, match="--max-side"):
-        decide(small, "big.png", "missed", **BOX)
-    decide(small, "big.png", "accept")
+    decide(small, "big.png", "missed", **BOX)
+    for release, factor in ((Release(max_side=64), 1), (None, 2)):
+        run(FakeAnonymizer(), place / "in", place / "small", release=release, overwrite=factor == 2)
+        (record,) = [r for r in Ledger.open(place / "small") if r["name"] == "big.png"]
+        (marked,) = [i for i in record["instances"] if i["source"] == "given:review"]
+        assert marked["box"] == [20 * factor, 10 * factor, 28 * factor, 22 * factor]
 
 
 def test_a_decision_on_a_picture_that_was_made_anew_is_refused(desk: Desk) -> None:
