@@ -27,6 +27,7 @@ from anonymizer.models.third_party import disable_telemetry
 
 if TYPE_CHECKING:
     from anonymizer.core.arrays import as_rgb
+    from anonymizer.evaluation.evaluate import evaluate
     from anonymizer.flow.pipeline import Anonymizer
     from anonymizer.run.folder import anonymize_folder
 
@@ -50,6 +51,7 @@ __all__ = [
     "__version__",
     "anonymize_folder",
     "as_rgb",
+    "evaluate",
 ]
 
 __version__ = "0.2.0"
@@ -63,6 +65,7 @@ LAZY = {
     "Anonymizer": "anonymizer.flow.pipeline",
     "anonymize_folder": "anonymizer.run.folder",
     "as_rgb": "anonymizer.core.arrays",
+    "evaluate": "anonymizer.evaluation.evaluate",
 }
 
 

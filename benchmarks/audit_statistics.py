@@ -4,9 +4,9 @@
 
 For people drawn anew in every round, whose descriptions keep more or less of who they are, the table gives
 
-- *coverage*: how often the 95 % interval of rank 1, mAP and AUC holds the true figure (the mean over all rounds),
+- *coverage*: how often the 95 % interval of rank 1, mAP and AUC holds the true value (the mean over all rounds),
 - *false alarms*: how often chance alone is called more than chance at 5 %, where nothing is left (first rows),
-- *power*: how often a leak is seen, by each figure alone and by all three with Holm's correction.
+- *power*: how often a leak is seen, by each value alone and by all three with Holm's correction.
 
 ``own``: the very original of a probe is looked for among the originals; ``other``: the person in other pictures;
 ``parrot``: treated pictures among each other. *hidden* is what pictures of one person share that does not say who it
@@ -25,7 +25,7 @@ from anonymizer.evaluation import intervals
 from anonymizer.evaluation.matching import Mode, compare
 from anonymizer.evaluation.records import Embeddings
 
-FIGURES = ("rank1", "map", "auc")
+METRICS = ("rank1", "map", "auc")
 #: People and pictures of each.
 LAYOUTS = ((7, 5), (25, 4), (240, 3))
 #: What is left of an identity, and what else pictures of one person share: in units of the noise.
@@ -38,7 +38,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What came out for one setting: coverage and power by figure, and power of all three."""
+    """What came out for one setting: coverage and power by value, and power of all three."""
 
     people: int
     each: int
@@ -73,13 +73,13 @@ def simulate(
 ) -> Row:
     """Return how often intervals and tests were right over some rounds."""
     rng = np.random.default_rng(seed)
-    ends: dict[str, list[tuple[float, float, float]]] = {name: [] for name in FIGURES}
-    tails: dict[str, list[float]] = {name: [] for name in FIGURES}
+    ends: dict[str, list[tuple[float, float, float]]] = {name: [] for name in METRICS}
+    tails: dict[str, list[float]] = {name: [] for name in METRICS}
     for _ in range(rounds):
         probe, gallery = people(rng, count, each, left, hidden)
         kind: Mode = "own" if mode == "own" else "other"
         found = compare(probe, probe if mode == "parrot" else gallery, kind, rng, resamples)
-        for name in FIGURES:
+        for name in METRICS:
             one, null = found.estimates[name], found.null[name]
             assert one.value is not None and one.low is not None and one.high is not None
             ends[name].append((one.value, one.low, one.high))
@@ -114,7 +114,7 @@ def table(rows: Iterator[Row]) -> Iterator[str]:
     yield f"| {' | '.join(heads)} |"
     yield f"|{'---|' * len(heads)}"
     for row in rows:
-        cells = [", ".join(f"{part[name]:.3f}" for name in FIGURES) for part in (row.truth, row.coverage, row.power)]
+        cells = [", ".join(f"{part[name]:.3f}" for name in METRICS) for part in (row.truth, row.coverage, row.power)]
         yield (
             f"| {row.people} x {row.each} | {row.mode} | {row.left:g} | {row.hidden:g} | {' | '.join(cells)} "
             f"| {row.together:.3f} |"

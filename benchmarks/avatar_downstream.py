@@ -24,7 +24,7 @@ from anonymizer.evaluation.variants import ANONYMIZED, Released
 
 
 class Pictures:
-    """Annotated pictures and what a run released of them; see ``evaluation.records.Material``."""
+    """Annotated pictures and what a run released of them; see ``evaluation.records.Dataset``."""
 
     def __init__(self, data: Path, released: Path, packs: tuple[str, ...]) -> None:
         self._truths: dict[str, list[Truth]] = {}
@@ -63,9 +63,9 @@ def main() -> None:
     arguments = parser.parse_args()
     released = arguments.run / "pictures"
     packs = tuple(arguments.pack or sorted(path.name for path in released.iterdir()))
-    material = Pictures(arguments.data, released, packs)
+    dataset = Pictures(arguments.data, released, packs)
     variants: dict[str, Any] = {"original": baseline("original"), "blur": baseline("blur"), ANONYMIZED: Released()}
-    context = Context(material, variants, (), ("person",), cast(Store, None), arguments.run, arguments.seed)
+    context = Context(dataset, variants, (), ("person",), cast(Store, None), arguments.run, arguments.seed)
     found = downstream_check(context)
     print({key: value for key, value in found.items() if key != "rows"})
     rows = [

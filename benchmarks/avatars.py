@@ -4,7 +4,7 @@
                                  [--preset NAME] [--strength S] [--set KEY=VALUE]... [--without KEY]... [--against DIR]
 
 The list is ``avatar_instances.json`` (``avatar_instances.py`` wrote it before the work); the judges are made by
-``judge_networks.py`` and take no part in a run. A person who is filled counts as not found, and as the fill in the
+``make_judges.py`` and take no part in a run. A person who is filled counts as not found, and as the fill in the
 distance; one who is left untouched or withheld has no pixels to compare, and is counted beside. ``--cache`` keeps
 detections and what judges say of originals, which no variant changes; ``--strength`` and ``--set`` change a setting of
 the preset (``--set redraw.steps=20``); ``--against`` compares with the folder of another run on the same persons.
@@ -64,7 +64,7 @@ def parsed(strings: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the packs")
-    parser.add_argument("--judges", type=Path, required=True, help="folder that judge_networks.py filled")
+    parser.add_argument("--judges", type=Path, required=True, help="folder that models/judges/make_judges.py filled")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--quick", action="store_true", help="the quick part of the list")
     parser.add_argument("--pack", action="append", help="persons of this pack alone; repeatable")

@@ -26,7 +26,7 @@ __all__ = ["STEPS", "downstream_check"]
 
 #: Optimiser steps of each training: four trainings take one to two minutes on two cores.
 STEPS = 400
-#: Most pictures, and the share of them that is only tested on.
+#: Most pictures, and the proportion of them that is only tested on.
 LIMIT, TEST_SHARE = 400, 0.3
 #: Long side of the pictures that are trained on, in pixels, and the least side of an instance there.
 LONG_SIDE, LEAST_SIDE = 128, 4
@@ -75,16 +75,16 @@ def downstream_check(
         )
     names = ("original", *(name for name in variants if name != "original"))
     rng = context.rng("downstream")
-    pairs = evenly(context.material.pairs, limit)
+    pairs = evenly(context.dataset.pairs, limit)
     testing = set(rng.permutation(len(pairs))[: round(len(pairs) * TEST_SHARE)].tolist())
-    counts = Counter(s.label for pair in pairs for s in context.material.subjects(pair) if s.label in context.labels)
+    counts = Counter(s.label for pair in pairs for s in context.dataset.subjects(pair) if s.label in context.labels)
     label = label or (counts.most_common(1)[0][0] if counts else "person")
     pictures: dict[str, list[Image]] = {name: [] for name in names}
     boxes: list[Floats] = []
     tests: list[tuple[Image, list[Instance]]] = []
     for number, pair in enumerate(pairs):
-        original = context.material.original(pair)
-        subjects = context.material.subjects(pair)
+        original = context.dataset.original(pair)
+        subjects = context.dataset.subjects(pair)
         size = original.shape[0], original.shape[1]
         mine, small = _boxes(subjects, label, size, long_side), _shrink(original, long_side)
         if number in testing:
@@ -124,10 +124,10 @@ def downstream_check(
                 for n, (box, score) in enumerate(zip(places, scores, strict=True), start=1)
             ]
             sides[name].add(truths, found, (long_side, long_side))
-    figures = resample(list(sides.values()), rng)
+    metrics = resample(list(sides.values()), rng)
     return about | {
         "network": f"centre points, {sum(p.numel() for p in network.parameters())} parameters, from scratch",
-        "rows": [{"trained_on": name} | row for name, row in zip(sides, figures, strict=True)],
+        "rows": [{"trained_on": name} | row for name, row in zip(sides, metrics, strict=True)],
     }
 
 

@@ -1,8 +1,8 @@
 """Anonymize pictures, attack what came out, and print one table: what is left of identity, and of use.
 
-    python benchmarks/reid_leakage.py DATA OUT [--limit N] [--preset NAME|FILE] [--recognizer NAME|FILE ...]
-                                      [--accept-noncommercial] [--again] [--train] [--seed N]
-                                      [--released DIR [--suffix TEXT | --pairs FILE] [--regions DIR]
+    python benchmarks/reid_leakage.py DATA... OUT [--limit N] [--preset NAME|FILE] [--recognizer NAME|FILE ...]
+                                      [--judges DIR] [--attacks LIST] [--accept-noncommercial] [--again] [--train]
+                                      [--seed N] [--released DIR [--suffix TEXT | --pairs FILE] [--regions DIR]
                                       [--resize-to-original]]
 
 ``DATA`` is a folder of pictures, or a pack: ``DATA/images`` with COCO annotations in ``DATA/annotations.json``, whose
@@ -10,11 +10,11 @@
 With ``--limit`` whole identities are taken first, those with most pictures before others, since one picture of a
 person allows no comparison with another.
 
-Everything lies under ``OUT`` and the same command again goes on where it was: ``originals`` (links), ``run`` and, with
-``--again``, ``run-again`` (a second run from another seed), ``evaluation`` (evaluation.json, report.html),
-``table.md``. With ``--released`` nothing is anonymized: the outputs of another tool are judged, made of the pictures in
-``OUT/originals``, which the first call only links. ``--train`` adds the training check, one to two minutes more on two
-cores.
+Everything lies under ``OUT`` (of several ``DATA`` under ``OUT/NAME``) and the same command again goes on where it was:
+``originals`` (links), ``run`` and, with ``--again``, ``run-again`` (a second run from another seed), ``evaluation``
+(evaluation.json, report.html), ``table.md``. With ``--released`` nothing is anonymized: the outputs of another tool are
+judged, made of the pictures in ``OUT/originals``, which the first call only links. ``--train`` adds the training check,
+one to two minutes more on two cores.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from typing import Any, cast
 from anonymizer.annotations.coco import read_coco
 from anonymizer.config import presets
 from anonymizer.evaluation import document as documents
-from anonymizer.evaluation import report, runner
-from anonymizer.evaluation import summary as story
+from anonymizer.evaluation import report, runner, summary
+from anonymizer.evaluation.attacks import ATTACKS
 from anonymizer.evaluation.baselines import baseline
-from anonymizer.evaluation.dataset import PictureMaterial
+from anonymizer.evaluation.dataset import PictureDataset
 from anonymizer.evaluation.detectors import embedded_detector
 from anonymizer.evaluation.pairing import Rule
 from anonymizer.evaluation.records import Context, Store, plain
@@ -47,10 +47,10 @@ from anonymizer.run import local
 
 Record = Mapping[str, Any]
 
-#: Figure that stands for an attack, where it is not the class's own; and figures that are no shares.
-FIGURES = {"residue": "texture_shines_through", "seed": "auc", "leak": "leak_rate"}
+#: Value that stands for an attack, where it is not the class's own; and values that are no proportions.
+METRICS = {"residue": "texture_shines_through", "seed": "auc", "attributes": "agreement", "leak": "leak_rate"}
 PLAIN = ("auc",)
-#: Rows that hold the condition attack's figures, by what its protocols say.
+#: Rows that hold the condition attack's values, by what its protocols say.
 GUARDS = {"original": "guard off", "anonymized": "(default)"}
 
 
@@ -96,15 +96,15 @@ def train(evaluation: runner.Evaluation, annotations: Path | None) -> dict[str, 
         given = None if annotations is None else read_coco(annotations)
         detector = embedded_detector() if given is None else None
         source = SubjectSource(given, detector, FaceFinder())
-        material = PictureMaterial(evaluation.pairing, source, Path(folder))
-        labels = tuple(label for label in CLASSES if material.survey.subjects.get(label))
+        dataset = PictureDataset(evaluation.pairing, source, Path(folder))
+        labels = tuple(label for label in CLASSES if dataset.survey.subjects.get(label))
         seed = evaluation.settings.seed
-        context = Context(material, variants, (), labels, cast(Store, None), Path(folder), seed)
+        context = Context(dataset, variants, (), labels, cast(Store, None), Path(folder), seed)
         return dict(plain(downstream_check(context)))
 
 
 def best(findings: Sequence[Record], attack: str, label: str, variant: str, name: str) -> Record | None:
-    """Return the finding of an independent judge in which a figure is furthest above its chance."""
+    """Return the finding of an independent judge in which a value is furthest above its chance."""
     known = [
         f
         for f in findings
@@ -121,25 +121,27 @@ def best(findings: Sequence[Record], attack: str, label: str, variant: str, name
 
 
 def cell(findings: Sequence[Record], attack: str, label: str, variant: str) -> str:
-    """Return an attack's headline figure with its chance floor."""
+    """Return an attack's headline value with its chance floor."""
     if attack == "condition":
         # The maps are not released; what they hold with and without the guard stands in these two rows.
         guard = GUARDS.get(variant)
         findings = [f for f in findings if f["attack"] == attack and guard and guard in f["protocol"]]
         variant = "conditions"
-    name = FIGURES.get(attack) or (story.HEADLINE[label] if attack in story.ON_PICTURES else "rank1")
+    name = METRICS.get(attack) or (summary.HEADLINE[label] if attack in summary.ON_PICTURES else "rank1")
     finding = best(findings, attack, label, variant, name)
     if finding is None:
         return "–"
-    figures = finding["estimates"]
-    chance = figures.get(f"{name}_chance")
+    metrics = finding["estimates"]
+    chance = metrics.get(f"{name}_chance")
     if name in PLAIN:
-        low, high = figures[name]["low"], figures[name]["high"]
-        return f"{figures[name]['value']:.2f}" + ("" if low is None or high is None else f" [{low:.2f}, {high:.2f}]")
-    floor = "" if chance is None or chance["value"] is None else f" / {story.percent(chance['value'])}"
-    low, high = figures[name]["low"], figures[name]["high"]
+        low, high = metrics[name]["low"], metrics[name]["high"]
+        return f"{metrics[name]['value']:.2f}" + ("" if low is None or high is None else f" [{low:.2f}, {high:.2f}]")
+    floor = "" if chance is None or chance["value"] is None else f" / {summary.percent(chance['value'])}"
+    low, high = metrics[name]["low"], metrics[name]["high"]
     spread = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return story.percent(figures[name]["value"]) + spread + floor
+    recall = metrics.get("recall", {}).get("value") if attack == "leak" else None
+    beside = "" if recall is None else f", recall {summary.percent(recall)}"
+    return summary.percent(metrics[name]["value"]) + spread + floor + beside
 
 
 def table(document: Record) -> str:
@@ -152,7 +154,7 @@ def table(document: Record) -> str:
     taught = (utility.get("downstream") or {}).get("label")
     heads = ["class", "treatment", *attacks, "AP", "kernel distance", *(["AP trained on it"] if trained else [])]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for label in story.HEADLINE:
+    for label in summary.HEADLINE:
         for variant in (item["name"] for item in document["variants"]):
             cells = [cell(findings, attack, label, variant) for attack in attacks]
             cells += [number(precision.get((label, variant))), number(distance.get((label, variant)))]
@@ -164,11 +166,11 @@ def table(document: Record) -> str:
 
 def verdict(document: Record) -> str:
     """Return the verdict, one line for each class."""
-    return "\n".join(line for line in story.verdict_lines(document["verdict"]))
+    return "\n".join(line for line in summary.verdict_lines(document["verdict"]))
 
 
 def number(value: float | None) -> str:
-    """Return a figure for the table."""
+    """Return a value for the table."""
     return "–" if value is None else f"{value:.3f}"
 
 
@@ -177,9 +179,10 @@ def legend(document: Record) -> str:
     judges = [item["name"] for item in document["recognizers"] if item["judge"]]
     return (
         f"{document['inputs']['pairs']} pairs; independent recognisers: {', '.join(judges) or 'NONE'}. Cells: the "
-        "figure furthest from chance, its 95 % interval, and chance. naive to reconstruction: rank 1; condition: rank "
+        "value furthest from chance, its 95 % interval, and chance. naive to reconstruction: rank 1; condition: rank "
         "1 from depth or edge maps alone, guard off (original) and on (anonymized); plate: characters right; residue: "
-        "instances whose texture shines through; seed: AUC; leak: share untouched.\n"
+        "instances whose texture shines through; seed: AUC; attributes: the "
+        "attribute read right; leak: untouched, and the recall of independent detectors on the originals.\n"
     )
 
 
@@ -194,14 +197,63 @@ def anonymize(originals: Path, output: Path, preset: str, seed: int | None) -> N
     print(f"{output}: {summary}", file=sys.stderr)
 
 
+def judged(data: Path, out: Path, args: argparse.Namespace) -> str:
+    """Anonymize and evaluate one folder or pack, and return its verdict and table; files go under ``out``."""
+    files, annotations = choose(data, args.limit)
+    if not files:
+        raise SystemExit(f"{data}: no pictures")
+    originals, run = out / "originals", args.released or out / "run"
+    link(files, data / "images" if annotations else data, originals)
+    if args.released is not None and not args.released.is_dir():
+        raise SystemExit(f"{args.released}: run the other tool over {originals} into this folder, then call again")
+    rule = Rule.read(args.pairs) if args.pairs else Rule(args.suffix) if args.suffix else None
+    with offline():
+        # Detections, not annotations, decide what is treated: that is how the product is used.
+        if args.released is None:
+            anonymize(originals, run, args.preset, args.seed)
+        again = out / "run-again" if args.again else None
+        if again is not None:
+            anonymize(originals, again, args.preset, None if args.seed is None else args.seed + 1)
+        settings = runner.Settings(
+            attacks=ATTACKS if args.attacks is None else tuple(args.attacks.split(",")),
+            recognizers=tuple(args.recognizer),
+            accept_noncommercial=args.accept_noncommercial,
+            seed=args.seed or 0,
+            resize=args.resize_to_original,
+            rule=rule,
+            regions=args.regions,
+            judges=args.judges,
+        )
+        evaluation = runner.evaluate(
+            originals,
+            run,
+            out / "evaluation",
+            settings,
+            annotations=annotations,
+            again=again,
+            on_progress=lambda stage, done, total: print(f"{stage}: {done} of {total}", file=sys.stderr),
+        )
+        document = documents.build(evaluation, originals, run)
+        if args.train and document["utility"] is not None:
+            document["utility"]["downstream"] = train(evaluation, annotations)
+    (out / "evaluation").mkdir(parents=True, exist_ok=True)
+    documents.write(document, out / "evaluation")
+    report.write(document, out / "evaluation")
+    text = f"{verdict(document)}\n\n{table(document)}\n{legend(document)}"
+    (out / "table.md").write_text(text, encoding="utf-8")
+    return text
+
+
 def main() -> None:
-    """Anonymize, evaluate, print the table."""
+    """Anonymize, evaluate, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("data", type=Path, nargs="+", help="folders of pictures, or packs")
+    parser.add_argument("out", type=Path, help="of several, each has a folder of its name in here")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--preset", default="embedded")
     parser.add_argument("--recognizer", action="append", default=[])
+    parser.add_argument("--judges", type=Path, help="folder of judges, see models/judges")
+    parser.add_argument("--attacks", metavar="LIST", help="by comma; all if left out")
     parser.add_argument("--accept-noncommercial", action="store_true")
     parser.add_argument("--again", action="store_true", help="anonymize twice, for the seed attack")
     parser.add_argument("--train", action="store_true", help="also train on the pictures")
@@ -212,52 +264,13 @@ def main() -> None:
     parser.add_argument("--regions", type=Path, help="masks of what was treated")
     parser.add_argument("--resize-to-original", action="store_true")
     args = parser.parse_args()
-    if args.released is not None and args.again:
-        raise SystemExit("--again makes a second run of ours; leave it out with --released")
+    if args.released is not None and (args.again or len(args.data) > 1):
+        raise SystemExit("--released takes one folder of originals, and no second run of ours: leave out --again")
     started = time.monotonic()
-    files, annotations = choose(args.data, args.limit)
-    if not files:
-        raise SystemExit(f"{args.data}: no pictures")
-    originals, run = args.out / "originals", args.released or args.out / "run"
-    link(files, args.data / "images" if annotations else args.data, originals)
-    if args.released is not None and not args.released.is_dir():
-        raise SystemExit(f"{args.released}: run the other tool over {originals} into this folder, then call again")
-    rule = Rule.read(args.pairs) if args.pairs else Rule(args.suffix) if args.suffix else None
-    with offline():
-        # Detections, not annotations, decide what is treated: that is how the product is used.
-        if args.released is None:
-            anonymize(originals, run, args.preset, args.seed)
-        again = args.out / "run-again" if args.again else None
-        if again is not None:
-            anonymize(originals, again, args.preset, None if args.seed is None else args.seed + 1)
-        out = args.out / "evaluation"
-        settings = runner.Settings(
-            recognizers=tuple(args.recognizer),
-            accept_noncommercial=args.accept_noncommercial,
-            seed=args.seed or 0,
-            resize=args.resize_to_original,
-            rule=rule,
-            regions=args.regions,
-        )
-        evaluation = runner.evaluate(
-            originals,
-            run,
-            out,
-            settings,
-            annotations=annotations,
-            again=again,
-            on_progress=lambda stage, done, total: print(f"{stage}: {done} of {total}", file=sys.stderr),
-        )
-        document = documents.build(evaluation, originals, run)
-        if args.train and document["utility"] is not None:
-            document["utility"]["downstream"] = train(evaluation, annotations)
-    out.mkdir(parents=True, exist_ok=True)
-    documents.write(document, out)
-    report.write(document, out)
-    text = f"{verdict(document)}\n\n{table(document)}\n{legend(document)}"
-    (args.out / "table.md").write_text(text, encoding="utf-8")
-    print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
-    print(text)
+    for data in args.data:
+        text = judged(data, args.out if len(args.data) == 1 else args.out / data.name, args)
+        print(f"{data.name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+        print(f"### {data.name}\n\n{text}" if len(args.data) > 1 else text, flush=True)
 
 
 if __name__ == "__main__":

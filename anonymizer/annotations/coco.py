@@ -17,6 +17,7 @@ from anonymizer.annotations.matching import Index, Placement, key_of
 from anonymizer.annotations.records import Given, Head, Page, Record, Remark, added_record, free_id, mark, read_json
 from anonymizer.annotations.regions import instance_from
 from anonymizer.annotations.rendered import joint_names, placed_joints, unlabelled, with_joints
+from anonymizer.annotations.scaled import scaled_record
 from anonymizer.annotations.scrubbing import Scrubber, identities, name_parts, without_keypoints
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json
@@ -168,6 +169,21 @@ class CocoAnnotations:
             notes={0: self.notes.get(place, ())},
             placement=Placement({name: 0}),
         )
+
+    @property
+    def scales(self) -> bool:
+        """Whether the geometry can be scaled with the pictures."""
+        return True
+
+    def scaled(self, name: str, before: tuple[int, int], after: tuple[int, int]) -> CocoAnnotations:
+        """Return the annotations of one picture, scaled from a (height, width) to another."""
+        own = self.only(name)
+        if not own.images:
+            return own
+        image = dict(own.images[0])
+        image |= {side: n for side, n in (("height", after[0]), ("width", after[1])) if image.get(side) is not None}
+        records = tuple(scaled_record(record, before, after) for record in own.by_image[0])
+        return replace(own, images=(image,), by_image={0: records})
 
     def export(self, page: Page) -> dict[str, Any]:
         """Return what the released annotation file will say about a picture.

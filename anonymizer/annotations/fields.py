@@ -183,7 +183,7 @@ ATTRIBUTES: Mapping[str, Check] = {
     **dict.fromkeys(("occluded", "truncated", "difficult", "crowd", "blurred", "reflection", "depiction"), _DEGREE),
     **dict.fromkeys(("is_crowd", "iscrowd", "is_group", "is_occluded", "is_truncated", "is_depiction"), flag),
     **dict.fromkeys(("occlusion", "truncation", "visibility", "blur", "difficulty"), _DEGREE),
-    **dict.fromkeys(("moving", "parked", "ignore", "rider", "helmet"), flag),
+    **dict.fromkeys(("moving", "parked", "ignore", "rider", "helmet", "consent"), flag),
     "age_group": one_of("child", "teenager", "adult", "elderly", "unknown"),
     "uniform": _either(
         flag, one_of("none", "police", "firefighter", "medical", "construction", "military", "school", "delivery")
@@ -233,7 +233,7 @@ ANNOTATION: Mapping[str, Field] = {
     **{f"{part}_valid": flag for part in _PARTS},
     "treated": is_rle,
     "score": _level,
-    **{name: ATTRIBUTES[name] for name in ("ignore", "occluded", "truncated", "difficult", "visibility")},
+    **{name: ATTRIBUTES[name] for name in ("ignore", "occluded", "truncated", "difficult", "visibility", "consent")},
     "attributes": Attributes(),
     "anonymizer": MARK,
 }

@@ -22,6 +22,8 @@ __all__ = ["Codec", "Entry", "FileAnnotations", "Read"]
 
 #: Largest annotation file of one picture, in bytes.
 MAX_BYTES = 64 * 1024**2
+#: Formats whose geometry is in proportions of the picture.
+RELATIVE = ("yolo", "open_images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,21 @@ class FileAnnotations:
         own = {name: self.places[key]}
         content = {name: self._content(key)}
         return replace(self, places=own, content=content, index=Index({}), placement=Placement({name: name}))
+
+    @property
+    def scales(self) -> bool:
+        """Whether the geometry can be scaled with the pictures: it can where it is relative to them."""
+        return self.format in RELATIVE
+
+    def scaled(self, name: str, before: tuple[int, int], after: tuple[int, int]) -> FileAnnotations:
+        """Return these annotations, whose geometry holds at every size.
+
+        Raises:
+            InputError: It does not.
+        """
+        if not self.scales:
+            raise InputError(f"annotations {self._shown(self.path)}: {self.format} cannot be scaled with its pictures")
+        return self
 
     def export(self, page: Page) -> dict[str, Any]:
         """Return name and content of the picture's released file."""

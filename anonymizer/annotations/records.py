@@ -17,6 +17,7 @@ from anonymizer.core.records import Floats, Instance, Treatment
 from anonymizer.images.release import Release
 
 __all__ = [
+    "CONSENT",
     "Annotations",
     "Given",
     "Head",
@@ -24,6 +25,7 @@ __all__ = [
     "Record",
     "Remark",
     "added_record",
+    "agrees",
     "free_id",
     "label_of",
     "mark",
@@ -37,6 +39,8 @@ MAX_BYTES = 4 * 1024**3
 #: Deepest nesting of JSON; formats need 6 levels, and attributes of tools a few more.
 _DEEPEST = 50
 Record = Mapping[str, Any]
+#: Attribute of a record whose object is left as it is.
+CONSENT = "consent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +198,19 @@ class Annotations(Protocol):
         """Return the annotations cut down to one picture, for a worker that has no access to the files."""
         ...
 
+    @property
+    def scales(self) -> bool:
+        """Whether the geometry can be scaled with the pictures."""
+        ...
+
+    def scaled(self, name: str, before: tuple[int, int], after: tuple[int, int]) -> Annotations:
+        """Return the annotations of a picture that is scaled from a (height, width) to another.
+
+        Raises:
+            InputError: The format cannot be scaled.
+        """
+        ...
+
     def export(self, page: Page) -> dict[str, Any]:
         """Return what the released annotations will say about a picture, as plain JSON data.
 
@@ -208,6 +225,20 @@ class Annotations(Protocol):
     def public_head(self, release: Release) -> Head:
         """Return what the released annotations say of the data set as a whole."""
         ...
+
+
+def agrees(record: Record) -> bool:
+    """Return whether a record says that whoever it shows agreed to be shown: ``consent`` is true wherever it stands.
+
+    It may stand in the record, or among its ``attributes`` or ``flags``, as true or as the text ``true``.
+    """
+    said: list[object] = []
+    for place in (record, record.get("attributes"), record.get("flags")):
+        if isinstance(place, list):
+            place = {str(i.get("name")): i.get("value") for i in place if isinstance(i, Mapping)}
+        if isinstance(place, Mapping):
+            said += [value for key, value in place.items() if str(key).strip().lower() == CONSENT]
+    return bool(said) and all(value is True or str(value).strip().lower() == "true" for value in said)
 
 
 def free_id(records: Iterable[Record]) -> int | str:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.annotations.records import Record
+from anonymizer.annotations.records import Record, agrees
 from anonymizer.annotations.rle import decode_rle
 from anonymizer.core.errors import InputError
 from anonymizer.core.geometry import IntBox, clip_box, integer_box
 from anonymizer.core.records import Instance
 
-__all__ = ["instance_from"]
+__all__ = ["filled", "instance_from"]
 
 #: Pixels by which a box or polygon may leave the picture without a note, as rounded annotations do.
 TOLERANCE = 2.0
@@ -62,7 +62,12 @@ def instance_from(
     else:
         found = "; ".join(notes) or ("keypoints only" if record.get("keypoints") else "neither box nor outline")
         return None, (f"{found}, left out",)
-    return Instance(number, label, box, mask, score=1.0, source="given", record=record, core=core), tuple(notes)
+    consent = agrees(record)
+    if consent and record.get("iscrowd"):
+        notes.append("consent of several people at once, not followed")
+        consent = False
+    made = Instance(number, label, box, mask, score=1.0, source="given", record=record, core=core, consent=consent)
+    return made, tuple(notes)
 
 
 def _box(box: object, size: tuple[int, int], notes: list[str]) -> NDArray[np.float32] | None:
@@ -127,7 +132,7 @@ def _segmentation(segmentation: object, size: tuple[int, int], notes: list[str])
     outer = np.concatenate(whole)
     if _leaves((*outer.min(axis=0), *outer.max(axis=0)), size):
         notes.append("outline cut at the picture's border")
-    part = _filled(polygons, size)
+    part = filled(polygons, size)
     if part is None:
         notes.append("outline without a pixel")
     return part
@@ -167,7 +172,7 @@ def _clipped(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.f
     return points
 
 
-def _filled(polygons: list[NDArray[np.float64]], size: tuple[int, int]) -> Part | None:
+def filled(polygons: list[NDArray[np.float64]], size: tuple[int, int]) -> Part | None:
     """Return tight box and mask of polygons inside the picture, None if they cover no pixel."""
     from pycocotools import mask as coco
 

@@ -162,7 +162,9 @@ def unlabelled(record: dict[str, Any], joints: Mapping[Any, int]) -> dict[str, A
     return record | {"keypoints": [0] * (3 * count), "num_keypoints": 0}
 
 
-def label_maps(result: Result, ids: NDArray[np.uint16], wanted: Iterable[str]) -> Mapping[str, bytes]:
+def label_maps(
+    result: Result, ids: NDArray[np.uint16], wanted: Iterable[str], size: tuple[int, int] | None = None
+) -> Mapping[str, bytes]:
     """Return maps of a released picture as PNG files, by name.
 
     ``masks`` holds instance ids in 16 bits, ``parts`` the parts of the avatars' bodies in 8 bits (see ``Rendering``),
@@ -172,6 +174,7 @@ def label_maps(result: Result, ids: NDArray[np.uint16], wanted: Iterable[str]) -
         result: A verified picture.
         ids: Its ``instance_map``.
         wanted: Some of ``images.release.MAPS``.
+        size: (height, width) of the released picture, where it was scaled: the nearest values are taken.
 
     Raises:
         StageError: The result holds no depth, or a map cannot be encoded.
@@ -186,7 +189,13 @@ def label_maps(result: Result, ids: NDArray[np.uint16], wanted: Iterable[str]) -
             raise StageError("write", "depth: expected a result with depth; build with depth_map")
         else:
             made[name] = np.rint(result.depth * np.float32(MOST)).astype(np.uint16)
-    return {name: _png(name, values) for name, values in made.items()}
+    return {name: _png(name, _nearest(values, size or ids.shape)) for name, values in made.items()}
+
+
+def _nearest(values: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
+    """Return an array (H, W) at another size, each pixel with the value at its middle."""
+    rows, columns = (((np.arange(n) + 0.5) * of / n).astype(int) for n, of in zip(size, values.shape, strict=True))
+    return values[np.ix_(rows, columns)]
 
 
 def _parts(result: Result, ids: NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from anonymizer.annotations.categories import label_of
 from anonymizer.annotations.fields import VOC
 from anonymizer.annotations.per_file import Entry, Read
-from anonymizer.annotations.records import Page, Record, Remark, mark
+from anonymizer.annotations.records import CONSENT, Page, Record, Remark, mark
 from anonymizer.annotations.scrubbing import Scrubber, told_by_xml
 from anonymizer.core.errors import InputError
 from anonymizer.core.geometry import integer_box, outline_box
@@ -72,7 +72,7 @@ class Voc:
             parts = {label_of(part.findtext("name") or "") for part in item.findall("part")} - {None}
             if parts and label_of(name) is None:
                 notes.append(f"a part of it is a {' and a '.join(sorted(map(str, parts)))}, left alone")
-            entries.append(Entry(name, {"id": number} | _geometry(item, notes)))
+            entries.append(Entry(name, {"id": number} | _consent(item) | _geometry(item, notes)))
             remarks += [Remark(f"annotation {number}", note) for note in notes]
         return Read(tuple(entries), tuple(remarks))
 
@@ -173,6 +173,17 @@ def _check_size(root: ElementTree.Element, size: tuple[int, int], what: str) -> 
             f"{what}: stated as {stated[1]:g}x{stated[0]:g}, the picture is {size[1]}x{size[0]} upright; annotate the "
             "picture as it is shown"
         )
+
+
+def _consent(item: ElementTree.Element) -> dict[str, Any]:
+    """Return what an object's attributes say of consent, once or more often; nothing where they do not."""
+    said = []
+    for attribute in item.iterfind("attributes/attribute"):
+        name = attribute.get("name") or attribute.findtext("name") or ""
+        if name.strip().lower() == CONSENT:
+            said.append(attribute.findtext("value") or attribute.text or "")
+    agreed = all(value.strip().lower() == "true" for value in said)
+    return {"attributes": {CONSENT: "true" if agreed else "false"}} if said else {}
 
 
 def _geometry(item: ElementTree.Element, notes: list[str]) -> dict[str, Any]:

@@ -22,6 +22,10 @@ COORDS = ("arm", "leg", "along", "a", "b", "edge")
 
 #: Distance to the border in metres from which on cover is full.
 DEEP = 0.08
+#: Distance from the middle in metres beyond which no border belongs to an open front.
+BESIDE_OPENING = 0.1
+#: Least distance of what is let down from trousers, in metres.
+OVER = 0.012
 #: Steps of smoothing that leave nothing of an ear.
 FLAT = 60
 
@@ -128,7 +132,16 @@ def _coords(body: Body, shape: Shape, at: Measures) -> Floats:
     return np.stack([arm, leg, along, a, b], 1).astype(np.float32)
 
 
-def let_down(piece: Garment, shape: Shape, at: Measures, hem: float, end: float, ease: float, opened: bool) -> Garment:
+def let_down(
+    piece: Garment,
+    shape: Shape,
+    at: Measures,
+    hem: float,
+    end: float,
+    ease: float,
+    opened: bool,
+    under: Floats | None = None,
+) -> Garment:
     """Return a top whose lower border is let down to a new hem, around both legs.
 
     Args:
@@ -139,11 +152,14 @@ def let_down(piece: Garment, shape: Shape, at: Measures, hem: float, end: float,
         end: Height of the new one.
         ease: Distance from the hull of both legs in metres.
         opened: Whether it is open in front, and so covers no legs.
+        under: float32 (N, 3), points of trousers that it hangs over; None: there are none.
     """
     edges = border(piece.faces)
     z = piece.vertices[:, 2]
     along = piece.vertices[edges[:, 1]] - piece.vertices[edges[:, 0]]
     level = np.abs(along[:, 2]) < 0.7 * np.linalg.norm(along, axis=1)
+    # Only in front may steep edges belong to an opening: elsewhere a left out one would leave a hole.
+    level |= np.abs(piece.vertices[edges, 0]).min(1) > BESIDE_OPENING if opened else np.bool_(True)
     low = edges[level & (np.abs(z[edges] - hem) < 0.07).all(1) & (piece.coords[edges, 0] < 0.3).all(1)]
     if not len(low):
         return piece
@@ -162,26 +178,33 @@ def let_down(piece: Garment, shape: Shape, at: Measures, hem: float, end: float,
     steps = max(int((hem - end) / SLICE), 2)
     rows = np.linspace(end, at.hips + 0.1, max(int((at.hips + 0.1 - end) / SLICE), 4), dtype=np.float32)
     own = (at.arm < 0) & (at.z < at.hips + 0.12) & (at.z > end - 2 * SLICE)
-    reach = slices(at.z[own], shape.vertices[own, :2] - at.middle, rows, float(rows[1] - rows[0]))
+    reach = slices(at.z[own], shape.vertices[own, :2] - at.middle, rows, float(rows[1] - rows[0])) + np.float32(ease)
+    if under is not None:
+        legs = under[(under[:, 2] > end - 2 * SLICE) & (under[:, 2] < at.hips + 0.12)]
+        over = slices(legs[:, 2], legs[:, :2] - at.middle, rows, float(rows[1] - rows[0])) + np.float32(OVER)
+        reach = np.maximum(reach, over)
     for k in range(len(rows) - 2, -1, -1):
         reach[k] = np.maximum(reach[k], reach[k + 1])
     start = piece.vertices[ring]
     off = start[:, :2] - at.middle
     away = np.maximum(np.linalg.norm(off, axis=1), 1e-4)
     pleat = 1 + 0.012 * np.cos(7 * np.arctan2(off[:, 1], off[:, 0]))
-    points, faces = [], []
+    points, faces, heights = [], [], []
     for k in range(1, steps + 1):
         share = k / steps
         height = start[:, 2] + (end - start[:, 2]) * share
-        wanted = looked_up(reach, rows, height.astype(np.float32), off) + ease
+        wanted = looked_up(reach, rows, height.astype(np.float32), off)
         wide = np.maximum(away, away + (np.maximum(wanted, away) - away) * min(3 * share, 1)) * (
             1 + (pleat - 1) * share
         )
         points.append(np.concatenate([at.middle + off * (wide / away)[:, None], height[:, None]], 1))
+        heights.append(piece.body[ring, 2] + (end - piece.body[ring, 2]) * share)
         above = ring if k == 1 else count + (k - 2) * len(ring) + np.arange(len(ring))
         below = count + (k - 1) * len(ring) + np.arange(len(ring))
         faces += [np.stack([above[b], above[a], below[a]], 1), np.stack([above[b], below[a], below[b]], 1)]
     flat = np.concatenate(points).astype(np.float32)
+    # Patterns go on where the piece ends.
+    below_it = np.concatenate([flat[:, :2], np.concatenate(heights)[:, None]], 1).astype(np.float32)
     coords = np.tile(piece.coords[ring], (steps, 1))
     coords[:, 5] = flat[:, 2] - end
     old = piece.coords.copy()
@@ -192,7 +215,7 @@ def let_down(piece: Garment, shape: Shape, at: Measures, hem: float, end: float,
         vertices=np.concatenate([piece.vertices, flat]),
         faces=np.concatenate([piece.faces, *faces]).astype(np.int32),
         weights=np.concatenate([piece.weights, np.tile(piece.weights[ring], (steps, 1))]),
-        body=np.concatenate([piece.body, flat]),
+        body=np.concatenate([piece.body, below_it]),
         covers=piece.covers
         if opened
         else np.where((at.arm < 0) & (at.z < hem + 0.02), np.clip(at.z - end - 0.05, -1, DEEP), piece.covers).astype(

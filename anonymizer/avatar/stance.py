@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.mesh import unit
+from anonymizer.core.geometry import eyes_apart
 from anonymizer.core.records import Instance, PersonView
 
-__all__ = ["ROWS", "Stance", "facing", "grounded", "read_stance", "rotations", "trust_of"]
+__all__ = ["ROWS", "Stance", "facing", "girdle", "grounded", "read_stance", "rotations", "trust_of"]
 
 Floats = NDArray[np.float32]
 
@@ -58,8 +59,7 @@ NOSE_DROP = 0.2
 BOWED, TILTED = 0.07, 0.65
 #: How far the nose's tip lies ahead of the eyes, in heights of a face's box, and how sure eyes and nose are.
 NOSE_AHEAD, MARKED = 0.29, 0.7
-#: Distance of the eyes in heights of a face's box between which they begin to tell how a head is turned. In profile it
-#: is at most 0.08, and the line through both points anywhere; of faces turned by up to 45 degrees it is 0.18 to 0.3.
+#: Distances of the eyes (``eyes_apart``) between which they begin to tell how a head is turned.
 EYES_APART = (0.1, 0.2)
 #: Vertices of FaceMesh: outer corners of the left and the right eye, corners of the mouth, forehead and chin.
 EYES_OUT, MOUTH, FOREHEAD, CHIN = (263, 33), (291, 61), 10, 152
@@ -78,8 +78,9 @@ FLAT, LIFTED = (-0.1, 0.1), (-0.75, 0.5)
 BENT = (0.15, 0.45)
 #: Bend of each joint of a relaxed finger, in radians.
 CURL = 0.32
-#: How far collar bone and shoulder follow an arm that is raised above the shoulder.
-SHRUG = 0.25
+#: How far collar bone and shoulder follow an arm that is raised above the shoulder, and one that hangs: at rest arms
+#: are held away from the body, and shoulders left there look padded.
+SHRUG, HANG = 0.25, 0.35
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -244,12 +245,13 @@ def _turned_face(face: Instance) -> tuple[Floats, float] | None:
         across = points[EYES_OUT[0]] - points[EYES_OUT[1]] + points[MOUTH[0]] - points[MOUTH[1]]
         axes = _frame(unit(across), unit(points[FOREHEAD] - points[CHIN]))[:, [0, 2]].T
         return axes, min((mesh.confidence - FACED[1]) / (FACED[0] - FACED[1]), 1.0)
-    if face.landmarks is None or face.score < FACED[1]:
+    apart = eyes_apart(face)
+    if face.landmarks is None or apart is None or face.score < FACED[1]:
         return None
     # Of masked and small faces only eyes and nose are known: where the nose lies between the eyes tells the turn.
     eyes, nose = face.landmarks[:2], face.landmarks[2]
     line, height = eyes[1] - eyes[0], float(face.box[3] - face.box[1])
-    plain = float(np.clip((np.hypot(*line) / height - EYES_APART[0]) / (EYES_APART[1] - EYES_APART[0]), 0, 1))
+    plain = float(np.clip((apart - EYES_APART[0]) / (EYES_APART[1] - EYES_APART[0]), 0, 1))
     if not plain:
         return None
     roll = unit(np.array([line[0], 0, -line[1]], np.float32))
@@ -273,6 +275,19 @@ def _gaze(face: Instance, left: Floats) -> float:
     return float(np.clip(np.arcsin(sine), -GAZE, GAZE))
 
 
+def girdle(long: Floats, first: Floats, trunk: Floats) -> Floats:
+    """Return the rotation of a collar bone and shoulder, float32 (3, 3), which follow an arm up or down.
+
+    Args:
+        long: float32 (3,), the upper arm at rest, which is held away from the body.
+        first: float32 (3,), its direction now.
+        trunk: float32 (3, 3), the rotation of the chest.
+    """
+    low, up = -float(unit(long)[2]), float(first @ trunk[:, 2])
+    share = SHRUG * np.clip(up, 0, 1) + HANG * np.clip((-up - low) / (1 - low), 0, 1)
+    return _between(trunk, _turn(trunk @ long, first) @ trunk, float(share))
+
+
 def _limb(
     out: Floats, stance: Stance, body: Body, shape: Shape, side: str, trunk: Floats, names: tuple[str, str, str]
 ) -> None:
@@ -287,8 +302,7 @@ def _limb(
     first, second, third = (stance.rows[ROWS.index(f"{name}.{side}")] for name in names)
     long, short = rest(f"{lower}01") - rest(f"{upper}01"), rest(root) - rest(f"{lower}01")
     if arm:
-        raised = float(np.clip(first @ trunk[:, 2], 0, 1))
-        lifted = _between(trunk, _turn(trunk @ long, first) @ trunk, SHRUG * raised)
+        lifted = girdle(long, first, trunk)
         for bone in ("clavicle", "shoulder01"):
             out[body.number(f"{bone}.{side}")] = lifted
     plain = _turn(trunk @ long, first) @ trunk

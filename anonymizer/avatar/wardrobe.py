@@ -16,6 +16,7 @@ from anonymizer.avatar.accessories import BAGS, HATS, bag, beard, glasses, hat, 
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.garment import DEEP, Garment, let_down, piece_of
 from anonymizer.avatar.hair import HAIR, Scalp, grow
+from anonymizer.avatar.mesh import cut
 from anonymizer.avatar.shoes import SHOES, Shoe, lasts, loft
 from anonymizer.avatar.shoes import covered as inside_of
 from anonymizer.avatar.tailor import Measures, hang, spread, straighten, tube
@@ -47,8 +48,9 @@ LONGEST = 0.97
 RIM = 0.025
 #: How far a boot's shaft is let down into the shoe, in metres.
 SHAFT = 0.06
-#: How far trousers reach into boots, as a share of the leg.
-INTO = 0.17
+#: How far trousers reach into boots, as a share of the leg; over how much of it they narrow above, and how far towards
+#: the skin.
+INTO, TAPER, HELD = 0.1, 0.1, 0.7
 #: Fewest vertices below a boot's shaft.
 LEAST = 24
 #: Half width in metres of what there is of a top under an open jacket.
@@ -61,6 +63,8 @@ LOWEST = 0.05
 UNTUCKED = 0.016
 
 
+#: How far bottoms go on below a top, in metres.
+UNDER = 0.04
 #: A top without trimmings.
 PLAIN = Trim()
 
@@ -107,6 +111,7 @@ class Bottom:
         skirt: Whether it is one tube around both legs.
         fall: How much of its width above each slice keeps, in [0, 1]: straight trousers hang, slim ones follow the leg.
         pleats: Depth of pleats at the hem as a share of its width.
+        into: Where it goes into a boot: 0 at the hip, 1 at the ankle; above 1 nowhere.
     """
 
     length: float
@@ -115,6 +120,7 @@ class Bottom:
     skirt: bool = False
     fall: float = 0.97
     pleats: float = 0.03
+    into: float = 2.0
 
 
 TOPS = {
@@ -310,7 +316,7 @@ def dress(
     tucked = bottom is None or bottom.skirt or bottom.length < 0.9 or bottom.ease < SLIM
     if bottom is not None and not bottom.skirt and tucked:
         # Into boots: what is below their rim would poke through.
-        bottom = replace(bottom, length=min(bottom.length, shoe.shaft + INTO))
+        bottom = replace(bottom, length=min(bottom.length, shoe.shaft + INTO), into=shoe.shaft)
     if bottom is not None:
         varied = replace(bottom, length=bottom.length * float(rng.uniform(0.97, 1.0)))
         pieces.append(_bottom(body, shape, at, varied, outfit.bottom or outfit.full or ""))
@@ -333,7 +339,9 @@ def dress(
         worn = replace(
             worn, hem=worn.hem + float(rng.uniform(-0.02, 0.03)), ease=worn.ease * float(rng.uniform(0.9, 1.25))
         )
-        pieces.append(_top(body, shape, at, worn, name))
+        legs = pieces[0] if pieces and pieces[0].kind == "bottom" else None
+        pieces.append(_top(body, shape, at, worn, name, legs))
+        over = worn
     pieces.append(_shoes(body, shape, at, shoe, outfit.shoes, tucked))
     above = [p for p in pieces if p.kind in ("top", "outer")]
     if outfit.bag is not None:
@@ -343,6 +351,8 @@ def dress(
     if outfit.mask:
         pieces.append(mask(body, shape, at))
     covers = np.max([p.covers for p in pieces], axis=0)
+    if tops and pieces[0].kind == "bottom":
+        pieces[0] = _below(pieces[0], at, over)
     if outfit.glasses is not None:
         pieces.append(glasses(outfit.glasses, body, shape))
     below = None if outfit.hat is None else hat_line(outfit.hat, body, shape)
@@ -376,6 +386,10 @@ def _bottom(body: Body, shape: Shape, at: Measures, bottom: Bottom, name: str) -
         own = (sign * piece.body[:, 0] > 0) & (along > 0.12)
         amount = np.clip((along - 0.16) / 0.2, 0, 1).astype(np.float32)
         points = straighten(points, hip, foot, own, amount, 0.0, bottom.fall)
+    if bottom.into < 1:
+        # Held by the boot.
+        held = np.clip((along - bottom.into + TAPER) / TAPER, 0, 1) * HELD
+        points = (points + (piece.body - points) * held[:, None]).astype(np.float32)
     if bottom.flare:
         # Wider towards the hem, seen from the leg's axis.
         away = piece.coords[:, 3:5] / np.maximum(np.linalg.norm(piece.coords[:, 3:5], axis=1, keepdims=True), 1e-4)
@@ -391,7 +405,7 @@ def _bottom(body: Body, shape: Shape, at: Measures, bottom: Bottom, name: str) -
     return replace(piece, vertices=points.astype(np.float32))
 
 
-def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment:
+def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str, legs: Garment | None) -> Garment:
     end = at.hips - top.hem * at.leg_length
     # Between the legs there is no body to cut cloth from: what is longer is let down.
     hem = max(end, at.hips - LOWEST * at.leg_length)
@@ -430,9 +444,32 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str) -> Garment
     points = spread(points, piece.weights, piece.faces, body, at, ease, top.fall)
     piece = replace(piece, vertices=points)
     if end < hem:
-        piece = let_down(piece, shape, at, hem, end, ease, top.opening > 0)
+        piece = let_down(piece, shape, at, hem, end, ease, top.opening > 0, None if legs is None else legs.vertices)
     piece = replace(piece, weights=hang(piece.weights, piece.vertices, body, at))
     return trimmed(piece, top.trim, at)
+
+
+def _below(bottom: Garment, at: Measures, top: Top) -> Garment:
+    """Return what of a bottom shows below the outermost top: what is hidden would poke through in some pose."""
+
+    def shown(x: Floats, y: Floats, z: Floats) -> Floats:
+        hidden = z - (at.hips - top.hem * at.leg_length + UNDER)
+        if top.opening > 0:
+            hidden = np.where(y < at.middle[1] + 0.02, np.minimum(hidden, np.abs(x) - top.opening - UNDER), hidden)
+        return np.asarray(-hidden, np.float32)
+
+    part = cut(bottom.faces, shown(*bottom.body.T))
+    if not len(part.faces):
+        return bottom
+    return replace(
+        bottom,
+        covers=np.minimum(bottom.covers, shown(at.x, at.y, at.z)),
+        vertices=part.of(bottom.vertices),
+        faces=part.faces,
+        weights=part.of(bottom.weights),
+        body=part.of(bottom.body),
+        coords=part.of(bottom.coords),
+    )
 
 
 def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str, tucked: bool) -> Garment:
@@ -453,7 +490,10 @@ def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str, tucked
         shaft = piece_of(body, shape, at, "shoes", name, at.soft(field, 1), 0.019, 8, 2)
         # Let down into the shoe: smoothing draws its lower border up.
         into = shaft.vertices.copy()
-        into[:, 2] -= SHAFT * np.clip(1 - (into[:, 2] - into[:, 2].min()) / SHAFT, 0, 1)
+        low = np.clip(1 - (into[:, 2] - into[:, 2].min()) / SHAFT, 0, 1)
+        # It lies close at the ankle, or its rim would stand out of the shoe.
+        into += (shaft.body - into) * np.clip(1.6 * low, 0, 0.6)[:, None]
+        into[:, 2] -= SHAFT * low
         shaft = replace(shaft, vertices=into)
         count = len(vertices)
         vertices = np.concatenate([vertices, shaft.vertices])

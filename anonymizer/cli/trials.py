@@ -87,6 +87,9 @@ def print_trial(found: Trial) -> None:
     if "annotations" in found.paths:
         counts = ", ".join(f"{count} {label}" for label, count in found.found.items()) or "nothing to anonymize"
         rows.append(("Found", f"{counts}; in {found.with_instances} of {found.looked_at} pictures"))
+    for title, left in (("In areas left out", found.excluded), ("Consented", found.consented)):
+        if left:
+            rows.append((title, ", ".join(f"{count} {label}" for label, count in left.items())))
     rows += [("Failed", f"{len(found.failed)}: {named(found.failed)}")] if found.failed else []
     rows += (
         [("Held back", f"{len(found.held)}, as their annotations are missing or cannot be placed")]
@@ -101,7 +104,7 @@ def print_trial(found: Trial) -> None:
     titles = {"annotations": "Annotations", "preview": "HOLDS ORIGINALS"}
     rows += [(titles[key], path) for key, path in found.paths.items()]
     for name, value in rows:
-        print(f"{name + ':':<17}{value}")
+        print(f"{name + ':':<19}{value}")
 
 
 def _duration(seconds: float) -> str:

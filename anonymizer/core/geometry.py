@@ -17,6 +17,7 @@ __all__ = [
     "context_box",
     "dilate",
     "distance_inside",
+    "eyes_apart",
     "full_mask",
     "integer_box",
     "mask_box",
@@ -122,6 +123,17 @@ def seen_well(instance: Instance) -> bool:
     likely = body.mask[np.ix_(np.clip(y, 0, height - 1), np.clip(x, 0, width - 1))]
     theirs, ours = within & (likely >= 0.5), instance.core[np.ix_(rows, columns)]
     return float((theirs & ours).sum()) >= ALIKE * float((theirs | ours).sum())
+
+
+def eyes_apart(face: Instance) -> float | None:
+    """Return the distance of a face's eyes in heights of its box, None without landmarks.
+
+    In profile it is at most 0.08, and the line through both points runs anywhere; of faces turned by up to 45 degrees
+    it is 0.18 to 0.3 (CenterFace).
+    """
+    if face.landmarks is None:
+        return None
+    return float(np.hypot(*(face.landmarks[1] - face.landmarks[0]))) / float(face.box[3] - face.box[1])
 
 
 def outlined(instance: Instance) -> Instance:

@@ -20,6 +20,7 @@ __all__ = [
     "BODIES",
     "CLASSES",
     "FREE",
+    "REVIEWED",
     "Action",
     "AvatarArtist",
     "Conditions",
@@ -28,6 +29,7 @@ __all__ = [
     "EdgeDetector",
     "FaceEmbedder",
     "FaceView",
+    "Findings",
     "Instance",
     "OCRReader",
     "PersonSegmenter",
@@ -38,6 +40,7 @@ __all__ = [
     "Treatment",
     "Verdict",
     "Wish",
+    "check_area",
     "check_image",
 ]
 
@@ -46,6 +49,8 @@ CLASSES: tuple[str, ...] = ("person", "face", "license_plate", "text", "vehicle"
 #: Of these, the ones redrawn whole, before faces and plates are redrawn on top of them.
 BODIES: tuple[str, ...] = ("person", "vehicle")
 
+#: Source of instances that a reviewer marked.
+REVIEWED = "given:review"
 #: Least proportion of a box that a person's outline leaves free: of 1,038 annotated persons none leaves less than 0.15.
 FREE = 0.05
 
@@ -68,6 +73,18 @@ def check_image(image: Image) -> Image:
     if image.size == 0:
         raise InputError(f"image: expected at least one pixel, got shape {image.shape}")
     return image
+
+
+def check_area(area: Mask, size: tuple[int, int]) -> Mask:
+    """Return an area of a picture unchanged if it is bool (H, W) of its size (height, width).
+
+    Raises:
+        InputError: Any other shape or dtype.
+    """
+    if not isinstance(area, np.ndarray) or area.dtype != np.bool_ or area.shape != size:
+        got = f"{area.dtype} {area.shape}" if isinstance(area, np.ndarray) else type(area).__name__
+        raise InputError(f"exclude: expected bool {size}, true where the picture is left as it is, got {got}")
+    return area
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
@@ -143,6 +160,7 @@ class Instance:
         link: Secret number of a person's identity: persons with the same one get the same avatar. None: by chance.
         wish: What a reviewer asks for where a detector finds the same object: ``redraw`` whatever its score, ``fill``,
             or ``leave``, as it is none. None: nothing, it is an object of its own.
+        consent: Whether whoever it shows agreed to be shown: it is left as it is.
 
     Raises:
         InputError: A field of wrong shape, dtype or range, or a mask without a pixel.
@@ -164,6 +182,7 @@ class Instance:
     face: FaceView | None = None
     link: int | None = field(default=None, repr=False)
     wish: Wish | None = None
+    consent: bool = False
 
     def __post_init__(self) -> None:
         if self.label not in CLASSES:
@@ -346,7 +365,8 @@ class Treatment:
         method: ``blur``, ``mosaic``, ``solid`` or ``blank`` where its place was obscured on request, which is weaker
             than a redraw or a fill; else None.
         second_pass: Whether it was found in the result only, by the second pass, and then treated.
-        found: Box xyxy in pixels in which it was found, where what stands there now has another; else None.
+        found: Box xyxy in pixels of the source in which it was found, where what stands there now has another; else
+            None.
     """
 
     instance_id: int
@@ -373,6 +393,8 @@ class Result:
         renderings: Avatars by the id of the person in whose place they stand, of redrawn persons alone.
         order: Ids of the instances in the order in which they were laid, the lowest first.
         depth: Depth of the released picture, float32 (H, W) in [0, 1], 1 nearest; None unless it was asked for.
+        excluded: What was found in the area that was left out, and left as it is.
+        consented: Who agreed to be shown, and was left as they are but for what others cover.
     """
 
     image: Image
@@ -385,6 +407,23 @@ class Result:
     renderings: Mapping[int, Rendering] = field(default_factory=dict, repr=False)
     order: tuple[int, ...] = ()
     depth: Floats | None = field(default=None, repr=False)
+    excluded: tuple[Instance, ...] = ()
+    consented: tuple[Instance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Detections in a picture before anything is done.
+
+    Args:
+        instances: What would be anonymized, by ascending id.
+        excluded: What lies in the area that is left out.
+        consented: Who agreed to be shown.
+    """
+
+    instances: tuple[Instance, ...]
+    excluded: tuple[Instance, ...] = ()
+    consented: tuple[Instance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -471,7 +510,8 @@ class PersonSegmenter(Protocol):
 class FaceEmbedder(Protocol):
     """Describes a face by a unit vector."""
 
-    #: Cosine similarity above which two faces count as the same person at FAR 1e-3.
+    #: Cosine similarity above which two faces count as the same person at FAR 1e-3. An embedder that tells profiles
+    #: less well may have a ``profile_threshold`` for these.
     threshold: float
 
     def embed(self, image: Image, box: Floats, landmarks: Floats | None) -> Floats:

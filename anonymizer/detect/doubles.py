@@ -38,6 +38,9 @@ MADE_UP, MEMBER = 0.65, 0.7
 ASIDE, TALL = 0.25, 0.4
 #: A larger find with less than this proportion of a smaller one's score is a poor view of the same person.
 POOR = 0.6
+#: Proportion of a larger find's box that a smaller one has, from which a network's outline of the smaller is better
+#: than the one drawn in the box of the larger.
+ALIKE = 0.75
 #: Landmarks that say where a person is.
 PLACES = [LANDMARKS.index(name) for name in ("nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip")]
 
@@ -126,6 +129,11 @@ def _members(group: Instance, smaller: Sequence[Instance]) -> list[Instance]:
     return members if made.mean() >= MADE_UP else []
 
 
+def _area(person: Instance) -> float:
+    x1, y1, x2, y2 = outline_box(person).tolist()
+    return float((x2 - x1) * (y2 - y1))
+
+
 def _sure(person: Instance) -> bool:
     """Return whether networks of both kinds see a person, or BlazePose does well."""
     kinds = {name in BOXES_ONLY for name in person.signs if name != OUTLINE}
@@ -154,7 +162,8 @@ def _one_pose(part: Instance, other: Instance) -> bool:
 
 def _joined(whole: Instance, part: Instance) -> Instance:
     """Return a person with the pixels and the evidence of another find; the better outline stays."""
-    poor = whole.score < POOR * part.score or (is_sketch(whole) and not is_sketch(part))
+    drawn = by_boxes(whole) and not by_boxes(part) and _area(part) >= ALIKE * _area(whole)
+    poor = drawn or whole.score < POOR * part.score or (is_sketch(whole) and not is_sketch(part))
     kept, added = (part, whole) if poor else (whole, part)
     wider = widen(kept, replace(added, core=np.zeros_like(added.mask), score=0.0, evidence={}))
     best = {**added.signs, **{name: max(score, added.signs.get(name, 0.0)) for name, score in kept.signs.items()}}

@@ -17,7 +17,7 @@ from anonymizer.images.decode import LOSSLESS, SUFFIXES, Decoded, decode_image, 
 from anonymizer.images.encode import encode_image
 from anonymizer.redraw.crops import treated_mask
 
-__all__ = ["Outside", "RunRegions"]
+__all__ = ["BackgroundFidelity", "RunRegions"]
 
 
 class RunRegions:
@@ -62,11 +62,11 @@ class RunRegions:
         return "action" in record or category.get("name") in self._known
 
 
-class Outside:
+class BackgroundFidelity:
     """Gathers changes outside of the treated regions.
 
-    Lossless files are compared exactly. JPEG and other lossy files were encoded anew: there a share of changed pixels
-    and the peak signal-to-noise ratio are given, beside that of encoding the whole original anew and nothing else.
+    Lossless files are compared exactly. JPEG and other lossy files were encoded anew: there a proportion of changed
+    pixels and the peak signal-to-noise ratio are given, beside that of encoding the whole original anew.
     """
 
     def __init__(self) -> None:
@@ -95,18 +95,18 @@ class Outside:
             self._exact.append((int(changed.sum()), int(outside.sum())))
         elif outside.any():
             again = _encoded_anew(read_image(pair.original), pair)
-            share = float(changed.sum() / outside.sum())
-            self._lossy.append((share, _error(original, anonymized, outside), _error(original, again, outside)))
+            proportion = float(changed.sum() / outside.sum())
+            self._lossy.append((proportion, _error(original, anonymized, outside), _error(original, again, outside)))
 
     def summary(self) -> dict[str, Any]:
-        """Return counts and figures as plain data; a figure without pictures is None.
+        """Return counts and values as plain data; a value without pictures is None.
 
         Keys: ``lossless`` (``pictures``, ``changed_pixels``, ``pixels``, ``pictures_with_changes``); ``lossy``
         (``pictures``, ``identical``, ``changed_share`` in [0, 1], ``psnr_db`` of the mean error, ``lowest_psnr_db``
         and ``median_psnr_db`` of a picture, ``encoding_alone_psnr_db``); ``unknown``, pictures whose regions are not
         known. Where nothing differs there is no ratio to give; ``identical`` counts such pictures.
         """
-        shares, errors, alone = ([row[column] for row in self._lossy] for column in range(3))
+        proportions, errors, alone = ([row[column] for row in self._lossy] for column in range(3))
         return {
             "lossless": {
                 "pictures": len(self._exact),
@@ -116,8 +116,8 @@ class Outside:
             },
             "lossy": {
                 "pictures": len(errors),
-                "identical": shares.count(0.0),
-                "changed_share": statistics.fmean(shares) if shares else None,
+                "identical": proportions.count(0.0),
+                "changed_share": statistics.fmean(proportions) if proportions else None,
                 "psnr_db": _psnr(statistics.fmean(errors)) if errors else None,
                 "lowest_psnr_db": _psnr(max(errors)) if errors else None,
                 "median_psnr_db": _psnr(statistics.median(errors)) if errors else None,

@@ -41,7 +41,7 @@ from anonymizer.models import weights
 
 __all__ = ["BASELINES", "Blur", "Deface", "Mosaic", "Original", "Solid", "baseline"]
 
-#: Sigma of the blur as a share of the subject's scale.
+#: Sigma of the blur as a proportion of the subject's scale.
 SIGMA = 0.10
 #: Cells of the mosaic to the subject's scale.
 CELLS = 8
@@ -75,7 +75,7 @@ class _Filter(ABC):
 
     name: str
     strength: str
-    #: Surroundings that the filter mixes in, as a share of the scale.
+    #: Surroundings that the filter mixes in, as a proportion of the scale.
     margin: float = 0.0
 
     def __call__(self, pair: Pair, original: Image, subjects: Sequence[Subject]) -> Image:

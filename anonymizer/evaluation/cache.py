@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from anonymizer import __version__
 from anonymizer.core.errors import InputError
 from anonymizer.core.records import Floats, Image
-from anonymizer.evaluation.records import Embeddings, Material, Pair, Place, Recognizer, Subject, Variant
+from anonymizer.evaluation.records import Dataset, Embeddings, Pair, Place, Recognizer, Subject, Variant
 from anonymizer.evaluation.subjects import FaceFinder
 from anonymizer.evaluation.variants import AGAIN, ANONYMIZED, CONTROL
 from anonymizer.models.weights import file_sha256
@@ -101,7 +101,7 @@ class EmbeddingStore:
     picture is made once.
 
     Args:
-        material: The pictures.
+        dataset: The pictures.
         variants: By name.
         recognizers: Everyone who will be asked.
         faces: Finds faces again in treated pictures.
@@ -113,7 +113,7 @@ class EmbeddingStore:
 
     def __init__(
         self,
-        material: Material,
+        dataset: Dataset,
         variants: Mapping[str, Variant],
         recognizers: Sequence[Recognizer],
         faces: FaceFinder,
@@ -122,7 +122,7 @@ class EmbeddingStore:
         on_picture: Callable[[str, int, int], None] = lambda variant, done, total: None,
         predictors: Sequence[Recognizer] = (),
     ) -> None:
-        self._material = material
+        self._dataset = dataset
         self._variants = variants
         self._faces = faces
         self._folder = folder
@@ -172,18 +172,18 @@ class EmbeddingStore:
             _Table(self._folder / f"{variant}-{r.sha256[:16]}-{PLACED[where]}", len(rows))
             for (r, where), rows in zip(planned, names, strict=True)
         ]
-        total = len(self._material.pairs)
-        for done, pair in enumerate(self._material.pairs, start=1):
-            look = _Look(self._material, self._variants[variant], self._faces, pair)
+        total = len(self._dataset.pairs)
+        for done, pair in enumerate(self._dataset.pairs, start=1):
+            view = _View(self._dataset, self._variants[variant], self._faces, pair)
             digest = self._digest(variant, pair)
             for (recognizer, place), table in zip(planned, tables, strict=True):
-                for subject in look.subjects:
+                for subject in view.subjects:
                     if subject.label == recognizer.label:
                         key = _key(subject, digest)
                         if variant == AGAIN and pair.again is None:
                             table.append(key, None)
                         elif not table.take_over(key):
-                            table.append(key, look.describe(subject, recognizer, place))
+                            table.append(key, view.describe(subject, recognizer, place))
             self._on_picture(variant, done, total)
         for (recognizer, place), rows, table in zip(planned, names, tables, strict=True):
             vectors, found = table.close()
@@ -195,8 +195,8 @@ class EmbeddingStore:
         if label not in self._names:
             self._names[label] = [
                 (subject.key, subject.who, subject.picture)
-                for pair in self._material.pairs
-                for subject in self._material.subjects(pair)
+                for pair in self._dataset.pairs
+                for subject in self._dataset.subjects(pair)
                 if subject.label == label
             ]
         return self._names[label]
@@ -207,19 +207,19 @@ class EmbeddingStore:
         return f"{file_sha256(read)} {variant} {__version__}"
 
 
-class _Look:
+class _View:
     """One treated picture, made when first needed."""
 
-    def __init__(self, material: Material, variant: Variant, faces: FaceFinder, pair: Pair) -> None:
-        self.subjects = material.subjects(pair)
-        self._material, self._variant, self._faces, self._pair = material, variant, faces, pair
+    def __init__(self, dataset: Dataset, variant: Variant, faces: FaceFinder, pair: Pair) -> None:
+        self.subjects = dataset.subjects(pair)
+        self._dataset, self._variant, self._faces, self._pair = dataset, variant, faces, pair
         self._image: Image | None = None
         self._again: dict[int, tuple[Floats, Floats] | None] = {}
 
     def describe(self, subject: Subject, recognizer: Recognizer, place: Place) -> Floats | None:
         """Return a subject's embedding; None where it was not found or cannot be described."""
         if self._image is None:
-            self._image = self._variant(self._pair, self._material.original(self._pair), self.subjects)
+            self._image = self._variant(self._pair, self._dataset.original(self._pair), self.subjects)
         box, landmarks, mask = subject.box, subject.landmarks, subject.mask
         if place == "box":
             landmarks = mask = None

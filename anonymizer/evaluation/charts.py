@@ -32,6 +32,8 @@ MARKERS = ("o", "s", "^", "D", "v", "*", "P")
 OWN = 5
 #: Size of charts in inches of 100 pixels, and of a letter in points: 12 pixels.
 LARGE, SMALL, LETTER = (5.0, 3.3), (3.2, 2.1), 8.6
+#: Room around the axes for marks and titles, and for a legend, in inches.
+LEFT, RIGHT, TOP, BOTTOM, LEGEND = 0.7, 0.3, 0.12, 0.5, 1.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def lines(curves: Sequence[Line], x: Axis, y: Axis, title: str, *, diagonal: boo
             axes.plot(steps, steps, color=QUIET, linestyle=(0, (1, 3)), linewidth=1)
         for curve in curves:
             across = np.maximum(curve.x, x.low) if x.log else np.asarray(curve.x)
-            style = {"color": SERIES[curve.series], "linestyle": DASHES[curve.series]}
+            style: Any = {"color": SERIES[curve.series], "linestyle": DASHES[curve.series]}
             axes.plot(across, curve.y, linewidth=2.2 if curve.series == OWN else 1.4, **style)
         said = [f"{curve.name} from {curve.y[0]:.2f} to {curve.y[-1]:.2f}" for curve in curves]
         drawn.append(f"{y.title} over {x.title}: {'; '.join(said)}.")
@@ -101,7 +103,7 @@ def lines(curves: Sequence[Line], x: Axis, y: Axis, title: str, *, diagonal: boo
 
 def scatter(points: Sequence[Point], x: Axis, y: Axis, title: str) -> Markup:
     """Return points with their intervals; a legend names them."""
-    with _chart(title, LARGE) as (axes, drawn):
+    with _chart(title, LARGE, LEGEND) as (axes, drawn):
         _scaled(axes, x, y)
         for point in points:
             errors = [
@@ -136,8 +138,15 @@ def histogram(edges: Sequence[float], same: Sequence[float], different: Sequence
     first, last = (int(used[0]), int(used[-1]) + 1) if used.size else (0, len(edges) - 1)
     with _chart(title, SMALL) as (axes, drawn):
         for part, series in zip(parts, (3, OWN), strict=True):
-            axes.stairs(part, edges, fill=True, color=SERIES[series], alpha=0.3)
-            axes.stairs(part, edges, color=SERIES[series], linewidth=1)
+            colour = SERIES[series]
+            axes.stairs(
+                part[first:last],
+                edges[first : last + 1],
+                fill=True,
+                facecolor=(colour, 0.3),
+                edgecolor=colour,
+                linewidth=1,
+            )
         axes.set_xlim(float(edges[first]), float(edges[last]))
         axes.set_ylim(0.0, max(float(max(part.max(initial=0.0) for part in parts)) * 1.05, 1e-3))
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.2g} %")
@@ -153,12 +162,12 @@ def histogram(edges: Sequence[float], same: Sequence[float], different: Sequence
 
 
 @contextmanager
-def _chart(title: str, size: tuple[float, float]) -> Iterator[tuple[Axes, list[str]]]:
+def _chart(title: str, size: tuple[float, float], right: float = RIGHT) -> Iterator[tuple[Axes, list[str]]]:
     """Give axes to draw on and a list for the description; at the end the list's last item is the SVG."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    settings: dict[str, Any] = {
+    settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": title,  # identifiers differ between the charts of a page, and are the same every time
         "font.size": LETTER,
@@ -173,8 +182,10 @@ def _chart(title: str, size: tuple[float, float]) -> Iterator[tuple[Axes, list[s
         "text.parse_math": False,
     }
     with rc_context(settings):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.add_subplot()
+        figure = Figure(figsize=size)
+        axes = figure.add_axes(
+            (LEFT / size[0], BOTTOM / size[1], 1 - (LEFT + right) / size[0], 1 - (BOTTOM + TOP) / size[1])
+        )
         axes.grid(axis="y", linewidth=0.8)
         axes.set_axisbelow(True)
         drawn: list[str] = []
@@ -193,6 +204,8 @@ def _inline(svg: str, title: str, description: str) -> str:
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
     svg = re.sub(r"#0[01]0[0-9a-f]{3}", lambda found: f"var({VARIABLES.get(found[0], '--ink')})", svg)
+    # Of places (never of text) a tenth of a point is finer than any screen.
+    svg = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: re.sub(r"(\d\.\d)\d+", r"\1", found[0]), svg)
     box = re.search(r'viewBox="[^"]+"', svg)
     head = f'<svg {box[0] if box else ""} role="img" aria-label="{escape(title)}"><desc>{escape(description)}</desc>'
     return head + svg[svg.index(">") + 1 :].strip()

@@ -23,7 +23,7 @@ __all__ = ["ABLE", "ABLE_READER", "Control", "Resaved", "controls"]
 #: Rank 1 among untouched originals from which a judge knows them again. On 24 portraits dlib and colours reach 1.0, the
 #: silhouette network 0.96.
 ABLE = 0.8
-#: Share of characters of re-saved plates from which a reader can judge.
+#: Proportion of characters of re-saved plates from which a reader can judge.
 ABLE_READER = 0.5
 #: How the originals are saved anew: size, shift (down, across) in pixels, JPEG quality. What a messenger does to them.
 SCALE, SHIFT, QUALITY = 0.9, (1, 2), 85
@@ -40,8 +40,8 @@ class Control:
     Args:
         judge: Its name.
         label: Its class.
-        mode: ``own``, ``other``, or ``""`` for readers of plates.
-        value: Rank 1, or share of characters right; None where nothing could be compared.
+        mode: ``own``, ``other``, or ``""`` for OCR of plates.
+        value: Rank 1, or proportion of characters right; None where nothing could be compared.
         chance: The same by chance, or None.
         able: Whether its silence counts.
         reason: Why not; "" where it does.
@@ -113,7 +113,7 @@ def controls(context: Context) -> tuple[Control, ...]:
             out.append(_other(context, recognizer.name, recognizer.label, able))
     if "face" in context.labels and context.predictors:
         out += _predictors(context)
-    if "license_plate" in context.labels and context.readers:
+    if "license_plate" in context.labels and context.ocrs:
         out += _readers(context)
     return tuple(out)
 
@@ -127,8 +127,8 @@ def _other(context: Context, name: str, label: str, able: bool) -> Control:
     rank1, chance = found.estimates["rank1"], found.estimates.get("rank1_chance")
     tests = [
         intervals.tail(null["value"], null["mean"], null["deviation"], null["skew"], int(null["possible"]))
-        for figure, null in found.null.items()
-        if figure in ("rank1", "map", "auc")
+        for metric, null in found.null.items()
+        if metric in ("rank1", "map", "auc")
     ]
     apart = bool(tests) and min(intervals.holm(tests)) < LEVEL
     few = bool(found.null) and min(null["possible"] for null in found.null.values()) + 1 < len(tests) / LEVEL
@@ -146,11 +146,11 @@ def _other(context: Context, name: str, label: str, able: bool) -> Control:
 def _predictors(context: Context) -> list[Control]:
     """Return how often predictors of attributes say of re-saved faces what they say of the originals.
 
-    Probes are able where they read some attribute off the untouched originals themselves.
+    A probe is able where it reads its attribute off the untouched originals themselves.
     """
     from anonymizer.evaluation.attacks.attributes import compared, probed
 
-    out: dict[str, Control] = {}
+    out = []
     for finding in (*compared(context, CONTROL), *probed(context, "original")):
         name, value = finding.recognizer, finding.estimates["agreement"].value
         chance, null = finding.estimates["agreement_chance"].value, finding.null.get("agreement")
@@ -166,10 +166,8 @@ def _predictors(context: Context) -> list[Control]:
             reason = "" if able else (
                 finding.estimates["agreement"].reason or "it reads no attribute off untouched faces either"
             )  # fmt: skip
-            if name in out and out[name].able:
-                continue  # one attribute is enough
-        out[name] = Control(name, "face", "", value, chance, able, reason)
-    return list(out.values())
+        out.append(Control(name, "face", "", value, chance, able, reason))
+    return out
 
 
 def _readers(context: Context) -> list[Control]:
@@ -178,7 +176,7 @@ def _readers(context: Context) -> list[Control]:
 
     variants = {"original": context.variants["original"], CONTROL: Resaved()}
     out = []
-    for found in attack(replace(context, variants=variants), context.readers):
+    for found in attack(replace(context, variants=variants), context.ocrs):
         if not isinstance(found, Finding) or found.variant != CONTROL or BOTH not in found.protocol:
             continue
         value = found.estimates["character_accuracy"].value

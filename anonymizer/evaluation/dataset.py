@@ -21,7 +21,7 @@ from anonymizer.evaluation.subjects import SubjectSource
 from anonymizer.evaluation.variants import read_released
 from anonymizer.images.decode import read_image
 
-__all__ = ["PictureMaterial", "Survey"]
+__all__ = ["PictureDataset", "Survey"]
 
 #: Why a pair does not take part.
 UNREADABLE_ORIGINAL, UNREADABLE_RELEASED = "an unreadable original", "an unreadable released picture"
@@ -61,8 +61,8 @@ class Survey:
     digests: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
-class PictureMaterial:
-    """Pairs of pictures with the subjects of the originals, see ``records.Material``.
+class PictureDataset:
+    """Pairs of pictures with the subjects of the originals, see ``records.Dataset``.
 
     Subjects are found once and kept in small files under ``folder``.
 

@@ -36,9 +36,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Null:
-    """A figure as it was drawn, and under chance: mean, standard deviation, skewness, percentiles, and ways to deal.
+    """A value as it was drawn, and under chance: mean, standard deviation, skewness, percentiles, and ways to deal.
 
-    ``value`` is the figure with ties decided by lot, as they are in the deals; ``low`` and ``high`` are the 2.5th and
+    ``value`` is the value with ties decided by lot, as they are in the deals; ``low`` and ``high`` are the 2.5th and
     97.5th percentile over the deals.
     """
 
@@ -52,13 +52,13 @@ class Null:
 
     @classmethod
     def of(cls, value: float, draws: Array, possible: int, people: int) -> Null | None:
-        """Return what a figure's deals say; None where none has a value.
+        """Return what a value's deals say; None where none has a value.
 
         Args:
-            value: The figure itself, ties decided by lot.
-            draws: float (n,), the figure in each deal.
+            value: The value itself, ties decided by lot.
+            draws: float (n,), the value in each deal.
             possible: Ways to deal.
-            people: Among how many persons: the deals are of the same few people as the figure itself, so that where it
+            people: Among how many persons: the deals are of the same few people as the value itself, so that where it
                 is high they are low, and their own spread is too small by as much.
         """
         draws = draws[np.isfinite(draws)]

@@ -25,9 +25,9 @@ __all__ = [
     "DlibFrontalDetector",
     "HaarPlateDetector",
     "HogPersonDetector",
-    "Watcher",
+    "LeakDetector",
     "WordPlateDetector",
-    "choose_watchers",
+    "choose_detectors",
     "embedded_detector",
     "outline_detector",
 ]
@@ -35,7 +35,7 @@ __all__ = [
 #: Scores from which a detection counts: sure ones only, since nobody looks at them afterwards.
 THRESHOLDS = {"person": 0.5, "face": 0.5, "license_plate": 0.5}
 #: Long side at which outlines are found, and lowest score: an attacker knows that there was somebody.
-OUTLINE_LOOK, OUTLINE_SCORE = (384,), 0.2
+OUTLINE_VIEW, OUTLINE_SCORE = (384,), 0.2
 #: Lowest score of dlib's own detector, whose scores run from below 0 to about 3.
 DLIB_SCORE = 0.2
 #: Long side in pixels to which pictures are shrunk before dlib looks at them; bounds time.
@@ -47,7 +47,7 @@ DLIB_SMALL = 800
 DLIB_GROWN, DLIB_NETWORK_SIDE, DLIB_NETWORK_SCORE = 2.0, 700, 0.5
 #: Side in pixels of the tiles in which the judges' detectors of persons look at large pictures.
 NANODET_TILE, MULTIPOSE_TILE = 640, 480
-#: Lowest score of OpenCV's people detector, and the share of its windows left out on each side (x, y): they hold a
+#: Lowest score of OpenCV's people detector, and the proportion of its windows left out on each side (x, y): they hold a
 #: margin around the person. On Penn-Fudan (264 persons of the training, 28 of the validation pictures) it finds 53 and
 #: 57 % at IoU 0.4, with 0.6 and 0.4 false alarms per picture; at 0.3: 57 and 68 %, with 0.8 and 0.4.
 HOG_SCORE, HOG_MARGIN = 0.5, (0.15, 0.08)
@@ -72,21 +72,21 @@ FETCHED_SIZES = (640, 1280)
 
 
 @dataclass(frozen=True, slots=True)
-class Watcher:
+class LeakDetector:
     """A detector that looks for what a run has missed.
 
     Args:
         name: Short name for tables.
         labels: Classes that it finds.
         independent: Of these, those for which nothing of it took part in the run.
-        detector: Finds them.
+        backend: Finds them.
         known: What is known of how well it finds, for people; "" for nothing.
     """
 
     name: str
     labels: tuple[str, ...]
     independent: tuple[str, ...]
-    detector: Detector
+    backend: Detector
     known: str = ""
 
 
@@ -233,7 +233,7 @@ def outline_detector() -> Detector:
     """
     from anonymizer.detect.yolo import OWN, YoloSegDetector
 
-    return YoloSegDetector(weights.path("detector"), {"person": OUTLINE_SCORE}, sizes=OUTLINE_LOOK, classes=OWN)
+    return YoloSegDetector(weights.path("detector"), {"person": OUTLINE_SCORE}, sizes=OUTLINE_VIEW, classes=OWN)
 
 
 def embedded_detector() -> Detector:
@@ -257,9 +257,9 @@ def embedded_detector() -> Detector:
     return UnionDetector([TiledDetector(part) for part in parts], CLASSES)
 
 
-def choose_watchers(
+def choose_detectors(
     models: Mapping[str, str] | None, judges: Judges | None = None
-) -> tuple[tuple[Watcher, ...], tuple[Unavailable, ...]]:
+) -> tuple[tuple[LeakDetector, ...], tuple[Unavailable, ...]]:
     """Open every detector on this machine that can look for what a run has missed.
 
     Args:
@@ -281,9 +281,9 @@ def choose_watchers(
     labels = tuple(EMBEDDED_PARTS)
     free = () if models is None else tuple(label for label in labels if all(map(apart, EMBEDDED_PARTS[label])))
     found = [
-        Watcher("embedded", labels, free, embedded_detector()),
-        Watcher("dlib-frontal", ("face",), ("face",), DlibFrontalDetector()),
-        Watcher("dlib-network", ("face",), ("face",), DlibFaceNetwork(weights.path("dlib-cnn"))),
+        LeakDetector("embedded", labels, free, embedded_detector()),
+        LeakDetector("dlib-frontal", ("face",), ("face",), DlibFrontalDetector()),
+        LeakDetector("dlib-network", ("face",), ("face",), DlibFaceNetwork(weights.path("dlib-cnn"))),
         *_made(judges),
     ]
     missing = []
@@ -301,11 +301,11 @@ def choose_watchers(
             missing.append(Unavailable(f"{name} (detector)", str(error)))
             continue
         independent = (label,) if not weight_id or apart(weight_id) else ()
-        found.append(Watcher(name, (label,), independent, detector, known))
+        found.append(LeakDetector(name, (label,), independent, detector, known))
     return tuple(found), tuple(missing)
 
 
-def _made(judges: Judges | None) -> tuple[Watcher, ...]:
+def _made(judges: Judges | None) -> tuple[LeakDetector, ...]:
     """Return the judges' detectors of persons: no run has them, so they are independent of every one."""
     from anonymizer.detect.tiling import TiledDetector
 
@@ -313,7 +313,7 @@ def _made(judges: Judges | None) -> tuple[Watcher, ...]:
         return ()
     tiles = {"nanodet": NANODET_TILE, "movenet-multipose": MULTIPOSE_TILE}
     return tuple(
-        Watcher(name, ("person",), ("person",), TiledDetector(detector, tiles[name], min_side=tiles[name]))
+        LeakDetector(name, ("person",), ("person",), TiledDetector(detector, tiles[name], min_side=tiles[name]))
         for name, detector in judges.detectors()
     )
 

@@ -14,9 +14,8 @@ from typing import Any
 
 from anonymizer import __version__
 from anonymizer.core.files import write_atomic
-from anonymizer.evaluation import summary as story
-from anonymizer.evaluation import verdict
-from anonymizer.evaluation.ocr import PlateReader
+from anonymizer.evaluation import summary, verdict
+from anonymizer.evaluation.ocr import PlateOCR
 from anonymizer.evaluation.records import Recognizer, plain
 from anonymizer.evaluation.runner import Evaluation
 
@@ -41,14 +40,14 @@ def build(evaluation: Evaluation, originals: Path, anonymized: Path) -> dict[str
 
     Returns:
         Plain JSON data: ``schema_version``, ``anonymizer``, ``created``, ``versions``, ``verdict``, ``thresholds``,
-        ``warnings``, ``inputs``, ``run``, ``settings``, ``recognizers`` (readers of plates among them), ``controls``,
+        ``warnings``, ``inputs``, ``run``, ``settings``, ``recognizers`` (OCR of plates among them), ``controls``,
         ``detectors``, ``unavailable``, ``independent_judge``, ``variants``, ``findings``, ``skipped``, ``subjects``
         (only where asked for), ``utility``, ``timings_s``; see ``evaluation.schema.json``. It holds names of pictures,
         but neither pixels nor embeddings.
     """
-    pairing, survey, settings = evaluation.pairing, evaluation.material.survey, evaluation.settings
+    pairing, survey, settings = evaluation.pairing, evaluation.dataset.survey, evaluation.settings
     run = pairing.run
-    judges: tuple[Recognizer | PlateReader, ...] = (*evaluation.recognizers, *evaluation.readers)
+    judges: tuple[Recognizer | PlateOCR, ...] = (*evaluation.recognizers, *evaluation.ocrs)
     labels = sorted({judge.label for judge in judges} & survey.subjects.keys())
     judged = {label: any(judge.judge for judge in judges if judge.label == label) for label in labels}
     document: dict[str, Any] = {
@@ -94,8 +93,8 @@ def build(evaluation: Evaluation, originals: Path, anonymized: Path) -> dict[str
         ],
         "controls": [asdict(control) for control in evaluation.controls],
         "detectors": [
-            {"name": watcher.name, "labels": watcher.labels, "independent": watcher.independent}
-            for watcher in evaluation.watchers
+            {"name": detector.name, "labels": detector.labels, "independent": detector.independent}
+            for detector in evaluation.detectors
         ],
         "unavailable": [asdict(missing) for missing in evaluation.unavailable],
         "independent_judge": judged,
@@ -124,7 +123,7 @@ def build(evaluation: Evaluation, originals: Path, anonymized: Path) -> dict[str
 
 
 def versions() -> dict[str, str]:
-    """Return what decides figures beside the pictures: versions of Python and of the packages that compute them."""
+    """Return what decides values beside the pictures: versions of Python and of the packages that compute them."""
     return {"python": platform.python_version()} | {name: version(name) for name in COMPUTE}
 
 
@@ -152,11 +151,11 @@ def headline(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def table(document: Mapping[str, Any]) -> list[str]:
-    """Return the short table of a document as lines: warnings, recognition, other figures, what was skipped.
+    """Return the short table of a document as lines: warnings, recognition, other values, what was skipped.
 
     Of findings that differ in their protocol alone, only the one with the highest rank-1 is shown.
     """
-    lines = story.verdict_lines(document["verdict"])
+    lines = summary.verdict_lines(document["verdict"])
     lines += [f"Warning: {warning}" for warning in document["warnings"]]
     form = "{:<15}{:<8}{:<22}{:<12}{:<7}{:>22}{:>8}{:>10}{:>7}"
     lines.append(form.format("attack", "class", "recogniser", "pictures", "find", *(name for name, _ in COLUMNS)))
@@ -171,8 +170,8 @@ def table(document: Mapping[str, Any]) -> list[str]:
         rows.setdefault((finding["attack"], finding["label"][:7], who, finding["variant"], goal), []).append(finding)
     for row, findings in rows.items():
         strongest = max(findings, key=lambda finding: finding["estimates"]["rank1"]["value"] or 0.0)
-        figures = strongest["estimates"]
-        cells = [_figure(figures.get(name), interval=name == "rank1") for _, name in COLUMNS]
+        metrics = strongest["estimates"]
+        cells = [_figure(metrics.get(name), interval=name == "rank1") for _, name in COLUMNS]
         lines.append(form.format(*row, *cells) + (f"  highest of {len(findings)}" if len(findings) > 1 else ""))
     lines.append("find other: the same identity in another picture; own: the very original of the probe")
     if any(not finding["judge"] for finding in document["findings"]):
@@ -190,9 +189,9 @@ def table(document: Mapping[str, Any]) -> list[str]:
 def _line(finding: Mapping[str, Any]) -> str:
     """Return a finding of another kind as one line with its first estimates."""
     given = [(name, estimate) for name, estimate in finding["estimates"].items() if estimate["value"] is not None]
-    figures = ", ".join(f"{name} {_figure(estimate, interval=True)}" for name, estimate in given[:4])
+    metrics = ", ".join(f"{name} {_figure(estimate, interval=True)}" for name, estimate in given[:4])
     what = " ".join(finding[key] for key in ("attack", "label", "variant", "recognizer") if finding[key])
-    return f"{what}{'' if finding['judge'] else '*'}: {figures or 'nothing measured'}"
+    return f"{what}{'' if finding['judge'] else '*'}: {metrics or 'nothing measured'}"
 
 
 def _group_line(finding: Mapping[str, Any], group: str, known: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ __all__ = ["CropFeatures"]
 
 #: Last map of the backbone (pyramid pooling), 32 input pixels to a cell.
 LAYER = "/model.9/cv2/act/Mul_output_0"
-#: Side of the square that a crop is resized to, and the context around the instance, as a share of its longer side.
+#: Side of the square that a crop is resized to, and the context around it, as a proportion of its longer side.
 SIDE = 128
 MARGIN = 0.1
 

@@ -2,7 +2,7 @@
 
 Without known identities only the very original of a picture can be looked for, not the person in other pictures. A
 judge that knows originals again therefore groups faces of unknown identity; persons take over the group of the one face
-in their box. Its errors are errors of every figure that rests on these identities, and the report says so.
+in their box. Its errors are errors of every value that rests on these identities, and the report says so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Grouped", "group"]
 MOST = 5000
 #: False accept rate of the threshold, and fewest pairs of different people to set it by.
 RATE, LEAST_PAIRS = 1e-3, 1000
-#: Share of a face's box that must lie in a person's for it to be theirs.
+#: Proportion of a face's box that must lie in a person's for it to be theirs.
 INSIDE = 0.9
 
 
@@ -42,7 +42,7 @@ def group(context: Context, controls: tuple[Control, ...]) -> Grouped | None:
     """
     able = {c.judge for c in controls if c.label == "face" and c.mode == "own" and c.able}
     judges = [recognizer for recognizer in context.of("face") if recognizer.name in able]
-    subjects = {s.key: s for pair in context.material.pairs for s in context.material.subjects(pair)}
+    subjects = {s.key: s for pair in context.dataset.pairs for s in context.dataset.subjects(pair)}
     unknown = {key for key, s in subjects.items() if s.label == "face" and s.identity is None}
     if not unknown or not judges:
         return None
@@ -65,7 +65,7 @@ def group(context: Context, controls: tuple[Control, ...]) -> Grouped | None:
     return Grouped(
         names,
         f"{len(unknown)} faces have no identity: {judge.name} grouped them into {groups} people by their originals "
-        f"(cosine from {threshold:.3f}, {how}); its errors are errors of these figures",
+        f"(cosine from {threshold:.3f}, {how}); its errors are errors of these values",
     )
 
 
@@ -104,8 +104,8 @@ def _clusters(similar: np.ndarray, found: np.ndarray, threshold: float) -> np.nd
 def _persons(context: Context, names: Mapping[str, str]) -> dict[str, str]:
     """Return the names of persons of unknown identity in whose box exactly one named face lies."""
     out: dict[str, str] = {}
-    for pair in context.material.pairs:
-        subjects = context.material.subjects(pair)
+    for pair in context.dataset.pairs:
+        subjects = context.dataset.subjects(pair)
         faces = [s for s in subjects if s.label == "face"]
         for person in subjects:
             if person.label != "person" or person.identity is not None:
@@ -113,8 +113,8 @@ def _persons(context: Context, names: Mapping[str, str]) -> dict[str, str]:
             inside = []
             for face in faces:
                 low, high = np.maximum(face.box[:2], person.box[:2]), np.minimum(face.box[2:], person.box[2:])
-                share = np.clip(high - low, 0, None).prod() / (face.box[2:] - face.box[:2]).prod()
-                if share >= INSIDE:
+                proportion = np.clip(high - low, 0, None).prod() / (face.box[2:] - face.box[:2]).prod()
+                if proportion >= INSIDE:
                     inside.append(face)
             if len(inside) == 1 and inside[0].key in names:
                 out[person.key] = names[inside[0].key]

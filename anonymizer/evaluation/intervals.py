@@ -1,7 +1,7 @@
-"""Intervals and tests that hold for few people: shares on the effective number of people, bounds, power, corrections.
+"""Intervals and tests that hold for few people: proportions, bounds, power, corrections.
 
-Pictures of one person are no independent tries. A share therefore rests on an effective number of tries, between the
-number of people and the number of pictures, and its interval is that of a beta distribution with as many. Coverage is
+Pictures of one person are no independent tries. A proportion therefore rests on an effective number of tries, between
+the number of people and that of pictures, and its interval is that of a beta distribution with as many. Coverage is
 shown by simulation, see ``benchmarks/audit_statistics.py``.
 """
 
@@ -16,7 +16,7 @@ from scipy import stats
 from anonymizer.core.errors import InputError
 from anonymizer.evaluation.records import Estimate
 
-__all__ = ["bounded", "detectable", "holm", "most_of_all", "share", "tail"]
+__all__ = ["bounded", "detectable", "holm", "most_of_all", "proportion", "tail"]
 
 #: Probability that an interval misses the truth.
 ALPHA = 0.05
@@ -24,8 +24,10 @@ ALPHA = 0.05
 POWER = 0.8
 
 
-def share(values: NDArray[np.float64], groups: NDArray[np.int64], lots: NDArray[np.float64] | None = None) -> Estimate:
-    """Return the mean of shares with a 95 % interval that holds for few people.
+def proportion(
+    values: NDArray[np.float64], groups: NDArray[np.int64], lots: NDArray[np.float64] | None = None
+) -> Estimate:
+    """Return the mean of proportions with a 95 % interval that holds for few people.
 
     Args:
         values: float (n,) in [0, 1]; NaN rows are left out.
@@ -58,13 +60,13 @@ def share(values: NDArray[np.float64], groups: NDArray[np.int64], lots: NDArray[
 
 
 def bounded(value: float, variance: float, people: int, count: int) -> Estimate:
-    """Return a figure in [0, 1] with the 95 % beta interval of its effective number of tries.
+    """Return a value in [0, 1] with the 95 % beta interval of its effective number of tries.
 
     Where nothing varies (none or all), that number is the number of people: four of four are no certainty.
 
     Args:
-        value: The figure, in [0, 1].
-        variance: Of the figure, over people.
+        value: The value, in [0, 1].
+        variance: Of the value, over people.
         people: How many people it rests on, at least 2.
         count: How many rows it rests on.
 
@@ -85,7 +87,7 @@ def bounded(value: float, variance: float, people: int, count: int) -> Estimate:
 
 
 def most_of_all(hit: int, people: int, alpha: float = ALPHA) -> float:
-    """Return the share of all people of this kind that at most has what ``hit`` of ``people`` have, one-sided.
+    """Return the proportion of all people of this kind that at most has what ``hit`` of ``people`` have, one-sided.
 
     Args:
         hit: How many have it.
@@ -99,11 +101,11 @@ def most_of_all(hit: int, people: int, alpha: float = ALPHA) -> float:
 
 
 def tail(value: float, mean: float, deviation: float, skew: float, possible: int) -> float:
-    """Return the probability that chance reaches a figure, from the first three moments of the figure under chance.
+    """Return the probability that chance reaches a value, from the first three moments of the value under chance.
 
     Args:
         value: What was measured.
-        mean: Of the same figure under chance.
+        mean: Of the same value under chance.
         deviation: Its standard deviation there.
         skew: Its skewness there.
         possible: How many ways of dealing there are: no probability is smaller than one in as many and one.

@@ -13,7 +13,7 @@ from anonymizer.core.records import Instance
 from anonymizer.evaluation.average_precision import Precision, resample
 from anonymizer.evaluation.records import Estimate, Subject
 
-__all__ = ["Retention", "as_instance", "mean_ratio"]
+__all__ = ["LabelConsistency", "as_instance", "mean_ratio"]
 
 #: IoU from which a detection stands for an annotated instance.
 MATCH = 0.5
@@ -26,7 +26,7 @@ def as_instance(subject: Subject) -> Instance:
     return Instance(subject.number + 1, subject.label, subject.box, mask)
 
 
-class Retention:
+class LabelConsistency:
     """Gathers, for one class, how well detections in each variant of the pictures fit the same annotations.
 
     Args:
@@ -62,7 +62,7 @@ class Retention:
             self._sums[name].append(_overlaps(truths, masked, ours))
 
     def rows(self, rng: np.random.Generator, rounds: int = 200) -> list[dict[str, Any]]:
-        """Return one record per variant, figures as estimates with intervals by bootstrap over pictures.
+        """Return one record per variant, values as estimates with intervals by bootstrap over pictures.
 
         Args:
             rng: Draws the pictures.
@@ -70,7 +70,7 @@ class Retention:
 
         Returns:
             Keys ``label``, ``variant``, ``pictures``, ``instances``; ``boxes`` and ``masks``, see
-            ``precision.resample``; ``found``, the share of instances detected at an IoU of at least ``MATCH``;
+            ``precision.resample``; ``found``, the proportion of instances detected at an IoU of at least ``MATCH``;
             ``box_iou`` and ``mask_iou``, means over those.
         """
         instances = self._boxes[self.variants[0]].instances
@@ -102,7 +102,7 @@ def mean_ratio(
     """Return the sum of sums over the sum of counts, with a 95 % interval by bootstrap over rows.
 
     Args:
-        sums: Sum of the figure in each picture, float (n,).
+        sums: Sum of the value in each picture, float (n,).
         counts: How many instances each sum is over, (n,).
         rng: Draws the pictures.
         rounds: Resamples.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from anonymizer.evaluation import metrics
 from anonymizer.evaluation.deals import DEALS, Deals, Null, mean_of
-from anonymizer.evaluation.intervals import share
+from anonymizer.evaluation.intervals import proportion
 from anonymizer.evaluation.records import Embeddings, Estimate
 
 __all__ = ["Comparison", "Mode", "PairScores", "compare", "has_repeats", "pair_scores"]
@@ -34,7 +34,7 @@ BLOCK = 8_000_000
 ACCEPT_RATE, LEAST_ABOVE = 1e-3, 10
 #: Rates of false names at which an open set is searched.
 FALSE_NAMES = (1e-1, 1e-2)
-#: Share of the people that is most exposed, reported by itself.
+#: Proportion of the people that is most exposed, reported by itself.
 WORST = 0.05
 #: False accept rates reported.
 FARS = (1e-2, 1e-3, 1e-4)
@@ -56,7 +56,7 @@ _Scored = tuple[NDArray[np.float64], Ids, Ids]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Estimates, counts, curves, histograms and figures under chance as in ``Finding``, remarks, and rows by person.
+    """Estimates, counts, curves, histograms and values under chance as in ``Finding``, remarks, and rows by person.
 
     ``people`` has a row for each person: name, whether recognised, mean of rank 1, tries.
     """
@@ -159,9 +159,9 @@ def compare(
         ``eer``. Open set: ``fnir_at_fpir_1e-1`` and ``1e-2``, how often somebody who is in the gallery is not found,
         where one in ten, or a hundred, searches for somebody who is not in it gives a false name;
         ``accepted_as_original``, how often a probe is accepted at ``threshold``. People: ``people_recognised``, the
-        share of persons of whom some picture is both ranked first and accepted at ``accept_rate``, and
+        proportion of persons of whom some picture is both ranked first and accepted at ``accept_rate``, and
         ``rank1_worst``, rank 1 of the most exposed twentieth of the persons, both with ``_chance``. ``found``: the
-        share of probes the attacker found at all. Without anything to compare every estimate is empty and says why.
+        proportion of probes the attacker found at all. Without anything to compare estimates are empty and say why.
     """
     sides = _numbered(probe, gallery, mode, rng)
     counts = {
@@ -187,7 +187,7 @@ def compare(
     if len(sides.rows) < sides.usable:
         notes.append(f"a random sample of {len(sides.rows)} of {sides.usable} probes")
     return Comparison(
-        {**found.estimates, **verified, "found": share(probe.found[sides.rows].astype(float), who)},
+        {**found.estimates, **verified, "found": proportion(probe.found[sides.rows].astype(float), who)},
         counts | pairs | found.counts,
         {"cmc": found.cmc} | more_curves,
         {"cosine": histograms} if histograms else {},
@@ -240,7 +240,7 @@ def _nothing(sides: _Sides, counts: Mapping[str, int]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Identified:
-    """Closed-set figures with what chance gives, and what becomes of each person."""
+    """Closed-set values with what chance gives, and what becomes of each person."""
 
     estimates: dict[str, Estimate]
     cmc: dict[str, list[float]]
@@ -311,16 +311,16 @@ def _identification(
     for name, each, spread in (
         ("rank1", first, first * (1 - first)), ("rank5", fifth, fifth * (1 - fifth)), ("map", precision, None)
     ):  # fmt: skip
-        out[name] = share(each, person, spread)
+        out[name] = proportion(each, person, spread)
         out[f"{name}_chance"] = _floor(nulls[name]) if name in nulls else Estimate(None, reason=NO_DEAL)
         out[f"{name}_lift"] = _lift(out[name], out[f"{name}_chance"].value)
     out |= _open_set(mate, stranger, person)
     if accepts is not None:
-        out["accepted_as_original"] = share((mate >= accepts).astype(np.float64), person)
+        out["accepted_as_original"] = proportion((mate >= accepts).astype(np.float64), person)
     recognised = np.zeros(len(persons), bool)
     np.logical_or.at(recognised, person, accepted)
     mean = np.bincount(person, first) / np.bincount(person)
-    out["people_recognised"] = share(recognised.astype(np.float64), np.arange(len(persons)))
+    out["people_recognised"] = proportion(recognised.astype(np.float64), np.arange(len(persons)))
     out["accept_rate"] = Estimate(rate, count=len(beyond), reason="" if rate is not None else "no pairs of two people")
     worst = max(round(WORST * len(persons)), 1)
     out["rank1_worst"] = Estimate(float(np.sort(mean)[-worst:].mean()), count=worst)
@@ -360,12 +360,12 @@ def _open_set(
             continue
         limit = np.sort(stranger)[-int(len(stranger) * rate)]
         # Found is who comes first and lies above: equal to a stranger is neither.
-        out[name] = share(((mate <= stranger) | (mate <= limit)).astype(np.float64), person)
+        out[name] = proportion(((mate <= stranger) | (mate <= limit)).astype(np.float64), person)
     return out
 
 
 def _threshold(different: NDArray[np.float64]) -> tuple[float, float | None]:
-    """Return the similarity above which pairs count as one person, and the share of pairs of two that do."""
+    """Return the similarity above which pairs count as one person, and the proportion of pairs of two that do."""
     if not len(different):
         return np.inf, None
     rate = min(max(ACCEPT_RATE, LEAST_ABOVE / len(different)), 1.0)
@@ -375,7 +375,7 @@ def _threshold(different: NDArray[np.float64]) -> tuple[float, float | None]:
 
 
 def _placement(scores: NDArray[np.float64], different: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return, for each deal, the mean share of pairs of two people that are less alike than what a probe looks for."""
+    """Return, for each deal, the mean proportion of pairs of two people less alike than what a probe looks for."""
     there = np.isfinite(scores)
     values = np.where(there, scores, 0.0)
     at = np.searchsorted(different, values, "left") + np.searchsorted(different, values, "right")
@@ -416,7 +416,7 @@ def _pairs(sides: _Sides, rng: np.random.Generator) -> tuple[_Scored, _Scored]:
     symmetric = sides.probe is sides.gallery
     total = len(sides.rows) * len(sides.gallery.keys)
     # Different pairs are thinned block by block, so that their number stays near the limit.
-    share = min(1.0, MOST_DIFFERENT * (2 if symmetric else 1) / max(total, 1))
+    proportion = min(1.0, MOST_DIFFERENT * (2 if symmetric else 1) / max(total, 1))
     found: tuple[list[tuple[NDArray[np.float64], Ids, Ids]], ...] = ([], [])
     for _, rows in sides.blocks():
         scores = sides.scores(rows)
@@ -425,8 +425,8 @@ def _pairs(sides: _Sides, rng: np.random.Generator) -> tuple[_Scored, _Scored]:
             valid &= rows[:, None] < np.arange(scores.shape[1])[None]
         wanted = (match & valid, valid & ~match)
         for kind, chosen in zip(found, wanted, strict=True):
-            if kind is found[1] and share < 1.0:
-                chosen = chosen & (rng.random(chosen.shape, dtype=np.float32) < share)
+            if kind is found[1] and proportion < 1.0:
+                chosen = chosen & (rng.random(chosen.shape, dtype=np.float32) < proportion)
             row, column = np.nonzero(chosen)
             kind.append((scores[row, column], rows[row], column.astype(np.int64)))
     same, different = (tuple(np.concatenate(parts) for parts in zip(*kind, strict=True)) for kind in found)

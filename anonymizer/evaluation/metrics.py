@@ -176,9 +176,9 @@ def identity_weights(rng: np.random.Generator, identities: int, resamples: int) 
 
 
 def bootstrap_mean(values: Array, identities: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> Estimate:
-    """Return the mean of figures of any range with a 95 % interval (BCa) from resampling identities.
+    """Return the mean of values of any range with a 95 % interval (BCa) from resampling identities.
 
-    Shares of yes and no have an interval that holds for fewer people: ``intervals.share``.
+    Proportions of yes and no have an interval that holds for fewer people: ``intervals.share``.
 
     Args:
         values: float (n,); NaN rows are left out.
@@ -187,7 +187,7 @@ def bootstrap_mean(values: Array, identities: NDArray[np.int64], rng: np.random.
         resamples: How many.
 
     Returns:
-        The estimate; its interval is None with fewer than two identities, its value with no figure at all.
+        The estimate; its interval is None with fewer than two identities, its value with no value at all.
 
     Source:
         Efron, Better bootstrap confidence intervals, JASA 82, 1987; ``scipy.stats.bootstrap``.
@@ -306,8 +306,8 @@ def _crossing(far: Array, tar: Array) -> float:
     at = int(np.searchsorted(gap, 0.0, side="left"))
     if at == 0 or gap[at] == gap[at - 1]:
         return float(far[at])
-    share = -gap[at - 1] / (gap[at] - gap[at - 1])
-    return float(far[at - 1] + share * (far[at] - far[at - 1]))
+    proportion = -gap[at - 1] / (gap[at] - gap[at - 1])
+    return float(far[at - 1] + proportion * (far[at] - far[at - 1]))
 
 
 def _power(far: float) -> str:

@@ -42,6 +42,8 @@ LEAST_SCORE, SAME = 0.05, 0.6
 DETECT_MARGIN, FEATURE_MARGIN = 0.5, 0.1
 #: Side of the input of EfficientNet-Lite2 in pixels (its resolution), and crops described at once.
 FEATURE_SIDE, BATCH = 260, 8
+#: Height and width of the ellipse of a person that is described, as proportions of the box: the scene is outside.
+CORE = (0.9, 0.6)
 #: Long side in pixels at which MoveNet MultiPose sees a picture or tile; its maker says 256; more finds smaller people.
 MULTIPOSE_SIDE = 384
 #: Its sides are multiples of this many pixels.
@@ -211,27 +213,30 @@ class ImageFeatures:
         return self._run(crops)
 
     def embed(self, image: Image, box: Floats, landmarks: Floats | None, mask: Mask | None) -> Floats:
-        """Return a unit-length float32 (1280,) description of the person in a box, without its surroundings.
+        """Return a unit-length float32 (1280,) description of the middle of a person.
+
+        Seen is an ellipse that is the same for everybody: corners of the box show the scene, which is kept on purpose,
+        and a mask would draw its own outline into every picture, released or not.
 
         Args:
             image: RGB uint8 (H, W, 3).
             box: float (4,) xyxy in pixels.
             landmarks: Ignored.
-            mask: bool (h, w) in the frame of the box's integer box; what lies outside becomes its mean colour. None:
-                the whole box.
+            mask: Ignored.
 
         Raises:
             InputError: The picture has another shape or dtype.
         """
         import cv2
 
-        del landmarks
+        del landmarks, mask
         crop = take(check_image(image), integer_box(box))
-        if mask is not None and mask.shape == crop.shape[:2] and mask.any():
-            crop = np.where(mask[..., None], crop, crop[mask].mean(axis=0)).astype(np.uint8)
         method = _method(max(crop.shape[:2]), FEATURE_SIDE)
-        vector = self._run([cv2.resize(crop, (FEATURE_SIDE, FEATURE_SIDE), interpolation=method)])[0]
-        return _unit(vector)
+        square = cv2.resize(crop, (FEATURE_SIDE, FEATURE_SIDE), interpolation=method)
+        at = (np.arange(FEATURE_SIDE) + 0.5) / FEATURE_SIDE * 2 - 1
+        inside = np.hypot(at[:, None] / CORE[0], at[None] / CORE[1]) <= 1
+        middle = np.where(inside[..., None], square, square[inside].mean(axis=0)).astype(np.uint8)
+        return _unit(self._run([middle])[0])
 
     def _run(self, crops: list[np.ndarray]) -> Floats:
         # 127 and 128: how the network's makers normalise (tensorflow/tpu, efficientnet/lite).

@@ -14,13 +14,13 @@ from anonymizer.core.records import Image, OCRReader, TextLine
 from anonymizer.evaluation.recognizers import Unavailable
 from anonymizer.models import weights
 
-__all__ = ["LETTERS", "PlateReader", "PlateWindows", "choose_readers", "windows"]
+__all__ = ["LETTERS", "PlateOCR", "PlateWindows", "choose_ocr", "windows"]
 
 LABEL = "license_plate"
 #: What stands on the plates measured: no lower case, no signs.
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-#: Where on a plate's crop its characters are looked for: top and bottom as shares of the height, and the share left out
-#: at each side. Frames, names of states and screws make a reader of one word fail; which window leaves them out differs
+#: Where on a plate's crop its characters are looked for: top and bottom as proportions of the height, and what is left
+#: out at each side. Frames, names of states and screws make OCR of one word fail; which window leaves them out differs
 #: from plate to plate. Chosen on the training pictures of OpenALPR: of 80 plates Tesseract read 71, 73 and 72 % of the
 #: characters in one window each, 80 % in the best of all three.
 WINDOWS = ((0.28, 0.84, 0.04), (0.28, 0.84, 0.12), (0.20, 0.86, 0.08))
@@ -29,7 +29,7 @@ HEIGHT, STRETCH = 64, (2.0, 98.0)
 
 
 @dataclass(frozen=True, slots=True)
-class PlateReader:
+class PlateOCR:
     """A reader of plates with what a report says about it.
 
     Args:
@@ -37,7 +37,7 @@ class PlateReader:
         sha256: Hash of what it reads with.
         licence: Licence of that.
         judge: False for the reader that this package verifies plates with: of its own releases it proves nothing.
-        reader: Reads a plate's crop.
+        ocr: Reads a plate's crop.
         label: Class it reads.
     """
 
@@ -45,7 +45,7 @@ class PlateReader:
     sha256: str
     licence: str
     judge: bool
-    reader: OCRReader
+    ocr: OCRReader
     label: str = LABEL
 
 
@@ -74,11 +74,11 @@ class PlateWindows:
             InputError: The picture has another shape or dtype.
             ModelError: The reader failed.
         """
-        looks = windows(image)
-        read = self._words.read_words([look for _, look in looks])
+        views = windows(image)
+        read = self._words.read_words([view for _, view in views])
         return tuple(
             TextLine(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], dtype=np.float32), text, 0.0)
-            for ((x1, y1, x2, y2), _), text in zip(looks, read, strict=True)
+            for ((x1, y1, x2, y2), _), text in zip(views, read, strict=True)
             if text
         )
 
@@ -101,7 +101,7 @@ def windows(image: Image) -> list[tuple[tuple[int, int, int, int], Image]]:
     return out
 
 
-def choose_readers() -> tuple[tuple[PlateReader, ...], tuple[Unavailable, ...]]:
+def choose_ocr() -> tuple[tuple[PlateOCR, ...], tuple[Unavailable, ...]]:
     """Open every reader of plates on this machine.
 
     Returns:
@@ -117,7 +117,7 @@ def choose_readers() -> tuple[tuple[PlateReader, ...], tuple[Unavailable, ...]]:
 
     # Score 0: what the reader itself doubts may still be the text.
     ppocr = RapidOcrReader(weights.path("ppocr"), text_score=0.0)
-    found = [PlateReader("ppocr", weights.digest("ppocr"), weights.entry("ppocr").licence, False, ppocr)]
+    found = [PlateOCR("ppocr", weights.digest("ppocr"), weights.entry("ppocr").licence, False, ppocr)]
     missing = []
     for name, licence, make in (
         ("tesseract", "Apache-2.0", lambda: TesseractReader(LETTERS)),
@@ -128,5 +128,5 @@ def choose_readers() -> tuple[tuple[PlateReader, ...], tuple[Unavailable, ...]]:
         except ModelError as error:
             missing.append(Unavailable(name, str(error)))
             continue
-        found.append(PlateReader(name, weights.file_sha256(words.data), licence, True, PlateWindows(words)))
+        found.append(PlateOCR(name, weights.file_sha256(words.data), licence, True, PlateWindows(words)))
     return tuple(found), tuple(missing)

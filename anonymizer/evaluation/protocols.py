@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from anonymizer.evaluation.intervals import share
+from anonymizer.evaluation.intervals import proportion
 from anonymizer.evaluation.matching import ACCEPT_RATE, LEAST_ABOVE, Mode, compare, has_repeats, pair_scores
 from anonymizer.evaluation.records import Context, Embeddings, Estimate, Finding, Place, Recognizer, Skipped
 
@@ -89,8 +89,8 @@ def _by_group(
         counts = [row[2] for row in rows]
         numbers = np.arange(len(rows))
         out[group] = {
-            "rank1": share(np.repeat([row[1] for row in rows], counts), np.repeat(numbers, counts)),
-            "people_recognised": share(np.array([row[0] for row in rows], np.float64), numbers),
+            "rank1": proportion(np.repeat([row[1] for row in rows], counts), np.repeat(numbers, counts)),
+            "people_recognised": proportion(np.array([row[0] for row in rows], np.float64), numbers),
         }
     return out
 

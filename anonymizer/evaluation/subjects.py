@@ -19,8 +19,8 @@ __all__ = ["CLASSES", "FaceFinder", "SubjectSource"]
 CLASSES = ("person", "face", "license_plate")
 
 #: Side in pixels to which the surroundings of a face are brought before it is looked for.
-LOOK = 96
-#: Surroundings looked at, as a share of the face's longer side added on each side.
+VIEW = 96
+#: Surroundings looked at, as a proportion of the face's longer side added on each side.
 AROUND = 0.5
 #: IoU from which a face found is the face looked for; boxes of annotators and detectors differ in extent.
 SAME_PLACE = 0.2
@@ -55,7 +55,7 @@ class FaceFinder:
         around = np.array([x1 - pad, y1 - pad, x2 + pad, y2 + pad], dtype=np.float32)
         left, top, right, bottom = integer_box(clip_box(around, (image.shape[0], image.shape[1])))
         part = image[top:bottom, left:right]
-        scale = LOOK / max(part.shape[:2])
+        scale = VIEW / max(part.shape[:2])
         size = max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1)
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         small: Image = np.asarray(cv2.resize(np.ascontiguousarray(part), size, interpolation=method), np.uint8)

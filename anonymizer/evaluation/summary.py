@@ -1,6 +1,6 @@
-"""What the figures say in words: the strongest attack of each class, and a summary for people who read no tables.
+"""What the values say in words: the strongest attack of each class, and a summary for people who read no tables.
 
-Works on plain findings, as ``records.plain`` makes them and ``evaluation.json`` holds them. A figure that is missing
+Works on plain findings, as ``records.plain`` makes them and ``evaluation.json`` holds them. A value that is missing
 is said to be missing; nothing is ever called safe.
 """
 
@@ -16,6 +16,7 @@ __all__ = [
     "excess",
     "name_of",
     "percent",
+    "probability",
     "risk_words",
     "stop_words",
     "strongest",
@@ -25,9 +26,9 @@ __all__ = [
 
 Record = Mapping[str, Any]
 
-#: The figure that stands for an attack's success on a class; each has a ``_chance``.
+#: The value that stands for an attack's success on a class; each has a ``_chance``.
 HEADLINE: Mapping[str, str] = {"person": "rank1", "face": "rank1", "license_plate": "character_accuracy"}
-#: Share of the originals from which a judge is not called weak.
+#: Proportion of the originals from which a judge is not called weak.
 ABLE = 0.5
 #: Attacks on the released pictures themselves; the others attack what is not released, or test for something else.
 ON_PICTURES = ("naive", "aligned", "parrot", "adaptive", "informed", "reconstruction", "plate")
@@ -56,14 +57,14 @@ HEADS: Mapping[str, str] = {
     "unmeasured": "not measured",
     "nothing": "nobody to recognise, so no verdict",
 }
-#: Tested figures in words.
-FIGURES: Mapping[str, str] = {
+#: Tested values in words.
+METRICS: Mapping[str, str] = {
     "rank1": "rank 1",
     "map": "mAP",
     "auc": "AUC",
-    "agreement": "the share of faces of which an attribute was read right",
-    "character_accuracy": "the share of characters read",
-    "exact_read": "the share of plates read",
+    "agreement": "the proportion of faces of which an attribute was read right",
+    "character_accuracy": "the proportion of characters read",
+    "exact_read": "the proportion of plates read",
 }
 LEFT_OUT: Mapping[bool, str] = {True: "was left out", False: "were left out"}
 VARIANTS = (
@@ -81,7 +82,7 @@ def name_of(label: str, count: int = 2) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Return a share in [0, 1] as text, with as many digits as it bears."""
+    """Return a proportion in [0, 1] as text, with as many digits as it bears."""
     if value is None:
         return "not measured"
     hundred = 100 * value
@@ -89,7 +90,7 @@ def percent(value: float | None) -> str:
 
 
 def excess(finding: Record) -> float | None:
-    """Return how far an attack got from chance (0) to certainty (1); None where it has no figure.
+    """Return how far an attack got from chance (0) to certainty (1); None where it has no value.
 
     Args:
         finding: A plain finding of a class in ``HEADLINE``.
@@ -220,7 +221,7 @@ def _state(part: Record) -> list[str]:
     if best is not None:
         tests = "1 test" if part["tests"] == 1 else f"{part['tests']} tests"
         out.append(
-            f"Furthest from chance is {FIGURES.get(best['figure'], best['figure'])} of the {best['attack']} attack by "
+            f"Furthest from chance is {METRICS.get(best['figure'], best['figure'])} of the {best['attack']} attack by "
             f"{best['recognizer']}: {best['value']:.3f}, against {best['chance']:.3f} with dealt names; chance "
             f"reaches that with probability {probability(best['corrected'])}, corrected for {tests}."
         )
@@ -295,7 +296,7 @@ def _judges(findings: Sequence[Record], label: str) -> list[str]:
         apart = "none of which checked" if len(independent) > 1 else "which did not check"
         sentences.append(f"Independent judges: {_listed(independent)}, {apart} these pictures before their release.")
     if independent and partial:
-        sentences.append(f"{_listed(partial)} did; the tables show those figures, but they do not count here.")
+        sentences.append(f"{_listed(partial)} did; the tables show those values, but they do not count here.")
     for name in independent:
         untreated = [f for f in on_pictures if (f["recognizer"], f["variant"]) == (name, "original")]
         best = max((_value(f, HEADLINE[label]) or 0.0 for f in untreated), default=1.0)
@@ -310,7 +311,7 @@ def _unmeasured(findings: Sequence[Record], skipped: Sequence[Record], label: st
     if any(f["label"] == label and f["variant"] == "anonymized" and not f["judge"] for f in findings):
         return (
             "NOT MEASURED: the only recogniser at hand is the one that checked these pictures before their release, so "
-            "its figures prove nothing. Evaluate again with another one."
+            "its values prove nothing. Evaluate again with another one."
         )
     reasons = [s["reason"] for s in skipped if s["label"] in (label, "any")]
     reasons += [
@@ -321,7 +322,7 @@ def _unmeasured(findings: Sequence[Record], skipped: Sequence[Record], label: st
         if estimate["value"] is None
     ]
     why = f" ({'; '.join(dict.fromkeys(reason for reason in reasons if reason))})" if any(reasons) else ""
-    return f"NOT MEASURED: no attack on {name_of(label)} gave a figure{why}. Nothing can be said about them."
+    return f"NOT MEASURED: no attack on {name_of(label)} gave a value{why}. Nothing can be said about them."
 
 
 def _left_over(findings: Sequence[Record], label: str) -> list[str]:
@@ -348,9 +349,26 @@ def _left_over(findings: Sequence[Record], label: str) -> list[str]:
                 f"{found} of these {'was' if found == 1 else 'were'} found by detectors alone, in places where nobody "
                 "was known: they may be false alarms."
             )
+        recall = finding["estimates"].get("recall")
+        if recall is not None and recall["value"] is not None:
+            out.append(
+                f"Of the {recall['count']} known {name_of(label)} the independent ones of these find "
+                f"{percent(recall['value'])} in the untouched originals{_interval(recall)}, by size: "
+                f"{_by_size(finding)}; what they do not find there they would not have found here."
+            )
         if not finding["judge"]:
             out.append("No detector that is independent of the run looked: what the run missed may be missed again.")
     return out
+
+
+def _by_size(finding: Record) -> str:
+    """Return the recall of independent detectors by the shorter side of what they had to find."""
+    parts = []
+    for name, estimate in finding["estimates"].items():
+        if name.startswith("recall_") and name.endswith("px") and estimate["value"] is not None:
+            size = name.removeprefix("recall_").removesuffix("px").replace("_", " ")
+            parts.append(f"{percent(estimate['value'])} of {estimate['count']} ({size} px)")
+    return ", ".join(parts)
 
 
 def _told_apart(finding: Record) -> bool:

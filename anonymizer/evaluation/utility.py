@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from anonymizer.core.records import CLASSES, Detector, Floats
-from anonymizer.evaluation.background_fidelity import Outside
+from anonymizer.evaluation.background_fidelity import BackgroundFidelity
 from anonymizer.evaluation.features import CropFeatures
 from anonymizer.evaluation.kid import kid
-from anonymizer.evaluation.label_consistency import Retention, as_instance
+from anonymizer.evaluation.label_consistency import LabelConsistency, as_instance
 from anonymizer.evaluation.records import Context, Pair
 from anonymizer.evaluation.regions import Regions
 from anonymizer.models import weights
@@ -81,8 +81,8 @@ def measure_utility(
 
     Returns:
         Plain data and estimates: ``pictures``, ``of``, ``detector``, ``annotations`` (where the truth comes from),
-        ``retention`` (records of ``Retention.rows``), ``features``, ``kid`` (``label``, ``variant``, ``estimate``),
-        ``outside`` (``Outside.summary`` and ``regions``, where they come from).
+        ``retention`` (records of ``LabelConsistency.rows``), ``features``, ``kid`` (``label``, ``variant``,
+        ``estimate``), ``outside`` (``BackgroundFidelity.summary`` and ``regions``, where they come from).
 
     Raises:
         InputError: A picture cannot be read or does not fit its annotations.
@@ -92,14 +92,14 @@ def measure_utility(
     network = CropFeatures()
     names = ("original", *(name for name in context.variants if name != "original"))
     labels = tuple(label for label in CLASSES if label in context.labels)
-    retention = {label: Retention(label, names) for label in labels}
+    retention = {label: LabelConsistency(label, names) for label in labels}
     crops: dict[tuple[str, str], list[Floats]] = {(label, name): [] for label in labels for name in names}
-    outside, sources = Outside(), set[str]()
-    chosen = evenly(context.material.pairs, limit)
+    outside, sources = BackgroundFidelity(), set[str]()
+    chosen = evenly(context.dataset.pairs, limit)
     for done, pair in enumerate(chosen, start=1):
-        original = context.material.original(pair)
+        original = context.dataset.original(pair)
         size = original.shape[0], original.shape[1]
-        subjects = tuple(s for s in context.material.subjects(pair) if s.label in labels)
+        subjects = tuple(s for s in context.dataset.subjects(pair) if s.label in labels)
         sources |= {subject.source for subject in subjects}
         wanted = [s for s in subjects if len(crops[s.label, "original"]) < CROPS]
         found = {}
@@ -122,7 +122,7 @@ def measure_utility(
         distances.append({"label": label, "variant": name, "estimate": estimate})
     return {
         "pictures": len(chosen),
-        "of": len(context.material.pairs),
+        "of": len(context.dataset.pairs),
         "detector": about,
         "annotations": sorted(sources),
         "retention": [

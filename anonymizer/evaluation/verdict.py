@@ -1,10 +1,10 @@
-"""Verdict: what the figures together allow to be said, and what forbids to say anything.
+"""Verdict: what the values together allow to be said, and what forbids to say anything.
 
 Works on plain findings, as ``evaluation.json`` holds them. In this order:
 
 1. *Stop rules*: untouched subjects, pictures that are the original's, leaks, pairs that were left out. One of them
    turns the verdict red whatever the rates say.
-2. *More than chance*: of all comparisons by independent judges, each with rank 1, mAP and AUC, some figure is beyond
+2. *More than chance*: of all comparisons by independent judges, each with rank 1, mAP and AUC, some value is beyond
    what dealt names give, after Holm's correction for the number of all of them.
 3. *Unable*: no independent judge passed the positive control, so that silence means nothing.
 4. *Too few to tell*: a leak of ``LEAST_SEEN`` would not have been seen in 8 of 10 such evaluations.
@@ -30,8 +30,8 @@ STATES = ("stop", "more", "unable", "few", "chance")
 LEVEL = 0.05
 #: True rank 1 that must have been visible, or the people are too few: one in four.
 LEAST_SEEN = 0.25
-#: Figures that are tested, and the one whose power is stated.
-FIGURES: Mapping[str, tuple[str, ...]] = {
+#: Values that are tested, and the one whose power is stated.
+METRICS: Mapping[str, tuple[str, ...]] = {
     "person": ("rank1", "map", "auc"),
     "face": ("rank1", "map", "auc"),
     "license_plate": ("character_accuracy", "exact_read"),
@@ -89,7 +89,7 @@ def judge(
         with ``rule``, ``label``, ``count``, ``first``; ``classes``, see :func:`_class`; ``lights``, one for each
         question with ``question``, ``state`` and the attacks it rests on.
     """
-    labels = [label for label in FIGURES if survey["subjects"].get(label)]
+    labels = [label for label in METRICS if survey["subjects"].get(label)]
     stops = list(_stops(findings, survey, labels))
     general = [stop for stop in stops if not stop["label"]]
     classes = [
@@ -154,12 +154,13 @@ def _class(
 
     Returns:
         ``label``, ``state``; ``rules``, the stop rules that hold; ``comparisons`` and ``tests``, how many were made;
-        ``strongest``, the test that is furthest from chance, with ``probability`` and ``corrected``; ``detectable``,
+        ``strongest``, the test that is furthest from chance, with ``probability`` and ``corrected``, which takes all of
+        them into account; ``judges``, the same for each judge, the strongest first; ``detectable``,
         the least true rate that would have been seen, and by which comparison; ``risk``, see :func:`_risk`; ``able``
         and ``unable``, names of judges.
     """
     chosen = [f for f in findings if _counts(f, label, attacks)]
-    tests = [(finding, figure, p) for finding in chosen for figure, p in _probabilities(finding)]
+    tests = [(finding, metric, p) for finding in chosen for metric, p in _probabilities(finding)]
     corrected = intervals.holm([p for _, _, p in tests])
     able = [f for f in chosen if _able(f, controls)]
     # What attributes give away is a question of its own, and has its own power.
@@ -175,23 +176,19 @@ def _class(
         state = "unable"
     elif detectable is None or detectable > LEAST_SEEN:
         state = "few"
-    strongest = min(range(len(tests)), key=lambda n: (tests[n][2], -_beyond(*tests[n][:2])), default=None)
+    order = sorted(range(len(tests)), key=lambda n: (tests[n][2], -_beyond(*tests[n][:2])))
+    described = [_tested(*tests[n], corrected[n]) for n in order]
+    judges: dict[str, dict[str, Any]] = {}
+    for test in described:  # the strongest first, so that the first of each judge stays
+        judges.setdefault(test["recognizer"], test)
     return {
         "label": label,
         "state": state,
         "rules": [stop["rule"] for stop in stops],
         "comparisons": len(chosen),
         "tests": len(tests),
-        "strongest": None
-        if strongest is None
-        else {
-            **_named(tests[strongest][0]),
-            "figure": tests[strongest][1],
-            "value": tests[strongest][0]["estimates"][tests[strongest][1]]["value"],
-            "chance": tests[strongest][0]["null"][tests[strongest][1]]["mean"],
-            "probability": tests[strongest][2],
-            "corrected": corrected[strongest],
-        },
+        "strongest": described[0] if described else None,
+        "judges": list(judges.values()),
         "detectable": None if by is None else {"rate": detectable, **_named(by)},
         "risk": _risk(able),
         "able": sorted({f["recognizer"] for f in able}),
@@ -201,6 +198,18 @@ def _class(
                 {c["judge"]: c["reason"] for c in controls if c["label"] == label and not c["able"]}.items()
             )
         ],
+    }
+
+
+def _tested(finding: Record, metric: str, probability: float, corrected: float) -> dict[str, Any]:
+    """Return one test: value, what dealt names give, and its probability, also corrected for all tests."""
+    return {
+        **_named(finding),
+        "figure": metric,
+        "value": finding["estimates"][metric]["value"],
+        "chance": finding["null"][metric]["mean"],
+        "probability": probability,
+        "corrected": corrected,
     }
 
 
@@ -231,37 +240,37 @@ def _light(
 
 
 def _counts(finding: Record, label: str, attacks: Sequence[str] | None) -> bool:
-    """Return whether a finding takes part: an independent judge on the released pictures, with figures to test."""
+    """Return whether a finding takes part: an independent judge on the released pictures, with values to test."""
     known = attacks if attacks is not None else [name for names in LIGHTS.values() for name in names]
     return bool(
         finding["label"] == label
         and finding["variant"] == "anonymized"
         and finding["judge"]
         and finding["attack"] in known
-        and any(figure in finding["null"] for figure in _figures(finding))
+        and any(metric in finding["null"] for metric in _metrics(finding))
     )
 
 
 #: What is tested of attacks that have no rank.
-OWN_FIGURES: Mapping[str, tuple[str, ...]] = {"seed": ("auc",), "attributes": ("agreement",)}
+OWN_METRICS: Mapping[str, tuple[str, ...]] = {"seed": ("auc",), "attributes": ("agreement",)}
 
 
-def _figures(finding: Record) -> tuple[str, ...]:
-    return OWN_FIGURES.get(finding["attack"], FIGURES[finding["label"]])
+def _metrics(finding: Record) -> tuple[str, ...]:
+    return OWN_METRICS.get(finding["attack"], METRICS[finding["label"]])
 
 
 def _probabilities(finding: Record) -> Iterable[tuple[str, float]]:
-    """Yield each tested figure with the probability that chance reaches it."""
-    for figure in _figures(finding):
-        null, estimate = finding["null"].get(figure), finding["estimates"].get(figure)
+    """Yield each tested value with the probability that chance reaches it."""
+    for metric in _metrics(finding):
+        null, estimate = finding["null"].get(metric), finding["estimates"].get(metric)
         if null is not None and estimate is not None and estimate["value"] is not None:
             moments = (null["mean"], null["deviation"], null["skew"], int(null["possible"]))
-            yield figure, intervals.tail(null["value"], *moments)
+            yield metric, intervals.tail(null["value"], *moments)
 
 
-def _beyond(finding: Record, figure: str) -> float:
-    """Return how far a figure is beyond chance: probabilities end at a least one, and then this tells them apart."""
-    null = finding["null"][figure]
+def _beyond(finding: Record, metric: str) -> float:
+    """Return how far a value is beyond chance: probabilities end at a least one, and then this tells them apart."""
+    null = finding["null"][metric]
     return float((null["value"] - null["mean"]) / max(null["deviation"], 1e-9))
 
 
@@ -276,21 +285,21 @@ def _able(finding: Record, controls: Sequence[Record]) -> bool:
 
 
 def _detectable(finding: Record, tests: int) -> float | None:
-    """Return the least true rate that a finding's main figure would have shown.
+    """Return the least true rate that a finding's main value would have shown.
 
     Of attributes it is the proportion of people of whom one is read beyond what chance gives: two classes agree in half
     of all cases anyway.
     """
-    figure = _figures(finding)[0]
-    null = finding["null"].get(figure)
+    metric = _metrics(finding)[0]
+    null = finding["null"].get(metric)
     people = finding["counts"].get("identities", 0)
-    if null is None or people < 2 or figure == "auc":
+    if null is None or people < 2 or metric == "auc":
         return None
     level = LEVEL / max(tests, 1)
     if 1 / (null["possible"] + 1) > level:
         return 1.0  # so few ways to deal names that nothing whatever could be told from chance
     rate = intervals.detectable(null["mean"], null["deviation"], null["skew"], people, level)
-    if figure == "agreement":
+    if metric == "agreement":
         return max(rate - null["mean"], 0.0) / max(1.0 - null["mean"], 1e-9)
     return rate
 
@@ -299,7 +308,7 @@ def _risk(findings: Sequence[Record]) -> dict[str, Any] | None:
     """Return the risk of single persons, by the comparison that recognised most of them.
 
     Returns:
-        ``recognised`` of ``people``, ``at_most``, the share of people of this kind that it may be (one-sided 95 %
+        ``recognised`` of ``people``, ``at_most``, the proportion of people of this kind that it may be (one-sided 95 %
         bound, corrected for the number of comparisons), ``by_chance``, ``accept_rate``, ``worst`` and
         ``worst_chance``, rank 1 of the ``worst_people`` most exposed, and whose comparison it was; None where people
         were not counted.
@@ -313,17 +322,17 @@ def _risk(findings: Sequence[Record]) -> dict[str, Any] | None:
         return intervals.most_of_all(finding["counts"]["recognised"], finding["counts"]["people"], level)
 
     most = max(known, key=bound)
-    figures = most["estimates"]
+    metrics = most["estimates"]
     return {
         **_named(most),
         "recognised": most["counts"]["recognised"],
         "people": most["counts"]["people"],
         "at_most": bound(most),
-        "by_chance": figures["people_recognised_chance"]["value"] if "people_recognised_chance" in figures else None,
-        "accept_rate": figures["accept_rate"]["value"],
-        "worst": figures["rank1_worst"]["value"],
-        "worst_chance": figures["rank1_worst_chance"]["value"] if "rank1_worst_chance" in figures else None,
-        "worst_people": figures["rank1_worst"]["count"],
+        "by_chance": metrics["people_recognised_chance"]["value"] if "people_recognised_chance" in metrics else None,
+        "accept_rate": metrics["accept_rate"]["value"],
+        "worst": metrics["rank1_worst"]["value"],
+        "worst_chance": metrics["rank1_worst_chance"]["value"] if "rank1_worst_chance" in metrics else None,
+        "worst_people": metrics["rank1_worst"]["count"],
     }
 
 

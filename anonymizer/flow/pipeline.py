@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from anonymizer.core.records import (
     DepthEstimator,
     Detector,
     EdgeDetector,
+    Findings,
     Floats,
     Image,
     Instance,
@@ -32,10 +34,12 @@ from anonymizer.core.records import (
     PersonSegmenter,
     Result,
     Verdict,
+    check_area,
     check_image,
 )
 from anonymizer.core.stages import stage, timed
 from anonymizer.detect.given import heeded, is_crowd, same_as, with_given, without_members
+from anonymizer.detect.left import with_consent, within
 from anonymizer.detect.regions import is_sketch
 from anonymizer.fill import obscure, redact
 from anonymizer.flow.work import Target, Work, floating, half_filled, riders
@@ -47,10 +51,12 @@ from anonymizer.verify.verifier import Verifier
 
 __all__ = ["Anonymizer", "Settings"]
 
+_log = logging.getLogger(__name__)
+
 #: Rounds in which failing instances and newly found ones are redacted before the picture is given up.
 REDACTION_ROUNDS = 3
 #: Score from which platedet alone is believed away from vehicles: of three such finds on held-out pictures two are
-#: plates and one is a wrapper on the road; the one find below 0.5 is none.
+#: plates and one is a wrapper on the road; the one find below 0.5 is none. Where OCR read it, other networks' too.
 LIKELY_PLATE = 0.5
 #: What is seen beside what is anonymized: the fill and avatars go by it.
 SCENERY = ("vehicle", "text")
@@ -171,14 +177,23 @@ class Anonymizer:
         """sha256 over ``describe()``: pictures with the same hash were made the same way."""
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
-    def __call__(self, image: Image, instances: Sequence[Instance] | None = None, key: str = "") -> Result:
+    def __call__(
+        self,
+        image: Image,
+        instances: Sequence[Instance] | None = None,
+        key: str = "",
+        exclude: Mask | None = None,
+    ) -> Result:
         """Anonymize one picture.
 
         Args:
             image: RGB uint8 (H, W, 3); not modified.
-            instances: Your own detections. They are used as given; what the detector finds besides is added. Those with
-                a ``wish`` say what becomes of the same object where it is found.
+            instances: Your own detections. They are used as given; what the detector finds besides is added. Those
+                with ``consent`` are left as they are, with the face that is theirs beyond doubt; those with a ``wish``
+                say what becomes of the same object where it is found.
             key: Distinguishes pictures under one seed, e.g. the relative file name.
+            exclude: bool (H, W), true where the picture is left as it is, also by the second pass; ``~mask`` keeps to
+                an area. Whoever lies in it with less than 90 % of the outline is anonymized whole.
 
         Raises:
             InputError: The image or an instance is malformed.
@@ -188,7 +203,8 @@ class Anonymizer:
         check_image(image)
         timings: dict[str, float] = {}
         with timed(timings, "detect"):
-            seen, found, left = self._find(image, instances)
+            seen, looked, left = self._find(image, instances, exclude)
+            found = looked.instances
         with timed(timings, "condition"), stage("condition"):
             depth = self._depth.estimate(image, found)
             if depth.shape != image.shape[:2]:
@@ -208,7 +224,7 @@ class Anonymizer:
         # crc32 is no secret: it only keeps pictures apart under one seed.
         entropy = seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))
         scenery = tuple(i for i in seen if i.label in SCENERY and i.label not in self.settings.classes)
-        work = Work(image, targets, depth, evidence, entropy, scenery, left=left)
+        work = Work(image, targets, depth, evidence, entropy, scenery, exclude, looked.consented, left=left)
         made = self._process(work, timings)
         return Result(
             image=made.image,
@@ -221,41 +237,50 @@ class Anonymizer:
             renderings={t.id: t.rendering for t in work.targets if t.redrawn and t.rendering is not None},
             order=tuple(t.id for t in work.ordered()),
             depth=self._released_depth(work, made.image, timings),
+            excluded=looked.excluded,
+            consented=looked.consented,
         )
 
-    def find(self, image: Image, instances: Sequence[Instance] | None = None) -> tuple[Instance, ...]:
-        """All that would be anonymized in a picture, by ascending id; nothing is redrawn.
+    def find(self, image: Image, instances: Sequence[Instance] | None = None, exclude: Mask | None = None) -> Findings:
+        """All that would be anonymized in a picture; nothing is redrawn.
 
         Args:
             image: RGB uint8 (H, W, 3); not modified.
             instances: Your own detections, as for ``__call__``.
+            exclude: bool (H, W), as there.
 
         Raises:
-            InputError: The image or an instance is malformed.
+            InputError: The image, an instance or the area is malformed.
             StageError: Detection failed.
         """
         check_image(image)
-        return self._find(image, instances)[1]
+        return self._find(image, instances, exclude)[1]
 
     def _find(
-        self, image: Image, instances: Sequence[Instance] | None
-    ) -> tuple[tuple[Instance, ...], tuple[Instance, ...], tuple[Instance, ...]]:
-        """Return what the detector saw, what is anonymized of it and of given instances, by id, and what is left."""
+        self, image: Image, instances: Sequence[Instance] | None, exclude: Mask | None
+    ) -> tuple[tuple[Instance, ...], Findings, tuple[Instance, ...]]:
+        """Return what the detector saw, what is anonymized of it and of given instances, and what a wish leaves."""
+        area = None if exclude is None else check_area(exclude, (image.shape[0], image.shape[1]))
+        consented: tuple[Instance, ...] = ()
         with stage("detect"):
             seen = self._detector.detect(image)
             found = self._targets(seen)
             left: tuple[Instance, ...] = ()
             if instances is not None:
                 given = self._crowds(image, found, [i for i in instances if i.wish is None])
-                found = self._targets(with_given(found, given, image, self._segmenter))
+                every, consented = with_consent(with_given(found, given, image, self._segmenter))
+                found = self._targets(every)
+            found, excluded = within(found, area)
+            if instances is not None:  # What a reviewer asks for counts wherever it lies.
                 found, left = heeded(found, [i for i in instances if i.wish is not None])
-        return seen, tuple(sorted(found, key=lambda i: i.id)), left
+        return seen, Findings(tuple(sorted(found, key=lambda i: i.id)), excluded, consented), left
 
     def anonymize_many(
         self,
         images: Sequence[Image],
         instances: Sequence[Sequence[Instance] | None] | None = None,
         keys: Sequence[str] | None = None,
+        excludes: Sequence[Mask | None] | None = None,
     ) -> list[Result | Exception]:
         """Anonymize several pictures whose crops are painted in common batches, which a GPU does faster.
 
@@ -265,19 +290,21 @@ class Anonymizer:
             images: RGB uint8 (H, W, 3) each. All are held in memory until the last is done.
             instances: Your own detections per picture, as for one picture.
             keys: Key per picture, as for one picture.
+            excludes: Area to leave out per picture, as for one picture.
 
         Returns:
             Per picture its result, or the error that calling with it alone would have raised.
         """
         given = [None] * len(images) if instances is None else list(instances)
         names = [""] * len(images) if keys is None else list(keys)
-        if not len(images) == len(given) == len(names):
+        areas = [None] * len(images) if excludes is None else list(excludes)
+        if not len(images) == len(given) == len(names) == len(areas):
             raise InputError(
-                f"anonymize_many: expected as many instances and keys as pictures, got {len(images)} pictures, "
-                f"{len(given)} and {len(names)}"
+                f"anonymize_many: expected as many instances, keys and areas as pictures, got {len(images)} pictures, "
+                f"{len(given)}, {len(names)} and {len(areas)}"
             )
-        work = zip(images, given, names, strict=True)
-        return self._redrawer.together([partial(self, image, found, key) for image, found, key in work])
+        work = zip(images, given, names, areas, strict=True)
+        return self._redrawer.together([partial(self, *asked) for asked in work])
 
     def _targets(self, found: Iterable[Instance]) -> tuple[Instance, ...]:
         """Keep the classes to treat; a face whose person is not treated stands alone."""
@@ -340,6 +367,8 @@ class Anonymizer:
             if not failing and not leaks:
                 return assessed
             verdicts = assessed.verdicts
+            bad = sorted({(v.check, v.instance_id or 0) for v in verdicts if not v.passed})
+            _log.debug("attempt %d: %d finds of the second pass; failed: %s", attempt + 1, len(leaks), bad)
             # Its picture is as large as the original: it goes before the next is made.
             del assessed
             redrawn = [t for t in work.targets if t.redrawn]
@@ -463,7 +492,7 @@ class Anonymizer:
             found = self._targets(everything)
             for face in self._unseen(work, found):
                 face.redact()
-            leaks = self._targets(self._verifier.leaks(treated, everything))
+            leaks = work.concerned(self._targets(self._verifier.leaks(treated, everything)))
             leaks = tuple(leak for leak in leaks if not same_as(leak, work.left))
             evidence = replace(work.evidence, instances=work.shown)
             actions = {t.id: t.action for t in work.targets}
@@ -501,16 +530,18 @@ def _known_plate(image: Image, instance: Instance, least: float) -> bool:
     """Return whether a plate is known as one.
 
     It is if platedet saw it on a vehicle or beside another network, or is likely right; if another network is sure; or
-    if OCR read text on a vehicle that has a ground of its own. Other text, and what our own networks alone see, may be
-    any lettering, on a bus as on a wall.
+    if OCR read text that has a ground of its own, and it lies on a vehicle or a network finds it likely. Other text,
+    and what our own networks alone see, may be any lettering, on a bus as on a wall.
     """
     networks = {name: score for name, score in instance.signs.items() if name not in ("vehicle", "ocr")}
     packaged = networks.get("platedet", 0.0)
     if packaged > 0 and (len(networks) > 1 or "vehicle" in instance.signs or packaged >= LIKELY_PLATE):
         return True
-    if max(networks.values(), default=0.0) >= least:
+    best = max(networks.values(), default=0.0)
+    if best >= least:
         return True
-    return {"ocr", "vehicle"} <= instance.signs.keys() and stands_out(image, instance)
+    placed = "vehicle" in instance.signs or best >= LIKELY_PLATE
+    return "ocr" in instance.signs and placed and stands_out(image, instance)
 
 
 def _obscure(work: Work, filled: Image, strength: float) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from anonymizer.condition.order import far_to_near
 from anonymizer.core.geometry import box_iou, integer_box, mask_iou, outline_box, outlined
 from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Treatment, Verdict
+from anonymizer.detect.left import inside, unlike
 from anonymizer.detect.regions import coverage
 from anonymizer.fill import ANYTHING, OBJECT, ONCE
 from anonymizer.redraw.avatars import face_as, shown_as
@@ -99,6 +100,8 @@ class Work:
         evidence: What the original showed.
         entropy: What decides on chance.
         scenery: Vehicles and text that are not anonymized.
+        excluded: bool (H, W), the area that is left out; None: nowhere.
+        consented: Who agreed to be shown.
         base: The original with the fill laid over everything anonymized, RGB uint8 (H, W, 3); None: to be filled.
         scene: The base with the avatars' shadows, RGB uint8 (H, W, 3).
         treated: bool (H, W), where the fill lies, rims included.
@@ -116,6 +119,8 @@ class Work:
     evidence: Evidence
     entropy: tuple[int, ...]
     scenery: tuple[Instance, ...] = ()
+    excluded: Mask | None = None
+    consented: tuple[Instance, ...] = ()
     base: Image | None = None
     scene: Image | None = None
     treated: Mask | None = None
@@ -143,6 +148,10 @@ class Work:
     def hidden(self, targets: Iterable[Target] | None = None) -> Mask:
         """Return all that may change for some instances as they were found, all if None: bool (H, W)."""
         return treated_mask([t.found for t in (self.targets if targets is None else targets)], self.size)
+
+    def concerned(self, leaks: Iterable[Instance]) -> tuple[Instance, ...]:
+        """Return what the second pass found, without what is left as it is on purpose."""
+        return unlike((i for i in leaks if not inside(i, self.excluded)), self.consented)
 
     def kinds(self) -> NDArray[np.uint8]:
         """Return what a fill may repeat where, see ``kinds_of``."""

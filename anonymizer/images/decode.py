@@ -7,6 +7,7 @@ import io
 import math
 import stat
 import struct
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,14 +27,17 @@ from anonymizer.images.formats import (
     SUPPORTED,
     has_heif,
     is_heif,
+    is_raw,
     open_picture,
     readable,
     strict_pillow,
 )
-from anonymizer.images.high_bit_depth import read_deep, reduce_deep
+from anonymizer.images.high_bit_depth import DEEP_FORMATS, read_deep, reduce_deep
 from anonymizer.images.jpeg import WRITTEN, read_tables
+from anonymizer.images.jxl import is_jxl, jxl_header, open_jxl
 from anonymizer.images.metadata import Tags, Value, read_tags
 from anonymizer.images.panorama import read_panorama
+from anonymizer.images.raw import open_raw
 from anonymizer.images.storage import Stored
 
 __all__ = [
@@ -46,6 +50,7 @@ __all__ = [
     "read_bytes",
     "read_image",
     "short",
+    "stated_pixels",
     "thumbnail",
     "upright",
 ]
@@ -68,6 +73,8 @@ _DAMAGE = (
     zlib.error,
 )
 _ORIENTATION_TAG = 0x0112
+#: Markers that begin the codestream of JPEG 2000.
+_SIZ = b"\xff\x4f\xff\x51"
 #: TIFF tags.
 _NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _PHOTOMETRIC, _SUB_DIRECTORIES, _SAMPLE_FORMAT = 254, 255, 262, 330, 339
 
@@ -78,7 +85,7 @@ class Decoded:
 
     Args:
         pixels: RGB uint8 (H, W, 3), upright, read-only.
-        format: JPEG, PNG, WEBP, BMP, TIFF, AVIF or HEIF, by content.
+        format: JPEG, PNG, WEBP, BMP, TIFF, AVIF, HEIF, GIF, JPEG2000, JXL or RAW.
         icc: ICC profile of the pixels, or None for sRGB.
         dpi: Horizontal and vertical dots per inch, or None.
         quantization: JPEG quantization tables by component, 64 numbers each, or None.
@@ -155,8 +162,9 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decode
     """Decode a picture from untrusted bytes; its size is checked before any pixel is decoded.
 
     Args:
-        data: Content of a JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC file. The content decides, not the name.
-        name: What to call the picture in messages.
+        data: Content of a JPEG, PNG, WebP, BMP, TIFF, AVIF, HEIC, GIF, JPEG 2000 or JPEG XL file. The content decides,
+            not the name, but for camera RAW, which is TIFF by its content.
+        name: What to call the picture in messages; its suffix tells camera RAW.
         max_pixels: Largest height times width.
 
     Returns:
@@ -171,6 +179,11 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decode
         raise InputError(f"{name}: a HEIC picture, which needs pillow-heif; install anonymizer[heif] or convert it")
     with strict_pillow():
         try:
+            if is_raw(name):
+                notes = ["camera RAW developed to 8-bit sRGB, with the camera's white balance"]
+                return _decoded(open_raw(data, name, max_pixels), name, data, False, notes, kind="RAW")
+            if is_jxl(data):
+                return _decoded(open_jxl(data, name, max_pixels), name, data, False, [], kind="JXL")
             with open_picture(data, readable()) as image:
                 notes = _check_header(image, data, name, max_pixels)
                 deep = any(";16" in str(tile[3]) for tile in image.tile) or image.mode.startswith("I")
@@ -185,6 +198,27 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decode
                 f"{name}: damaged or truncated picture ({short(error)}), expected a whole {SUPPORTED} file; "
                 "copy it again from its source"
             ) from error
+
+
+def stated_pixels(data: bytes, name: str) -> int:
+    """Return how many pixels a file's header states; 0 where it cannot be read, as then no pixel will be.
+
+    Of camera RAW, whose header speaks of its thumbnail, ``MAX_PIXELS``.
+    """
+    if is_raw(name):
+        return MAX_PIXELS
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if is_jxl(data):
+                header = jxl_header(data)
+                return header.width * header.height
+            with open_picture(data, readable()) as image:
+                return image.width * image.height
+    except Image.DecompressionBombError:
+        return MAX_PIXELS
+    except Exception:  # Damaged headers raise what they like; reading will say so in its own words.
+        return 0
 
 
 def thumbnail(data: bytes, side: int = 320) -> bytes:
@@ -228,9 +262,30 @@ def _check_header(image: Image.Image, data: bytes, name: str, max_pixels: int) -
         raise InputError(
             f"{name}: {width}x{height} is {width * height} pixels, expected at most {max_pixels}; cut it into parts"
         )
+    if image.format == "JPEG2000":
+        notes += _check_codestream(image, data, name)
     if image.format == "MPO":
         notes.append("further embedded pictures dropped")
     return notes
+
+
+def _check_codestream(image: Image.Image, data: bytes, name: str) -> list[str]:
+    """Hold the size that a JPEG 2000 file states to that of its codestream, which is decoded; return notes.
+
+    Source: ISO/IEC 15444-1, A.5.1: after the markers SOC and SIZ come length, capabilities, the far and near corners of
+    the picture, those of its tiles, the number of components, and the bits of each.
+    """
+    place = data.find(_SIZ)
+    fields = data[place + 4 : place + 46]
+    if place < 0 or len(fields) < 42:
+        raise InputError(f"{name}: JPEG 2000 without a codestream; copy it again from its source")
+    right, bottom, left, top = struct.unpack(">4I", fields[4:20])
+    if (right - left, bottom - top) != image.size:
+        raise InputError(
+            f"{name}: stated as {image.size[0]}x{image.size[1]}, its codestream is {right - left}x{bottom - top}; copy "
+            "it again from its source"
+        )
+    return ["16-bit reduced to 8-bit"] if (fields[38] & 127) + 1 > 8 and not image.mode.startswith("I") else []
 
 
 def _many(name: str, frames: int) -> InputError:
@@ -289,14 +344,29 @@ def _float_error(name: str) -> InputError:
     )
 
 
-def _decoded(image: Image.Image, name: str, data: bytes, deep: bool, notes: list[str]) -> Decoded:
+def _decoded(
+    image: Image.Image, name: str, data: bytes, deep: bool, notes: list[str], kind: str | None = None
+) -> Decoded:
+    """Make the record of a picture that was loaded.
+
+    Args:
+        image: It.
+        name: What to call it in messages.
+        data: Content of its file.
+        deep: Whether its file has 16 bits per sample.
+        notes: Conversions made so far.
+        kind: Its format, where a decoder of our own has opened it and turned it upright; None: Pillow knows.
+    """
     dpi, icc = _dpi(image.info.get("dpi")), _icc(image.info.get("icc_profile"))
     quantization, sampling = read_tables(image)
     # Only after loading: Pillow turns some TIFF files itself and then clears the tag.
     orientation, exif = _exif(image, notes)
+    orientation = orientation if kind is None else 1
+    kind = kind or ("JPEG" if image.format == "MPO" else str(image.format))
+    deep = deep or image.mode.startswith("I")
     rgb, icc = _to_rgb(image, name, icc, notes)
     pixels = np.asarray(rgb)
-    samples = _samples(data, pixels) if deep else None
+    samples = _samples(data, pixels) if deep and kind in DEEP_FORMATS else None
     if deep and samples is None:
         notes.append("16-bit reduced to 8-bit")
     if orientation > 1:
@@ -307,7 +377,6 @@ def _decoded(image: Image.Image, name: str, data: bytes, deep: bool, notes: list
             sampling = sampling[1], sampling[0]
         if quantization is not None:
             quantization = tuple(tuple(np.reshape(table, (8, 8)).T.ravel().tolist()) for table in quantization)
-    kind = "JPEG" if image.format == "MPO" else str(image.format)
     return Decoded(
         pixels=reduce_deep(samples) if samples is not None else np.array(pixels),
         format=kind,

@@ -17,10 +17,14 @@ __all__ = [
     "FORMATS",
     "LOSSLESS",
     "NAMES",
+    "RAW",
+    "READ_ONLY",
     "SUFFIXES",
     "SUPPORTED",
+    "WRITTEN_AS",
     "has_heif",
     "is_heif",
+    "is_raw",
     "open_picture",
     "readable",
     "strict_pillow",
@@ -42,6 +46,13 @@ SUFFIXES: dict[str, str] = {
     ".heic": "HEIF",
     ".heif": "HEIF",
 }
+#: Suffixes of camera RAW. The suffix decides, since these files are TIFF by their content.
+RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw")
+#: Suffixes of formats that are only read: their pictures are released as PNG, which loses nothing.
+READ_ONLY = frozenset({".gif", ".jp2", ".j2k", ".jxl", *RAW})
+SUFFIXES |= dict.fromkeys(sorted(READ_ONLY), "PNG")
+#: The format written for these by their content, where the suffix names none.
+WRITTEN_AS: dict[str, str] = dict.fromkeys(("GIF", "JPEG2000", "JXL", "RAW"), "PNG")
 #: Formats that are written so that the same pixels come back.
 LOSSLESS = frozenset({"PNG", "WEBP", "BMP", "TIFF"})
 #: What ``--format`` takes, with the suffix each gives a file.
@@ -49,7 +60,7 @@ NAMES: dict[str, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff":
 #: Every format that can be written.
 FORMATS = frozenset(SUFFIXES.values())
 #: The formats by name, for messages.
-SUPPORTED = "JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC"
+SUPPORTED = "JPEG, PNG, WebP, BMP, TIFF, AVIF, HEIC, GIF, JPEG 2000, JPEG XL or camera RAW"
 
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
@@ -68,9 +79,14 @@ def is_heif(data: bytes) -> bool:
     return bool(brands & _HEIF_BRANDS) and not brands & {b"avif", b"avis"}
 
 
+def is_raw(name: str) -> bool:
+    """Return whether a file's name is that of camera RAW."""
+    return name.lower().endswith(RAW)
+
+
 def readable() -> tuple[str, ...]:
     """Return the formats that can be read here."""
-    return ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", *(("HEIF",) if has_heif() else ()))
+    return ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "GIF", "JPEG2000", *(("HEIF",) if has_heif() else ()))
 
 
 @cache

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from anonymizer.core.errors import InputError
-from anonymizer.images.formats import NAMES, SUFFIXES
+from anonymizer.images.formats import NAMES, READ_ONLY, SUFFIXES
 from anonymizer.images.metadata import check_groups
 from anonymizer.images.names import LEAST_TEXT
 
@@ -22,6 +22,8 @@ __all__ = ["MAPS", "Release", "map_name"]
 KEY_BYTES = 32
 #: Maps of a released picture that can be written beside it; ``annotations.rendered`` makes them.
 MAPS = ("masks", "parts", "depth")
+#: Least longest side of a released picture, in pixels: below, JPEG's blocks are all there is.
+LEAST_SIDE = 64
 #: Hexadecimal digits of an identity's number: 128 bits, so that two never meet.
 LINK_DIGITS = 32
 
@@ -47,11 +49,13 @@ class Release:
         key: The secret for that; see :meth:`with_key`.
         write: Maps to write beside each picture: ``masks``, ``parts``, ``depth``, see ``annotations.rendered``.
         link_identities: Whether persons whom annotations call by one ``identity`` or ``track_id`` get the same avatar.
+        max_side: Longest side of released pictures in pixels; longer ones are scaled down, with their annotations.
+        quality: Quality of JPEG, AVIF and HEIC, 1 to 100; None: the source's, or 95.
         keep_fields: Fields of given annotations that stay although no list names them: a name (``weather``), or the
             end of a dotted path (``images.weather``).
 
     Raises:
-        InputError: An unknown format, group or map, or no field's name.
+        InputError: An unknown format, group or map, no field's name, or a number out of range.
     """
 
     format: str | None = None
@@ -61,6 +65,8 @@ class Release:
     keep_fields: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     link_identities: bool = False
+    max_side: int | None = None
+    quality: int | None = None
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in NAMES:
@@ -74,6 +80,10 @@ class Release:
         unknown = [name for name in self.write if name not in MAPS]
         if unknown:
             raise InputError(f"write {', '.join(unknown)}: expected some of {', '.join(MAPS)}")
+        if self.max_side is not None and not self.max_side >= LEAST_SIDE:
+            raise InputError(f"max_side: expected at least {LEAST_SIDE} pixels, got {self.max_side}")
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise InputError(f"quality: expected 1 to 100, got {self.quality}")
         object.__setattr__(self, "write", tuple(name for name in MAPS if name in self.write))
         object.__setattr__(self, "keep_fields", tuple(sorted(set(self.keep_fields))))
 
@@ -89,6 +99,8 @@ class Release:
             chosen["write"] = list(self.write)
         if self.link_identities:
             chosen["link_identities"] = True
+        chosen |= {"max_side": self.max_side} if self.max_side is not None else {}
+        chosen |= {"quality": self.quality} if self.quality is not None else {}
         return chosen | renamed
 
     def settings_hash(self, anonymizer: str) -> str:
@@ -157,9 +169,10 @@ class Release:
             name: Its relative name among the inputs.
         """
         path = PurePosixPath(name)
-        suffix = path.suffix if self.format is None else NAMES[self.format]
+        own = path.suffix.lower()
+        suffix = NAMES[self.format or "png"] if self.format is not None or own in READ_ONLY else path.suffix
         if not self.rename:
-            if self.format is None or SUFFIXES.get(path.suffix.lower()) == SUFFIXES[suffix]:
+            if own not in READ_ONLY and (self.format is None or SUFFIXES.get(own) == SUFFIXES[suffix]):
                 return name
             known = path.suffix.lower() in SUFFIXES
             return str(path.with_suffix(suffix)) if known else name + suffix

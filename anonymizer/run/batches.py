@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from anonymizer.core.errors import AnonymizerError, ModelError, StageError
-from anonymizer.core.records import Image, Instance, Result
+from anonymizer.core.records import Image, Instance, Mask, Result
 from anonymizer.run.picture import AnonymizerLike, Asked, Picture
 
 __all__ = ["GroupAnonymizer", "anonymize_together", "pictures_together"]
@@ -23,7 +23,11 @@ class GroupAnonymizer(Protocol):
         ...
 
     def anonymize_many(
-        self, images: Sequence[Image], instances: Sequence[tuple[Instance, ...] | None], keys: Sequence[str]
+        self,
+        images: Sequence[Image],
+        instances: Sequence[tuple[Instance, ...] | None],
+        keys: Sequence[str],
+        excludes: Sequence[Mask | None] | None = None,
     ) -> Sequence[Result | Exception]:
         """Return per picture what a call with it alone would return, or the error that it would raise."""
         ...
@@ -65,9 +69,11 @@ def anonymize_together(pictures: Sequence[Picture], anonymizer: AnonymizerLike) 
 
 def _answers(anonymizer: GroupAnonymizer, company: Sequence[Asked]) -> Sequence[Result | Exception]:
     """Return an answer per picture; one that failed as a whole is no picture's fault, but that of a stage."""
-    images, instances, keys = [a[0] for a in company], [a[1] for a in company], [a[2] for a in company]
+    images, instances, keys = [a.image for a in company], [a.instances for a in company], [a.key for a in company]
+    excludes = [a.exclude for a in company]
+    areas = {"excludes": excludes} if any(area is not None for area in excludes) else {}
     try:
-        answers = anonymizer.anonymize_many(images, instances, keys)
+        answers = anonymizer.anonymize_many(images, instances, keys, **areas)
         if len(answers) != len(company):
             raise StageError("anonymize", f"{len(answers)} answers, expected {len(company)}")
     except ModelError:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from anonymizer.annotations.areas import Areas
 from anonymizer.annotations.records import Annotations
 from anonymizer.core.errors import AnonymizerError, InputError, ModelError
 from anonymizer.images.release import Release
@@ -56,6 +57,7 @@ def run(
     gpus: float = 0.0,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
+    areas: Areas | None = None,
     require_annotations: bool = False,
     overwrite: bool = False,
     prune: bool = False,
@@ -73,6 +75,7 @@ def run(
         gpus: GPUs that each actor takes; may be a fraction.
         annotations: As there.
         release: As there.
+        areas: As there.
         require_annotations: As there.
         overwrite: As there.
         prune: As there.
@@ -90,6 +93,7 @@ def run(
             output,
             annotations=annotations,
             release=release,
+            areas=areas,
             require_annotations=require_annotations,
             overwrite=overwrite,
             prune=prune,

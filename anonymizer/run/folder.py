@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from anonymizer.annotations.areas import Areas
 from anonymizer.annotations.records import Annotations
 from anonymizer.config import presets
 from anonymizer.images.release import Release
@@ -26,6 +27,7 @@ def anonymize_folder(
     seed: int | None = None,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
+    areas: Areas | None = None,
     workers: int = 1,
     timeout_s: float = 1800.0,
     overwrite: bool = False,
@@ -43,6 +45,7 @@ def anonymize_folder(
         seed: Makes a run repeatable; None draws fresh noise.
         annotations: Instances to use as given: file or folder in a known format, or what ``read_annotations`` returns.
         release: Format, metadata and names of what is released; None keeps formats and names and no metadata.
+        areas: What is left as it is, see ``annotations.areas.read_areas``.
         workers: Worker processes, each with its own models.
         timeout_s: Longest time in seconds for one step of one picture; then it counts as failed.
         overwrite: Redo finished pictures.
@@ -62,6 +65,7 @@ def anonymize_folder(
             timeout_s=timeout_s,
             annotations=annotations,
             release=release,
+            areas=areas,
             overwrite=overwrite,
             on_progress=on_progress,
         )

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Generic, TypeVar, overload
 
 from anonymizer.core.errors import InputError
-from anonymizer.images.decode import SUFFIXES
+from anonymizer.images.formats import SUFFIXES, is_raw
+from anonymizer.images.raw import has_raw
 from anonymizer.images.storage import Store, Stored, check_name, is_url, locate
 
 __all__ = ["Found", "Inputs", "Source", "check_collisions", "find_inputs"]
@@ -168,7 +169,7 @@ def _objects(source: Store, output: Path | Store) -> Inputs[Stored]:
     for name, size in sizes.items():
         if _hidden_object(name):
             passed[_HIDDEN] += 1
-        elif Path(name).suffix.lower() in SUFFIXES:
+        elif _is_picture(name):
             pictures[name] = size
         else:
             passed[_kind(name)] += 1
@@ -205,6 +206,14 @@ def _refuse_overlap(source: Store, output: Path | Store, names: Iterable[str], *
             )
 
 
+def _is_picture(name: str) -> bool:
+    """Return whether a file is taken for a picture by its suffix; camera RAW only where it can be read.
+
+    RAW lies beside JPEG of the same picture as a rule, and is passed over as long as nobody installed what reads it.
+    """
+    return Path(name).suffix.lower() in SUFFIXES and (not is_raw(name) or has_raw())
+
+
 def _kind(name: str) -> str:
     """Return the suffix by which a file that was passed over is told."""
     suffix = Path(name).suffix.lower()
@@ -227,7 +236,7 @@ def _walk(folder: Path, base: Path, files: list[Found[Path]], passed: Counter[st
 def _add(path: Path, base: Path, files: list[Found[Path]], passed: Counter[str]) -> None:
     if _hidden(path.name):
         passed[_HIDDEN] += 1
-    elif path.suffix.lower() in SUFFIXES:
+    elif _is_picture(path.name):
         files.append(Found(path, path.relative_to(base).as_posix()))
     else:
         passed[_kind(path.name)] += 1

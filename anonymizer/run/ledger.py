@@ -40,8 +40,8 @@ FINAL: tuple[Status, ...] = ("released", "quarantined")
 #: What the first line names as the line before it.
 START = "0" * 64
 #: Version of the records, in each as ``schema_version``; grows with every change that a reader must know of. Records of
-#: release 0.1 have none and count as 1; 2 added the status ``withdrawn``, the mark ``in_input`` and what a review asked
-#: for (``review_sha256``).
+#: release 0.1 have none and count as 1; 2 added the status ``withdrawn``, the mark ``in_input``, what a review asked
+#: for (``review_sha256``) and what was left as it is (``areas``, ``excluded``, ``consented``).
 SCHEMA_VERSION = 2
 _NEEDED = frozenset({"name", "status", "input_sha256", "settings_hash"})
 

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from anonymizer.annotations.areas import Areas
 from anonymizer.annotations.records import Annotations
 from anonymizer.images.release import Release
 from anonymizer.run.batches import pictures_together
@@ -28,6 +29,7 @@ def run(
     *,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
+    areas: Areas | None = None,
     require_annotations: bool = False,
     overwrite: bool = False,
     prune: bool = False,
@@ -43,6 +45,7 @@ def run(
         output,
         annotations=annotations,
         release=release,
+        areas=areas,
         require_annotations=require_annotations,
         overwrite=overwrite,
         prune=prune,
@@ -59,6 +62,7 @@ def run_processes(
     timeout_s: float,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
+    areas: Areas | None = None,
     require_annotations: bool = False,
     overwrite: bool = False,
     prune: bool = False,
@@ -74,6 +78,7 @@ def run_processes(
         timeout_s: Seconds that reading, anonymizing or writing one picture may take before it counts as failed.
         annotations: As there.
         release: As there.
+        areas: As there.
         require_annotations: As there.
         overwrite: As there.
         prune: As there.
@@ -90,6 +95,7 @@ def run_processes(
             output,
             annotations=annotations,
             release=release,
+            areas=areas,
             require_annotations=require_annotations,
             overwrite=overwrite,
             prune=prune,

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from anonymizer.annotations.areas import Areas
 from anonymizer.annotations.export import released_record
 from anonymizer.annotations.records import Annotations, Page, added_record
 from anonymizer.annotations.rendered import instance_map, joints_of, label_maps, visible
 from anonymizer.annotations.scrubbing import identities
 from anonymizer.core.errors import AnonymizerError, InputError, ModelError, StageError, VerificationFailed
 from anonymizer.core.geometry import integer_box, paste_window
-from anonymizer.core.records import Floats, Image, Instance, Result, Verdict
+from anonymizer.core.records import Findings, Floats, Image, Instance, Mask, Result, Verdict
 from anonymizer.images.decode import LOSSLESS, Decoded, decode_image
 from anonymizer.images.encode import encode_image, target_format
+from anonymizer.images.formats import WRITTEN_AS
 from anonymizer.images.high_bit_depth import DEEP_FORMATS
 from anonymizer.images.metadata import TAG_NAMES, Tags, chosen, without_place
 from anonymizer.images.names import name_hints
 from anonymizer.images.release import Release
 from anonymizer.images.segments import unexpected
-from anonymizer.run.decisions import SOURCE, Instructions
+from anonymizer.run.decisions import Instructions
+from anonymizer.run.scaling import scaled_decoded, scaled_joints, scaled_result, size_within
 
 __all__ = ["AnonymizerLike", "Asked", "Outcome", "Picture", "anonymize_picture", "check_result"]
+
+_log = logging.getLogger(__name__)
 
 #: Mean difference in levels of 0 to 255 by which a lossy file may lie nearer to the original than to the result: where
 #: the two hardly differ, what encoding loses decides which is nearer.
@@ -47,17 +52,34 @@ class AnonymizerLike(Protocol):
         """Return preset, models with hashes, and versions as plain JSON data, without seeds."""
         ...
 
-    def __call__(self, image: Image, instances: tuple[Instance, ...] | None = None, *, key: str = "") -> Result:
-        """Anonymize RGB uint8 (H, W, 3); randomness depends on the seed and ``key`` alone, not on the order."""
+    def __call__(
+        self,
+        image: Image,
+        instances: tuple[Instance, ...] | None = None,
+        *,
+        key: str = "",
+        exclude: Mask | None = None,
+    ) -> Result:
+        """Anonymize RGB uint8 (H, W, 3); randomness depends on the seed and ``key`` alone, not on the order.
+
+        ``exclude``, bool (H, W), is only given where something is to be left as it is.
+        """
         ...
 
-    def find(self, image: Image, instances: tuple[Instance, ...] | None = None) -> tuple[Instance, ...]:
+    def find(
+        self, image: Image, instances: tuple[Instance, ...] | None = None, exclude: Mask | None = None
+    ) -> Findings:
         """Return all that would be anonymized in RGB uint8 (H, W, 3)."""
         ...
 
 
-#: Image, instances given for it, and key.
-Asked = tuple[Image, tuple[Instance, ...] | None, str]
+class Asked(NamedTuple):
+    """What an anonymizer is asked about a picture: the area to leave out is None where there is none."""
+
+    image: Image
+    instances: tuple[Instance, ...] | None
+    key: str
+    exclude: Mask | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +111,7 @@ class Picture:
         release: How it is released, with the key of OUTPUT where names are hashed.
         instructions: What reviewers ask for.
         dry_run: Whether it is only looked for what would be anonymized; the outcome then has the status ``found``.
+        areas: What of it is left as it is.
     """
 
     def __init__(
@@ -100,6 +123,7 @@ class Picture:
         instructions: Instructions | None = None,
         *,
         dry_run: bool = False,
+        areas: Areas | None = None,
     ) -> None:
         self.outcome: Outcome | None = None
         self.dry_run = dry_run
@@ -108,11 +132,13 @@ class Picture:
         self._annotations = annotations
         self._release = release or Release()
         self._instructions = instructions or Instructions()
+        self._areas = areas or Areas()
+        self._excluded: Mask | None = None
         self._notes: tuple[str, ...] = ()
         self._remarks: tuple[str, ...] = ()
         self._decoded: Decoded | None = None
         self._result: Result | None = None
-        self._found: tuple[Instance, ...] | None = None
+        self._found: Findings | None = None
         self._timings: dict[str, float] = {}
         self._in_company = False
 
@@ -131,14 +157,14 @@ class Picture:
         asked = self.asked()
         if asked is not None:
             with self._step("anonymize"):
-                image, instances, key = asked
+                area = {} if asked.exclude is None else {"exclude": asked.exclude}
                 if self.dry_run:
-                    self._found = anonymizer.find(image, instances)
+                    self._found = anonymizer.find(asked.image, asked.instances, **area)
                 else:
-                    self._keep(anonymizer(image, instances, key=key))
+                    self._keep(anonymizer(asked.image, asked.instances, key=asked.key, **area))
 
     def asked(self) -> Asked | None:
-        """Return what an anonymizer is asked about it: image, instances, key; None if its fate is decided."""
+        """Return what an anonymizer is asked about it; None if its fate is decided."""
         decoded, name = self._decoded, self._name
         if decoded is not None:
             with self._step("anonymize"):
@@ -147,7 +173,8 @@ class Picture:
                 instances = () if given is None else self._linked(given.instances)
                 asked = self._instructions.instances(decoded.size, first=len(instances) + 1)
                 nothing = given is None and not asked
-                return decoded.pixels, None if nothing else (*instances, *asked), self._key
+                self._excluded = self._areas.mask(name, decoded.size)
+                return Asked(decoded.pixels, None if nothing else (*instances, *asked), self._key, self._excluded)
         return None
 
     def _linked(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
@@ -188,18 +215,28 @@ class Picture:
                 released, keep = self._release.name(self._name), self._release.keep_fields
                 instances, joints = result.instances, dict[int, Floats]()
                 maps: Mapping[str, bytes] = {}
+                before, size = decoded.size, size_within(decoded.size, self._release.max_side)
                 if result.renderings or self._release.write:
                     ids = instance_map(result)
                     instances, joints = visible(result, ids), joints_of(result, ids)
-                    maps = label_maps(result, ids, self._release.write)
+                    maps = label_maps(result, ids, self._release.write, size)
+                given = self._annotations
+                if size != before:
+                    decoded = scaled_decoded(decoded, size)
+                    result = scaled_result(replace(result, instances=instances), decoded)
+                    instances, joints = result.instances, scaled_joints(joints, before, size)
+                    given = None if given is None else given.scaled(self._name, before, size)
+                    instances = _with_records(instances, given, self._name)
                 treated = tuple(zip(instances, result.treatments, strict=True))
-                page = Page(self._name, released, decoded.size, treated, result.texts, keep, joints)
+                page = Page(self._name, released, size, treated, result.texts, keep, joints)
                 data, note = _encode(result, decoded, page.released, self._release)
-                side = released_record(page, self._annotations)
+                side = released_record(page, given)
                 if not self._in_company:  # There, the clock of a stage runs on while others have their turn.
                     self._timings |= dict(result.provenance.get("timings_s", {}))
-                notes = [*self._notes, *note, *self._instructions.notes]
+                notes = [*decoded.notes, *note, *self._instructions.notes]
                 record = _released(result) | {"notes": notes} | self._names(page)
+                record |= {} if size == before else {"scaled_from": list(before)}
+                record |= self._left(result)
                 if self._annotations is not None:
                     record["fields_removed"] = side["removed"]
                 if self._release.keep_metadata:
@@ -209,28 +246,49 @@ class Picture:
             raise StageError("write", f"{self._name}: expected a picture that was read and anonymized")
         if self.outcome.side is not None:
             self.outcome.record["timings_s"] = {step: round(float(s), 4) for step, s in self._timings.items()}
+        self._log_outcome(self.outcome)
         # A picture may wait for its turn to be recorded: what is large goes now.
-        self._decoded = self._result = self._found = None
+        self._decoded = self._result = self._found = self._excluded = None
         return self.outcome
 
-    def _told(self, found: tuple[Instance, ...], size: tuple[int, int]) -> Outcome:
+    def _left(self, result: Result | Findings) -> dict[str, Any]:
+        """Return what was left as it is, for the ledger; nothing where all was anonymized."""
+        kinds = {"excluded": result.excluded, "consented": result.consented}
+        record: dict[str, Any] = {kind: [_spared(i) for i in left] for kind, left in kinds.items() if left}
+        if self._excluded is not None:
+            share = round(float(self._excluded.mean()), 4)
+            record["areas"] = {**self._areas.names(self._name), "proportion": share}
+        return record
+
+    def _told(self, found: Findings, size: tuple[int, int]) -> Outcome:
         """Return what would be anonymized, as COCO annotations without ids."""
         records = [
             {"category": i.label, "instance": i.id, "score": round(float(i.score), 4), "source": i.source}
             | added_record(i, size)
-            for i in found
+            for i in found.instances
         ]
         record = {"status": "found", "size": list(size), "notes": list(self._notes)} | self._remarked()
+        record |= self._left(found)
         return Outcome(record, side={"instances": records})
+
+    def _log_outcome(self, outcome: Outcome) -> None:
+        record = outcome.record
+        timings = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in self._timings.items())
+        _log.info("%s: %s; %s", self._name, record["status"], timings)
+        for item in record.get("instances", ()):
+            told = item["label"], item["box"], item["action"], item["attempts"], item["score"], item["source"]
+            _log.debug("%s: %s at %s %s after %s attempts, score %s by %s", self._name, *told)
 
     def _keep(self, result: Result) -> None:
         if self._decoded is None:
             raise StageError("anonymize", f"{self._name}: expected a picture that was read")
         check_result(result, self._decoded.pixels)
-        marked = Counter(record["label"] for record in self._instructions.marks)
-        # What a reviewer marked comes back as an instance, or it was dropped on the way: by other classes, for example.
-        if marked - Counter(instance.label for instance in result.instances if instance.source == SOURCE):
-            raise StageError("anonymize", "not all that was marked in review was treated; check --classes and --people")
+        for mark in self._instructions.marked(self._decoded.size):
+            picture, local = paste_window(integer_box(mark.box), self._decoded.size)
+            # A mark may be dropped on the way: by other classes, for example.
+            if not result.treated[picture][mark.mask[local]].all():
+                reason = "not all that was marked in review was treated; check --classes, --people and --exclude"
+                raise StageError("anonymize", reason)
         self._result = result
 
     def _names(self, page: Page) -> dict[str, Any]:
@@ -359,7 +417,8 @@ def _encode(result: Result, decoded: Decoded, released: str, release: Release) -
             f"{released}: {kind} has no place for the metadata to keep ({', '.join(lost)}); release it with --format "
             "jpeg or png, or leave them out of --keep-metadata"
         )
-    data = encode_image(result.image, decoded, suffix, treated=result.treated, keep=release.keep_metadata)
+    settings: dict[str, Any] = {"treated": result.treated, "keep": release.keep_metadata, "quality": release.quality}
+    data = encode_image(result.image, decoded, suffix, **settings)
     stray = unexpected(data, kind, _tags(decoded, released, release))
     if stray:
         raise StageError("write", f"the encoded {kind} holds more than it should: {', '.join(stray)[:200]}")
@@ -377,13 +436,15 @@ def _encode(result: Result, decoded: Decoded, released: str, release: Release) -
             raise StageError("write", f"the encoded {kind} does not hold the original's 16-bit samples")
     elif decoded.deep is not None:
         notes.append("16-bit reduced to 8-bit")
-    if kind not in LOSSLESS and not (kind == decoded.format == "JPEG"):
+    if kind not in LOSSLESS and not (kind == decoded.format == "JPEG" and release.quality is None):
         notes.append(f"written as {kind} with losses")
-    if kind == decoded.format == "JPEG":
+    if kind == decoded.format == "JPEG" and release.quality is None:
         before, after = ((p.quantization, p.sampling, p.grey) for p in (decoded, again))
         if before != after:
             notes.append("JPEG of an unusual kind: quantization tables, subsampling or channels are not the source's")
-    if kind != decoded.format and release.format is None:
+    if decoded.format in WRITTEN_AS:
+        notes.append(f"{decoded.format} is only read, written as {kind}")
+    elif kind != decoded.format and release.format is None:
         notes.append(f"{decoded.format} content under the suffix {suffix}")
     return data, tuple(notes)
 
@@ -403,6 +464,12 @@ def _check_lossy(again: Image, result: Result, original: Image, kind: str) -> No
         # Nearer to the original, and near to it in earnest: coarse quantization blurs noise into anything's mean.
         if to_result > to_original + NEARER and to_original < change / 3:
             raise StageError("write", f"the encoded {kind} does not hold the verified pixels", instance.id)
+
+
+def _with_records(instances: tuple[Instance, ...], given: Annotations | None, name: str) -> tuple[Instance, ...]:
+    """Return instances of a scaled picture with their scaled records, where the format has some."""
+    records = {} if given is None else {record["id"]: record for _, record in given.records(name)}
+    return tuple(i if i.record is None else replace(i, record=records.get(i.record["id"], i.record)) for i in instances)
 
 
 def _tags(decoded: Decoded, released: str, release: Release) -> Tags:
@@ -440,6 +507,17 @@ def _released(result: Result) -> dict[str, Any]:
         "size": list(result.image.shape[:2]),
         "instances": instances,
         "verdicts": rest,
+    }
+
+
+def _spared(instance: Instance) -> dict[str, Any]:
+    """Return an instance that was left as it is."""
+    box = [round(float(value), 2) for value in instance.box]
+    return {
+        "label": instance.label,
+        "box": box,
+        "score": round(float(instance.score), 4),
+        "source": instance.source,
     }
 
 

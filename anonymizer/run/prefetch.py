@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
-from PIL import Image
-
-from anonymizer.images.formats import open_picture
+from anonymizer.images.decode import stated_pixels
 from anonymizer.run.batches import anonymize_together
 from anonymizer.run.picture import AnonymizerLike, Outcome, Picture
 from anonymizer.run.runner import Task
@@ -86,7 +83,7 @@ class Steps:
         Returns:
             Their outcomes to come. They raise ModelError if the models cannot be used.
         """
-        pixels = [_pixels(task.content) for task in tasks]
+        pixels = [stated_pixels(task.content, task.name) for task in tasks]
         outcomes: list[Future[Outcome]] = []
         for group in _split(pixels):
             alone = not self._overlapped or sum(pixels[index] for index in group) >= LARGE
@@ -112,7 +109,15 @@ class Steps:
         self, group: Mapping[int, Task], before: threading.Event | None, report: Report
     ) -> list[Future[Outcome]]:
         pictures = {
-            n: Picture(task.name, task.content, task.annotations, task.release, task.instructions, dry_run=task.dry_run)
+            n: Picture(
+                task.name,
+                task.content,
+                task.annotations,
+                task.release,
+                task.instructions,
+                dry_run=task.dry_run,
+                areas=task.areas,
+            )
             for n, task in group.items()
         }
         reads = [self._read.submit(_do_read, picture, before, partial(report, [n])) for n, picture in pictures.items()]
@@ -160,16 +165,3 @@ def _split(pixels: Sequence[int]) -> Iterator[range]:
             start, total = index, 0
         total += size
     yield range(start, len(pixels))
-
-
-def _pixels(content: bytes) -> int:
-    """Return the number of pixels that a file's header states, 0 if it cannot be read, as then no pixel will be."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with open_picture(content) as image:
-                return image.width * image.height
-    except Image.DecompressionBombError:
-        return LARGE
-    except Exception:  # Damaged headers raise what they like; reading will say so in its own words.
-        return 0

@@ -117,6 +117,8 @@ def render_report(
     status: Counter[str] = Counter()
     actions: Counter[tuple[str, str]] = Counter()
     weaker: Counter[tuple[str, str]] = Counter()
+    left: Counter[tuple[str, str]] = Counter()
+    areas: Counter[tuple[str, str]] = Counter()
     timings: dict[str, array[float]] = defaultdict(lambda: array("d"))
     verdicts = _Checks()
     rows: list[dict[str, Any]] = []
@@ -148,6 +150,8 @@ def render_report(
         fields.update(record.get("fields_removed", {}))
         actions.update((instance["label"], instance["action"]) for instance in record["instances"])
         weaker.update((i["label"], i["method"]) for i in record["instances"] if "method" in i)
+        left.update((kind, i["label"]) for kind in ("excluded", "consented") for i in record.get(kind, ()))
+        areas.update((use, n) for use in ("exclude", "only") for n in record.get("areas", {}).get(use, ()))
         for stage, taken in record.get("timings_s", {}).items():
             timings[stage].append(taken)
     total, released = sum(status.values()), status["released"]
@@ -166,6 +170,8 @@ def render_report(
             (label, actions[label, "redrawn"], actions[label, "redacted"]) for label in sorted({k[0] for k in actions})
         ],
         weaker=[(label, method, count) for (label, method), count in sorted(weaker.items())],
+        left=[(kind, label, count) for (kind, label), count in sorted(left.items())],
+        areas=[(use, name, count) for (use, name), count in sorted(areas.items())],
         fields=sorted(fields.items()),
         settings=_flat(description),
         checks=verdicts.summary(),
@@ -201,6 +207,8 @@ def _row(record: Record) -> dict[str, Any]:
         (instance.get("method", instance["action"]), instance["label"]) for instance in record.get("instances", ())
     )
     done = ", ".join(f"{count} {label} {action}" for (action, label), count in sorted(counts.items()))
+    spared = [(f"{len(record[kind])} {kind}") for kind in ("excluded", "consented") if record.get(kind)]
+    done = "; ".join([*([done] if done else []), *spared])
     verdicts = _verdicts(record)
     return {
         "name": record["name"],

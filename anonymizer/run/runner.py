@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath
 from typing import Any, Protocol
 
+from anonymizer.annotations.areas import Areas
 from anonymizer.annotations.export import annotation_files, coco_out, side_fits
 from anonymizer.annotations.matching import Placement
 from anonymizer.annotations.reading import annotations_at
@@ -28,7 +30,9 @@ from anonymizer.run.picture import Outcome
 from anonymizer.run.report import MAX_THUMBNAILS, quarantine_list, render_report
 from anonymizer.run.summary import Progress, Summary, summarize, told_of
 
-__all__ = ["Executor", "Task", "execute", "held_back"]
+__all__ = ["Executor", "Task", "check_scaling", "execute", "held_back"]
+
+_log = logging.getLogger(__name__)
 
 #: Most names of pictures that a summary holds.
 FIRST = 20
@@ -47,6 +51,7 @@ class Task:
         release: How it is released.
         instructions: What reviewers ask for.
         dry_run: Whether it is only looked for what would be anonymized.
+        areas: What of it is left out.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Task:
     release: Release = field(default_factory=Release)
     instructions: Instructions = field(default_factory=Instructions)
     dry_run: bool = False
+    areas: Areas = field(default_factory=Areas)
 
 
 class Executor(Protocol):
@@ -87,6 +93,7 @@ def execute(
     *,
     annotations: Path | str | Annotations | None = None,
     release: Release | None = None,
+    areas: Areas | None = None,
     require_annotations: bool = False,
     overwrite: bool = False,
     prune: bool = False,
@@ -108,6 +115,7 @@ def execute(
         output: Where results go: a new folder, an empty one, or one of an earlier run.
         annotations: Instances to use as given, see ``annotations.reading``; what is found besides is added.
         release: Format, metadata and names of what is released; as in the source if None.
+        areas: Areas of pictures that are left as they are, or to which the run is limited; none if None.
         require_annotations: Hold back pictures of which the annotations know nothing.
         overwrite: Remove the results of earlier runs first.
         prune: Withdraw pictures that INPUT no longer holds; otherwise they stay in OUTPUT and are named.
@@ -122,13 +130,16 @@ def execute(
     """
     if isinstance(annotations, str | Path):
         settings: dict[str, Any] = {"release": release, "overwrite": overwrite, "prune": prune}
-        settings |= {"require_annotations": require_annotations, "on_progress": on_progress}
+        settings |= {"areas": areas, "require_annotations": require_annotations, "on_progress": on_progress}
         with annotations_at(annotations) as given:
             return execute(executor, source, output, annotations=given, **settings)
     started = time.monotonic()
     inputs = find_inputs(source, output)
     if require_annotations and annotations is None:
         raise InputError("require_annotations: expected annotations, got none; give --annotations")
+    check_scaling(release, annotations)
+    areas = areas or Areas()
+    areas.check(file.name for file in inputs.files)
     with open_output(output) as folder:
         with folder.writing():
             chosen = (release or Release()).with_key(folder.state)
@@ -145,7 +156,8 @@ def execute(
         for name in reviews:
             if (record := ledger.get(name)) is not None:
                 hold_back(folder, record, reviews)
-        recorded = _check_earlier(ledger, chosen.settings_hash(executor.settings_hash), folder.address())
+        settings_hash = areas.settings_hash(chosen.settings_hash(executor.settings_hash))
+        recorded = _check_earlier(ledger, settings_hash, folder.address())
         if not prune:
             _check_left(ledger, folder, {chosen.recorded_name(file.name) for file in inputs.files}, annotations)
         folder.refuse_strays(recorded | {chosen.name(file.name) for file in inputs.files})
@@ -154,8 +166,13 @@ def execute(
         stay, withdrawn = _reconcile(
             ledger, folder, {chosen.recorded_name(f.name): chosen.name(f.name) for f in inputs.files}, prune
         )
+        description = {**executor.describe(), **_released_as(chosen, areas)}
+        decided = settings_hash, description
         total = len(inputs.files)
-        recorder = _Recorder(executor, folder, ledger, reviews, annotations, held, chosen, total, on_progress)
+        _log.info(
+            "%d pictures in INPUT, %d files passed over, %d lines in the ledger", total, inputs.ignored, len(ledger)
+        )
+        recorder = _Recorder(decided, folder, ledger, reviews, annotations, held, chosen, areas, total, on_progress)
         for task, outcome in executor.results(recorder.pending(inputs.files)):
             recorder.record(task, outcome)
         recorder.check_complete()
@@ -178,7 +195,6 @@ def execute(
             withdrawn=withdrawn,
         )
         released = [record["name"] for record in ledger if record["status"] == "released"]
-        description = {**executor.describe(), **_released_as(chosen)}
         with folder.shown(_first(ledger, MAX_THUMBNAILS)) as images:
             shown: dict[str, Any] = {
                 "annotations": _without_record_names(told) if chosen.rename else told,
@@ -198,17 +214,22 @@ def execute(
 
 
 class _Recorder:
-    """Hands out the pictures that are not decided yet, and records each decision."""
+    """Hands out the pictures that are not decided yet, and records each decision.
+
+    Args:
+        decided: Digest and description of all settings.
+    """
 
     def __init__(
         self,
-        executor: Executor,
+        decided: tuple[str, dict[str, Any]],
         folder: OutputFolder,
         ledger: Ledger,
         reviews: Reviews,
         annotations: Annotations | None,
         held: Mapping[str, str],
         release: Release,
+        areas: Areas,
         total: int,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
@@ -219,8 +240,8 @@ class _Recorder:
         self._annotations = annotations
         self._held = held
         self._release = release
-        self._settings_hash = release.settings_hash(executor.settings_hash)
-        self._provenance = {**executor.describe(), **_released_as(release)}
+        self._areas = areas
+        self._settings_hash, self._provenance = decided
         self._total = total
         self._done = 0
         self._open: set[str] = set()
@@ -256,7 +277,8 @@ class _Recorder:
                 continue
             self._open.add(file.name)
             given = None if self._annotations is None else self._annotations.only(file.name)
-            yield Task(file.name, content, given, sha256, digest, self._release, instructions)
+            areas = self._areas.of(file.name)
+            yield Task(file.name, content, given, sha256, digest, self._release, instructions, areas=areas)
 
     def record(self, task: Task, outcome: Outcome) -> None:
         """Record an outcome, the only one of its task."""
@@ -357,6 +379,19 @@ class _Recorder:
             self._on_progress(Progress(self._done, self._total, *told))
 
 
+def check_scaling(release: Release | None, annotations: Annotations | None) -> None:
+    """Refuse to scale pictures whose annotations would stay as they are.
+
+    Raises:
+        InputError: They would.
+    """
+    if release is not None and release.max_side is not None and annotations is not None and not annotations.scales:
+        raise InputError(
+            f"max_side: annotations in {annotations.format} cannot be scaled with their pictures; give them as COCO or "
+            "YOLO, or leave --max-side out"
+        )
+
+
 def held_back(annotations: Annotations, require: bool) -> dict[str, str]:
     """Return the reason for each picture that is not released for what the annotations say of it."""
     placement = annotations.placement or Placement()
@@ -371,10 +406,10 @@ def _without_record_names(told: dict[str, Any] | None) -> dict[str, Any] | None:
     return told | {"fits_no_picture": [f"{len(told['fits_no_picture'])} records, named in the summary of the run"]}
 
 
-def _released_as(release: Release) -> dict[str, Any]:
-    """Return how results are released, as part of their provenance; nothing where nothing was chosen."""
-    settings = release.settings()
-    return {"release": settings} if settings else {}
+def _released_as(release: Release, areas: Areas) -> dict[str, Any]:
+    """Return how results are released and what is left out, as part of their provenance; nothing where neither is."""
+    chosen = {"release": release.settings(), "areas": areas.settings()}
+    return {key: settings for key, settings in chosen.items() if settings}
 
 
 def _first(ledger: Ledger, count: int) -> Sequence[str]:

@@ -53,6 +53,9 @@ class Summary:
         not_in_input: Released pictures in OUTPUT that INPUT no longer holds.
         not_in_input_first: Names of the first of them.
         withdrawn: Pictures of OUTPUT that INPUT no longer holds and that this run withdrew (``prune``).
+        excluded: Instances of released pictures that lie in areas that are left out, by class.
+        consented: Instances of released pictures who agreed to be shown, by class.
+        with_areas: Released pictures of which an area was left out.
     """
 
     released: int
@@ -72,6 +75,9 @@ class Summary:
     not_in_input: int = 0
     not_in_input_first: tuple[str, ...] = ()
     withdrawn: int = 0
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    consented: Mapping[str, int] = field(default_factory=dict)
+    with_areas: int = 0
 
     def to_json(self) -> str:
         """Return the summary as one line of JSON."""
@@ -91,13 +97,17 @@ def summarize(
     """Count the ledger records of a run's inputs; ``fields_removed`` adds fields that belong to no single picture."""
     fields = Counter(fields_removed or {})
     status: Counter[str] = Counter()
-    flagged = remarks = 0
+    flagged = remarks = with_areas = 0
+    left: dict[str, Counter[str]] = {"excluded": Counter(), "consented": Counter()}
     actions: dict[str, Counter[str]] = {"redrawn": Counter(), "redacted": Counter()}
     for record in records:
         status[record["status"]] += 1
         flagged += bool(record.get("name_hints"))
         fields.update(record.get("fields_removed", {}))
         remarks += len(record.get("annotation_remarks", ()))
+        with_areas += "areas" in record
+        for kind, labels in left.items():
+            labels.update(instance["label"] for instance in record.get(kind, ()))
         for instance in record.get("instances", ()):
             actions[instance["action"]][instance["label"]] += 1
     paths = {
@@ -122,6 +132,9 @@ def summarize(
         peak_rss_mb=peak_rss_mb(),
         paths={key: str(output / name) for key, name in paths.items()},
         annotations=None if annotations is None else {**annotations, "remarks": remarks},
+        with_areas=with_areas,
+        excluded=dict(sorted(left["excluded"].items())),
+        consented=dict(sorted(left["consented"].items())),
     )
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+from anonymizer.annotations.areas import Areas
 from anonymizer.annotations.records import Annotations
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json, write_atomic
@@ -26,7 +27,7 @@ from anonymizer.images.release import KEY_BYTES, Release
 from anonymizer.images.storage import locate
 from anonymizer.run.inputs import Found, Inputs, Source, find_inputs
 from anonymizer.run.output import DRY_RUN, is_output
-from anonymizer.run.runner import Executor, Task, held_back
+from anonymizer.run.runner import Executor, Task, check_scaling, held_back
 from anonymizer.run.sheet import SUFFIXES, Pair, draw_sheet
 from anonymizer.run.summary import Progress
 
@@ -48,7 +49,9 @@ class Trial:
         failed: Reason by picture that could not be read.
         held: Pictures that a run would hold back for what the annotations say of them.
         found: Instances that would be anonymized, by class.
-        with_instances: Pictures with at least one.
+        excluded: Instances in areas that are left out, by class.
+        consented: Instances who agreed to be shown, by class.
+        with_instances: Pictures with at least one that would be anonymized.
         seconds: Estimated seconds of the whole run with these settings; None where nothing says.
         sampled: Names of the pictures that were anonymized for it or for the preview, by what became of each.
         paths: Where the results lie.
@@ -59,6 +62,8 @@ class Trial:
     failed: Mapping[str, str]
     held: tuple[str, ...]
     found: Mapping[str, int]
+    excluded: Mapping[str, int]
+    consented: Mapping[str, int]
     with_instances: int
     seconds: float | None
     sampled: Mapping[str, str]
@@ -84,6 +89,7 @@ def trial(
     sheet: Path | None = None,
     annotations: Annotations | None = None,
     release: Release | None = None,
+    areas: Areas | None = None,
     require_annotations: bool = False,
     workers: int = 1,
     on_progress: Callable[[Progress], None] | None = None,
@@ -100,6 +106,7 @@ def trial(
         sheet: Where to write these, a ``.jpg`` or ``.png`` outside of INPUT and OUTPUT.
         annotations: See there.
         release: See there.
+        areas: See there.
         require_annotations: See there.
         workers: Pictures that the executor works on at once, for the estimate.
         on_progress: Called after each picture.
@@ -109,6 +116,9 @@ def trial(
         ModelError: The models cannot be used.
     """
     inputs = find_inputs(source, output)
+    check_scaling(release, annotations)
+    areas = areas or Areas()
+    areas.check(file.name for file in inputs.files)
     target = sheet if preview else None
     if preview:
         check_preview(preview, sheet, inputs, output)
@@ -122,7 +132,7 @@ def trial(
     if chosen.keyed:  # Of this trial alone: a run draws one for each OUTPUT.
         chosen = replace(chosen, key=os.urandom(KEY_BYTES))
     files = [file for file in inputs.files if file.name not in held]
-    work = _Work(executor, annotations, chosen, on_progress)
+    work = _Work(executor, annotations, chosen, areas, on_progress)
     paths: dict[str, str] = {}
     if dry_run:
         paths |= work.look(files, Path(output), len(files) + (preview or TIMED))
@@ -138,6 +148,8 @@ def trial(
         failed=work.failed,
         held=tuple(held),
         found=dict(sorted(work.found.items())),
+        excluded=dict(sorted(work.left["excluded"].items())),
+        consented=dict(sorted(work.left["consented"].items())),
         with_instances=sum(count > 0 for count in work.counts.values()),
         seconds=work.estimate(samples, took, workers) if dry_run else None,
         sampled={pair.name: pair.status for pair in pairs},
@@ -189,9 +201,11 @@ class _Work:
     executor: Executor
     annotations: Annotations | None
     release: Release
+    areas: Areas
     on_progress: Callable[[Progress], None] | None
     counts: dict[str, int] = field(default_factory=dict)
     found: Counter[str] = field(default_factory=Counter)
+    left: dict[str, Counter[str]] = field(default_factory=lambda: {"excluded": Counter(), "consented": Counter()})
     failed: dict[str, str] = field(default_factory=dict)
     #: Seconds that reading and detection took, by picture.
     taken: dict[str, float] = field(default_factory=dict)
@@ -219,6 +233,8 @@ class _Work:
                     ids = {"id": number, "image_id": image["id"], "category_id": CLASSES.index(label) + 1}
                     self.found[label] += 1
                     spooled.write(to_json(ids | record) + b"\n")
+                for kind, labels in self.left.items():
+                    labels.update(record["label"] for record in outcome.record.get(kind, ()))
                 self.counts[task.name] = len(records)
                 self.taken[task.name] = sum(outcome.record["timings_s"].values())
                 self._tell(task.name, f"{len(records)} found")
@@ -264,8 +280,8 @@ class _Work:
                 self._tell(file.name, "failed", str(error))
                 continue
             given = None if self.annotations is None else self.annotations.only(file.name)
-            sha256 = hashlib.sha256(content).hexdigest()
-            yield Task(file.name, content, given, sha256, None, self.release, dry_run=dry_run)
+            sha256, areas = hashlib.sha256(content).hexdigest(), self.areas.of(file.name)
+            yield Task(file.name, content, given, sha256, None, self.release, dry_run=dry_run, areas=areas)
 
     def _tell(self, name: str, status: str, reason: str = "") -> None:
         self.done += 1

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.core.errors import InputError, StageError
-from anonymizer.core.geometry import context_box, integer_box, outline_box, paste_window, take
+from anonymizer.core.geometry import context_box, eyes_apart, integer_box, outline_box, paste_window, take
 from anonymizer.core.records import (
     Action,
     Detector,
@@ -28,6 +28,8 @@ __all__ = ["SOME_FACE", "Evidence", "Verifier", "VerifySettings"]
 SOME_FACE = 0.2
 #: It is compared with the original if less than this share of it was treated: the fill itself holds nothing of a face.
 FILLED = 0.8
+#: Distance of the eyes in heights of a face's box (``eyes_apart``) below which it is seen in profile.
+PROFILE = 0.1
 #: An embedding's length may differ from 1 by this much, for rounding.
 UNIT = 1e-2
 
@@ -69,12 +71,14 @@ class Evidence:
         instances: What was found in it.
         faces: Unit embedding float32 (D,) by instance id; empty without an embedder.
         texts: Readings by instance id; empty without OCR.
+        profiles: Ids of faces seen in profile.
     """
 
     original: Image
     instances: tuple[Instance, ...]
     faces: Mapping[int, NDArray[np.float32]] = field(repr=False)
     texts: Mapping[int, tuple[str, ...]] = field(repr=False)
+    profiles: frozenset[int] = frozenset()
 
 
 class Verifier:
@@ -121,16 +125,21 @@ class Verifier:
             raise InputError("instances: expected a different id for each, got duplicates; number them from 1")
         faces: dict[int, NDArray[np.float32]] = {}
         texts: dict[int, tuple[str, ...]] = {}
+        profiles: set[int] = set()
         before = {id(instance) for instance in known.instances} if known is not None else set()
         for instance in every:
             if known is not None and id(instance) in before:
                 faces |= {instance.id: known.faces[instance.id]} if instance.id in known.faces else {}
                 texts |= {instance.id: known.texts[instance.id]} if instance.id in known.texts else {}
+                profiles |= {instance.id} & known.profiles
             elif instance.label == "face" and self.face_embedder is not None:
                 faces[instance.id] = self._embed(self.face_embedder, original, instance)
+                apart = eyes_apart(instance)
+                if apart is not None and apart < PROFILE:
+                    profiles.add(instance.id)
             elif instance.label in ("license_plate", "text") and self.ocr is not None:
                 texts[instance.id] = self._read(self.ocr, original, instance)
-        return Evidence(original, every, faces, texts)
+        return Evidence(original, every, faces, texts, frozenset(profiles))
 
     def find(self, result: Image) -> tuple[Instance, ...]:
         """Return detections in a result; give them to ``check`` and ``leaks`` to detect only once."""
@@ -237,7 +246,10 @@ class Verifier:
         bare: Sequence[Instance],
     ) -> Verdict:
         limit = self.settings.face_similarity
-        threshold = embedder.threshold if limit is None else limit
+        usual = embedder.threshold
+        if instance.id in evidence.profiles:
+            usual = getattr(embedder, "profile_threshold", usual)
+        threshold = usual if limit is None else limit
         # A descriptor says nothing about a patch without a face: such patches all lie near the average face.
         if action == "redacted" and not checks.class_kept(instance, bare, SOME_FACE).passed:
             return Verdict(

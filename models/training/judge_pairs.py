@@ -3,7 +3,7 @@
     python models/training/judge_pairs.py --judge efficientnet-lite2.onnx --strengths 0.1 0.2
 
 The distance is the kernel distance of features of a judge that takes no part in training (see
-``benchmarks/judge_networks.py``), of crops that differ within the avatar alone, so it is smaller than that of whole
+``models/judges/make_judges.py``), of crops that differ within the avatar alone, so it is smaller than that of whole
 persons in ``benchmarks/avatars.py``: it compares ways to paint, not figures to publish. The photograph passed through
 the autoencoder bounds what the latents allow. One row a way is printed and added to ``judged.csv``, which is the curve
 over training; a sheet shows what the figures do not.

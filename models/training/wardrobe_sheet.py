@@ -23,7 +23,7 @@ from anonymizer.avatar.fit import Fit
 from anonymizer.avatar.hair import HAIR
 from anonymizer.avatar.render import Light
 from anonymizer.avatar.shoes import SHOES
-from anonymizer.avatar.stance import Stance
+from anonymizer.avatar.stance import Stance, girdle
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import BOTTOMS, FULL, TOPS, Outfit
 from anonymizer.models import weights
@@ -71,6 +71,11 @@ def posed(body: Body, shape: Shape, name: str, scale: float) -> Fit:
             first, second = (np.array(way) * [sign, 1, 1] for way in ways)
             high = turned(rest(f"{lower}01.{side}") - rest(f"{upper}01.{side}"), first)
             low = turned(high @ (rest(f"{end}.{side}") - rest(f"{lower}01.{side}")), second) @ high
+            if upper == "upperarm":
+                arm = (rest(f"{lower}01.{side}") - rest(f"{upper}01.{side}")).astype(np.float32)
+                way = (first / np.linalg.norm(first)).astype(np.float32)
+                for bone in ("clavicle", "shoulder01"):
+                    rotations[body.number(f"{bone}.{side}")] = girdle(arm, way, np.eye(3, dtype=np.float32))
             for number, bone in enumerate(body.bones):
                 if bone.endswith(f".{side}") and bone.startswith((upper, lower, *ends)):
                     rotations[number] = high if bone.startswith(upper) else low

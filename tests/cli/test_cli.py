@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import anonymizer
 import anonymizer.config
 import anonymizer.run
 from anonymizer import cli
+from anonymizer.annotations.areas import Areas
 from anonymizer.annotations.coco import CocoAnnotations
 from anonymizer.config import presets
 from anonymizer.core.errors import InputError, ModelError, StageError
@@ -109,7 +111,7 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
     arguments = "in out --preset sd15 --classes face,license_plate --annotations a.json --people face --seed 7"
     more = "--device cuda:1 --batch-size 4 --overwrite --accept-noncommercial --force --workers 2 --timeout 60"
     more += " --format png --keep-metadata camera,datetime --rename hash --require-annotations --map Fahrer=person"
-    more += " --write depth,masks --link-identities"
+    more += " --write depth,masks --link-identities --max-side 2048 --quality 80"
     assert cli.main(["run", *arguments.split(), *more.split()]) == 0
     assert calls.built == {
         "preset": "sd15",
@@ -129,7 +131,8 @@ def test_options_reach_the_preset_and_the_engine(calls: Calls, capsys: pytest.Ca
     given = calls.ran.pop("annotations")
     assert isinstance(given, CocoAnnotations) and given.label("fahrer") == "person"
     wanted = Release("png", ("datetime", "camera"), rename=True, write=("masks", "depth"), link_identities=True)
-    assert calls.ran.pop("release") == wanted
+    wanted = replace(wanted, max_side=2048, quality=80)
+    assert calls.ran.pop("release") == wanted and calls.ran.pop("areas") == Areas()
     assert calls.ran == {
         "source": "in",
         "output": "out",
@@ -503,3 +506,48 @@ def test_a_trial_is_printed_and_releases_nothing(
 
 def pool_of_fakes(build: Callable[[], str], **settings: Any) -> nullcontext[InProcess]:
     return nullcontext(InProcess(FakeAnonymizer()))
+
+
+def test_areas_are_read_and_checked_before_models_are_loaded(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    area = {"name": "bonnet", "pictures": "*.jpg", "size": [8, 8], "polygon": [[0, 4], [8, 4], [8, 8]]}
+    Path("bonnet.json").write_text(json.dumps({"areas": [area]}))
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save("all.png")
+    assert cli.main(["run", "in", "out", "--exclude", "bonnet.json", "--only", "all.png"]) == 0
+    areas = calls.ran["areas"]
+    assert areas.names("a.jpg") == {"exclude": ["bonnet"], "only": ["all"]}
+    calls.built = {}
+    Path("bonnet.json").write_text(json.dumps({"areas": [area | {"pictures": "rear/*"}]}))
+    assert cli.main(["run", "in", "out", "--exclude", "bonnet.json"]) == 2
+    assert "'rear/*' fit none" in capsys.readouterr().err
+    Path("bonnet.json").write_text("{}")
+    assert cli.main(["run", "in", "out", "--only", "bonnet.json"]) == 2
+    assert not calls.built
+
+
+def test_quiet_tells_what_was_held_back_and_no_more(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    calls.summary = summary(quarantined=1, skipped=3)
+    assert cli.main(["run", "in", "out", "--quiet", "--seed", "1"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err == "noise of a third party\n"
+    calls.ran["on_progress"](Progress(2, 2, "b\x1b.jpg", "quarantined", False, "a face is left"))
+    told = capsys.readouterr().err
+    assert told == "WARNING anonymizer.cli.console: b\\x1b.jpg: quarantined: a face is left\n"
+    assert cli.main(["run", "in", "out", "--quiet", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["quarantined"] == 1
+    calls.error = InputError("no")
+    assert cli.main(["run", "in", "out", "--quiet"]) == 2
+    assert capsys.readouterr().err.endswith("error: no\n")
+
+
+def test_verbose_lets_the_package_tell_more(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("anonymizer.somewhere")
+    assert cli.main(["run", "in", "out", "-v"]) == 0
+    log.debug("a\x1b[31m %s", 7)
+    assert "DEBUG anonymizer.somewhere: a\\x1b[31m 7\n" in capsys.readouterr().err
+    assert cli.main(["run", "in", "out"]) == 0
+    log.info("nothing")
+    log.warning("something")
+    told = capsys.readouterr().err
+    assert "nothing" not in told and told.count("something") == 1
+    assert cli.main(["run", "in", "out", "-v", "--quiet"]) == 2
+    assert "leave one of them out" in capsys.readouterr().err

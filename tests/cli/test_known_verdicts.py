@@ -317,13 +317,13 @@ def test_masks_say_what_was_treated(tmp_path: Path, capfd: pytest.CaptureFixture
         mask[REGION] = 255
         Pillow.fromarray(mask).save(masks / path.name)
     document = verdict(tmp_path, capfd, "--regions", str(masks), "--baselines", "solid,solid-region")
-    figures = {
+    metrics = {
         finding["variant"]: finding["estimates"]["rank1"]
         for finding in document["findings"]
         if finding["attack"] == "parrot" and finding["recognizer"] == "looks"
     }
-    # Black on the same region gives the same picture, and so the same figure.
-    assert figures["solid-region"]["value"] == figures["anonymized"]["value"]
+    # Black on the same region gives the same picture, and so the same value.
+    assert metrics["solid-region"]["value"] == metrics["anonymized"]["value"]
     assert "treated" in next(v["strength"] for v in document["variants"] if v["name"] == "solid-region")
 
 

@@ -78,7 +78,7 @@ def test_originals_are_recognised_in_the_other_picture(evaluation: Evaluation, a
 
 
 def test_black_faces_are_not(evaluation: Evaluation) -> None:
-    assert evaluation.material.survey.subjects == {"face": 12}
+    assert evaluation.dataset.survey.subjects == {"face": 12}
     for finding in evaluation.findings:
         if finding.variant == "anonymized":
             rank1 = finding.estimates["rank1"]

@@ -14,7 +14,7 @@ from anonymizer.evaluation.records import Context, Embeddings, Pair, Place, Reco
 
 @dataclass
 class Pictures:
-    """Material whose pictures are arrays; the released ones are what ``release`` makes of the originals."""
+    """Dataset whose pictures are arrays; the released ones are what ``release`` makes of the originals."""
 
     originals: Mapping[str, Image]
     who: Mapping[str, tuple[Subject, ...]]
@@ -67,14 +67,14 @@ class Eye:
 class Memory:
     """A store that describes anew every time."""
 
-    material: Pictures
+    dataset: Pictures
     variants: Mapping[str, Way]
 
     def embeddings(self, variant: str, recognizer: Recognizer, *, place: Place = "known") -> Embeddings:
         rows = []
-        for pair in self.material.pairs:
-            subjects = self.material.subjects(pair)
-            image = self.variants[variant](pair, self.material.original(pair), subjects)
+        for pair in self.dataset.pairs:
+            subjects = self.dataset.subjects(pair)
+            image = self.variants[variant](pair, self.dataset.original(pair), subjects)
             rows += [
                 (s.key, s.who, pair.name, recognizer.embed(image, s.box, s.landmarks, s.mask))
                 for s in subjects
@@ -109,16 +109,16 @@ class Scene:
         bootstrap: int = 50,
         **more: Callable[[Image, Sequence[Subject]], Image],
     ) -> Context:
-        material = Pictures(self.originals, self.who, release, folder)
+        dataset = Pictures(self.originals, self.who, release, folder)
         variants = {"original": Way("original", lambda image, _: image)}
         variants |= {name: Way(name, treat) for name, treat in more.items()}
         variants["anonymized"] = Way("anonymized", release)
         return Context(
-            material=material,
+            dataset=dataset,
             variants=variants,
             recognizers=recognizers,
             labels=labels,
-            store=Memory(material, variants),
+            store=Memory(dataset, variants),
             folder=folder,
             bootstrap=bootstrap,
         )

@@ -31,7 +31,7 @@ def embeddings(left: float, rng: np.random.Generator, people: int = 30, each: in
 
 
 def null(value: float, mean: float, deviation: float) -> dict[str, float]:
-    """Return a figure under chance."""
+    """Return a value under chance."""
     return {
         "value": value,
         "mean": mean,
@@ -111,7 +111,7 @@ def findings(labels: tuple[str, ...] = ("face", "person")) -> tuple[Finding, ...
 
 
 def utility(labels: tuple[str, ...] = ("face", "person")) -> dict[str, Any]:
-    """Return figures of utility of the right form."""
+    """Return values of utility of the right form."""
 
     def near(value: float, spread: float = 0.04) -> Estimate:
         return Estimate(value, value - spread, value + spread, 92)

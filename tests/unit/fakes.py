@@ -16,7 +16,7 @@ import numpy as np
 
 from anonymizer.core.errors import VerificationFailed
 from anonymizer.core.geometry import full_mask
-from anonymizer.core.records import Image, Instance, Result, Treatment, Verdict
+from anonymizer.core.records import Findings, Image, Instance, Result, Treatment, Verdict
 
 
 class FakeAnonymizer:
@@ -33,13 +33,13 @@ class FakeAnonymizer:
     def describe(self) -> Mapping[str, Any]:
         return {"preset": "fake", "models": {"fake": "0" * 64}, "versions": {"anonymizer": "0"}}
 
-    def find(self, image: Image, instances: tuple[Instance, ...] | None = None) -> tuple[Instance, ...]:
+    def find(self, image: Image, instances: tuple[Instance, ...] | None = None) -> Findings:
         height, width = image.shape[:2]
         if instances is not None:
-            return instances
+            return Findings(instances)
         h, w = max(height // 2, 1), max(width // 2, 1)
         box = np.array([0, 0, w, h], np.float32)
-        return (Instance(id=1, label="person", box=box, mask=np.ones((h, w), bool), source="fake"),)
+        return Findings((Instance(id=1, label="person", box=box, mask=np.ones((h, w), bool), source="fake"),))
 
     def __call__(self, image: Image, instances: tuple[Instance, ...] | None = None, *, key: str = "") -> Result:
         self.calls.append(key)
@@ -47,7 +47,7 @@ class FakeAnonymizer:
         if key in self.raises:
             raise self.raises[key]
         height, width = image.shape[:2]
-        instances = self.find(image, instances)
+        instances = self.find(image, instances).instances
         seed = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()[:8], "big")
         out, treated = image.copy(), np.zeros((height, width), bool)
         for instance in instances:
@@ -64,6 +64,7 @@ class FakeAnonymizer:
             treated=treated,
             provenance={"timings_s": {"redraw": 0.01}},
             texts=self.texts,
+            order=tuple(instance.id for instance in instances),
         )
 
 

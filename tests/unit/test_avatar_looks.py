@@ -126,6 +126,46 @@ def test_garments_have_no_holes_but_their_openings(bodies: tuple[Body, Body], ou
         assert all(length > 0.09 for length in loops(piece)), (piece.name, sorted(loops(piece))[:3])
 
 
+@pytest.mark.parametrize("name", [n for n, top in TOPS.items() if not top.opening and not top.trim.pockets])
+@pytest.mark.parametrize("phenotype", [MIDDLE, np.array([0.05, 0.65, 0.6, 0.55, 0.6, 0.5], np.float32)])
+def test_hems_are_whole_and_nothing_shows_above_them(
+    bodies: tuple[Body, Body], name: str, phenotype: np.ndarray
+) -> None:
+    body = bodies[0]
+    outfit = replace(PLAIN, tops=("t-shirt", name) if TOPS[name].outer else (name,))
+    _, pieces, _ = worn(body, outfit, phenotype)
+    hips = body.rest(phenotype).heads[body.number("upperleg01.L"), 2]
+    (top,) = (piece for piece in pieces if piece.name == name)
+    edges = border(top.faces)
+    low = (top.vertices[edges, 2] < hips).all(1) & (top.coords[edges, 0] < 0.3).all(1)
+    hem = float(top.vertices[edges[low], 2].min())
+    assert (top.vertices[edges[low], 2] < hem + 0.04).all()
+    bottom = next(piece for piece in pieces if piece.kind == "bottom")
+    assert bottom.vertices[:, 2].max() < hem + 0.1
+
+
+@pytest.mark.parametrize("name", ["cropped trousers", "leggings"])
+def test_trousers_stay_in_boots(bodies: tuple[Body, Body], name: str) -> None:
+    _, pieces, _ = worn(bodies[0], replace(PLAIN, bottom=name, shoes="tall boots"))
+    trousers, boots = (next(p for p in pieces if p.kind == kind) for kind in ("bottom", "shoes"))
+    edges = border(boots.faces)
+    rim = float(np.percentile(boots.vertices[edges, 2], 90))
+    inside = trousers.vertices[:, 2] < rim - 0.02
+    away = np.pad(trousers.coords[inside, 3:5], ((0, 0), (0, 1)))
+    assert 30 < inside.sum() < 0.3 * len(inside)
+    assert met(boots, trousers.vertices[inside], away / np.linalg.norm(away, axis=1, keepdims=True)).mean() > 0.97
+
+
+def met(piece: Garment, start: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """Return which rays meet a piece, bool (N,)."""
+    from embreex.mesh_construction import TriangleMesh
+    from embreex.rtcore_scene import EmbreeScene
+
+    scene = EmbreeScene()
+    TriangleMesh(scene, piece.vertices.astype(np.float32), piece.faces)
+    return np.asarray(scene.run(start.astype(np.float32), way.astype(np.float32), query="OCCLUDED")) >= 0
+
+
 def about_x(angle: float) -> np.ndarray:
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[1, 0, 0], [0, c, -s], [0, s, c]], np.float32)

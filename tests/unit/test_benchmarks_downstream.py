@@ -34,7 +34,7 @@ def subject(picture: str, box: Sequence[float]) -> Subject:
     return Subject(picture, 0, "person", np.array(box, np.float32))
 
 
-def context(material: Any, labels: tuple[str, ...] = ("person",)) -> Context:
+def context(dataset: Any, labels: tuple[str, ...] = ("person",)) -> Context:
     def black(pair: Pair, original: Image, subjects: Sequence[Subject]) -> Image:
         out = original.copy()
         for one in subjects:
@@ -45,9 +45,9 @@ def context(material: Any, labels: tuple[str, ...] = ("person",)) -> Context:
     variants = {
         "original": lambda pair, original, subjects: original,
         "solid": black,
-        "anonymized": lambda pair, original, subjects: material.anonymized(pair),
+        "anonymized": lambda pair, original, subjects: dataset.anonymized(pair),
     }
-    return Context(material, cast(Any, variants), (), labels, cast(Any, None), Path(), seed=3)
+    return Context(dataset, cast(Any, variants), (), labels, cast(Any, None), Path(), seed=3)
 
 
 class Blobs:

@@ -144,6 +144,14 @@ def test_an_outline_is_kept_rather_than_a_box_without_one() -> None:
     assert np.array_equal(full_mask(one, SIZE), full_mask(sketch, SIZE))
 
 
+@pytest.mark.parametrize(("top", "width"), [(20, 70), (120, 90)])
+def test_a_networks_outline_is_kept_rather_than_one_in_a_box_as_large(top: int, width: int) -> None:
+    boxed, drawn = person(1, [40, 20, 130, 180], ALONE), person(2, [50, top, 120, 180], {"yolo": 0.5})
+    (one,) = one_each((boxed, drawn))
+    assert int(one.outline.any(axis=0).sum()) == width
+    assert np.array_equal(full_mask(one, SIZE), full_mask(boxed, SIZE))
+
+
 def test_no_pixel_is_ever_lost() -> None:
     rng = np.random.default_rng(5)
     for _ in range(40):

@@ -105,7 +105,7 @@ def test_run_reports_every_variant_or_says_why_not(tmp_path: Path) -> None:
     eye = Eye(lambda crop: np.ones(3))
     base = Scene().context(tmp_path, ("face",), lambda image, _: image, (eye,))
     context = type(base)(
-        material=base.material,
+        dataset=base.dataset,
         variants=base.variants,
         recognizers=base.recognizers,
         labels=base.labels,

@@ -58,16 +58,16 @@ def test_a_probe_is_taught_on_other_people_and_raises_few_false_alarms() -> None
     assert sum(beyond(f) < 0.05 for f in found) <= 4  # 1 expected; more than 4 happen once in 400
 
 
-@pytest.mark.parametrize("share", [0.0, 0.4])
-def test_answers_that_agree_by_chance_are_told_from_others(share: float) -> None:
+@pytest.mark.parametrize("proportion", [0.0, 0.4])
+def test_answers_that_agree_by_chance_are_told_from_others(proportion: float) -> None:
     rng = np.random.default_rng(3)
     people = np.repeat(np.arange(100), 2)
     # Nine of ten are of one class: most answers would be right without looking.
     first = (rng.random(100) < 0.9)[people].astype(np.int64)
-    second = np.where(rng.random(200) < share, first, (rng.random(200) < 0.9).astype(np.int64))
+    second = np.where(rng.random(200) < proportion, first, (rng.random(200) < 0.9).astype(np.int64))
     found = agreement(first, second, people, np.ones(200, bool), rng)
     assert found.estimate.value is not None and found.estimate.value > 0.75
-    assert (beyond(found) < 0.01) is (share > 0)
+    assert (beyond(found) < 0.01) is (proportion > 0)
 
 
 def test_few_people_and_one_class_give_no_value() -> None:

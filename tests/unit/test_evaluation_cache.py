@@ -13,7 +13,7 @@ from anonymizer.annotations.reading import read_annotations
 from anonymizer.core.errors import InputError
 from anonymizer.evaluation.baselines import baseline
 from anonymizer.evaluation.cache import EmbeddingStore
-from anonymizer.evaluation.dataset import PictureMaterial
+from anonymizer.evaluation.dataset import PictureDataset
 from anonymizer.evaluation.pairing import find_pairs
 from anonymizer.evaluation.subjects import SubjectSource
 from anonymizer.evaluation.variants import Released
@@ -58,7 +58,7 @@ def store(root: Path, recognizers: Sequence[Colours], folder: Path, faces: Faces
     source = SubjectSource(read_annotations(root / "annotations.json"), None, faces)  # type: ignore[arg-type]
     pairing = find_pairs(root / "originals", root / "released", root / "out")
     variants = {"original": baseline("original"), "blur": baseline("blur"), "anonymized": Released()}
-    return EmbeddingStore(PictureMaterial(pairing, source, root / "work"), variants, recognizers, faces, folder)  # type: ignore[arg-type]
+    return EmbeddingStore(PictureDataset(pairing, source, root / "work"), variants, recognizers, faces, folder)  # type: ignore[arg-type]
 
 
 def test_every_subject_has_a_row_in_the_same_order_in_every_variant(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_every_subject_has_a_row_in_the_same_order_in_every_variant(tmp_path: Pa
     assert original.keys == released.keys == tuple(f"p{who}_{view}.png#0" for who in range(3) for view in range(2))
     assert original.identities[:3] == ("person 0", "person 0", "person 1")
     np.testing.assert_allclose(np.linalg.norm(original.vectors, axis=1), 1, atol=1e-6)
-    # Painted over: no colour left to describe, so not found rather than a figure.
+    # Painted over: no colour left to describe, so not found rather than a value.
     assert original.found.all() and not released.found.any() and not released.vectors.any()
 
 

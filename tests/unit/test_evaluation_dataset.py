@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from anonymizer.annotations.reading import read_annotations
 from anonymizer.core.errors import InputError
 from anonymizer.core.records import Instance
-from anonymizer.evaluation.dataset import PictureMaterial
+from anonymizer.evaluation.dataset import PictureDataset
 from anonymizer.evaluation.pairing import find_pairs
 from anonymizer.evaluation.records import Subject
 from anonymizer.evaluation.screening import Glance, mixed_up
@@ -35,8 +35,8 @@ class Given:
         return self._subjects
 
 
-def material(root: Path, source: object, originals: Path, released: Path) -> PictureMaterial:
-    return PictureMaterial(find_pairs(originals, released, root / "out"), source, root / "work")  # type: ignore[arg-type]
+def dataset(root: Path, source: object, originals: Path, released: Path) -> PictureDataset:
+    return PictureDataset(find_pairs(originals, released, root / "out"), source, root / "work")  # type: ignore[arg-type]
 
 
 def test_subjects_survive_the_file(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_subjects_survive_the_file(tmp_path: Path) -> None:
     landmarks = np.arange(10, dtype=np.float32).reshape(5, 2)
     full = Subject("p0_0.png", 0, "face", box, landmarks, mask, "Zoë = # 1", "", "given")
     bare = Subject("p0_0.png", 1, "license_plate", box)
-    held = material(tmp_path, Given(full, bare), originals, released)
+    held = dataset(tmp_path, Given(full, bare), originals, released)
     first, second = held.subjects(held.pairs[0])
     assert (first.identity, first.text, first.label, first.number) == ("Zoë = # 1", "", "face", 0)
     assert np.array_equal(first.box, box) and np.array_equal(first.mask, mask)  # type: ignore[arg-type]
@@ -62,7 +62,7 @@ def test_pairs_that_cannot_be_compared_are_counted_not_scored(tmp_path: Path) ->
     (released / "p2_0.png").write_bytes(b"no picture")
     (originals / "p3_0.png").write_bytes(b"")
     Pillow.fromarray(255 - picture(4, 0)).save(released / "p4_0.png")
-    held = material(tmp_path, Given(), originals, released)
+    held = dataset(tmp_path, Given(), originals, released)
     assert [pair.name for pair in held.pairs] == ["p0_0.png", "p5_0.png"]
     assert held.survey.counts == {
         "different sizes": 1,
@@ -78,7 +78,7 @@ def test_only_unusable_pairs_are_an_error(tmp_path: Path) -> None:
     for path in released.iterdir():
         Pillow.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
     with pytest.raises(InputError, match="none of 2 pairs can be evaluated .2 with different sizes"):
-        material(tmp_path, Given(), originals, released)
+        dataset(tmp_path, Given(), originals, released)
 
 
 def test_pictures_of_other_scenes_are_an_error(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_pictures_of_other_scenes_are_an_error(tmp_path: Path) -> None:
     for who in range(4):
         Pillow.fromarray(picture((who + 1) % 4, 5)[::-1]).save(released / f"p{who}_0.png")
     with pytest.raises(InputError, match="do not show the same scene"):
-        material(tmp_path, Given(), originals, released)
+        dataset(tmp_path, Given(), originals, released)
 
 
 def test_the_scene_is_judged_outside_of_the_subjects() -> None:
@@ -132,7 +132,7 @@ def test_annotations_are_taken_at_their_word(tmp_path: Path) -> None:
     coco["annotations"].append({"id": 9, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "iscrowd": 1})
     path.write_text(json.dumps(coco))
     source = SubjectSource(read_annotations(path), None, NoFaces())  # type: ignore[arg-type]
-    held = material(tmp_path, source, originals, released)
+    held = dataset(tmp_path, source, originals, released)
     (first,), (second,) = (held.subjects(pair) for pair in held.pairs)
     assert first.landmarks is not None and first.landmarks.tolist() == np.arange(10).reshape(5, 2).tolist()
     assert second.landmarks is not None and second.landmarks[:, 0].tolist() == [30, 32, 34, 36, 38]

@@ -27,32 +27,32 @@ def simulation() -> ModuleType:
 
 
 def test_nobody_of_thirty_fits_up_to_twelve_in_a_hundred() -> None:
-    none = intervals.share(np.zeros(30), np.arange(30))
+    none = intervals.proportion(np.zeros(30), np.arange(30))
     assert (none.value, none.low) == (0.0, 0.0) and none.high == pytest.approx(0.1157, abs=1e-4)
     # Ten pictures each of three people are three tries, not thirty.
-    few = intervals.share(np.zeros(30), np.repeat(np.arange(3), 10))
+    few = intervals.proportion(np.zeros(30), np.repeat(np.arange(3), 10))
     assert few.high == pytest.approx(1 - 0.025 ** (1 / 3), abs=1e-9)
-    assert intervals.share(np.ones(1), np.zeros(1, np.int64)).low is None
-    assert intervals.share(np.array([np.nan]), np.zeros(1, np.int64)).value is None
+    assert intervals.proportion(np.ones(1), np.zeros(1, np.int64)).low is None
+    assert intervals.proportion(np.array([np.nan]), np.zeros(1, np.int64)).value is None
     with pytest.raises(InputError, match=r"\[0, 1\]"):
-        intervals.share(np.array([0.0, 2.0]), np.arange(2))
+        intervals.proportion(np.array([0.0, 2.0]), np.arange(2))
 
 
 def test_four_of_four_are_no_certainty() -> None:
-    found = intervals.share(np.ones(4), np.arange(4))
+    found = intervals.proportion(np.ones(4), np.arange(4))
     assert found.high == 1.0 and found.low is not None and found.low < 0.5
 
 
 def test_independent_answers_have_nearly_the_exact_binomial_interval() -> None:
-    found = intervals.share(np.repeat([1.0, 0.0], [20, 80]), np.arange(100))
+    found = intervals.proportion(np.repeat([1.0, 0.0], [20, 80]), np.arange(100))
     # Clopper and Pearson, 20 of 100: 0.127 to 0.292.
     assert found.low == pytest.approx(0.127, abs=0.003) and found.high == pytest.approx(0.292, abs=0.003)
 
 
 def test_what_the_lot_decides_widens_the_interval() -> None:
-    shares, who = np.full(40, 0.5), np.arange(40)
-    sure = intervals.share(shares, who, np.zeros(40))
-    drawn = intervals.share(shares, who, np.full(40, 0.25))
+    proportions, who = np.full(40, 0.5), np.arange(40)
+    sure = intervals.proportion(proportions, who, np.zeros(40))
+    drawn = intervals.proportion(proportions, who, np.full(40, 0.25))
     assert drawn.low is not None and drawn.high is not None and sure.high is not None and sure.low is not None
     assert drawn.high - drawn.low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 40), rel=0.1)
 
@@ -113,9 +113,9 @@ def test_a_probe_looks_for_as_many_entries_as_it_really_has() -> None:
     who, pictures = np.repeat(np.arange(6), 3), np.arange(18)
     for mode, wanted in (("own", 1), ("other", 2)):
         deals = Deals(who, pictures, np.arange(6), mode, False, np.random.default_rng(0))  # type: ignore[arg-type]
-        columns, looks, _, leaves = deals.targets(2, 1)  # type: ignore[misc]
-        assert (looks.sum(axis=1) == wanted).all() and (leaves.sum(axis=1) == 3 - wanted).all()
-        assert not (who[columns[looks]] == 2).any()
+        columns, views, _, leaves = deals.targets(2, 1)  # type: ignore[misc]
+        assert (views.sum(axis=1) == wanted).all() and (leaves.sum(axis=1) == 3 - wanted).all()
+        assert not (who[columns[views]] == 2).any()
 
 
 @pytest.mark.parametrize(("people", "each", "rounds"), [(7, 5, 60), (25, 4, 25)])

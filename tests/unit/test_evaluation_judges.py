@@ -117,3 +117,27 @@ def test_judges_at_hand_take_part_and_missing_ones_are_named(tmp_path: Path, mon
     # Named by its file it is the same judge.
     (named,), _ = choose((str(folder / "mobileface.onnx"),), {}, False)
     assert named.name == "mobileface" and named.sha256 == face.sha256
+
+
+def test_features_of_persons_see_neither_scene_nor_outline(tmp_path: Path) -> None:
+    nodes = [helper.make_node("ReduceMean", ["image"], ["features"], axes=[2, 3], keepdims=0)]
+    graph = helper.make_graph(
+        nodes,
+        "judge",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 260, 260])],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 3])],
+    )
+    path = tmp_path / "efficientnet-lite2.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    judge = networks.ImageFeatures(path)
+    image, box = np.full((100, 60, 3), (10, 20, 30), np.uint8), np.array([0, 0, 60, 100], np.float32)
+    mask = np.zeros((100, 60), np.bool_)
+    mask[10:90, 20:40] = True
+    person = image.copy()
+    person[30:70, 20:40] = (200, 10, 60)  # the middle
+    scene = person.copy()
+    scene[:10, :10] = scene[-10:, -10:] = (0, 255, 0)
+    plain = judge.embed(person, box, None, None)
+    assert np.array_equal(judge.embed(scene, box, None, None), plain)
+    assert np.array_equal(judge.embed(person, box, None, mask), plain)
+    assert np.abs(judge.embed(image, box, None, None) - plain).max() > 0.1

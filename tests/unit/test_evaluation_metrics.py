@@ -112,11 +112,11 @@ def test_histogram_counts_everything_once() -> None:
 
 def test_intervals_resample_identities_not_rows() -> None:
     rng = np.random.default_rng(0)
-    # Ten identities of 100 equal rows each: the spread is that of ten figures, not of a thousand.
-    figures = np.repeat(rng.random(10), 100)
-    found = metrics.bootstrap_mean(figures, np.repeat(np.arange(10), 100), rng, 4000)
-    deviation = figures[::100].std() / np.sqrt(10)
-    assert found.value == pytest.approx(figures.mean(), abs=EXACT) and found.count == 1000
+    # Ten identities of 100 equal rows each: the spread is that of ten values, not of a thousand.
+    values = np.repeat(rng.random(10), 100)
+    found = metrics.bootstrap_mean(values, np.repeat(np.arange(10), 100), rng, 4000)
+    deviation = values[::100].std() / np.sqrt(10)
+    assert found.value == pytest.approx(values.mean(), abs=EXACT) and found.count == 1000
     assert found.low is not None and found.high is not None
     assert found.high - found.low == pytest.approx(2 * 1.96 * deviation, rel=0.1)
 
@@ -130,8 +130,8 @@ def test_intervals_are_not_made_up() -> None:
 
 
 def test_never_seen_is_not_never() -> None:
-    never = intervals.share(np.zeros(40), np.repeat(np.arange(20), 2))
-    always = intervals.share(np.ones(40), np.repeat(np.arange(20), 2))
+    never = intervals.proportion(np.zeros(40), np.repeat(np.arange(20), 2))
+    always = intervals.proportion(np.ones(40), np.repeat(np.arange(20), 2))
     # Twenty people, not forty probes: a chance p stays unseen with probability (1 - p)^20.
     assert (never.value, never.low) == (0.0, 0.0) and never.high is not None
     assert (1 - never.high) ** 20 == pytest.approx(0.025, abs=EXACT)

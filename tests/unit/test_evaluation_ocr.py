@@ -1,4 +1,4 @@
-"""Readers of plates: windows, Tesseract as a program that works, fails, hangs or is absent, and who counts as judge."""
+"""OCR of plates: windows, Tesseract as a program that works, fails, hangs or is absent, and who counts as judge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.core.records import Image
-from anonymizer.evaluation import ocr as readers
+from anonymizer.evaluation import ocr as ocrs
 from anonymizer.evaluation.ocr import LETTERS, PlateWindows, windows
 from anonymizer.recognize import captcha, tesseract
 from anonymizer.recognize.captcha import DdddReader
@@ -40,9 +40,28 @@ def test_words_go_to_the_page_they_were_read_on(tmp_path: Path, monkeypatch: pyt
     program(
         tmp_path, monkeypatch, f'cat > /dev/null; printf "level\\n{row(1, "AB")}{row(1, "12")}{row(3, chr(39) + "X")}"'
     )
-    reader = TesseractReader()
-    assert reader.data == tmp_path / "eng.traineddata"
-    assert reader.read_words([CROP, CROP, CROP]) == ("AB12", "", "'X")
+    ocr = TesseractReader()
+    assert ocr.data == tmp_path / "eng.traineddata"
+    assert ocr.read_words([CROP, CROP, CROP]) == ("AB12", "", "'X")
+
+
+def placed(box: tuple[int, int, int, int], confidence: int, text: str) -> str:
+    numbers = "\\t".join(str(value) for value in box)
+    return f"5\\t1\\t1\\t1\\t1\\t1\\t{numbers}\\t{confidence}\\t{text}\\n"
+
+
+def test_words_of_a_picture_that_look_like_plates_are_found_where_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anonymizer.evaluation.detectors import WordPlateDetector
+
+    words = placed((20, 10, 60, 20), 88, "B-X 123") + placed((0, 0, 60, 20), 90, "STREET")
+    words += placed((0, 40, 60, 20), 5, "AB1234") + placed((0, 40, 60, 20), 60, "A1")
+    program(tmp_path, monkeypatch, f'cat > /dev/null; printf "level\\n{words}"')
+    (plate,) = WordPlateDetector().detect(np.full((100, 200, 3), 90, np.uint8))
+    # It was read at twice the size. A street's name, a doubtful word and a short one are no plates.
+    assert plate.label == "license_plate" and plate.box.tolist() == [10, 5, 40, 15]
+    assert plate.score == pytest.approx(0.88) and plate.source == "tesseract-words"
 
 
 def test_a_program_that_fails_or_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,10 +105,10 @@ def test_windows_are_enlarged_stretched_and_inside_the_crop() -> None:
     crop[:, 50:] = 130
     found = windows(crop)
     assert [place for place, _ in found] == [(4, 11, 96, 34), (12, 11, 88, 34), (8, 8, 92, 34)]
-    for (x1, y1, x2, y2), look in found:
-        assert look.dtype == np.uint8 and look.shape == (64, round((x2 - x1) * 64 / (y2 - y1)), 3)
-        assert look[:, 0].max() == 0 and look[:, -1].min() == 255
-    assert all(look.shape[0] == 64 for _, look in windows(np.zeros((1, 1, 3), np.uint8)))
+    for (x1, y1, x2, y2), view in found:
+        assert view.dtype == np.uint8 and view.shape == (64, round((x2 - x1) * 64 / (y2 - y1)), 3)
+        assert view[:, 0].max() == 0 and view[:, -1].min() == 255
+    assert all(view.shape[0] == 64 for _, view in windows(np.zeros((1, 1, 3), np.uint8)))
 
 
 class Words:
@@ -116,8 +135,8 @@ def test_who_is_not_here_is_told_and_ppocr_is_no_judge(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(captcha, "DdddReader", absent)
     monkeypatch.setattr(tesseract, "TesseractReader", Here)
-    found, missing = readers.choose_readers()
-    assert [(reader.name, reader.judge) for reader in found] == [("ppocr", False), ("tesseract", True)]
+    found, missing = ocrs.choose_ocr()
+    assert [(ocr.name, ocr.judge) for ocr in found] == [("ppocr", False), ("tesseract", True)]
     assert [(item.name, item.reason) for item in missing] == [("ddddocr", "ddddocr: not installed")]
 
 

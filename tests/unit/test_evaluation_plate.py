@@ -12,7 +12,7 @@ from anonymizer.core.errors import InputError
 from anonymizer.core.readings import edits
 from anonymizer.core.records import Image, TextLine
 from anonymizer.evaluation.attacks.plate import Plate, attack, character_error, enhance, fold, measure
-from anonymizer.evaluation.ocr import PlateReader
+from anonymizer.evaluation.ocr import PlateOCR
 from anonymizer.evaluation.records import Finding, Skipped, Subject
 
 from .attack_fakes import Scene
@@ -91,8 +91,8 @@ class Blind:
         return (TextLine(np.zeros((4, 2), np.float32), "J", 0.9),)
 
 
-OWN = PlateReader("painted", "0" * 64, "none", False, Painted())
-OTHER = PlateReader("other", "1" * 64, "none", True, Painted())
+OWN = PlateOCR("painted", "0" * 64, "none", False, Painted())
+OTHER = PlateOCR("other", "1" * 64, "none", True, Painted())
 
 
 def scene(*, annotated: bool) -> Scene:
@@ -154,7 +154,7 @@ def test_a_reader_that_took_no_part_judges_releases_and_the_own_one_does_not(tmp
 
 def test_a_reader_that_cannot_read_originals_is_called_weak(tmp_path: Path) -> None:
     context = scene(annotated=True).context(tmp_path, ("license_plate",), black)
-    blind = PlateReader("blind", "2" * 64, "none", True, Blind())
+    blind = PlateOCR("blind", "2" * 64, "none", True, Blind())
     found = [f for f in attack(context, (OWN, blind)) if isinstance(f, Finding)]
     for finding in found:
         assert any("WEAK JUDGE" in note and "0 %" in note for note in finding.notes) == (finding.recognizer == "blind")
@@ -162,7 +162,7 @@ def test_a_reader_that_cannot_read_originals_is_called_weak(tmp_path: Path) -> N
 
 def test_texts_that_nobody_annotated_come_from_the_first_reader(tmp_path: Path) -> None:
     context = scene(annotated=False).context(tmp_path, ("license_plate",), black)
-    blind = PlateReader("blind", "2" * 64, "none", True, Blind())
+    blind = PlateOCR("blind", "2" * 64, "none", True, Blind())
     assert all(isinstance(f, Skipped) for f in attack(context, (blind, OWN)))
     found = [f for f in attack(context, (OWN, blind)) if isinstance(f, Finding)]
     assert {f.counts["plates_read"] for f in found} == {3}

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from anonymizer.evaluation import charts, report
-from anonymizer.evaluation import summary as story
+from anonymizer.evaluation import charts, report, summary
 from anonymizer.evaluation.records import Estimate, Finding, Pair, Skipped, plain
 
 from . import evaluation_document as made
@@ -94,22 +93,22 @@ def test_every_text_is_escaped_wherever_it_comes_from() -> None:
 
 def test_summary_names_the_strongest_attack_with_chance_and_interval() -> None:
     document = made.document()
-    strongest = story.strongest(document["findings"], "face", "anonymized")
+    strongest = summary.strongest(document["findings"], "face", "anonymized")
     assert strongest is not None and strongest["attack"] == "parrot"
-    (faces,) = summary(document["findings"], subjects={"face": 92}, identities={"face": 30})
+    (faces,) = summarised(document["findings"], subjects={"face": 92}, identities={"face": 30})
     assert faces["title"] == "Faces"
     said = " ".join(faces["sentences"])
     estimate = strongest["estimates"]["rank1"]
     assert faces["verdict"] == "more"
-    assert story.percent(estimate["value"]) in said
-    assert story.percent(estimate["low"]) in said and story.percent(estimate["high"]) in said
-    assert story.percent(strongest["estimates"]["rank1_chance"]["value"]) in said
+    assert summary.percent(estimate["value"]) in said
+    assert summary.percent(estimate["low"]) in said and summary.percent(estimate["high"]) in said
+    assert summary.percent(strongest["estimates"]["rank1_chance"]["value"]) in said
     assert "2 % of 92 known or detected faces" in said
     assert "on untreated pictures" in said
     assert "92 faces of 30 known identities" in said
 
 
-def summary(
+def summarised(
     findings: list[dict[str, Any]],
     skipped: list[dict[str, Any]] | None = None,
     subjects: dict[str, int] | None = None,
@@ -117,7 +116,7 @@ def summary(
 ) -> list[dict[str, Any]]:
     counts = subjects or {"face": 40}
     verdict = made.verdict(findings, counts)
-    return story.summary(verdict, findings, skipped or [], counts, identities)
+    return summary.summary(verdict, findings, skipped or [], counts, identities)
 
 
 def finding(value: float | None, low: float | None, high: float | None, **changes: Any) -> dict[str, Any]:
@@ -158,19 +157,19 @@ def finding(value: float | None, low: float | None, high: float | None, **change
     ],
 )
 def test_verdicts_follow_from_tests_power_and_judge(found: dict[str, Any], verdict: str, said: str) -> None:
-    (part,) = summary([found])
+    (part,) = summarised([found])
     assert part["verdict"] == verdict
     assert said in " ".join(part["sentences"])
 
 
 def test_a_recogniser_that_verified_the_run_never_leads() -> None:
     partial, fair = finding(0.9, 0.8, 1.0, judge=False), finding(0.2, 0.1, 0.3)
-    assert story.strongest([partial, fair], "face", "anonymized") == fair
+    assert summary.strongest([partial, fair], "face", "anonymized") == fair
 
 
 def test_what_is_surely_above_chance_goes_before_what_only_looks_strong() -> None:
     lucky, sure = finding(0.5, 0.0, 1.0), finding(0.2, 0.1, 0.3)
-    assert story.strongest([lucky, sure], "face", "anonymized") == sure
+    assert summary.strongest([lucky, sure], "face", "anonymized") == sure
 
 
 def test_protocols_are_the_rows_where_treatments_do_not_matter() -> None:
@@ -200,12 +199,12 @@ def test_what_was_not_done_for_one_reason_is_one_row() -> None:
 
 
 def test_attacks_on_what_is_not_released_do_not_count_as_leakage() -> None:
-    assert story.strongest([finding(0.9, 0.8, 1.0, attack="condition")], "face", "anonymized") is None
+    assert summary.strongest([finding(0.9, 0.8, 1.0, attack="condition")], "face", "anonymized") is None
 
 
 def test_reasons_are_given_where_nothing_was_measured() -> None:
     skipped = plain([Skipped("naive", "face", "no recogniser of this class is at hand")])
-    (part,) = summary([], skipped, {"face": 3})
+    (part,) = summarised([], skipped, {"face": 3})
     assert "no recogniser of this class" in " ".join(part["sentences"])
 
 
@@ -237,11 +236,11 @@ def test_the_summary_names_independent_judges_and_weak_ones() -> None:
         plate("dim", "original", 0.3),
         plate("dim", "anonymized", 0.05),
     ]
-    (part,) = summary(found, subjects={"license_plate": 8})
+    (part,) = summarised(found, subjects={"license_plate": 8})
     said = " ".join(part["sentences"])
     assert "reading with tesseract," in said
     assert "Independent judges: tesseract and dim, none of which checked these pictures before their release." in said
-    assert "ppocr did; the tables show those figures" in said
+    assert "ppocr did; the tables show those values" in said
     assert "dim is a WEAK JUDGE" in said and "30 %" in said
     assert "tesseract is a WEAK" not in said
 
@@ -251,12 +250,12 @@ def test_the_summary_says_where_only_the_runs_own_detectors_looked() -> None:
         "leak", "face", "anonymized", "embedded (part of the run)", "p", {"leak_rate": Estimate(0.0, count=4)}
     )
     for judge in (True, False):
-        (part,) = summary([plain(leaks) | {"judge": judge}], subjects={"face": 4})
+        (part,) = summarised([plain(leaks) | {"judge": judge}], subjects={"face": 4})
         said = " ".join(part["sentences"])
         assert "Looked for by embedded (part of the run)." in said
         assert ("No detector that is independent" in said) is not judge
         assert "false alarms" not in said
-    (part,) = summary([plain(leaks) | {"counts": {"detected_leaked": 2}}], subjects={"face": 4})
+    (part,) = summarised([plain(leaks) | {"counts": {"detected_leaked": 2}}], subjects={"face": 4})
     assert "2 of these were found by detectors alone" in " ".join(part["sentences"])
 
 
@@ -330,6 +329,30 @@ def test_a_chart_is_the_same_every_time() -> None:
     assert drawn[0] == drawn[1]
 
 
+def test_marks_keep_their_text_to_the_last_digit() -> None:
+    axis = charts.Axis("rate 0.125", 1e-4, 1.0, ((1e-4, "0.01 %"), (1.0, "100.25 %")), log=True)
+    svg = charts.lines([charts.Line("l", 0, [0.0, 1.0], [0.0, 1.0])], axis, axis, "t")
+    assert svg.count(">0.01 %<") == 2 and svg.count(">100.25 %<") == 2 and svg.count(">rate 0.125<") == 2
+
+
 def test_a_histogram_of_nothing_is_drawn_empty() -> None:
     svg = charts.histogram([-1.0, 0.0, 1.0], [0, 0], [0, 0], "empty")
     assert "nan" not in svg
+
+
+def test_the_recall_of_independent_detectors_stands_beside_the_leaks() -> None:
+    (part,) = summarised([finding(0.1, 0.0, 0.3), plain_leak()])
+    said = " ".join(part["sentences"])
+    assert "Of the 30 known faces the independent ones of these find 40 % in the untouched originals" in said
+    assert "0 % of 10 (0-16 px), 60 % of 20 (from 128 px)" in said
+
+
+def plain_leak() -> dict[str, Any]:
+    estimates = {
+        "leak_rate": Estimate(0.0, 0.0, 0.1, 30),
+        "recall_0-16px": Estimate(0.0, 0.0, 0.3, 10),
+        "recall_16-32px": Estimate(None, reason="nobody known"),
+        "recall_from_128px": Estimate(0.6, 0.4, 0.8, 20),
+        "recall": Estimate(0.4, 0.2, 0.6, 30),
+    }
+    return dict(plain(Finding("leak", "face", "anonymized", "dlib-frontal", "detections", estimates)))

@@ -13,9 +13,9 @@ from PIL import Image as Pillow
 from anonymizer.core.errors import ModelError
 from anonymizer.core.records import Image, Instance
 from anonymizer.evaluation import features as features_module
-from anonymizer.evaluation.background_fidelity import Outside, RunRegions
+from anonymizer.evaluation.background_fidelity import BackgroundFidelity, RunRegions
 from anonymizer.evaluation.features import CropFeatures
-from anonymizer.evaluation.label_consistency import Retention, as_instance
+from anonymizer.evaluation.label_consistency import LabelConsistency, as_instance
 from anonymizer.evaluation.records import Context, Pair, Subject
 from anonymizer.evaluation.utility import evenly, measure_utility
 from anonymizer.images.decode import read_image
@@ -87,7 +87,7 @@ class BoxDetector:
         return (Instance(1, "person", box, np.ones(shape, bool), 0.9),)
 
 
-def context(material: Any, labels: tuple[str, ...] = ("person",)) -> Context:
+def context(dataset: Any, labels: tuple[str, ...] = ("person",)) -> Context:
     def black(pair: Pair, original: Image, subjects: Sequence[Subject]) -> Image:
         out = original.copy()
         for one in subjects:
@@ -98,14 +98,14 @@ def context(material: Any, labels: tuple[str, ...] = ("person",)) -> Context:
     variants = {
         "original": lambda pair, original, subjects: original,
         "solid": black,
-        "anonymized": lambda pair, original, subjects: material.anonymized(pair),
+        "anonymized": lambda pair, original, subjects: dataset.anonymized(pair),
     }
-    return Context(material, cast(Any, variants), (), labels, cast(Any, None), Path(), seed=3)
+    return Context(dataset, cast(Any, variants), (), labels, cast(Any, None), Path(), seed=3)
 
 
-def measured(material: Drawings, least: int, **options: Any) -> dict[str, Any]:
+def measured(dataset: Drawings, least: int, **options: Any) -> dict[str, Any]:
     about = {"name": "box", "sha256": "0", "note": ""}
-    return measure_utility(context(material), detector=(BoxDetector(least), about), **options)
+    return measure_utility(context(dataset), detector=(BoxDetector(least), about), **options)
 
 
 def test_precision_is_kept_where_the_detector_still_sees_the_box(tmp_path: Path) -> None:
@@ -141,9 +141,9 @@ def test_lossless_pictures_are_compared_exactly(tmp_path: Path) -> None:
 
 
 def test_lossy_pictures_are_compared_beside_encoding_alone(tmp_path: Path) -> None:
-    material = Drawings(tmp_path, count=1, suffix=".jpg")
-    (pair, one), outside = material.made[0], Outside()
-    original, released = material.original(pair), material.anonymized(pair)
+    dataset = Drawings(tmp_path, count=1, suffix=".jpg")
+    (pair, one), outside = dataset.made[0], BackgroundFidelity()
+    original, released = dataset.original(pair), dataset.anonymized(pair)
     treated = treated_mask([as_instance(one)], SIZE)
     outside.add(pair, original, released, treated)
     lossy = outside.summary()["lossy"]
@@ -156,7 +156,7 @@ def test_lossy_pictures_are_compared_beside_encoding_alone(tmp_path: Path) -> No
 
 
 def test_error_is_the_mean_square_outside() -> None:
-    outside = Outside()
+    outside = BackgroundFidelity()
     original = np.full((8, 8, 3), 100, np.uint8)
     changed = original.copy()
     changed[0, 0] = 110
@@ -197,15 +197,15 @@ def test_regions_of_a_run_are_its_masks_grown(tmp_path: Path) -> None:
 
 
 def test_a_sample_is_spread_and_said(tmp_path: Path) -> None:
-    material = Drawings(tmp_path)
-    out = measured(material, least=120, limit=4)
+    dataset = Drawings(tmp_path)
+    out = measured(dataset, least=120, limit=4)
     assert (out["pictures"], out["of"]) == (4, 10)
-    assert material.read == [f"p{n}.png" for n in (0, 3, 6, 9)]
-    assert evenly(material.pairs, 100) == material.pairs
+    assert dataset.read == [f"p{n}.png" for n in (0, 3, 6, 9)]
+    assert evenly(dataset.pairs, 100) == dataset.pairs
 
 
 def test_masks_are_only_judged_where_they_are_known() -> None:
-    retention = Retention("person", ("original",))
+    retention = LabelConsistency("person", ("original",))
     box = (10, 10, 30, 40)
     retention.add([subject("p", box, mask=False)], {"original": [as_instance(subject("p", box))]}, SIZE)
     (row,) = retention.rows(np.random.default_rng(0), 5)
@@ -215,7 +215,7 @@ def test_masks_are_only_judged_where_they_are_known() -> None:
 
 
 def test_a_detection_stands_for_one_instance_only() -> None:
-    retention = Retention("person", ("original",))
+    retention = LabelConsistency("person", ("original",))
     twins = [subject("p", (10, 10, 30, 40), 0), subject("p", (11, 10, 31, 40), 1)]
     retention.add(twins, {"original": [as_instance(twins[0])]}, SIZE)
     (row,) = retention.rows(np.random.default_rng(0), 5)

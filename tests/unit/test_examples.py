@@ -45,3 +45,14 @@ def test_a_folder_is_anonymized_and_every_picture_told(tmp_path: Path) -> None:
     assert sorted(line.partition(" ")[2] for line in told[:2]) == ["a.png: released", "b.png: released"]
     assert told[2] == "2 released, 0 quarantined, 0 failed"
     assert (tmp_path / "out" / "images" / "b.png").is_file()
+
+
+def test_the_gate_lets_pictures_without_people_out_and_holds_duplicates_back(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, level in (("a.png", 128), ("b.png", 90)):
+        cv2.imwrite(str(tmp_path / "in" / name), np.full((64, 64, 3), level, np.uint8))
+    assert run("release.py", tmp_path / "in", tmp_path / "out", tmp_path / "found") == "may go out\n"
+    (tmp_path / "in" / "c.png").write_bytes((tmp_path / "in" / "a.png").read_bytes())
+    command = [sys.executable, EXAMPLES / "release.py", tmp_path / "in", tmp_path / "out", tmp_path / "found"]
+    held = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert held.returncode == 1 and held.stdout.startswith("verdict stop; see "), held.stderr

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from anonymizer.core.geometry import dilate, full_mask, outline_box
 from anonymizer.core.records import Image, Instance, Rendering, Verdict
+from anonymizer.fill import ANYTHING, OBJECT, ONCE, redact
+from anonymizer.flow import pipeline
 from anonymizer.flow.pipeline import Anonymizer, Settings
 from anonymizer.redraw.avatars import confined, draw_avatars, face_as, pasted, seen_by, shaded, shown_as
 from anonymizer.redraw.crops import treated_mask
@@ -49,6 +52,7 @@ class Artist:
         self.seen: list[Image] = []
         self.before: list[set[str]] = []
         self.marks: set[str] = set()
+        self.rides: list[str | None] = []
 
     def look(
         self,
@@ -73,6 +77,7 @@ class Artist:
     ) -> Rendering | None:
         assert scene is not None and scene[full_mask(person, SIZE)].all()
         self.seen.append(image)
+        self.rides.append(rides)
         self.marks.add(f"avatar {len(self.seen)}")
         drawn = self.drawn
         return drawn(person) if callable(drawn) else drawn
@@ -291,6 +296,23 @@ def test_who_was_drawn_is_known_after_the_picture_was_filled_anew(monkeypatch: p
     result = build(Detector(lambda _: (PERSON, box)), artist, person=2)(picture())
     assert [(t.action, t.attempts) for t in result.treatments] == [("redrawn", 2), ("redacted", 0)]
     assert artist.before == [set(), {"avatar 1"}]
+
+
+def test_fill_and_artist_know_what_else_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds: list[np.ndarray] = []
+
+    def noted(*args: Any, **named: Any) -> Image:
+        kinds.append(named["kinds"])
+        return redact(*args, **named)
+
+    monkeypatch.setattr(pipeline, "redact", noted)
+    bicycle = replace(instance(3, "vehicle", (16, 55, 56, 90)), source="centernet:bicycle")
+    text = instance(4, "text", (80, 10, 110, 20))
+    artist = Artist(rendering())
+    result = build(Detector(lambda _: (PERSON, bicycle, text)), artist)(picture())
+    assert [t.instance_id for t in result.treatments] == [1]
+    assert artist.rides == ["bicycle"]
+    assert kinds[0][15, 90] == ONCE and kinds[0][80, 30] == OBJECT and kinds[0][5, 5] == ANYTHING
 
 
 def test_who_cannot_be_posed_is_filled_with_the_face() -> None:

@@ -118,6 +118,23 @@ def test_of_two_redrawn_people_who_overlap_less_has_to_be_found(original, treate
     assert mine.passed == kept and mine.threshold == (0.5 if kept else 0.7)
 
 
+@pytest.mark.parametrize(
+    ("eye", "profile", "given", "threshold"),
+    [(36, None, None, 0.9), (25, None, None, 0.9), (25, 0.97, None, 0.97), (36, 0.97, None, 0.9), (25, 0.97, 0.5, 0.5)],
+)
+def test_profiles_have_a_threshold_of_their_own(original, treated, eye, profile, given, threshold):
+    embedder = MeanColour()
+    if profile is not None:
+        embedder.profile_threshold = profile
+    marks = np.array([[24, 20], [eye, 20], [30, 25], [26, 30], [34, 30]], np.float32)
+    face = replace(FACE, landmarks=marks)
+    verifier = Verifier(Finds(face), embedder, settings=VerifySettings(face_similarity=given))
+    evidence = verifier.examine(original, (face,))
+    verdicts = verifier.check(evidence, redraw(original, treated), treated, {2: "redrawn"})
+    (mine,) = [v for v in verdicts if v.check == "face_distance"]
+    assert mine.threshold == threshold
+
+
 def test_a_face_is_kept_where_one_is_found():
     verifier = Verifier(Finds())
     assert verifier.keeps(FACE, (at(9, "face", 21, 13, 40, 36),))

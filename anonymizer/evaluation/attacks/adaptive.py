@@ -4,7 +4,7 @@ A linear head maps the description of a treated subject to that of the original.
 identities and tested on those it never saw: the identities are dealt into folds, and each fold is attacked with a head
 trained on the others. How strongly the head is regularised, or whether to use none at all, the attacker decides on
 identities held out from the training ones. Whoever can learn can also leave it: where comparing descriptions as they
-are gets further, that is the attack's figure, so that it is never weaker than the aligned one.
+are gets further, that is the attack's value, so that it is never weaker than the aligned one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FOLDS = 5
 LEAST_IDENTITIES = 20
 #: Ridge penalties tried, as multiples of the mean variance of the input; None is no head: only the means are removed.
 PENALTIES: tuple[float | None, ...] = (None, 0.01, 0.1, 1.0, 10.0)
-#: Share of the training identities on which the penalty is chosen.
+#: Proportion of the training identities on which the penalty is chosen.
 HELD_OUT = 0.25
 
 AS_IT_IS = "learning did not help: descriptions compared as they are get further"

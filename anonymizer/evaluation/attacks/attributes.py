@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.evaluation.deals import DEALS, Null, deal
-from anonymizer.evaluation.intervals import share
+from anonymizer.evaluation.intervals import proportion
 from anonymizer.evaluation.networks import AttributePredictor
 from anonymizer.evaluation.records import Context, Embeddings, Estimate, Finding, Recognizer, Skipped
 
@@ -95,7 +95,7 @@ def probed(context: Context, variant: str) -> list[Finding]:
         for trait in traits:
             found = probe(described, trait, context.rng(NAME, judge.name, trait.name))
             protocol = f"{trait.name}, of the original, read off the treated face by a linear probe on other people"
-            out.append(_finding(context, variant, f"{judge.name}, probe", protocol, found, judge))
+            out.append(_finding(context, variant, f"{judge.name}, probe of {trait.name}", protocol, found, judge))
     return out
 
 
@@ -109,7 +109,7 @@ def _trait(context: Context, predictor: AttributePredictor) -> tuple[Trait, NDAr
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Share of right answers, the same under deals, and how many people; or why there is none."""
+    """Proportion of right answers, the same under deals, and how many people; or why there is none."""
 
     estimate: Estimate
     null: Null | None = None
@@ -143,7 +143,7 @@ def agreement(
         others = np.concatenate([np.resize(rows[dealt[who]], len(rows[who])) for who in range(count)])
         draws[number] = (first[np.concatenate(rows)] == second[others]).mean()
     null = Null.of(float(right.mean()), draws, possible, count)
-    return _Found(share(right, people), null, count)
+    return _Found(proportion(right, people), null, count)
 
 
 def probe(described: Embeddings, trait: Trait, rng: np.random.Generator) -> _Found:
@@ -220,7 +220,7 @@ def _annotated(context: Context) -> Iterator[Trait]:
         keys = context.store.embeddings("original", judge).keys
         values = [context.groups.get(key, "") for key in keys]
         yield Trait(
-            f"{context.group_by} as annotated",
+            f"{context.group_by}, as annotated",
             np.unique(np.array(values), return_inverse=True)[1].astype(np.int64),
             np.array([bool(value) for value in values]),
         )

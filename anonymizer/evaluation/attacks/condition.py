@@ -39,7 +39,7 @@ LEVELS = {OFF: "guard off", DEFAULT: "guard 1 (default)", STRICT: "guard 2 (stri
 SCALES = {"edges": (0.1, 0.2, 0.5, 1.0), "depth": (0.7, 1.0)}
 #: Most subjects of a class and most plates, drawn by identity: each is described many times.
 MOST_SUBJECTS, MOST_PLATES = 120, 30
-#: Surroundings of a box that are rendered, as a share of its longer side; recognisers look at up to half.
+#: Surroundings of a box that are rendered, as a proportion of its longer side; recognisers look at up to half.
 AROUND = 0.6
 
 #: Map, guard level, scale.
@@ -116,12 +116,12 @@ def run(context: Context) -> list[Finding | Skipped]:
     from anonymizer.condition.edges import EdgeNet
     from anonymizer.recognize.ocr import RapidOcrReader
 
-    reader = RapidOcrReader(weights.path("ppocr"), text_score=0.0) if "license_plate" in context.labels else None
-    return attack(context, GroundPlaneDepth(), EdgeNet(weights.path("edges")), reader)
+    ocr = RapidOcrReader(weights.path("ppocr"), text_score=0.0) if "license_plate" in context.labels else None
+    return attack(context, GroundPlaneDepth(), EdgeNet(weights.path("edges")), ocr)
 
 
 def attack(
-    context: Context, depth: DepthEstimator, edges: EdgeDetector, reader: OCRReader | None
+    context: Context, depth: DepthEstimator, edges: EdgeDetector, ocr: OCRReader | None
 ) -> list[Finding | Skipped]:
     """Recognise subjects from their depth and edge maps at every guard level and scale.
 
@@ -129,36 +129,36 @@ def attack(
         context: Pictures and recognisers.
         depth: Estimates depth.
         edges: Finds edges.
-        reader: Reads plates, or None to leave them out.
+        ocr: Reads plates, or None to leave them out.
     """
     chosen = {label: _choose(context, label) for label in context.labels if label in ("face", "person")}
-    plates = _choose(context, "license_plate") if reader is not None and "license_plate" in context.labels else {}
-    looks = {label: _Look(label, context) for label in chosen}
+    plates = _choose(context, "license_plate") if ocr is not None and "license_plate" in context.labels else {}
+    views = {label: _View(label, context) for label in chosen}
     readings: dict[Setting, list[Plate]] = {}
     wanted = {key for keys in (*chosen.values(), plates) for key in keys}
-    for pair in context.material.pairs:
-        subjects = context.material.subjects(pair)
+    for pair in context.dataset.pairs:
+        subjects = context.dataset.subjects(pair)
         here = [s for s in subjects if s.key in wanted]
         if not here:
             continue
-        levels = conditions_of(context.material.original(pair), subjects, depth, edges)
+        levels = conditions_of(context.dataset.original(pair), subjects, depth, edges)
         for subject in here:
             for setting, crop, shift in _views(levels, subject):
-                if subject.label in looks:
-                    looks[subject.label].add(setting, crop, shift, subject)
-                elif reader is not None and subject.text and setting[0] == "edges":
-                    lines = [fold(line.text) for line in reader.read(enhance(crop))]
+                if subject.label in views:
+                    views[subject.label].add(setting, crop, shift, subject)
+                elif ocr is not None and subject.text and setting[0] == "edges":
+                    lines = [fold(line.text) for line in ocr.read(enhance(crop))]
                     read = tuple(line for line in (*lines, "".join(lines)) if line)
                     readings.setdefault(setting, []).append(Plate(fold(subject.text), subject.who, read))
     out: list[Finding | Skipped] = []
-    for label, look in looks.items():
-        out += look.findings() if chosen[label] else [Skipped(NAME, label, "no subject of this class")]
+    for label, view in views.items():
+        out += view.findings() if chosen[label] else [Skipped(NAME, label, "no subject of this class")]
     if "license_plate" in context.labels:
         out += _plates(context, readings)
     return out
 
 
-class _Look:
+class _View:
     """Descriptions of one class's subjects in every setting, and the findings from them."""
 
     def __init__(self, label: str, context: Context) -> None:
@@ -286,8 +286,8 @@ def _plates(context: Context, readings: dict[Setting, list[Plate]]) -> list[Find
 def _choose(context: Context, label: str) -> dict[str, None]:
     """Return keys of the subjects to look at: identity by identity, those in several pictures first."""
     of: dict[str, list[str]] = {}
-    for pair in context.material.pairs:
-        for subject in context.material.subjects(pair):
+    for pair in context.dataset.pairs:
+        for subject in context.dataset.subjects(pair):
             if subject.label == label and (label != "license_plate" or subject.text):
                 of.setdefault(subject.who, []).append(subject.key)
     names = sorted(of)

@@ -15,8 +15,8 @@ import numpy as np
 
 from anonymizer.core.geometry import box_iou
 from anonymizer.core.records import Floats, Image, Instance
-from anonymizer.evaluation.detectors import Watcher
-from anonymizer.evaluation.intervals import share
+from anonymizer.evaluation.detectors import LeakDetector
+from anonymizer.evaluation.intervals import proportion
 from anonymizer.evaluation.records import Context, Estimate, Finding, Skipped, Subject
 from anonymizer.evaluation.screening import unchanged, untouched
 from anonymizer.evaluation.variants import ANONYMIZED
@@ -62,7 +62,7 @@ def run(context: Context) -> list[Finding | Skipped]:
     """Count what is still there, per class and size, and what independent detectors would have found."""
     out: list[Finding | Skipped] = []
     seen = [known for number, (_, original, subjects) in enumerate(context.walk())
-            for known in _known(original, subjects, context.watchers, number)]  # fmt: skip
+            for known in _known(original, subjects, context.detectors, number)]  # fmt: skip
     for variant in VARIANTS:
         if variant not in context.variants:
             continue
@@ -70,7 +70,7 @@ def run(context: Context) -> list[Finding | Skipped]:
         names: dict[str, list[str]] = {}
         for number, (pair, original, subjects) in enumerate(context.walk()):
             treated = context.variants[variant](pair, original, subjects)
-            for item in _items(original, treated, subjects, context.watchers, context.labels, number):
+            for item in _items(original, treated, subjects, context.detectors, context.labels, number):
                 items.append(item)
                 if item.leaked and pair.name not in names.setdefault(item.label, []):
                     names[item.label].append(pair.name)
@@ -84,17 +84,19 @@ def run(context: Context) -> list[Finding | Skipped]:
     return out
 
 
-def _known(original: Image, subjects: Sequence[Subject], watchers: Sequence[Watcher], number: int) -> list[_Known]:
+def _known(
+    original: Image, subjects: Sequence[Subject], detectors: Sequence[LeakDetector], number: int
+) -> list[_Known]:
     """Return the picture's known subjects with the independent detectors that find them in the original."""
     labels = {subject.label for subject in subjects}
     finders: list[set[str]] = [set() for _ in subjects]
-    for watcher in watchers:
-        wanted = labels & set(watcher.independent)
-        found = [one for one in watcher.detector.detect(original) if one.label in wanted] if wanted else []
+    for detector in detectors:
+        wanted = labels & set(detector.independent)
+        found = [one for one in detector.backend.detect(original) if one.label in wanted] if wanted else []
         for subject, by in zip(subjects, finders, strict=True):
             boxes = [one.box for one in found if one.label == subject.label]
             if boxes and float(box_iou(subject.box[None], np.stack(boxes)).max()) >= SAME_PLACE:
-                by.add(watcher.name)
+                by.add(detector.name)
     return [
         _Known(subject.label, _side(subject.box), number, frozenset(by), subject.group)
         for subject, by in zip(subjects, finders, strict=True)
@@ -105,7 +107,7 @@ def _items(
     original: Image,
     treated: Image,
     subjects: Sequence[Subject],
-    watchers: Sequence[Watcher],
+    detectors: Sequence[LeakDetector],
     labels: Sequence[str],
     number: int,
 ) -> list[_Item]:
@@ -115,10 +117,10 @@ def _items(
     ]
     boxes: dict[str, list[Floats]] = {label: [s.box for s in subjects if s.label == label] for label in labels}
     found: list[tuple[str, Instance]] = [
-        (watcher.name, instance)
-        for watcher in watchers
-        if set(watcher.labels) & set(labels)
-        for instance in watcher.detector.detect(treated)
+        (detector.name, instance)
+        for detector in detectors
+        if set(detector.labels) & set(labels)
+        for instance in detector.backend.detect(treated)
     ]
     # Stable: of equal scores the detector that was named first keeps the detection.
     for finder, instance in sorted(found, key=lambda pair: -pair[1].score):
@@ -141,16 +143,16 @@ def _finding(
             return Estimate(None, reason=reason)
         leaked = np.array([item.leaked for item in chosen], dtype=np.float64)
         pictures = np.array([item.picture for item in chosen], dtype=np.int64)
-        return share(leaked, pictures)
+        return proportion(leaked, pictures)
 
     def recall(chosen: list[_Known], finders: Sequence[str]) -> Estimate:
         if not chosen or not finders:
             return Estimate(None, reason="nobody known" if finders else "no independent detector of this class")
         hit = np.array([bool(known.finders & set(finders)) for known in chosen], dtype=np.float64)
-        return share(hit, np.array([known.picture for known in chosen], dtype=np.int64))
+        return proportion(hit, np.array([known.picture for known in chosen], dtype=np.int64))
 
-    watchers = [w for w in context.watchers if label in w.labels]
-    independent = [w.name for w in watchers if label in w.independent]
+    detectors = [w for w in context.detectors if label in w.labels]
+    independent = [w.name for w in detectors if label in w.independent]
     estimates = {
         "leak_rate": rate(items, "nothing there"),
         "known_leak_rate": rate([item for item in items if item.known], "no subject of this class is known"),
@@ -169,7 +171,7 @@ def _finding(
         notes.append("recall: of the known subjects, how many these find in the untouched originals (IoU 0.3)")
     elif variant == ANONYMIZED:
         notes.append("no detector that is independent of the run looked for this class: what it missed may stay missed")
-    notes += [f"{watcher.name} {watcher.known}" for watcher in watchers if watcher.known]
+    notes += [f"{detector.name} {detector.known}" for detector in detectors if detector.known]
     if names:
         shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         notes.append(f"pictures to look at: {shown}")
@@ -177,14 +179,14 @@ def _finding(
         attack=NAME,
         label=label,
         variant=variant,
-        recognizer=" + ".join(w.name if label in w.independent else f"{w.name} (part of the run)" for w in watchers),
+        recognizer=" + ".join(w.name if label in w.independent else f"{w.name} (part of the run)" for w in detectors),
         protocol="known subjects with unchanged pixels, and untouched detections in the treated picture",
         estimates=estimates,
         counts={
             "known": sum(item.known for item in items),
             "known_leaked": sum(item.known and item.leaked for item in items),
             "detected_leaked": sum(not item.known for item in items),
-            **{f"detected_leaked_by_{w.name}": sum(item.finder == w.name for item in items) for w in watchers},
+            **{f"detected_leaked_by_{w.name}": sum(item.finder == w.name for item in items) for w in detectors},
         },
         notes=tuple(notes),
         judge=bool(independent) or variant != ANONYMIZED,

@@ -26,9 +26,9 @@ from anonymizer.core.geometry import integer_box, take
 from anonymizer.core.readings import edits
 from anonymizer.core.records import Image, OCRReader
 from anonymizer.evaluation.deals import Null, deal
-from anonymizer.evaluation.intervals import share
+from anonymizer.evaluation.intervals import proportion
 from anonymizer.evaluation.metrics import bootstrap_mean
-from anonymizer.evaluation.ocr import PlateReader
+from anonymizer.evaluation.ocr import PlateOCR
 from anonymizer.evaluation.records import Context, Estimate, Finding, Skipped, Subject
 
 __all__ = ["READINGS", "Plate", "attack", "by_chance", "character_error", "enhance", "fold", "measure", "run"]
@@ -36,11 +36,11 @@ __all__ = ["READINGS", "Plate", "attack", "by_chance", "character_error", "enhan
 NAME, LABEL = "plate", "license_plate"
 #: Most plates read, drawn at random where there are more: each is read twice per variant.
 MOST_PLATES = 100
-#: Context around a plate, as a share of its longer side.
+#: Context around a plate, as a proportion of its longer side.
 MARGIN = 0.1
 #: A reading of the original counts as its text from this score and this number of characters.
 LEAST_SCORE, LEAST_TEXT = 0.6, 4
-#: A reader that gets a smaller share of the originals' characters right is a weak judge.
+#: A reader that gets a smaller proportion of the originals' characters right is a weak judge.
 WEAK = 0.5
 #: Enlargement, and percentiles of brightness that become black and white.
 ENLARGE, STRETCH = 3, (2.0, 98.0)
@@ -127,18 +127,18 @@ def measure(plates: Sequence[Plate], rng: np.random.Generator, resamples: int) -
         plates; ``lift`` values of the first two; and ``any_read``, the share at whose place anything was read.
     """
     who = np.unique([plate.who for plate in plates], return_inverse=True)[1].astype(np.int64)
-    own = np.array([_figures(plate.readings, plate.text) for plate in plates]).reshape(-1, 3)
+    own = np.array([_metrics(plate.readings, plate.text) for plate in plates]).reshape(-1, 3)
     chance = np.full_like(own, np.nan)
     for row, plate in enumerate(plates):
         others = [other.text for other in plates if other.who != plate.who and other.text != plate.text]
         if others:
-            chance[row] = np.mean([_figures(plate.readings, text) for text in others], axis=0)
+            chance[row] = np.mean([_metrics(plate.readings, text) for text in others], axis=0)
     out: dict[str, Estimate] = {}
     for column, name in enumerate(("exact_read", "character_accuracy", "edit_distance")):
         if name == "edit_distance":
             out[name] = bootstrap_mean(own[:, column], who, rng, resamples)
         else:
-            out[name] = share(own[:, column], who)
+            out[name] = proportion(own[:, column], who)
         floor = bootstrap_mean(chance[:, column], who, rng, resamples)
         out[f"{name}_chance"] = (
             floor if floor.value is not None else Estimate(None, reason="needs two plates of different texts")
@@ -148,7 +148,7 @@ def measure(plates: Sequence[Plate], rng: np.random.Generator, resamples: int) -
         lift = value / floor_value if value is not None and floor_value else None
         out[f"{name}_lift"] = Estimate(lift, count=len(plates), reason="" if lift is not None else "no floor above 0")
     read = np.array([float(any(plate.readings)) for plate in plates])
-    out["any_read"] = share(read, who)
+    out["any_read"] = proportion(read, who)
     return out
 
 
@@ -164,7 +164,7 @@ def by_chance(plates: Sequence[Plate], rng: np.random.Generator) -> dict[str, Nu
     """
     texts = list(dict.fromkeys(plate.text for plate in plates))
     place = {text: row for row, text in enumerate(texts)}
-    table = np.array([[_figures(plate.readings, text)[:2] for text in texts] for plate in plates])  # (P, T, 2)
+    table = np.array([[_metrics(plate.readings, text)[:2] for text in texts] for plate in plates])  # (P, T, 2)
     dealt, possible = deal(len(texts), rng)
     own = np.array([place[plate.text] for plate in plates], np.int64)
     rows = np.arange(len(plates))
@@ -183,34 +183,34 @@ def run(context: Context) -> list[Finding | Skipped]:
     """Read plates in every variant with every reader of the context; see ``attack``."""
     if LABEL not in context.labels:
         return [Skipped(NAME, LABEL, "plates were not asked for")]
-    return attack(context, context.readers)
+    return attack(context, context.ocrs)
 
 
-def attack(context: Context, readers: Sequence[PlateReader]) -> list[Finding | Skipped]:
+def attack(context: Context, ocrs: Sequence[PlateOCR]) -> list[Finding | Skipped]:
     """Read every plate of known text in every variant, as it is and super-resolved, with every reader.
 
     Args:
         context: Pictures and variants.
-        readers: At least one. The first also reads texts that nobody annotated from the originals, for all.
+        ocrs: At least one. The first also reads texts that nobody annotated from the originals, for all.
 
     Raises:
         ModelError: A reader failed.
     """
     chosen, total = _choose(context)
     if not total:
-        return [Skipped(NAME, LABEL, "no plates among the subjects", recognizer=reader.name) for reader in readers]
+        return [Skipped(NAME, LABEL, "no plates among the subjects", recognizer=ocr.name) for ocr in ocrs]
     found: dict[tuple[str, str, str], list[Plate]] = {
-        (reader.name, v, r): [] for reader in readers for v in context.variants for r in (*READINGS, BOTH)
+        (ocr.name, v, r): [] for ocr in ocrs for v in context.variants for r in (*READINGS, BOTH)
     }
     given = unread = 0
-    for pair in context.material.pairs:
+    for pair in context.dataset.pairs:
         # Every subject is treated, so that a baseline is the same picture in every attack.
-        every = context.material.subjects(pair)
+        every = context.dataset.subjects(pair)
         plates = [s for s in every if s.key in chosen]
         if not plates:
             continue
-        original = context.material.original(pair)
-        texts = {s.key: fold(s.text or "") or _read_original(readers[0].reader, original, s) for s in plates}
+        original = context.dataset.original(pair)
+        texts = {s.key: fold(s.text or "") or _read_original(ocrs[0].ocr, original, s) for s in plates}
         given += sum(bool(fold(s.text or "")) for s in plates)
         plates = [s for s in plates if texts[s.key]]
         unread += sum(not text for text in texts.values())
@@ -221,37 +221,37 @@ def attack(context: Context, readers: Sequence[PlateReader]) -> list[Finding | S
             for subject in plates:
                 crop = _crop(treated, subject)
                 prepared = {reading: prepare(crop) for reading, prepare in READINGS.items()}
-                for reader in readers:
-                    read = {reading: _read(reader.reader, look) for reading, look in prepared.items()}
+                for ocr in ocrs:
+                    read = {reading: _read(ocr.ocr, view) for reading, view in prepared.items()}
                     read[BOTH] = tuple(text for texts_read in read.values() for text in texts_read)
                     for reading, texts_read in read.items():
                         plate = Plate(texts[subject.key], subject.who, texts_read)
-                        found[reader.name, variant, reading].append(plate)
+                        found[ocr.name, variant, reading].append(plate)
     counts = {"plates": total, "texts_annotated": given, "texts_unknown": unread}
-    return [result for reader in readers for result in _findings(context, reader, found, counts)]
+    return [result for ocr in ocrs for result in _findings(context, ocr, found, counts)]
 
 
 def _findings(
     context: Context,
-    reader: PlateReader,
+    ocr: PlateOCR,
     found: Mapping[tuple[str, str, str], Sequence[Plate]],
     counts: Mapping[str, int],
 ) -> list[Finding | Skipped]:
     """Return a reader's findings, variant by variant and reading by reading."""
     out: list[Finding | Skipped] = []
-    own = {(variant, reading): plates for (name, variant, reading), plates in found.items() if name == reader.name}
+    own = {(variant, reading): plates for (name, variant, reading), plates in found.items() if name == ocr.name}
     on_originals = _share(own["original", BOTH])
     for (variant, reading), plates in own.items():
         if not plates:
             reason = "no plate has a text: none annotated, none legible in the originals"
-            out.append(Skipped(NAME, LABEL, reason, variant, reader.name))
+            out.append(Skipped(NAME, LABEL, reason, variant, ocr.name))
             continue
         out.append(
             Finding(
                 attack=NAME,
                 label=LABEL,
                 variant=variant,
-                recognizer=reader.name,
+                recognizer=ocr.name,
                 protocol=f"OCR {reading}, against the original's text",
                 estimates=measure(plates, context.rng(NAME, variant, reading), context.bootstrap),
                 counts={**counts, "plates_read": len(plates), "identities": len({plate.who for plate in plates})},
@@ -259,9 +259,9 @@ def _findings(
                     name: null.plain()
                     for name, null in by_chance(plates, context.rng(NAME, "deals", variant, reading)).items()
                 },
-                notes=_notes(counts["plates"], counts["texts_annotated"], len(plates), reader, on_originals),
+                notes=_notes(counts["plates"], counts["texts_annotated"], len(plates), ocr, on_originals),
                 # The package's own runs are verified with the same network, so its silence there proves little.
-                judge=reader.judge or variant != "anonymized",
+                judge=ocr.judge or variant != "anonymized",
             )
         )
     return out
@@ -269,32 +269,32 @@ def _findings(
 
 def _choose(context: Context) -> tuple[frozenset[str], int]:
     """Return the keys of the plates to read, and how many plates there are."""
-    keys = [s.key for pair in context.material.pairs for s in context.material.subjects(pair) if s.label == LABEL]
+    keys = [s.key for pair in context.dataset.pairs for s in context.dataset.subjects(pair) if s.label == LABEL]
     if len(keys) <= MOST_PLATES:
         return frozenset(keys), len(keys)
     drawn = context.rng(NAME, "choose").choice(len(keys), MOST_PLATES, replace=False)
     return frozenset(keys[i] for i in drawn), len(keys)
 
 
-def _notes(total: int, given: int, read: int, reader: PlateReader, on_originals: float) -> tuple[str, ...]:
+def _notes(total: int, given: int, read: int, ocr: PlateOCR, on_originals: float) -> tuple[str, ...]:
     notes = ["super-resolution here is interpolation and sharpening, not a network trained on plates"]
     if total > MOST_PLATES:
         notes.append(f"{MOST_PLATES} of {total} plates, drawn at random")
     if given < read:
         notes.append(f"{read - given} texts were read from the originals, not annotated")
-    if not reader.judge:
-        notes.append(f"{reader.name} also checks plates when this package anonymizes: of its output it is no judge")
+    if not ocr.judge:
+        notes.append(f"{ocr.name} also checks plates when this package anonymizes: of its output it is no judge")
     if on_originals < WEAK:
         notes.append(
-            f"WEAK JUDGE: of the originals' characters {reader.name} reads {100 * on_originals:.0f} %, so that what it "
+            f"WEAK JUDGE: of the originals' characters {ocr.name} reads {100 * on_originals:.0f} %, so that what it "
             "cannot read elsewhere proves little"
         )
     return tuple(notes)
 
 
 def _share(plates: Sequence[Plate]) -> float:
-    """Return the mean share of characters read, in [0, 1]; 0 of no plates."""
-    return float(np.mean([_figures(plate.readings, plate.text)[1] for plate in plates])) if plates else 0.0
+    """Return the mean proportion of characters read, in [0, 1]; 0 of no plates."""
+    return float(np.mean([_metrics(plate.readings, plate.text)[1] for plate in plates])) if plates else 0.0
 
 
 def _crop(image: Image, subject: Subject) -> Image:
@@ -305,24 +305,24 @@ def _crop(image: Image, subject: Subject) -> Image:
     return np.ascontiguousarray(take(image, box))
 
 
-def _read(reader: OCRReader, crop: Image) -> tuple[str, ...]:
+def _read(ocr: OCRReader, crop: Image) -> tuple[str, ...]:
     """Return every line read and, of several, also all joined, folded."""
-    lines = [fold(line.text) for line in reader.read(crop)]
+    lines = [fold(line.text) for line in ocr.read(crop)]
     joined = ["".join(lines)] if len(lines) > 1 else []
     return tuple(text for text in (*lines, *joined) if text)
 
 
-def _read_original(reader: OCRReader, original: Image, subject: Subject) -> str:
+def _read_original(ocr: OCRReader, original: Image, subject: Subject) -> str:
     """Return the longest line that is read with confidence on the original, folded; empty if there is none."""
     for prepare in READINGS.values():
-        lines = [line for line in reader.read(prepare(_crop(original, subject))) if line.score >= LEAST_SCORE]
+        lines = [line for line in ocr.read(prepare(_crop(original, subject))) if line.score >= LEAST_SCORE]
         best = max((fold(line.text) for line in lines), key=len, default="")
         if len(best) >= LEAST_TEXT:
             return best
     return ""
 
 
-def _figures(readings: Sequence[str], text: str) -> NDArray[np.float64]:
-    """Return whether a text was read exactly, the share of its characters, and the edits that are missing."""
+def _metrics(readings: Sequence[str], text: str) -> NDArray[np.float64]:
+    """Return whether a text was read exactly, the proportion of its characters, and the edits that are missing."""
     wrong = character_error(readings, text)
     return np.array([float(wrong == 0), 1.0 - wrong / len(text), float(wrong)])

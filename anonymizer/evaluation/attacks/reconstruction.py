@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "Trained", "Undo", "face_crop", "run", "train", "unet"]
 
 NAME, LABEL = "reconstruction", "face"
-#: Share of the training identities on which the error is watched, and the share of it that a round must gain.
+#: Proportion of the training identities on which the error is watched, and the proportion of it that a round must gain.
 HELD_OUT, GAIN = 0.2, 0.01
 #: Side in pixels of the aligned faces: what recognisers of ArcFace's kind take.
 SIDE = 112
@@ -51,7 +51,7 @@ class Settings:
         width: Channels of the first level; 28 gives 0.30 million parameters.
         most_faces: Most faces used, drawn by identity; bounds memory and time on large sets.
         least_identities: Fewer than these teach nothing that holds for others.
-        share: Share of the identities that train.
+        proportion: Proportion of the identities that train.
     """
 
     steps: int = 200
@@ -61,7 +61,7 @@ class Settings:
     width: int = 28
     most_faces: int = 1500
     least_identities: int = 20
-    share: float = 0.5
+    proportion: float = 0.5
 
 
 #: Turns treated faces, uint8 (N, 112, 112, 3), into restored ones of the same shape.
@@ -263,7 +263,7 @@ def _split(
     rows = np.flatnonzero(usable)
     rows = rows[np.argsort(place[numbers[rows]], kind="stable")][: settings.most_faces]
     taking = np.unique(place[numbers[rows]])
-    training = taking[: round(settings.share * len(taking))]
+    training = taking[: round(settings.proportion * len(taking))]
     rows = np.sort(rows)
     return rows.astype(np.int64), np.isin(place[numbers[rows]], training)
 
@@ -275,12 +275,12 @@ def _crops(context: Context, keys: Sequence[str], variants: Sequence[str]) -> di
     for name in ("original", *variants):
         file = context.folder / f"{NAME}-{len(out)}.npy"
         out[name] = np.lib.format.open_memmap(file, "w+", np.uint8, (len(keys), SIDE, SIDE, 3))
-    for pair in context.material.pairs:
-        every = context.material.subjects(pair)
+    for pair in context.dataset.pairs:
+        every = context.dataset.subjects(pair)
         faces = [subject for subject in every if subject.key in wanted]
         if not faces:
             continue
-        original = context.material.original(pair)
+        original = context.dataset.original(pair)
         for name, array in out.items():
             image = original if name == "original" else context.variants[name](pair, original, every)
             for subject in faces:

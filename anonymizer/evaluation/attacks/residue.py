@@ -5,8 +5,8 @@ plate, an identity or coordinates, times copied from the original, and JPEG ghos
 class): does the original's fine texture shine through inside the masks, and is the picture untouched just outside.
 
 A JPEG ghost tells *where* a picture was treated, not who stood there: saved once more with the original's
-quantization tables, blocks that already went through them change less than new ones. The figure is how well that
-change sorts treated from untreated blocks (0.5 not at all, 1 perfectly), beside the same figure on the original, where
+quantization tables, blocks that already went through them change less than new ones. The value is how well that
+change sorts treated from untreated blocks (0.5 not at all, 1 perfectly), beside the same value on the original, where
 it can only come from what is shown.
 """
 
@@ -23,7 +23,7 @@ from anonymizer.core.geometry import dilate, integer_box, paste_window
 from anonymizer.core.records import Image, Mask
 from anonymizer.evaluation.attacks.plate import fold
 from anonymizer.evaluation.container import inspect
-from anonymizer.evaluation.intervals import share
+from anonymizer.evaluation.intervals import proportion
 from anonymizer.evaluation.metrics import auc, bootstrap_mean
 from anonymizer.evaluation.records import Context, Estimate, Finding, Pair, Skipped, Subject
 from anonymizer.images.decode import Decoded, decode_image, read_bytes
@@ -39,8 +39,8 @@ LEAST_TEXT = 4
 COORDINATES = re.compile(r"[NS]?-?\d{1,2}[.,]\d{4,}[NS]?[^0-9]{1,6}[EW]?-?\d{1,3}[.,]\d{4,}", re.IGNORECASE)
 #: Modification times nearer than this were copied.
 SAME_TIME_S = 1e-3
-#: Width of the ring outside a mask, and the room left for the rim by which masks grow before treatment: share of the
-#: longer side, and least and most pixels.
+#: Width of the ring outside a mask, and the room left for the rim by which masks grow before treatment: proportion of
+#: the longer side, and least and most pixels.
 RING, GROW = 4, (0.025, 2, 12)
 #: Difference per channel up to which a pixel counts as unchanged: what a second JPEG compression does.
 SAME = 8
@@ -52,7 +52,7 @@ SHINES = 0.5
 
 def run(context: Context) -> list[Finding | Skipped]:
     """Look at released files, and compare pixels in every variant."""
-    if not context.material.pairs:
+    if not context.dataset.pairs:
         return [Skipped(NAME, "picture", "no pictures")]
     return [_files(context), *_pixels(context)]
 
@@ -70,7 +70,7 @@ def name_figures(pair: Pair, subjects: tuple[Subject, ...]) -> tuple[float, floa
 
 
 def file_figures(pair: Pair) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Return figures of one released file, 1 or 0 each, and the kinds of metadata in it.
+    """Return values of one released file, 1 or 0 each, and the kinds of metadata in it.
 
     Raises:
         InputError: A file cannot be read.
@@ -103,8 +103,8 @@ def ghost(released: Image, like: Decoded, treated: Mask) -> float | None:
     change = ((_saved_again(released, like).astype(np.float64) - released) ** 2).mean(axis=2)
     rows, columns = (side // 8 * 8 for side in change.shape)
     blocks = change[:rows, :columns].reshape(rows // 8, 8, columns // 8, 8).mean(axis=(1, 3))
-    share = treated[:rows, :columns].reshape(rows // 8, 8, columns // 8, 8).mean(axis=(1, 3))
-    inside, outside = blocks[share == 1], blocks[share == 0]
+    proportion = treated[:rows, :columns].reshape(rows // 8, 8, columns // 8, 8).mean(axis=(1, 3))
+    inside, outside = blocks[proportion == 1], blocks[proportion == 0]
     if inside.size < 4 or outside.size < 4:
         return None
     area = auc(inside, outside)
@@ -112,7 +112,7 @@ def ghost(released: Image, like: Decoded, treated: Mask) -> float | None:
 
 
 def pixel_figures(original: Image, treated: Image, subject: Subject, others: Mask) -> NDArray[np.float64]:
-    """Return figures of one subject: correlation of fine texture, its floor, unchanged shares inside and around.
+    """Return values of one subject: correlation of fine texture, its floor, unchanged proportions inside and around.
 
     Args:
         original: RGB uint8 (H, W, 3).
@@ -122,8 +122,8 @@ def pixel_figures(original: Image, treated: Image, subject: Subject, others: Mas
 
     Returns:
         float64 (4,): correlation of the high-pass inside the mask with the original's, in [-1, 1]; the same with the
-        original mirrored, which is what equally textured but other content gives; share of pixels inside that are
-        equal within a level of 2; share of pixels in the ring around that are equal within ``SAME`` levels. NaN
+        original mirrored, which is what equally textured but other content gives; proportion of pixels inside that are
+        equal within a level of 2; proportion of pixels in the ring around that are equal within ``SAME`` levels. NaN
         where there is nothing to measure.
     """
     size = original.shape[0], original.shape[1]
@@ -150,18 +150,18 @@ def pixel_figures(original: Image, treated: Image, subject: Subject, others: Mas
 
 
 def _files(context: Context) -> Finding:
-    figures: dict[str, list[float]] = {}
+    metrics: dict[str, list[float]] = {}
     kinds: Counter[str] = Counter()
     ghosts: list[tuple[float, float]] = []
     chosen = _chosen(context)
-    for pair in context.material.pairs:
-        subjects = context.material.subjects(pair)
+    for pair in context.dataset.pairs:
+        subjects = context.dataset.subjects(pair)
         one, items = file_figures(pair)
         kinds.update(items)
         plate, identity, place = name_figures(pair, subjects)
         one |= {"plate_in_name": plate, "identity_in_name": identity, "coordinates_in_name": place}
         for name, value in one.items():
-            figures.setdefault(name, []).append(value)
+            metrics.setdefault(name, []).append(value)
         if pair.name in chosen and subjects:
             ghosts.append(_ghosts(context, pair, subjects))
     rng = context.rng(NAME, "files")
@@ -170,8 +170,8 @@ def _files(context: Context) -> Finding:
         "identity_in_name": "no identities are known",
     }
     estimates = {}
-    for name, values in figures.items():
-        found = share(np.asarray(values, np.float64), np.arange(len(values)))
+    for name, values in metrics.items():
+        found = proportion(np.asarray(values, np.float64), np.arange(len(values)))
         estimates[name] = found if found.value is not None else Estimate(None, reason=missing[name])
     reason = "no original is an upright JPEG with treated and untreated blocks"
     estimates["ghost_auc"] = _mean([pair[0] for pair in ghosts], rng, context.bootstrap, reason)
@@ -186,16 +186,16 @@ def _files(context: Context) -> Finding:
         recognizer="",
         protocol="released files",
         estimates=estimates,
-        counts={"files": len(context.material.pairs), "ghost_pictures": len(ghosts)},
+        counts={"files": len(context.dataset.pairs), "ghost_pictures": len(ghosts)},
         notes=tuple(notes),
     )
 
 
 def _ghosts(context: Context, pair: Pair, subjects: tuple[Subject, ...]) -> tuple[float, float]:
-    """Return the ghost's figure on the released picture and on the original; NaN where there is none."""
+    """Return the ghost's value on the released picture and on the original; NaN where there is none."""
     like = decode_image(read_bytes(pair.original), pair.name)
     region = _region(subjects, like.size)
-    values = (ghost(image, like, region) for image in (context.material.anonymized(pair), like.pixels))
+    values = (ghost(image, like, region) for image in (context.dataset.anonymized(pair), like.pixels))
     first, second = (float("nan") if value is None else value for value in values)
     return first, second
 
@@ -215,12 +215,12 @@ def _pixels(context: Context) -> list[Finding | Skipped]:
     chosen = _chosen(context)
     rows: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
     who: dict[tuple[str, str], list[str]] = {}
-    for pair in context.material.pairs:
-        every = context.material.subjects(pair)
+    for pair in context.dataset.pairs:
+        every = context.dataset.subjects(pair)
         subjects = [subject for subject in every if subject.label in context.labels]
         if pair.name not in chosen or not subjects:
             continue
-        original = context.material.original(pair)
+        original = context.dataset.original(pair)
         size = original.shape[0], original.shape[1]
         # How many subjects lie on each pixel: one map, however crowded the picture.
         crowd = np.zeros(size, dtype=np.uint16)
@@ -265,16 +265,16 @@ def _pixel_finding(context: Context, label: str, variant: str, values: NDArray[n
         estimates={
             name: bootstrap_mean(column, numbers, rng, context.bootstrap)
             if name.startswith("texture_correlation")
-            else share(column, numbers)
+            else proportion(column, numbers)
             for name, column in columns.items()
         },
-        counts={"subjects": len(values), "pictures": min(len(context.material.pairs), MOST_PICTURES)},
-        notes=() if len(context.material.pairs) <= MOST_PICTURES else (f"{MOST_PICTURES} pictures, drawn at random",),
+        counts={"subjects": len(values), "pictures": min(len(context.dataset.pairs), MOST_PICTURES)},
+        notes=() if len(context.dataset.pairs) <= MOST_PICTURES else (f"{MOST_PICTURES} pictures, drawn at random",),
     )
 
 
 def _chosen(context: Context) -> frozenset[str]:
-    names = [pair.name for pair in context.material.pairs]
+    names = [pair.name for pair in context.dataset.pairs]
     if len(names) <= MOST_PICTURES:
         return frozenset(names)
     drawn = context.rng(NAME, "choose").choice(len(names), MOST_PICTURES, replace=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from anonymizer.core.geometry import integer_box, paste_window
-from anonymizer.evaluation.intervals import share
+from anonymizer.evaluation.intervals import proportion
 from anonymizer.evaluation.matching import compare, has_repeats, pair_scores
 from anonymizer.evaluation.metrics import bootstrap_mean
 from anonymizer.evaluation.protocols import judges
@@ -77,11 +77,11 @@ def _repetition(context: Context, again: Variant, label: str) -> Finding:
     equal: list[float] = []
     alike: list[float] = []
     pictures: list[int] = []
-    for number, pair in enumerate(context.material.pairs):
-        subjects = [s for s in context.material.subjects(pair) if s.label == label]
+    for number, pair in enumerate(context.dataset.pairs):
+        subjects = [s for s in context.dataset.subjects(pair) if s.label == label]
         if pair.again is None or not subjects:
             continue
-        original = context.material.original(pair)
+        original = context.dataset.original(pair)
         first = context.variants["anonymized"](pair, original, subjects).astype(np.int16)
         second = again(pair, original, subjects).astype(np.int16)
         for subject in subjects:
@@ -100,12 +100,12 @@ def _repetition(context: Context, again: Variant, label: str) -> Finding:
         recognizer="",
         protocol="same picture anonymized twice",
         estimates={
-            "identical": share(np.array(equal), groups),
+            "identical": proportion(np.array(equal), groups),
             "change_correlation": bootstrap_mean(np.array(alike), groups, rng, context.bootstrap),
         },
         counts={"subjects": len(equal)},
         notes=(
-            "identical: share of subjects with the same pixels in both runs, 0 unless the seed was fixed; "
+            "identical: proportion of subjects with the same pixels in both runs, 0 unless the seed was fixed; "
             "changes correlate in any case, as both runs remove the same content",
         ),
     )

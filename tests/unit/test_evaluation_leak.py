@@ -14,7 +14,7 @@ import pytest
 from anonymizer.core.records import Image, Instance
 from anonymizer.evaluation import detectors
 from anonymizer.evaluation.attacks import leak
-from anonymizer.evaluation.detectors import HaarPlateDetector, HogPersonDetector, Watcher, choose_watchers
+from anonymizer.evaluation.detectors import HaarPlateDetector, HogPersonDetector, LeakDetector, choose_detectors
 from anonymizer.evaluation.records import Finding, Subject
 from anonymizer.models import weights
 
@@ -23,15 +23,15 @@ from .attack_fakes import Scene
 
 def test_who_took_part_in_the_run_is_not_independent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detectors, "HogPersonDetector", Nothing)
-    found, missing = choose_watchers({"detector": weights.digest("detector")})
-    by_name = {watcher.name: watcher for watcher in found}
+    found, missing = choose_detectors({"detector": weights.digest("detector")})
+    by_name = {detector.name: detector for detector in found}
     assert by_name["embedded"].independent == ()
     assert by_name["dlib-frontal"].independent == ("face",)
     assert by_name["opencv-hog"].independent == ("person",)
     assert "yolo26m-seg (detector)" in {item.name for item in missing} or "yolo26m-seg" in by_name
-    found, _ = choose_watchers({"centerface": weights.digest("centerface")})
+    found, _ = choose_detectors({"centerface": weights.digest("centerface")})
     assert found[0].independent == ("person", "license_plate")
-    found, _ = choose_watchers(None)
+    found, _ = choose_detectors(None)
     assert found[0].independent == ()
 
 
@@ -107,8 +107,10 @@ def test_leaks_are_found_and_the_finding_names_who_looked(tmp_path: Path, indepe
     noise = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
     scene.add("a.png", noise, Subject("a.png", 0, "person", np.array([0, 0, 30, 30], np.float32)))
     context = scene.context(tmp_path, ("person",), release)
-    watcher = Watcher("sees", ("person",), ("person",) if independent else (), Sees(), "sees what is in the middle")
-    object.__setattr__(context, "watchers", (watcher,))
+    detector = LeakDetector(
+        "sees", ("person",), ("person",) if independent else (), Sees(), "sees what is in the middle"
+    )
+    object.__setattr__(context, "detectors", (detector,))
     (found,) = leak.run(context)
     assert isinstance(found, Finding)
     assert found.counts == {"known": 1, "known_leaked": 0, "detected_leaked": 1, "detected_leaked_by_sees": 1}
@@ -143,8 +145,8 @@ def test_recall_of_independent_detectors_stands_beside_the_leaks_by_size_and_gro
         return out
 
     context = scene.context(tmp_path, ("person",), hide_large)
-    own = Watcher("own", ("person",), (), SeesLarge())
-    object.__setattr__(context, "watchers", (Watcher("large", ("person",), ("person",), SeesLarge()), own))
+    own = LeakDetector("own", ("person",), (), SeesLarge())
+    object.__setattr__(context, "detectors", (LeakDetector("large", ("person",), ("person",), SeesLarge()), own))
     (found,) = leak.run(context)
     assert isinstance(found, Finding)
     values = {name: estimate.value for name, estimate in found.estimates.items()}
@@ -161,7 +163,7 @@ def test_without_an_independent_detector_there_is_no_recall(tmp_path: Path) -> N
     noise = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
     scene.add("a.png", noise, Subject("a.png", 0, "person", np.array([0, 0, 30, 30], np.float32)))
     context = scene.context(tmp_path, ("person",), release)
-    object.__setattr__(context, "watchers", (Watcher("sees", ("person",), (), Sees()),))
+    object.__setattr__(context, "detectors", (LeakDetector("sees", ("person",), (), Sees()),))
     (found,) = leak.run(context)
     assert isinstance(found, Finding) and found.estimates["recall"].value is None
     assert "no independent detector" in found.estimates["recall"].reason
