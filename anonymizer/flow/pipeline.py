@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from anonymizer.condition.depth import estimate_horizon
 from anonymizer.condition.guard import guard
 from anonymizer.core.errors import InputError, StageError, VerificationFailed
@@ -471,7 +473,14 @@ class Anonymizer:
         bodies = tuple(replace(t.shown, mask=t.shown.outline, core=None) for t in standing)
         seen = Conditions(self._depth.estimate(scene, bodies), self._edges.detect(scene))
         # Nothing of the original is in it; faces and plates that are painted still get their neutral marks.
-        return guard(seen, [i for i in work.shown if i.label not in BODIES], max(level, 1))
+        seen = guard(seen, [i for i in work.shown if i.label not in BODIES], max(level, 1))
+        vehicles = [t for t in work.targets if t.redrawn and t.found.label == "vehicle"]
+        if not vehicles:
+            return seen
+        # The fill shows none of them: their shape comes from the original, where no person is.
+        own = guard(Conditions(work.depth, self._edges.detect(work.image)), work.shown, level)
+        there = work.hidden(vehicles) & ~work.hidden([t for t in work.targets if t.found.label == "person"])
+        return Conditions(np.where(there, own.depth, seen.depth), np.where(there, own.edges, seen.edges))
 
     def _failing(self, work: Work, verdicts: Iterable[Verdict]) -> set[int]:
         """Return the ids of instances with a failed check; a face that an avatar carries fails with its person."""
@@ -493,7 +502,7 @@ class Anonymizer:
         if added:
             work.targets += [Target(i, i, "redacted", method=self._method(i, ()), late=True) for i in added]
             work.base = None
-            work.evidence = self._verifier.examine(work.image, [t.found for t in work.targets])
+            work.evidence = self._verifier.examine(work.image, [t.found for t in work.targets], work.evidence)
 
     def _assess(self, work: Work, timings: dict[str, float]) -> _Assessed:
         if work.scene is None or work.treated is None or work.shadows is None:
