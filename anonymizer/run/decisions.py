@@ -19,7 +19,6 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from anonymizer.annotations.regions import instance_from
-from anonymizer.annotations.scaled import scaled_record
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json
 from anonymizer.core.geometry import box_iou
@@ -50,7 +49,8 @@ class Instructions:
 
     Args:
         sources: Hex sha256 of the source pictures that the decisions are about: one, unless the source changed.
-        marks: What was missed: ``label`` with ``bbox`` (x, y, width, height) or ``segmentation`` (polygons), in pixels.
+        marks: What was missed: ``label`` with ``bbox`` (x, y, width, height) or ``segmentation`` (polygons), in pixels
+            of the source, upright.
         wishes: What becomes of instances: ``label``, ``bbox`` and ``wish``.
         redraws: How often another redraw was asked for: each time chance starts elsewhere.
         rejected: Why the picture is not to be released; None where it is not rejected.
@@ -89,15 +89,6 @@ class Instructions:
         if any(source != sha256 for source in self.sources):
             return "its source has changed since it was reviewed; undo those decisions and review it again"
         return None
-
-    def scaled(self, before: tuple[int, int], after: tuple[int, int]) -> Instructions:
-        """Return the same in the pixels of a picture of another (height, width): a released one may be smaller."""
-        if before == after:
-            return self
-        marks, wishes = (
-            tuple(scaled_record(record, before, after) for record in records) for records in (self.marks, self.wishes)
-        )
-        return replace(self, marks=marks, wishes=wishes)
 
     def marked(self, size: tuple[int, int]) -> tuple[Instance, ...]:
         """Return the marks alone: all pixels of their masks are to be treated."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from anonymizer.run.decisions import Instructions
 from anonymizer.run.scaling import scaled_decoded, scaled_joints, scaled_result, size_within
 
 __all__ = ["AnonymizerLike", "Asked", "Outcome", "Picture", "anonymize_picture", "check_result"]
+
+_log = logging.getLogger(__name__)
 
 #: Mean difference in levels of 0 to 255 by which a lossy file may lie nearer to the original than to the result: where
 #: the two hardly differ, what encoding loses decides which is nearer.
@@ -168,7 +171,7 @@ class Picture:
                 given = None if self._annotations is None else self._annotations.instances(name, decoded.size)
                 self._remarks = () if given is None else tuple(str(remark) for remark in given.remarks)
                 instances = () if given is None else self._linked(given.instances)
-                asked = self._reviewed(decoded.size).instances(decoded.size, first=len(instances) + 1)
+                asked = self._instructions.instances(decoded.size, first=len(instances) + 1)
                 nothing = given is None and not asked
                 self._excluded = self._areas.mask(name, decoded.size)
                 return Asked(decoded.pixels, None if nothing else (*instances, *asked), self._key, self._excluded)
@@ -178,10 +181,6 @@ class Picture:
         """Return given instances, persons with the number of their identity where identities are linked."""
         release = self._release
         return tuple(replace(i, link=release.link(i.record)) if i.label == "person" else i for i in instances)
-
-    def _reviewed(self, size: tuple[int, int]) -> Instructions:
-        """Return what reviewers ask for in the pixels of the original: they saw the picture as it is released."""
-        return self._instructions.scaled(size_within(size, self._release.max_side), size)
 
     @property
     def _key(self) -> str:
@@ -247,6 +246,7 @@ class Picture:
             raise StageError("write", f"{self._name}: expected a picture that was read and anonymized")
         if self.outcome.side is not None:
             self.outcome.record["timings_s"] = {step: round(float(s), 4) for step, s in self._timings.items()}
+        self._log_outcome(self.outcome)
         # A picture may wait for its turn to be recorded: what is large goes now.
         self._decoded = self._result = self._found = self._excluded = None
         return self.outcome
@@ -271,15 +271,23 @@ class Picture:
         record |= self._left(found)
         return Outcome(record, side={"instances": records})
 
+    def _log_outcome(self, outcome: Outcome) -> None:
+        record = outcome.record
+        timings = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in self._timings.items())
+        _log.info("%s: %s; %s", self._name, record["status"], timings)
+        for item in record.get("instances", ()):
+            told = item["label"], item["box"], item["action"], item["attempts"], item["score"], item["source"]
+            _log.debug("%s: %s at %s %s after %s attempts, score %s by %s", self._name, *told)
+
     def _keep(self, result: Result) -> None:
         if self._decoded is None:
             raise StageError("anonymize", f"{self._name}: expected a picture that was read")
         check_result(result, self._decoded.pixels)
-        for mark in self._reviewed(self._decoded.size).marked(self._decoded.size):
+        for mark in self._instructions.marked(self._decoded.size):
             picture, local = paste_window(integer_box(mark.box), self._decoded.size)
             # A mark may be dropped on the way: by other classes, for example.
             if not result.treated[picture][mark.mask[local]].all():
-                reason = "not all that was marked in review was treated; check --classes and --people"
+                reason = "not all that was marked in review was treated; check --classes, --people and --exclude"
                 raise StageError("anonymize", reason)
         self._result = result
 
