@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from anonymizer.condition.depth import estimate_horizon
 from anonymizer.condition.guard import guard
 from anonymizer.core.errors import InputError, StageError, VerificationFailed
@@ -289,9 +291,11 @@ class Anonymizer:
             if instances is not None:
                 given = self._crowds(image, found, [i for i in instances if i.wish is None])
                 every, consented = with_consent(with_given(found, given, image, self._segmenter))
-                found, left = heeded(self._targets(every), [i for i in instances if i.wish is not None])
-            kept, excluded = within(found, area)
-        return seen, Findings(tuple(sorted(kept, key=lambda i: i.id)), excluded, consented), left
+                found = self._targets(every)
+            found, excluded = within(found, area)
+            if instances is not None:  # What a reviewer asks for counts wherever it lies.
+                found, left = heeded(found, [i for i in instances if i.wish is not None])
+        return seen, Findings(tuple(sorted(found, key=lambda i: i.id)), excluded, consented), left
 
     def anonymize_many(
         self,
@@ -469,7 +473,14 @@ class Anonymizer:
         bodies = tuple(replace(t.shown, mask=t.shown.outline, core=None) for t in standing)
         seen = Conditions(self._depth.estimate(scene, bodies), self._edges.detect(scene))
         # Nothing of the original is in it; faces and plates that are painted still get their neutral marks.
-        return guard(seen, [i for i in work.shown if i.label not in BODIES], max(level, 1))
+        seen = guard(seen, [i for i in work.shown if i.label not in BODIES], max(level, 1))
+        vehicles = [t for t in work.targets if t.redrawn and t.found.label == "vehicle"]
+        if not vehicles:
+            return seen
+        # The fill shows none of them: their shape comes from the original, where no person is.
+        own = guard(Conditions(work.depth, self._edges.detect(work.image)), work.shown, level)
+        there = work.hidden(vehicles) & ~work.hidden([t for t in work.targets if t.found.label == "person"])
+        return Conditions(np.where(there, own.depth, seen.depth), np.where(there, own.edges, seen.edges))
 
     def _failing(self, work: Work, verdicts: Iterable[Verdict]) -> set[int]:
         """Return the ids of instances with a failed check; a face that an avatar carries fails with its person."""
@@ -491,7 +502,7 @@ class Anonymizer:
         if added:
             work.targets += [Target(i, i, "redacted", method=self._method(i, ()), late=True) for i in added]
             work.base = None
-            work.evidence = self._verifier.examine(work.image, [t.found for t in work.targets])
+            work.evidence = self._verifier.examine(work.image, [t.found for t in work.targets], work.evidence)
 
     def _assess(self, work: Work, timings: dict[str, float]) -> _Assessed:
         if work.scene is None or work.treated is None or work.shadows is None:

@@ -19,7 +19,6 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from anonymizer.annotations.regions import instance_from
-from anonymizer.annotations.scaled import scaled_record
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json
 from anonymizer.core.geometry import box_iou
@@ -51,8 +50,8 @@ class Instructions:
     Args:
         sources: Hex sha256 of the source pictures that the decisions are about: one, unless the source changed.
         marks: What was missed: ``label`` with ``bbox`` (x, y, width, height) or ``segmentation`` (polygons), in pixels
-            of the picture that was seen, whose ``size`` (height, width) they may have.
-        wishes: What becomes of instances: ``label``, ``bbox`` and ``wish``, maybe ``size``.
+            of the source, upright.
+        wishes: What becomes of instances: ``label``, ``bbox`` and ``wish``.
         redraws: How often another redraw was asked for: each time chance starts elsewhere.
         rejected: Why the picture is not to be released; None where it is not rejected.
     """
@@ -90,20 +89,6 @@ class Instructions:
         if any(source != sha256 for source in self.sources):
             return "its source has changed since it was reviewed; undo those decisions and review it again"
         return None
-
-    def scaled(self, before: tuple[int, int], after: tuple[int, int]) -> Instructions:
-        """Return the same in the pixels of a picture of another (height, width): a released one may be smaller.
-
-        Args:
-            before: The size of the picture that was seen, where a decision does not say it itself.
-            after: The other size.
-        """
-
-        def scaled(record: Record) -> Record:
-            seen = record.get("size", before)
-            return scaled_record(record, (seen[0], seen[1]), after) | {"size": list(after)}
-
-        return replace(self, marks=tuple(map(scaled, self.marks)), wishes=tuple(map(scaled, self.wishes)))
 
     def marked(self, size: tuple[int, int]) -> tuple[Instance, ...]:
         """Return the marks alone: all pixels of their masks are to be treated."""
@@ -152,14 +137,13 @@ class Reviewed:
         for record in asking:
             kind = record["decision"]
             if kind == "missed":
-                marks.append({key: record[key] for key in ("label", "bbox", "segmentation", "size") if key in record})
+                marks.append({key: record[key] for key in ("label", "bbox", "segmentation") if key in record})
             elif kind == "reject":
                 rejected = record.get("comment", "")
             else:
                 # The last wish about an instance counts.
                 wishes = [wish for wish in wishes if not _same(wish, record)]
-                own = {key: record[key] for key in ("label", "bbox", "size") if key in record}
-                wishes.append(own | {"wish": WISHES[kind]})
+                wishes.append({"label": record["label"], "bbox": record["bbox"], "wish": WISHES[kind]})
                 redraws += kind == "redraw"
         sources = dict.fromkeys(record["input_sha256"] for record in asking)
         return Instructions(tuple(sources), tuple(marks), tuple(wishes), redraws, rejected)
@@ -367,9 +351,6 @@ def _problem(record: Record) -> str | None:
 def _shape_problem(record: Record) -> str | None:
     if record.get("label") not in CLASSES:
         return f"label: expected one of {', '.join(CLASSES)}"
-    size = record.get("size", [1, 1])
-    if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and 0 < side < 2**20 for side in size):
-        return "size: expected height and width of the picture that was seen"
     box, polygons = record.get("bbox"), record.get("segmentation")
     if record["decision"] == "missed" and (box is None) == (polygons is None):
         return "expected bbox or segmentation"

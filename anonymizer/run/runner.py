@@ -169,7 +169,9 @@ def execute(
         description = {**executor.describe(), **_released_as(chosen, areas)}
         decided = settings_hash, description
         total = len(inputs.files)
-        _log.info("%d pictures in INPUT, %d passed over, %d in the ledger", total, inputs.ignored, len(ledger))
+        _log.info(
+            "%d pictures in INPUT, %d files passed over, %d lines in the ledger", total, inputs.ignored, len(ledger)
+        )
         recorder = _Recorder(decided, folder, ledger, reviews, annotations, held, chosen, areas, total, on_progress)
         for task, outcome in executor.results(recorder.pending(inputs.files)):
             recorder.record(task, outcome)

@@ -11,7 +11,6 @@ from PIL import Image
 
 from anonymizer.core.errors import InputError
 from anonymizer.core.records import Instance
-from anonymizer.images.release import Release
 from anonymizer.run.audit import audit
 from anonymizer.run.decisions import REVIEW, Instructions, Reviews
 from anonymizer.run.ledger import Ledger
@@ -353,16 +352,3 @@ def test_a_withheld_picture_may_be_marked_and_tried_again(source: Path, tmp_path
     decide(tmp_path / "held", "a.png", "missed", **MISSED)
     assert audit(tmp_path / "held").clean
     assert run(Wished(), source, tmp_path / "held").released == 3
-
-
-def test_marks_on_a_smaller_released_picture_point_into_the_original(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    Image.fromarray(np.full((96, 128, 3), 90, np.uint8)).save(tmp_path / "in/a.png")
-    out, half = tmp_path / "out", Release(max_side=64)
-    run(FakeAnonymizer(), tmp_path / "in", out, release=half)
-    decide(out, "a.png", "missed", label="person", bbox=[10, 5, 4, 6])
-    wished = Wished()
-    run(wished, tmp_path / "in", out, release=half)
-    (asked,) = wished.asked.values()
-    assert asked is not None and asked[-1].box.tolist() == [20, 10, 28, 22]
-    assert records(out)["a.png"]["size"] == [48, 64]
