@@ -19,7 +19,6 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from anonymizer.annotations.regions import instance_from
-from anonymizer.annotations.scaled import scaled_record
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json
 from anonymizer.core.geometry import box_iou
@@ -90,15 +89,6 @@ class Instructions:
         if any(source != sha256 for source in self.sources):
             return "its source has changed since it was reviewed; undo those decisions and review it again"
         return None
-
-    def scaled(self, before: tuple[int, int], after: tuple[int, int]) -> Instructions:
-        """Return the same in the pixels of a picture of another (height, width): a released one may be smaller."""
-        if before == after:
-            return self
-        marks, wishes = (
-            tuple(scaled_record(record, before, after) for record in records) for records in (self.marks, self.wishes)
-        )
-        return replace(self, marks=marks, wishes=wishes)
 
     def marked(self, size: tuple[int, int]) -> tuple[Instance, ...]:
         """Return the marks alone: all pixels of their masks are to be treated."""

@@ -168,7 +168,7 @@ class Picture:
                 given = None if self._annotations is None else self._annotations.instances(name, decoded.size)
                 self._remarks = () if given is None else tuple(str(remark) for remark in given.remarks)
                 instances = () if given is None else self._linked(given.instances)
-                asked = self._reviewed(decoded.size).instances(decoded.size, first=len(instances) + 1)
+                asked = self._instructions.instances(decoded.size, first=len(instances) + 1)
                 nothing = given is None and not asked
                 self._excluded = self._areas.mask(name, decoded.size)
                 return Asked(decoded.pixels, None if nothing else (*instances, *asked), self._key, self._excluded)
@@ -178,10 +178,6 @@ class Picture:
         """Return given instances, persons with the number of their identity where identities are linked."""
         release = self._release
         return tuple(replace(i, link=release.link(i.record)) if i.label == "person" else i for i in instances)
-
-    def _reviewed(self, size: tuple[int, int]) -> Instructions:
-        """Return what reviewers ask for in the pixels of the original: they saw the picture as it is released."""
-        return self._instructions.scaled(size_within(size, self._release.max_side), size)
 
     @property
     def _key(self) -> str:
@@ -275,7 +271,7 @@ class Picture:
         if self._decoded is None:
             raise StageError("anonymize", f"{self._name}: expected a picture that was read")
         check_result(result, self._decoded.pixels)
-        for mark in self._reviewed(self._decoded.size).marked(self._decoded.size):
+        for mark in self._instructions.marked(self._decoded.size):
             picture, local = paste_window(integer_box(mark.box), self._decoded.size)
             # A mark may be dropped on the way: by other classes, for example.
             if not result.treated[picture][mark.mask[local]].all():
