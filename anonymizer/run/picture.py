@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from anonymizer.run.decisions import Instructions
 from anonymizer.run.scaling import scaled_decoded, scaled_joints, scaled_result, size_within
 
 __all__ = ["AnonymizerLike", "Asked", "Outcome", "Picture", "anonymize_picture", "check_result"]
+
+_log = logging.getLogger(__name__)
 
 #: Mean difference in levels of 0 to 255 by which a lossy file may lie nearer to the original than to the result: where
 #: the two hardly differ, what encoding loses decides which is nearer.
@@ -243,6 +246,7 @@ class Picture:
             raise StageError("write", f"{self._name}: expected a picture that was read and anonymized")
         if self.outcome.side is not None:
             self.outcome.record["timings_s"] = {step: round(float(s), 4) for step, s in self._timings.items()}
+        self._log_outcome(self.outcome)
         # A picture may wait for its turn to be recorded: what is large goes now.
         self._decoded = self._result = self._found = self._excluded = None
         return self.outcome
@@ -266,6 +270,14 @@ class Picture:
         record = {"status": "found", "size": list(size), "notes": list(self._notes)} | self._remarked()
         record |= self._left(found)
         return Outcome(record, side={"instances": records})
+
+    def _log_outcome(self, outcome: Outcome) -> None:
+        record = outcome.record
+        timings = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in self._timings.items())
+        _log.info("%s: %s; %s", self._name, record["status"], timings)
+        for item in record.get("instances", ()):
+            told = item["label"], item["box"], item["action"], item["attempts"], item["score"], item["source"]
+            _log.debug("%s: %s at %s %s after %s attempts, score %s by %s", self._name, *told)
 
     def _keep(self, result: Result) -> None:
         if self._decoded is None:

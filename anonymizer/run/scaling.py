@@ -39,6 +39,14 @@ def scaled_result(result: Result, original: Decoded) -> Result:
     before, size = (result.image.shape[0], result.image.shape[1]), original.size
     treated = _any(result.treated, size)
 
+    across, down = size[1] / before[1], size[0] / before[0]
+
+    def treatment(of: Treatment) -> Treatment:
+        if of.found is None:
+            return of
+        x1, y1, x2, y2 = of.found
+        return replace(of, found=(x1 * across, y1 * down, x2 * across, y2 * down))
+
     def every(instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
         return tuple(scaled_instance(i, before, size) for i in instances)
 
@@ -47,18 +55,10 @@ def scaled_result(result: Result, original: Decoded) -> Result:
         image=np.where(treated[..., None], _mean(result.image, size), original.pixels),
         treated=treated,
         instances=every(result.instances),
+        treatments=tuple(treatment(t) for t in result.treatments),
         excluded=every(result.excluded),
         consented=every(result.consented),
-        treatments=tuple(_treatment(t, before, size) for t in result.treatments),
     )
-
-
-def _treatment(treatment: Treatment, before: Size, after: Size) -> Treatment:
-    if treatment.found is None:
-        return treatment
-    across, down = after[1] / before[1], after[0] / before[0]
-    x1, y1, x2, y2 = treatment.found
-    return replace(treatment, found=(x1 * across, y1 * down, x2 * across, y2 * down))
 
 
 def scaled_decoded(decoded: Decoded, size: Size) -> Decoded:
