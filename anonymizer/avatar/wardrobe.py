@@ -48,8 +48,9 @@ LONGEST = 0.97
 RIM = 0.025
 #: How far a boot's shaft is let down into the shoe, in metres.
 SHAFT = 0.06
-#: How far trousers reach into boots, as a share of the leg.
-INTO = 0.17
+#: How far trousers reach into boots, as a share of the leg; over how much of it they narrow above, and how far towards
+#: the skin.
+INTO, TAPER, HELD = 0.1, 0.1, 0.7
 #: Fewest vertices below a boot's shaft.
 LEAST = 24
 #: Half width in metres of what there is of a top under an open jacket.
@@ -110,6 +111,7 @@ class Bottom:
         skirt: Whether it is one tube around both legs.
         fall: How much of its width above each slice keeps, in [0, 1]: straight trousers hang, slim ones follow the leg.
         pleats: Depth of pleats at the hem as a share of its width.
+        into: Where it goes into a boot: 0 at the hip, 1 at the ankle; above 1 nowhere.
     """
 
     length: float
@@ -118,6 +120,7 @@ class Bottom:
     skirt: bool = False
     fall: float = 0.97
     pleats: float = 0.03
+    into: float = 2.0
 
 
 TOPS = {
@@ -313,7 +316,7 @@ def dress(
     tucked = bottom is None or bottom.skirt or bottom.length < 0.9 or bottom.ease < SLIM
     if bottom is not None and not bottom.skirt and tucked:
         # Into boots: what is below their rim would poke through.
-        bottom = replace(bottom, length=min(bottom.length, shoe.shaft + INTO))
+        bottom = replace(bottom, length=min(bottom.length, shoe.shaft + INTO), into=shoe.shaft)
     if bottom is not None:
         varied = replace(bottom, length=bottom.length * float(rng.uniform(0.97, 1.0)))
         pieces.append(_bottom(body, shape, at, varied, outfit.bottom or outfit.full or ""))
@@ -383,6 +386,10 @@ def _bottom(body: Body, shape: Shape, at: Measures, bottom: Bottom, name: str) -
         own = (sign * piece.body[:, 0] > 0) & (along > 0.12)
         amount = np.clip((along - 0.16) / 0.2, 0, 1).astype(np.float32)
         points = straighten(points, hip, foot, own, amount, 0.0, bottom.fall)
+    if bottom.into < 1:
+        # Held by the boot.
+        held = np.clip((along - bottom.into + TAPER) / TAPER, 0, 1) * HELD
+        points = (points + (piece.body - points) * held[:, None]).astype(np.float32)
     if bottom.flare:
         # Wider towards the hem, seen from the leg's axis.
         away = piece.coords[:, 3:5] / np.maximum(np.linalg.norm(piece.coords[:, 3:5], axis=1, keepdims=True), 1e-4)
@@ -483,7 +490,10 @@ def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str, tucked
         shaft = piece_of(body, shape, at, "shoes", name, at.soft(field, 1), 0.019, 8, 2)
         # Let down into the shoe: smoothing draws its lower border up.
         into = shaft.vertices.copy()
-        into[:, 2] -= SHAFT * np.clip(1 - (into[:, 2] - into[:, 2].min()) / SHAFT, 0, 1)
+        low = np.clip(1 - (into[:, 2] - into[:, 2].min()) / SHAFT, 0, 1)
+        # It lies close at the ankle, or its rim would stand out of the shoe.
+        into += (shaft.body - into) * np.clip(1.6 * low, 0, 0.6)[:, None]
+        into[:, 2] -= SHAFT * low
         shaft = replace(shaft, vertices=into)
         count = len(vertices)
         vertices = np.concatenate([vertices, shaft.vertices])

@@ -108,12 +108,13 @@ class Verifier:
         self.settings = settings or VerifySettings()
         self.keep = keep or tuple
 
-    def examine(self, original: Image, instances: Sequence[Instance]) -> Evidence:
+    def examine(self, original: Image, instances: Sequence[Instance], known: Evidence | None = None) -> Evidence:
         """Return what the original shows: embeddings of its faces and readings of its plates.
 
         Args:
             original: RGB uint8 (H, W, 3).
             instances: What was found in it.
+            known: What was returned for the same picture before: the same instances are not looked at again.
 
         Raises:
             InputError: The image is no RGB uint8 (H, W, 3), or two instances share an id.
@@ -126,8 +127,13 @@ class Verifier:
         faces: dict[int, NDArray[np.float32]] = {}
         texts: dict[int, tuple[str, ...]] = {}
         profiles: set[int] = set()
+        before = {id(instance) for instance in known.instances} if known is not None else set()
         for instance in every:
-            if instance.label == "face" and self.face_embedder is not None:
+            if known is not None and id(instance) in before:
+                faces |= {instance.id: known.faces[instance.id]} if instance.id in known.faces else {}
+                texts |= {instance.id: known.texts[instance.id]} if instance.id in known.texts else {}
+                profiles |= {instance.id} & known.profiles
+            elif instance.label == "face" and self.face_embedder is not None:
                 faces[instance.id] = self._embed(self.face_embedder, original, instance)
                 if _in_profile(instance):
                     profiles.add(instance.id)

@@ -144,6 +144,28 @@ def test_hems_are_whole_and_nothing_shows_above_them(
     assert bottom.vertices[:, 2].max() < hem + 0.1
 
 
+@pytest.mark.parametrize("name", ["cropped trousers", "leggings"])
+def test_trousers_stay_in_boots(bodies: tuple[Body, Body], name: str) -> None:
+    _, pieces, _ = worn(bodies[0], replace(PLAIN, bottom=name, shoes="tall boots"))
+    trousers, boots = (next(p for p in pieces if p.kind == kind) for kind in ("bottom", "shoes"))
+    edges = border(boots.faces)
+    rim = float(np.percentile(boots.vertices[edges, 2], 90))
+    inside = trousers.vertices[:, 2] < rim - 0.02
+    away = np.pad(trousers.coords[inside, 3:5], ((0, 0), (0, 1)))
+    assert 30 < inside.sum() < 0.3 * len(inside)
+    assert met(boots, trousers.vertices[inside], away / np.linalg.norm(away, axis=1, keepdims=True)).mean() > 0.97
+
+
+def met(piece: Garment, start: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """Return which rays meet a piece, bool (N,)."""
+    from embreex.mesh_construction import TriangleMesh
+    from embreex.rtcore_scene import EmbreeScene
+
+    scene = EmbreeScene()
+    TriangleMesh(scene, piece.vertices.astype(np.float32), piece.faces)
+    return np.asarray(scene.run(start.astype(np.float32), way.astype(np.float32), query="OCCLUDED")) >= 0
+
+
 def about_x(angle: float) -> np.ndarray:
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[1, 0, 0], [0, c, -s], [0, s, c]], np.float32)

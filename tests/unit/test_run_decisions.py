@@ -255,10 +255,12 @@ def test_another_redraw_starts_from_other_chance_and_wishes_reach_the_anonymizer
     assert "review: 1 left as false finds" in records(output)["b.png"]["notes"]
 
 
-def test_a_mark_that_is_dropped_on_the_way_fails_the_picture(source: Path, output: Path) -> None:
+@pytest.mark.parametrize("kept", [0.0, 0.9])
+def test_a_mark_that_is_dropped_or_cut_on_the_way_fails_the_picture(source: Path, output: Path, kept: float) -> None:
     class Dropping(FakeAnonymizer):
         def __call__(self, image: Any, instances: Any = None, *, key: str = "") -> Any:
-            return super().__call__(image, (), key=key)
+            cut = [Instance(1, i.label, i.box * [1, 1, 1, kept]) for i in instances or () if kept]
+            return super().__call__(image, tuple(cut), key=key)
 
     decide(output, "a.png", "missed", **MISSED)
     summary = run(Dropping(), source, output)

@@ -229,3 +229,21 @@ def test_leaks_are_chosen_as_detections_are(original, treated):
     keep = ScoreFilter(Finds(), {"person": 0.3}).kept
     assert Verifier(Finds(), keep=keep).leaks(untreated, [weak, sure]) == (sure,)
     assert Verifier(Finds()).leaks(untreated, [weak, sure]) == (weak, sure)
+
+
+def test_what_was_examined_is_not_looked_at_again(original: np.ndarray) -> None:
+    class Counting(MeanColour):
+        seen = 0
+
+        def embed(self, image, box, landmarks):
+            Counting.seen += 1
+            return super().embed(image, box, landmarks)
+
+    verifier = Verifier(Finds(), Counting(), ReadsBrightness())
+    known = verifier.examine(original, EVERY)
+    other = at(4, "face", 70, 12, 90, 36)
+    again = verifier.examine(original, (*EVERY, other), known)
+    assert Counting.seen == 2
+    assert again.faces[2] is known.faces[2] and set(again.faces) == {2, 4} and again.texts == known.texts
+    moved = replace(FACE, box=FACE.box + 1)
+    assert verifier.examine(original, (moved,), known).faces[2] is not known.faces[2]
