@@ -25,8 +25,8 @@ PEOPLE = (
     (16, (492, 640), 330, -0.3),
     (19, (1236, 692), 380, 0.5),
 )
-#: Faces of rendered people are averages, which descriptors find alike: of whom avatars drawn next resemble too much, the
-#: demo would fill. With this one it redraws everybody.
+#: Faces of rendered people are averages, which descriptors find alike: where avatars drawn next resemble them too much,
+#: the demo would fill. With this one it redraws everybody.
 SEED = 8
 
 
