@@ -1,8 +1,8 @@
 """Anonymize pictures, attack what came out, and print one table: what is left of identity, and of use.
 
     python benchmarks/reid_leakage.py DATA... OUT [--limit N] [--preset NAME|FILE] [--recognizer NAME|FILE ...]
-                                      [--judges DIR] [--accept-noncommercial] [--again] [--train] [--seed N]
-                                      [--released DIR [--suffix TEXT | --pairs FILE] [--regions DIR]
+                                      [--judges DIR] [--attacks LIST] [--accept-noncommercial] [--again] [--train]
+                                      [--seed N] [--released DIR [--suffix TEXT | --pairs FILE] [--regions DIR]
                                       [--resize-to-original]]
 
 ``DATA`` is a folder of pictures, or a pack: ``DATA/images`` with COCO annotations in ``DATA/annotations.json``, whose
@@ -33,6 +33,7 @@ from anonymizer.annotations.coco import read_coco
 from anonymizer.config import presets
 from anonymizer.evaluation import document as documents
 from anonymizer.evaluation import report, runner, summary
+from anonymizer.evaluation.attacks import ATTACKS
 from anonymizer.evaluation.baselines import baseline
 from anonymizer.evaluation.dataset import PictureDataset
 from anonymizer.evaluation.detectors import embedded_detector
@@ -214,6 +215,7 @@ def judged(data: Path, out: Path, args: argparse.Namespace) -> str:
         if again is not None:
             anonymize(originals, again, args.preset, None if args.seed is None else args.seed + 1)
         settings = runner.Settings(
+            attacks=ATTACKS if args.attacks is None else tuple(args.attacks.split(",")),
             recognizers=tuple(args.recognizer),
             accept_noncommercial=args.accept_noncommercial,
             seed=args.seed or 0,
@@ -251,6 +253,7 @@ def main() -> None:
     parser.add_argument("--preset", default="embedded")
     parser.add_argument("--recognizer", action="append", default=[])
     parser.add_argument("--judges", type=Path, help="folder of judges, see models/judges")
+    parser.add_argument("--attacks", metavar="LIST", help="by comma; all if left out")
     parser.add_argument("--accept-noncommercial", action="store_true")
     parser.add_argument("--again", action="store_true", help="anonymize twice, for the seed attack")
     parser.add_argument("--train", action="store_true", help="also train on the pictures")

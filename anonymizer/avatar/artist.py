@@ -28,6 +28,7 @@ from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.avatar.stature import children
 from anonymizer.avatar.tailor import Measures
 from anonymizer.avatar.wardrobe import dress
+from anonymizer.avatar.words import describe
 from anonymizer.core.geometry import IntBox, integer_box, paste_window
 from anonymizer.core.records import Instance, Rendering
 
@@ -226,7 +227,11 @@ class AvatarArtist:
         frame = 0, 0, max(round((box[2] - box[0]) * share), 1), max(round((box[3] - box[1]) * share), 1)
         soft = float(np.clip(np.sqrt(max((around.blur * share) ** 2 - SAMPLED**2, 0)), *SOFT))
         made = _render(body, shape, measures, outer, inner, posed, frame, light, around.pitch, soft, rng)
-        return None if made is None else _placed(replace(made, grain=noise_level(image, hidden, box)), box, share)
+        return (
+            None
+            if made is None
+            else _placed(replace(made, grain=noise_level(image, hidden, box), words=describe(outer)), box, share)
+        )
 
 
 def _sits(body: Body, shape: Shape, pose: Fit) -> bool:

@@ -29,12 +29,16 @@ from anonymizer.cli.console import (
     USAGE,
     WITHHELD,
     JsonFlag,
+    QuietFlag,
+    VerboseFlag,
     interruptible,
     print_summary,
+    set_volume,
     show_progress,
     show_stages,
 )
 from anonymizer.cli.models import models
+from anonymizer.cli.parsing import classes_of, lines_of, listed, methods_of
 from anonymizer.cli.review import review
 from anonymizer.cli.trials import check_trial, print_trial, run_trial
 from anonymizer.core.errors import AnonymizerError, InputError
@@ -136,29 +140,6 @@ def _fail(error: Exception, message: str, code: int, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"error": {"kind": type(error).__name__, "message": line, "exit_code": code}}))
     return code
-
-
-def _lines(place: str) -> list[str]:
-    """Return the lines of a list of files, or of stdin."""
-    try:
-        text = sys.stdin.read() if place == "-" else Path(place).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--files-from {place}: expected a text with one path on each line, got {error}") from error
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise InputError(f"--files-from {place}: expected one path on each line, got an empty text")
-    return lines
-
-
-def _methods(texts: Sequence[str], classes: Sequence[str] | None) -> dict[str, str]:
-    """Return methods by class of ``METHOD`` and ``CLASS=METHOD``; a method alone is for all that have none."""
-    pairs = [text.rpartition("=")[::2] for text in texts]
-    own = {label: name for label, name in pairs if label}
-    alone = [name for label, name in pairs if not label]
-    if len(alone) > 1 or len(own) + len(alone) < len(pairs):
-        raise InputError(f"--method: expected one for each class, got {', '.join(texts)}")
-    every = classes or ("person", "face", "license_plate")
-    return (dict.fromkeys(every, alone[0]) if alone else {}) | own
 
 
 def _version(wanted: bool) -> None:
@@ -297,15 +278,18 @@ def run(
         bool, typer.Option("--accept-noncommercial", help="Allow weights that forbid commercial use.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Run a preset meant for a GPU on the CPU.")] = False,
+    verbose: VerboseFlag = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Anonymize pictures. Only pictures that passed every check are written."""
+    set_volume(verbose, quiet)
     *source, output = places
     if files_from is not None:
-        source += _lines(files_from)
+        source += lines_of(files_from)
     if not source:
         raise InputError("expected INPUT and OUTPUT, got one path; name the pictures first, or give --files-from")
-    wanted = None if classes is None else _classes(classes)
+    wanted = None if classes is None else classes_of(classes)
     if engine is not Engine.RAY and (ray_address is not None or worker_gpus is not None):
         raise InputError("--ray-address and --worker-gpus say how Ray works; add --engine ray")
     if not DEVICE.fullmatch(device):
@@ -330,10 +314,10 @@ def run(
         # A mistake in the command shows at once, not after the models have been loaded.
         release = Release(
             None if picture_format is None else picture_format.value,
-            _listed(keep_metadata),
+            listed(keep_metadata),
             rename is not None,
-            keep_fields=_listed(keep_fields),
-            write=_listed(write),
+            keep_fields=listed(keep_fields),
+            write=listed(write),
             link_identities=link_identities,
             max_side=max_side,
             quality=quality,
@@ -359,14 +343,14 @@ def run(
             accept_noncommercial=accept_noncommercial,
             force=force,
             depth_map="depth" in release.write,
-            methods=_methods(method or (), wanted),
+            methods=methods_of(method or (), wanted),
             strength=strength,
         )
         settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
         share = worker_gpus if worker_gpus is not None else float(device != "cpu")
         settings |= {"annotations": given, "release": release, "areas": areas}
         settings["require_annotations"] = require_annotations
-        with show_progress() as report:
+        with show_progress(quiet) as report:
             settings["on_progress"] = report
             if trying:
                 settings |= {"dry_run": dry_run, "preview": preview or 0, "sheet": preview_to}
@@ -379,9 +363,12 @@ def run(
                 settings |= {"overwrite": overwrite, "prune": prune}
                 summary = local.run_processes(build, inputs, output, **settings)
     if trying:
-        print(tried.to_json()) if as_json else print_trial(tried)
+        if as_json:
+            print(tried.to_json())
+        elif not quiet:
+            print_trial(tried)
         raise typer.Exit(WITHHELD if tried.withheld else RELEASED)
-    if seed is not None and summary.skipped:
+    if seed is not None and summary.skipped and not quiet:
         print(
             f"note: {summary.skipped} pictures were done before and stay as they are, whatever --seed they were made "
             "with; --overwrite makes all anew",
@@ -390,7 +377,7 @@ def run(
     code = WITHHELD if summary.quarantined or summary.failed else RELEASED
     if as_json:
         print(summary.to_json())
-    else:
+    elif not quiet:
         print_summary(summary)
     raise typer.Exit(code)
 
@@ -488,9 +475,12 @@ def evaluate(
     accept_noncommercial: Annotated[
         bool, typer.Option("--accept-noncommercial", help="Allow weights that forbid commercial use.")
     ] = False,
+    verbose: VerboseFlag = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Attack released pictures: how well can who was in them be recognised?"""
+    set_volume(verbose, quiet)
     from anonymizer.models.third_party import offline
 
     with interruptible("run the same command again"), offline(), redirect_stdout(sys.stderr):
@@ -506,7 +496,7 @@ def evaluate(
         if pairs is not None and suffix is not None:
             raise InputError("--pairs and --suffix both say how released pictures are named; give one of them")
         rule = Rule.read(pairs) if pairs is not None else Rule(suffix) if suffix is not None else None
-        with show_stages() as show:
+        with show_stages(quiet) as show:
             document = run_evaluation(
                 originals,
                 anonymized,
@@ -516,8 +506,8 @@ def evaluate(
                 again=again,
                 with_pictures=with_pictures,
                 on_progress=show,
-                attacks=ATTACKS if attacks is None else _names(attacks),
-                baselines=runner.DEFAULT_BASELINES if baselines is None else _names(baselines),
+                attacks=ATTACKS if attacks is None else listed(attacks),
+                baselines=runner.DEFAULT_BASELINES if baselines is None else listed(baselines),
                 recognizers=tuple(recognizer or ()),
                 accept_noncommercial=accept_noncommercial,
                 utility=utility,
@@ -538,7 +528,7 @@ def evaluate(
         found = {"verdict": document["verdict"], "warnings": document["warnings"]}
         found |= {"findings": documents.headline(document), "skipped": document["skipped"]}
         print(json.dumps({**found, "paths": paths, "exit_code": code}))
-    else:
+    elif not quiet:
         for line in documents.table(document):
             print(line)
         for name, path in paths.items():
@@ -565,23 +555,3 @@ def doctor(as_json: JsonFlag = False) -> None:
         print(f"  {check.name:<24}{check.level:<9}{check.detail}")
     print("The embedded preset can run." if code == RELEASED else "The embedded preset cannot run; see the problems.")
     raise typer.Exit(code)
-
-
-def _listed(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
-
-
-def _classes(text: str) -> tuple[str, ...]:
-    from anonymizer.core.records import CLASSES
-
-    names = _listed(text)
-    for name in names:
-        if name not in CLASSES:
-            raise InputError(f"class {name!r} is unknown; expected some of {', '.join(CLASSES)}")
-    if not names:
-        raise InputError(f"classes: none given; expected some of {', '.join(CLASSES)}")
-    return names
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

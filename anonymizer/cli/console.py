@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+
+from anonymizer.core.errors import InputError
+from anonymizer.core.logs import log_to_stderr
 
 if TYPE_CHECKING:
     from anonymizer.run.summary import Progress as Step
@@ -22,8 +26,11 @@ __all__ = [
     "USAGE",
     "WITHHELD",
     "JsonFlag",
+    "QuietFlag",
+    "VerboseFlag",
     "interruptible",
     "print_summary",
+    "set_volume",
     "show_progress",
     "show_stages",
 ]
@@ -35,6 +42,22 @@ RELEASED, FAILURE, USAGE, WITHHELD, GATED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 NAMES = 8
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+
+VerboseFlag = Annotated[bool, typer.Option("--verbose", "-v", help="Also tell on stderr what is done, step by step.")]
+QuietFlag = Annotated[bool, typer.Option("--quiet", help="Tell warnings and errors only: no progress, no summary.")]
+
+_log = logging.getLogger(__name__)
+
+
+def set_volume(verbose: bool, quiet: bool) -> None:
+    """Say how much is told on stderr.
+
+    Raises:
+        InputError: More and less at once.
+    """
+    if verbose and quiet:
+        raise InputError("--verbose and --quiet say the opposite; leave one of them out")
+    log_to_stderr(logging.DEBUG if verbose else logging.WARNING)
 
 
 @contextmanager
@@ -48,8 +71,11 @@ def interruptible(remedy: str) -> Iterator[None]:
 
 
 @contextmanager
-def show_stages() -> Iterator[Callable[[str, int, int], None]]:
+def show_stages(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """Show what an evaluation is doing: a bar on a terminal, else a line whenever the stage changes, on stderr."""
+    if quiet:
+        yield lambda stage, done, total: None
+        return
     console = Console(stderr=True, highlight=False)
     if console.is_terminal:
         from rich.progress import Progress
@@ -70,8 +96,14 @@ def show_stages() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def show_progress() -> Iterator[Callable[[Step], None]]:
-    """Show a bar with the time left on a terminal, else one line per picture, on stderr, and why any was held back."""
+def show_progress(quiet: bool = False) -> Iterator[Callable[[Step], None]]:
+    """Show a bar with the time left on a terminal, else one line per picture, on stderr, and why any was held back.
+
+    Where it is to be quiet, only the latter, as warnings.
+    """
+    if quiet:
+        yield lambda step: _log.warning("%s", _outcome(step, step.reason)) if step.reason else None
+        return
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield lambda step: print(f"[{step.done}/{step.total}] {_outcome(step, step.reason)}", file=sys.stderr)

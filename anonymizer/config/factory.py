@@ -129,18 +129,21 @@ def component(name: str, verb: str) -> Any:
 
 
 def _refined(union: Detector, path: Path, pose: Path | None, mesh: Path | None, device: str) -> Detector:
-    """Return a detector with finer masks: by SAM 2 (a folder) or by the embedded outline network (ONNX)."""
-    if path.suffix == ".onnx":
-        from anonymizer.detect.blazepose import BlazePose
-        from anonymizer.detect.facemesh import FaceMesh
-        from anonymizer.detect.outlines import OutlineDetector
+    """Return a detector with finer masks, by SAM 2 (a folder) or by the embedded outline network (ONNX), and poses."""
+    outlines: Path | None = path
+    if path.suffix != ".onnx":
+        from anonymizer.detect.sam import SamRefiner
 
-        persons = None if pose is None else BlazePose(pose, device)
-        faces = None if mesh is None else FaceMesh(mesh, device)
-        return OutlineDetector(union, path, device, persons, faces)
-    from anonymizer.detect.sam import SamRefiner
+        union, outlines = SamRefiner(union, path, device), None
+        if pose is None:
+            return union
+    from anonymizer.detect.blazepose import BlazePose
+    from anonymizer.detect.facemesh import FaceMesh
+    from anonymizer.detect.outlines import OutlineDetector
 
-    return SamRefiner(union, path, device)
+    persons = None if pose is None else BlazePose(pose, device)
+    faces = None if mesh is None else FaceMesh(mesh, device)
+    return OutlineDetector(union, outlines, device, persons, faces)
 
 
 def make_depth(table: Condition, source: Source) -> DepthEstimator:
@@ -179,7 +182,7 @@ def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
     from anonymizer.redraw.exported import ExportedInpainter
     from anonymizer.redraw.loading import LoadSettings
     from anonymizer.redraw.prototypes import FaceBank
-    from anonymizer.redraw.redrawer import Painter, Redrawer
+    from anonymizer.redraw.redrawer import AvatarPainting, Redrawer
 
     load = LoadSettings(
         family=table.family,
@@ -204,17 +207,18 @@ def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
     folder = source.path(table.pipeline)
     controlnets = [source.path(reference) for reference in table.controlnets]
     lora = source.path(table.lora) if table.lora is not None else None
-    painter: Painter
+    painter: DiffusionInpainter | ExportedInpainter
     if _without_torch(table, folder, source.device):
         painter = ExportedInpainter(folder, settings)
     else:
         painter = DiffusionInpainter(folder, controlnets, settings, load, lora)
     faces = None
-    if table.prototypes is not None:
+    if table.prototypes is not None and "face" in table.strength:
         faces = FaceBank.load(source.path(table.prototypes) / "faces.safetensors")
     director = Director(_direction(table.direction)) if table.direction is not None else None
     crops = {label: _crop(crop) for label, crop in table.crops.items()}
-    return Redrawer(painter, crops, faces, table.strength, director)
+    painting = AvatarPainting(table.start, table.shading, 2 * painter.stride)
+    return Redrawer(painter, crops, faces, table.strength, director, painting)
 
 
 def _without_torch(table: Redraw, folder: Path, device: str) -> bool:
@@ -237,7 +241,7 @@ def _without_torch(table: Redraw, folder: Path, device: str) -> bool:
 
 def make_artist(table: Redraw, source: Source) -> AvatarArtist | None:
     """Return who draws the avatars that a ``redraw`` table names (``avatar``, ``poses``, faces from ``prototypes``)."""
-    if table.avatar is None or table.prototypes is None or table.poses is None:
+    if not table.has_avatars or table.avatar is None or table.prototypes is None or table.poses is None:
         return None
     from anonymizer import avatar
 

@@ -153,6 +153,7 @@ def _wire(
     batch_size: int | None,
 ) -> Anonymizer:
     """Return the anonymizer of a checked preset, with parts of the caller's ``own`` in place of the preset's."""
+    from anonymizer.detect.outlines import OutlineDetector
     from anonymizer.detect.score_filter import ScoreFilter
     from anonymizer.recognize.faces import DlibFaceEmbedder
     from anonymizer.recognize.ocr import RapidOcrReader
@@ -186,7 +187,7 @@ def _wire(
         artist=own.get("artist") or wiring.make_artist(redraw, source),
         redrawer=wiring.make_redrawer(redraw, source, batch_size),
         verifier=Verifier(
-            detector,
+            detector.once() if isinstance(detector, OutlineDetector) else detector,
             DlibFaceEmbedder(descriptor, landmarks),
             reader,
             keep=chooser.kept,

@@ -17,7 +17,7 @@ Table = Mapping[str, Any]
 def weight_ids(table: Table) -> tuple[str, ...]:
     """Return the ids of the weights a preset's table refers to, in the order of the list of weights."""
     # A reference is an id, or id/folder for a part of it.
-    named = {text.partition("/")[0] for text in _texts(table)}
+    named = {text.partition("/")[0] for text in _texts(_used(table))}
     return tuple(weight.id for weight in weights.entries() if weight.id in named)
 
 
@@ -99,6 +99,15 @@ def _gpu_memory(table: Table) -> float:
     machine = table.get("machine", {})
     offloaded = table["redraw"].get("cpu_offload", False)
     return float(machine.get("offload_memory_gb" if offloaded else "gpu_memory_gb", 0))
+
+
+def _used(table: Table) -> Table:
+    """Return a table without the parts of avatars where it has none: a base may name them."""
+    redraw = table.get("redraw", {})
+    if redraw.get("start") != "guarded":
+        return table
+    unused = {"avatar", "poses"} | (set() if "face" in redraw.get("strength", {}) else {"prototypes"})
+    return {**table, "redraw": {key: value for key, value in redraw.items() if key not in unused}}
 
 
 def _texts(node: Any) -> Iterator[str]:

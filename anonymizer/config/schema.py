@@ -264,8 +264,18 @@ class Redraw(Table):
     )
     population: Population = Field(default_factory=Population, description="Who avatars are drawn from.")
     pose_bank: bool = Field(default=False, description="Avatars take only poses of the bank of plausible ones.")
+    start: Literal["rendering", "noise", "guarded"] = Field(
+        default="rendering",
+        description="What persons start from: the avatar's rendering; noise held to the avatar's depth and edges; or "
+        "noise held to guarded maps of the original, without an avatar.",
+    )
+    shading: bool = Field(
+        default=False, description="Whether of what is painted over a rendering only fine shading is kept."
+    )
     strength: dict[Class, Annotated[float, Field(gt=0, le=1)]] = Field(
-        default_factory=dict, description="Share of the noise schedule that avatars and average faces pass through."
+        default_factory=dict,
+        description="Share of the noise schedule that avatars and average faces pass through; faces start from noise "
+        "where none is named.",
     )
     crops: dict[Class, Crop]
     least_side: dict[Class, Annotated[int, Field(ge=0)]] = Field(
@@ -280,10 +290,18 @@ class Redraw(Table):
             raise ValueError("avatar needs prototypes beside it: the faces of avatars")
         if self.avatar is not None and self.poses is None:
             raise ValueError("avatar needs poses beside it: what is plausible where a person was not seen")
-        for name, label in (("avatar", "person"), ("prototypes", "face")):
-            if getattr(self, name) is not None and label in self.crops and label not in self.strength:
-                raise ValueError(f"{name} needs strength.{label} beside it")
+        if self.avatar is not None and self.start == "rendering" and "person" not in self.strength:
+            raise ValueError("avatar needs strength.person beside it, or start = 'noise'")
+        if self.prototypes is not None and self.avatar is None and "face" not in self.strength:
+            raise ValueError("prototypes needs strength.face beside it")
+        if self.shading and self.start != "rendering":
+            raise ValueError(f"shading is laid over renderings; start is {self.start!r}")
         return self
+
+    @property
+    def has_avatars(self) -> bool:
+        """Whether persons become avatars."""
+        return self.avatar is not None and self.start != "guarded"
 
 
 class Verify(Table):
@@ -312,6 +330,13 @@ class Preset(Table):
     condition: Condition
     redraw: Redraw
     verify: Verify
+
+    @model_validator(mode="after")
+    def _posed(self) -> Preset:
+        detect = self.detect
+        if self.redraw.has_avatars and detect.detector is None and (detect.refine is None or detect.body is None):
+            raise ValueError("redraw.avatar needs detect.refine and detect.body beside it, or redraw.start = 'guarded'")
+        return self
 
 
 def read_preset(name: str, table: Mapping[str, Any]) -> Preset:

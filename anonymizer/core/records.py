@@ -20,6 +20,7 @@ __all__ = [
     "BODIES",
     "CLASSES",
     "FREE",
+    "REVIEWED",
     "Action",
     "AvatarArtist",
     "Conditions",
@@ -48,6 +49,8 @@ CLASSES: tuple[str, ...] = ("person", "face", "license_plate", "text", "vehicle"
 #: Of these, the ones redrawn whole, before faces and plates are redrawn on top of them.
 BODIES: tuple[str, ...] = ("person", "vehicle")
 
+#: Source of instances that a reviewer marked.
+REVIEWED = "given:review"
 #: Least proportion of a box that a person's outline leaves free: of 1,038 annotated persons none leaves less than 0.15.
 FREE = 0.05
 
@@ -270,6 +273,7 @@ class Rendering:
         grain: Standard deviation of the noise that is still to be laid over it, in [0, 1].
         face: float32 (4,) xyxy in the picture's pixels, the box of the face as detectors draw it; None where it is
             turned away.
+        words: Who it is and what it wears, e.g. ``("a woman with long brown hair", "a red knitted sweater")``.
     """
 
     box: IntBox
@@ -284,6 +288,7 @@ class Rendering:
     cut: float = 0.0
     grain: float = 0.0
     face: Floats | None = None
+    words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         size = self.box[3] - self.box[1], self.box[2] - self.box[0]

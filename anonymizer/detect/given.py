@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from anonymizer.core.geometry import box_iou, clip_box, integer_box, outline_box
-from anonymizer.core.records import Floats, Image, Instance, PersonSegmenter
+from anonymizer.core.records import REVIEWED, Floats, Image, Instance, PersonSegmenter
 from anonymizer.detect.merge import associate
 
 __all__ = ["heeded", "is_crowd", "same_as", "with_given", "without_members"]
@@ -31,9 +31,10 @@ def with_given(
 ) -> tuple[Instance, ...]:
     """Return given instances, completed by what was found: annotations are rarely complete.
 
-    A given person of whom only a box is known takes the outline of the detection that it stands for, else the one that
-    the segmenter draws inside the box. Where there is neither the rectangle stays, which is filled and never redrawn.
-    Given persons also take their pose from either. Everything else that is given stays as it is.
+    A given person of whom only a box is known takes the outline of the detection that it stands for, else the one
+    that the segmenter draws inside the box; of one that a reviewer marked, all of the box is treated besides. Where
+    there is neither the rectangle stays, which is filled and never redrawn. Given persons also take their pose from
+    either. Everything else that is given stays as it is.
 
     Args:
         found: From a detector; ids and parents refer to each other.
@@ -162,7 +163,24 @@ def _completed(given: Instance, found: Instance) -> Instance:
         given = replace(given, body=given.body or found.body, face=given.face or found.face)
     if given.label != "person" or not given.boxed or found.boxed:
         return given
+    if given.source == REVIEWED:
+        return _widened(given, found)
     return replace(given, box=found.box, mask=found.mask, core=found.core, views=found.views, body=found.body)
+
+
+def _widened(given: Instance, found: Instance) -> Instance:
+    """Return an instance with the outline that was found and all of the box that was given as its mask.
+
+    What no detector saw as a person is outlined badly, and whoever marked it sees that all of it goes.
+    """
+    boxes = np.stack([given.box, found.box])
+    box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+    x1, y1, x2, y2 = integer_box(box)
+    mask, core = np.zeros((y2 - y1, x2 - x1), np.bool_), np.zeros((y2 - y1, x2 - x1), np.bool_)
+    for target, instance, part in ((mask, given, given.mask), (mask, found, found.mask), (core, found, found.outline)):
+        left, top, right, bottom = integer_box(instance.box)
+        target[top - y1 : bottom - y1, left - x1 : right - x1] |= part
+    return replace(given, box=box, mask=mask, core=core, views=found.seen, body=found.body)
 
 
 def _segmented(given: list[Instance], image: Image, segmenter: PersonSegmenter) -> list[Instance]:

@@ -34,7 +34,7 @@ def with_consent(found: Sequence[Instance]) -> tuple[tuple[Instance, ...], tuple
     faces = [i for i in found if i.label == "face" and not i.consent and i.parent in agreed]
     for face in faces:
         alone = sum(i.label == "face" and i.parent == face.parent for i in found) == 1
-        if alone and face.source != "given" and all(coverage(face, other) < ANOTHERS for other in others):
+        if alone and not face.given and all(coverage(face, other) < ANOTHERS for other in others):
             agreed.add(face.id)
     kept = (replace(i, parent=None) if i.parent in agreed else i for i in found if i.id not in agreed)
     return tuple(kept), tuple(i for i in found if i.id in agreed)

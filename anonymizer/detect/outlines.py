@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +64,8 @@ class OutlineDetector:
     Args:
         inner: Detector to run.
         path: ONNX file with input ``person`` float32 (N, 4, 192, 144), RGB and the outline found before in [0, 1], and
-            output ``outline`` float32 (N, h, w) in [0, 1].
+            output ``outline`` float32 (N, h, w) in [0, 1]; None: outlines stay the detector's where BlazePose has no
+            better ones.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         pose: Sees persons once each: the better outline of those seen well, and pose and presence of all; None: nobody
             gets any of these.
@@ -76,7 +78,7 @@ class OutlineDetector:
     def __init__(
         self,
         inner: Detector,
-        path: Path,
+        path: Path | None,
         device: str = "cpu",
         pose: BlazePose | None = None,
         mesh: FaceMesh | None = None,
@@ -84,13 +86,25 @@ class OutlineDetector:
         self._inner = inner
         self._pose = pose
         self._mesh = mesh
-        self._session = open_session(path, "outlines", device)
+        self._twice = True
+        self._session = None if path is None else open_session(path, "outlines", device)
+        if self._session is None:
+            return
         names = [i.name for i in self._session.get_inputs()], [o.name for o in self._session.get_outputs()]
         if names != (["person"], ["outline"]):
             raise ModelError(
                 f"outlines: expected input 'person' and output 'outline' in {path}, got {names[0]} and {names[1]}; "
                 "fetch the weights again"
             )
+
+    def once(self) -> OutlineDetector:
+        """Return the same detector without second views of persons: boxes and masks are the same, poses may be worse.
+
+        Verification asks where somebody is, not in which pose.
+        """
+        other = copy.copy(self)
+        other._twice = False
+        return other
 
     def detect(self, image: Image) -> tuple[Instance, ...]:
         """Return the inner detector's instances in RGB uint8 (H, W, 3), persons with finer outlines."""
@@ -103,7 +117,7 @@ class OutlineDetector:
             views = self._mesh.look(image, np.stack([face.box for face in faces]))
             finer |= {face.id: replace(face, face=view) for face, view in zip(faces, views, strict=True)}
         out = [narrowed(finer.get(instance.id, instance)) for instance in found]
-        if self._pose is None or not persons:
+        if self._pose is None or not persons or not self._twice:
             return tuple(out)
         people = [instance for instance in out if instance.label == "person"]
         best = {face.parent: face for face in sorted(out, key=lambda i: i.score) if face.label == "face"}
@@ -150,6 +164,9 @@ class OutlineDetector:
         out: list[tuple[Instance, bool]] = []
         for first in range(0, len(persons), BATCH):
             group = persons[first : first + BATCH]
+            if self._session is None:
+                out += [(person, not is_sketch(person)) for person in group]
+                continue
             windows = [context_box(outline_box(person), MARGIN, CROP[1] / CROP[0]) for person in group]
             batch = np.stack([_seen(image, person, window) for person, window in zip(group, windows, strict=True)])
             (likely,) = self._session.run(["outline"], {"person": batch})

@@ -146,11 +146,11 @@ def _other(context: Context, name: str, label: str, able: bool) -> Control:
 def _predictors(context: Context) -> list[Control]:
     """Return how often predictors of attributes say of re-saved faces what they say of the originals.
 
-    Probes are able where they read some attribute off the untouched originals themselves.
+    A probe is able where it reads its attribute off the untouched originals themselves.
     """
     from anonymizer.evaluation.attacks.attributes import compared, probed
 
-    out: dict[str, Control] = {}
+    out = []
     for finding in (*compared(context, CONTROL), *probed(context, "original")):
         name, value = finding.recognizer, finding.estimates["agreement"].value
         chance, null = finding.estimates["agreement_chance"].value, finding.null.get("agreement")
@@ -166,10 +166,8 @@ def _predictors(context: Context) -> list[Control]:
             reason = "" if able else (
                 finding.estimates["agreement"].reason or "it reads no attribute off untouched faces either"
             )  # fmt: skip
-            if name in out and out[name].able:
-                continue  # one attribute is enough
-        out[name] = Control(name, "face", "", value, chance, able, reason)
-    return list(out.values())
+        out.append(Control(name, "face", "", value, chance, able, reason))
+    return out
 
 
 def _readers(context: Context) -> list[Control]:

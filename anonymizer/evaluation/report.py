@@ -91,6 +91,7 @@ def render(document: Record, pictures: Sequence[Pair] = ()) -> bytes:
     environment.filters |= {
         "capitalise": _capitalised,
         "percent": summary.percent,
+        "likely": summary.probability,
         "share": _share,
         "figure": _figure,
         "plural": summary.name_of,

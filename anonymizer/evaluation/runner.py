@@ -273,6 +273,10 @@ def evaluate(
         if not labels:
             reason = "no person, face or license plate is known or was found in the originals"
             results += [Skipped(name, "any", reason) for name in settings.attacks]
+        if "person" in labels and "aligned" in settings.attacks:
+            results += [
+                Skipped("aligned", "person", f"not measured: {one.reason}", recognizer=one.name) for one in untrained
+            ]
         for number, name in enumerate(settings.attacks if labels else ()):
             on_progress(f"attack {name}", number, len(settings.attacks))
             with timed(timings, name):

@@ -16,6 +16,7 @@ __all__ = [
     "excess",
     "name_of",
     "percent",
+    "probability",
     "risk_words",
     "stop_words",
     "strongest",

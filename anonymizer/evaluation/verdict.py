@@ -154,7 +154,8 @@ def _class(
 
     Returns:
         ``label``, ``state``; ``rules``, the stop rules that hold; ``comparisons`` and ``tests``, how many were made;
-        ``strongest``, the test that is furthest from chance, with ``probability`` and ``corrected``; ``detectable``,
+        ``strongest``, the test that is furthest from chance, with ``probability`` and ``corrected``, which takes all of
+        them into account; ``judges``, the same for each judge, the strongest first; ``detectable``,
         the least true rate that would have been seen, and by which comparison; ``risk``, see :func:`_risk`; ``able``
         and ``unable``, names of judges.
     """
@@ -175,23 +176,19 @@ def _class(
         state = "unable"
     elif detectable is None or detectable > LEAST_SEEN:
         state = "few"
-    strongest = min(range(len(tests)), key=lambda n: (tests[n][2], -_beyond(*tests[n][:2])), default=None)
+    order = sorted(range(len(tests)), key=lambda n: (tests[n][2], -_beyond(*tests[n][:2])))
+    described = [_tested(*tests[n], corrected[n]) for n in order]
+    judges: dict[str, dict[str, Any]] = {}
+    for test in described:  # the strongest first, so that the first of each judge stays
+        judges.setdefault(test["recognizer"], test)
     return {
         "label": label,
         "state": state,
         "rules": [stop["rule"] for stop in stops],
         "comparisons": len(chosen),
         "tests": len(tests),
-        "strongest": None
-        if strongest is None
-        else {
-            **_named(tests[strongest][0]),
-            "figure": tests[strongest][1],
-            "value": tests[strongest][0]["estimates"][tests[strongest][1]]["value"],
-            "chance": tests[strongest][0]["null"][tests[strongest][1]]["mean"],
-            "probability": tests[strongest][2],
-            "corrected": corrected[strongest],
-        },
+        "strongest": described[0] if described else None,
+        "judges": list(judges.values()),
         "detectable": None if by is None else {"rate": detectable, **_named(by)},
         "risk": _risk(able),
         "able": sorted({f["recognizer"] for f in able}),
@@ -201,6 +198,18 @@ def _class(
                 {c["judge"]: c["reason"] for c in controls if c["label"] == label and not c["able"]}.items()
             )
         ],
+    }
+
+
+def _tested(finding: Record, metric: str, probability: float, corrected: float) -> dict[str, Any]:
+    """Return one test: value, what dealt names give, and its probability, also corrected for all tests."""
+    return {
+        **_named(finding),
+        "figure": metric,
+        "value": finding["estimates"][metric]["value"],
+        "chance": finding["null"][metric]["mean"],
+        "probability": probability,
+        "corrected": corrected,
     }
 
 

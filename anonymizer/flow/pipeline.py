@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
+import logging
 import secrets
+import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from anonymizer.condition.depth import estimate_horizon
 from anonymizer.condition.guard import guard
@@ -47,6 +52,8 @@ from anonymizer.redraw.redrawer import Redrawer, compose, region_patch
 from anonymizer.verify.verifier import Verifier
 
 __all__ = ["Anonymizer", "Settings"]
+
+_log = logging.getLogger(__name__)
 
 #: Rounds in which failing instances and newly found ones are redacted before the picture is given up.
 REDACTION_ROUNDS = 3
@@ -100,6 +107,8 @@ class _Assessed(NamedTuple):
 class Anonymizer:
     """Redraws every sensitive instance of a picture and returns it only if verification passed.
 
+    As a context manager it lets go of its models at the end of the block, see ``close``.
+
     Args:
         detector: Finds persons, faces and plates.
         depth: Estimates depth.
@@ -150,6 +159,22 @@ class Anonymizer:
         from anonymizer.config import presets  # presets wires this class up, so it imports this module
 
         return presets.build(preset, seed=seed, **options)
+
+    def __enter__(self) -> Anonymizer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the models and of the memory that they take on a GPU; the anonymizer cannot be used any more."""
+        for part in ("_detector", "_depth", "_edges", "_segmenter", "_artist", "_redrawer", "_verifier"):
+            if hasattr(self, part):
+                delattr(self, part)
+        gc.collect()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def describe(self) -> dict[str, Any]:
         """Return preset, settings, models with hashes and versions; never the seed."""
@@ -255,6 +280,8 @@ class Anonymizer:
         self, image: Image, instances: Sequence[Instance] | None, exclude: Mask | None
     ) -> tuple[tuple[Instance, ...], Findings, tuple[Instance, ...]]:
         """Return what the detector saw, what is anonymized of it and of given instances, and what a wish leaves."""
+        if not hasattr(self, "_detector"):
+            raise InputError("the anonymizer is closed; build it anew, or use it inside of its with block")
         area = None if exclude is None else check_area(exclude, (image.shape[0], image.shape[1]))
         consented: tuple[Instance, ...] = ()
         with stage("detect"):
@@ -264,9 +291,11 @@ class Anonymizer:
             if instances is not None:
                 given = self._crowds(image, found, [i for i in instances if i.wish is None])
                 every, consented = with_consent(with_given(found, given, image, self._segmenter))
-                found, left = heeded(self._targets(every), [i for i in instances if i.wish is not None])
-            kept, excluded = within(found, area)
-        return seen, Findings(tuple(sorted(kept, key=lambda i: i.id)), excluded, consented), left
+                found = self._targets(every)
+            found, excluded = within(found, area)
+            if instances is not None:  # What a reviewer asks for counts wherever it lies.
+                found, left = heeded(found, [i for i in instances if i.wish is not None])
+        return seen, Findings(tuple(sorted(found, key=lambda i: i.id)), excluded, consented), left
 
     def anonymize_many(
         self,
@@ -290,6 +319,8 @@ class Anonymizer:
         """
         given = [None] * len(images) if instances is None else list(instances)
         names = [""] * len(images) if keys is None else list(keys)
+        if not hasattr(self, "_redrawer"):
+            raise InputError("the anonymizer is closed; build it anew, or use it inside of its with block")
         areas = [None] * len(images) if excludes is None else list(excludes)
         if not len(images) == len(given) == len(names) == len(areas):
             raise InputError(
@@ -360,6 +391,8 @@ class Anonymizer:
             if not failing and not leaks:
                 return assessed
             verdicts = assessed.verdicts
+            bad = sorted({(v.check, v.instance_id or 0) for v in verdicts if not v.passed})
+            _log.debug("attempt %d: %d finds of the second pass; failed: %s", attempt + 1, len(leaks), bad)
             # Its picture is as large as the original: it goes before the next is made.
             del assessed
             redrawn = [t for t in work.targets if t.redrawn]
@@ -440,7 +473,14 @@ class Anonymizer:
         bodies = tuple(replace(t.shown, mask=t.shown.outline, core=None) for t in standing)
         seen = Conditions(self._depth.estimate(scene, bodies), self._edges.detect(scene))
         # Nothing of the original is in it; faces and plates that are painted still get their neutral marks.
-        return guard(seen, [i for i in work.shown if i.label not in BODIES], max(level, 1))
+        seen = guard(seen, [i for i in work.shown if i.label not in BODIES], max(level, 1))
+        vehicles = [t for t in work.targets if t.redrawn and t.found.label == "vehicle"]
+        if not vehicles:
+            return seen
+        # The fill shows none of them: their shape comes from the original, where no person is.
+        own = guard(Conditions(work.depth, self._edges.detect(work.image)), work.shown, level)
+        there = work.hidden(vehicles) & ~work.hidden([t for t in work.targets if t.found.label == "person"])
+        return Conditions(np.where(there, own.depth, seen.depth), np.where(there, own.edges, seen.edges))
 
     def _failing(self, work: Work, verdicts: Iterable[Verdict]) -> set[int]:
         """Return the ids of instances with a failed check; a face that an avatar carries fails with its person."""
@@ -462,7 +502,7 @@ class Anonymizer:
         if added:
             work.targets += [Target(i, i, "redacted", method=self._method(i, ()), late=True) for i in added]
             work.base = None
-            work.evidence = self._verifier.examine(work.image, [t.found for t in work.targets])
+            work.evidence = self._verifier.examine(work.image, [t.found for t in work.targets], work.evidence)
 
     def _assess(self, work: Work, timings: dict[str, float]) -> _Assessed:
         if work.scene is None or work.treated is None or work.shadows is None:

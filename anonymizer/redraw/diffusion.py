@@ -93,6 +93,9 @@ class DiffusionInpainter:
         load: How to load; if None, as SD 1.5 on the settings' device.
         lora: LoRA file to fuse, or None.
 
+    Attributes:
+        stride: Side of a cell of the latent space in pixels.
+
     Raises:
         InputError: The number of ControlNets does not fit the family.
         ModelError: The folder does not hold such a pipeline, or the device is not there.
@@ -116,6 +119,7 @@ class DiffusionInpainter:
         loading = load or LoadSettings(device=settings.device)
         self._union = loading.family == "sdxl"
         self._pipeline = load_pipeline(folder, controlnets, loading, lora)
+        self.stride = int(self._pipeline.vae_scale_factor)
         self._texts = TextCache(self._pipeline, loading.family, settings.negative_prompt)
         self._packer = Packer(settings.batch_size, settings.batch_limit)
 

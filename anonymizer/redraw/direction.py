@@ -7,7 +7,7 @@ annotations and is named in the preset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -115,6 +115,7 @@ class Director:
         surroundings: Surroundings,
         size: tuple[int, int],
         clothes: tuple[str, str] | None,
+        words: Sequence[str] = (),
     ) -> PaintJob:
         """Return the job with prompt, guidance and strengths.
 
@@ -125,18 +126,17 @@ class Director:
             surroundings: Words for the picture around all instances.
             size: Picture (height, width).
             clothes: Colour words of upper and lower clothes, drawn at random, or None.
+            words: Who the avatar is and what it wears, ``Rendering.words``, in place of class and clothes.
         """
         direction = self._direction
         rng = np.random.default_rng((job.seed, 1))
         small = int(instance.mask.sum()) < direction.small_area
-        words = (
-            self._paper(instance, rng)
-            if direction.wording == "paper"
-            else self._scene(instance, face, surroundings, size, clothes)
-        )
+        dress = tuple(words) or ((f"{clothes[0]} top, {clothes[1]} bottom",) if clothes else ())
         return replace(
             job,
-            prompt=words,
+            prompt=self._paper(instance, rng)
+            if direction.wording == "paper"
+            else self._scene(instance, face, surroundings, size, dress, bool(words)),
             guidance_scale=float(rng.choice(direction.guidance)) if direction.guidance else None,
             scales=direction.small_scales if small else direction.scales.get(instance.label),
         )
@@ -147,14 +147,16 @@ class Director:
         face: Instance | None,
         surroundings: Surroundings,
         size: tuple[int, int],
-        clothes: tuple[str, str] | None,
+        dress: tuple[str, ...],
+        named: bool,
     ) -> str:
+        """Return a sentence; the first word of ``dress`` names the person where somebody is ``named``."""
         kept = {name: word for name in self._direction.keep if (word := _attribute(instance.record, name))}
-        noun = kept.pop("age_group", "") or _noun(instance)
-        dress = f"{clothes[0]} top, {clothes[1]} bottom" if clothes else ""
+        who, dress = (dress[0], dress[1:]) if named else (_noun(instance), dress)
+        noun = kept.pop("age_group", "") or who
         if "uniform" in kept:  # a uniform has its own colours
-            dress = ""
-        parts = ["photo of " + noun, dress, *kept.values()]
+            dress = ()
+        parts = ["photo of " + noun, *dress, *kept.values()]
         if instance.label != "license_plate":
             parts += [describe_view(instance, size, face), "street scene"]
         return ", ".join(part for part in (*parts, surroundings.light, surroundings.colours) if part)

@@ -170,6 +170,9 @@ class ExportedInpainter:
         folder: Pipeline folder in diffusers format with two ControlNets and the folder ``onnx``.
         settings: How to sample.
 
+    Attributes:
+        stride: Side of a cell of the latent space in pixels.
+
     Raises:
         ModelError: A file is missing, or was made from others than those in the folder.
     """
@@ -187,7 +190,7 @@ class ExportedInpainter:
         self._schedule = Ddim(_json(folder / "scheduler" / "scheduler_config.json"))
         vae = _json(folder / "vae" / "config.json")
         self._scale = np.float32(vae["scaling_factor"])
-        self._stride = 2 ** (len(vae["block_out_channels"]) - 1)
+        self.stride = 2 ** (len(vae["block_out_channels"]) - 1)
         self._packer = Packer(settings.batch_size, settings.batch_limit)
 
     def paint(self, jobs: Sequence[PaintJob]) -> list[NDArray[np.uint8]]:
@@ -217,13 +220,13 @@ class ExportedInpainter:
         times = schedule.times(steps, strength)
         # Each crop draws from its own generator, in the order in which the pipeline does.
         random = [Noise(job.seed) for job in jobs]
-        cells = size[0] // self._stride, size[1] // self._stride
+        cells = size[0] // self.stride, size[1] // self.stride
         begun = self._encode(image, random) if strength < 1 else None
         noise = np.stack([each.draw((4, *cells)) for each in random])
         latents = noise if begun is None else schedule.noised(begun, noise, times[0])
         hidden = self._encode(image * ~masks, random)
         # Masks shrink by their nearest pixel.
-        small = masks[:, :, :: self._stride, :: self._stride].astype(np.float32)
+        small = masks[:, :, :: self.stride, :: self.stride].astype(np.float32)
         for time in times:
             velocity = self._run(
                 "denoiser",

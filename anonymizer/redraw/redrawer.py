@@ -31,12 +31,10 @@ from anonymizer.redraw.prompts import prompt, random_clothes
 from anonymizer.redraw.prototypes import FaceBank
 from anonymizer.redraw.surroundings import Surroundings, describe_surroundings
 
-__all__ = ["Painter", "Patch", "Redrawer", "changed", "compose", "region_patch"]
+__all__ = ["AvatarPainting", "Painter", "Patch", "Redrawer", "changed", "compose", "region_patch"]
 
 Done = TypeVar("Done")
 
-#: Two cells of the embedded model's latent space in pixels.
-BEYOND = 8
 #: How the embedded autoencoder softens a picture: like a Gaussian of this many pixels at the model's size.
 SOFTENED = 0.8
 #: Width of the Gaussian, as a share of a crop's height, over which brightness stays that of a rendering: half a head.
@@ -53,6 +51,26 @@ class Painter(Protocol):
     def paint(self, jobs: Sequence[PaintJob]) -> list[NDArray[np.uint8]]:
         """Return the painted crops in the order of the jobs."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarPainting:
+    """Painting of avatars: what it starts from, and what of it counts.
+
+    Args:
+        start: ``rendering``, noised as far as ``strength`` says, or ``noise``, held to the avatar's depth and edges.
+        shading: Whether of what the model makes of a rendering only fine shading is laid over it, see ``changed``;
+            else the model's pixels show where the avatar is.
+        beyond: Pixels at the model's size by which more than the avatar is painted: two cells of its latent space.
+    """
+
+    start: str = "rendering"
+    shading: bool = True
+    beyond: int = 8
+
+
+#: How the embedded model paints avatars.
+EMBEDDED = AvatarPainting()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +131,7 @@ class Redrawer:
         strength: Share of the noise schedule that a start passes through, in (0, 1], of avatars (``person``) and
             average faces (``face``).
         director: Words, guidance and strengths for a large model, or None for the embedded model's few words.
+        avatars: How avatars are painted.
     """
 
     def __init__(
@@ -122,12 +141,14 @@ class Redrawer:
         faces: FaceBank | None = None,
         strength: Mapping[str, float] | None = None,
         director: Director | None = None,
+        avatars: AvatarPainting = EMBEDDED,
     ) -> None:
         self._painter = SharedPainter(painter)
         self._crops = dict(crops)
         self._faces = faces
         self._strength = dict(strength or {})
         self._director = director
+        self._avatars = avatars
 
     def together(self, tasks: Sequence[Callable[[], Done]]) -> list[Done | Exception]:
         """Run tasks that call ``redraw`` so that their crops share batches; see ``packing.SharedPainter``."""
@@ -198,7 +219,7 @@ class Redrawer:
         for instance, window, job, painted in zip(instances, windows, jobs, self._painter.paint(jobs), strict=True):
             size = window[2] - window[0], window[3] - window[1]
             drawn = avatars.get(instance.id)
-            if drawn is None:
+            if drawn is None or not self._avatars.shading:
                 full = _resize(painted, size)
             else:
                 full = changed(pasted(take(image, window), window, drawn, hard=True), job.image, painted, job.mask)
@@ -231,7 +252,7 @@ class Redrawer:
             crop = pasted(crop, window, avatar, hard=True)
             # The model mixes what lies on both sides of a mask's border, in cells of its latent space: it paints a
             # little beyond the avatar, and only the part inside is used.
-            mask = dilate(_any(shape_of(avatar, window), size), BEYOND)
+            mask = dilate(_any(shape_of(avatar, window), size), self._avatars.beyond)
         rng = np.random.default_rng(seed)
         clothes = random_clothes(rng) if instance.label == "person" and avatar is None else None
         job = PaintJob(
@@ -243,10 +264,10 @@ class Redrawer:
             seed=seed,
         )
         if self._director is not None and around is not None:
-            job = self._director.direct(job, instance, face, around, whole, clothes)
-        if avatar is not None:
+            job = self._director.direct(job, instance, face, around, whole, clothes, avatar.words if avatar else ())
+        if avatar is not None and self._avatars.start == "rendering":
             return replace(job, start=job.image, strength=self._strength["person"])
-        if instance.label == "face" and self._faces is not None:
+        if avatar is None and instance.label == "face" and self._faces is not None:
             return self._faces.begin(job, instance, window, rng, self._strength["face"])
         return job
 

@@ -118,6 +118,7 @@ class Desk:
             state = self._state(record)
         shown = ("id", "label", "box", "score", "source", "action", "attempts", "method", "second_pass")
         reason = str(record.get("reason", ""))
+        x, y = _factors(record)
         return {
             "version": version,
             "name": name,
@@ -132,7 +133,7 @@ class Desk:
             "instances": [{k: i[k] for k in shown if k in i} for i in record.get("instances", ())],
             "failed": [v for v in record.get("verdicts", ()) if not v["passed"]],
             "decisions": [
-                {**line, "undone": line["number"] in reviewed.undone}
+                {**_scaled(line, 1 / x, 1 / y), "undone": line["number"] in reviewed.undone}
                 for line in reviewed.lines
                 if line["decision"] != "undo"
             ],
@@ -213,14 +214,19 @@ class Desk:
             if asked.get("label") not in _classes(record):
                 known = ", ".join(_classes(record))
                 raise InputError(f"{name}: the run treats {known} only; run with other --classes to mark anything else")
-            fields |= {key: asked[key] for key in ("label", "bbox", "segmentation") if asked.get(key) is not None}
+            shape = {key: asked[key] for key in ("label", "bbox", "segmentation") if asked.get(key) is not None}
+            try:
+                fields |= _scaled(shape, *_factors(record))
+            except (TypeError, ValueError) as error:
+                raise InputError(f"{name}: expected bbox or segmentation in numbers, got neither") from error
         elif kind in WISHES:
             found = [i for i in record.get("instances", ()) if i["id"] == asked.get("instance")]
             if not found:
                 raise InputError(f"{name}: has no instance {asked.get('instance')!a}; look at it again")
             # The next run looks at the original: what stands in the result may lie a little elsewhere.
             x1, y1, x2, y2 = found[0].get("found", found[0]["box"])
-            fields |= {"label": found[0]["label"], "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)]}
+            shape = {"label": found[0]["label"], "bbox": [x1, y1, x2 - x1, y2 - y1]}
+            fields |= _scaled(shape, *_factors(record))
         elif kind == "reject":
             fields["comment"] = " ".join(str(asked.get("comment") or "").split())
         return fields
@@ -361,6 +367,25 @@ class _LedgerView:
             _, _, record = next(read_lines(file), (0, b"", None))
         # Written anew between two looks: the next refresh reads all of it.
         return record if record is not None and record["name"] == name else None
+
+
+def _factors(record: Record) -> tuple[float, float]:
+    """Return width and height of the source in multiples of the released picture's, which may be scaled down."""
+    if "scaled_from" not in record:
+        return 1.0, 1.0
+    (height, width), (down, across) = record["scaled_from"], record["size"]
+    return width / across, height / down
+
+
+def _scaled(line: Record, x: float, y: float) -> Record:
+    """Return a decision with its shape in other pixels: decisions are written in those of the source."""
+    moved = dict(line)
+    if "bbox" in line:
+        moved["bbox"] = [round(value * (x, y)[at % 2], 2) for at, value in enumerate(line["bbox"])]
+    if "segmentation" in line:
+        polygons = line["segmentation"]
+        moved["segmentation"] = [[round(v * (x, y)[at % 2], 2) for at, v in enumerate(points)] for points in polygons]
+    return moved
 
 
 def _extract(record: Record) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from anonymizer.annotations.regions import instance_from
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json
 from anonymizer.core.geometry import box_iou
-from anonymizer.core.records import CLASSES, Instance, Wish
+from anonymizer.core.records import CLASSES, REVIEWED, Instance, Wish
 from anonymizer.run.ledger import START, Record, chained, line_digest, read_lines, refuse_newer, stays_inside
 
 __all__ = ["KINDS", "REVIEW", "SCHEMA_VERSION", "WISHES", "Instructions", "Reviewed", "Reviews", "opened"]
@@ -34,8 +34,6 @@ SCHEMA_VERSION = 1
 #: What a run is to do with an instance, by decision.
 WISHES: Mapping[str, Wish] = {"false_find": "leave", "redraw": "redraw", "fill": "fill"}
 KINDS = ("missed", *WISHES, "reject", "accept", "undo")
-#: Source of instances that a reviewer marked.
-SOURCE = "given:review"
 #: From this IoU on, two boxes of a class are one instance, as for given annotations.
 SAME_BOX = 0.5
 #: Longest name of a reviewer, and longest comment, in characters.
@@ -51,7 +49,8 @@ class Instructions:
 
     Args:
         sources: Hex sha256 of the source pictures that the decisions are about: one, unless the source changed.
-        marks: What was missed: ``label`` with ``bbox`` (x, y, width, height) or ``segmentation`` (polygons), in pixels.
+        marks: What was missed: ``label`` with ``bbox`` (x, y, width, height) or ``segmentation`` (polygons), in pixels
+            of the source, upright.
         wishes: What becomes of instances: ``label``, ``bbox`` and ``wish``.
         redraws: How often another redraw was asked for: each time chance starts elsewhere.
         rejected: Why the picture is not to be released; None where it is not rejected.
@@ -91,6 +90,10 @@ class Instructions:
             return "its source has changed since it was reviewed; undo those decisions and review it again"
         return None
 
+    def marked(self, size: tuple[int, int]) -> tuple[Instance, ...]:
+        """Return the marks alone: all pixels of their masks are to be treated."""
+        return self.instances(size)[: len(self.marks)]
+
     def instances(self, size: tuple[int, int], first: int = 1) -> tuple[Instance, ...]:
         """Return marks and wishes as instances of a picture of (height, width), numbered from ``first``.
 
@@ -103,7 +106,7 @@ class Instructions:
             if instance is None:
                 raise InputError(f"review: {record['label']} {'; '.join(notes)}; undo the decision and mark it again")
             wish = cast(Wish | None, record.get("wish"))
-            out.append(replace(instance, source=SOURCE, record=None, wish=wish))
+            out.append(replace(instance, source=REVIEWED, record=None, wish=wish))
         return tuple(out)
 
 

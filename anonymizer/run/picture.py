@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,10 +28,12 @@ from anonymizer.images.metadata import TAG_NAMES, Tags, chosen, without_place
 from anonymizer.images.names import name_hints
 from anonymizer.images.release import Release
 from anonymizer.images.segments import unexpected
-from anonymizer.run.decisions import SOURCE, Instructions
+from anonymizer.run.decisions import Instructions
 from anonymizer.run.scaling import scaled_decoded, scaled_joints, scaled_result, size_within
 
 __all__ = ["AnonymizerLike", "Asked", "Outcome", "Picture", "anonymize_picture", "check_result"]
+
+_log = logging.getLogger(__name__)
 
 #: Mean difference in levels of 0 to 255 by which a lossy file may lie nearer to the original than to the result: where
 #: the two hardly differ, what encoding loses decides which is nearer.
@@ -231,7 +233,7 @@ class Picture:
                 side = released_record(page, given)
                 if not self._in_company:  # There, the clock of a stage runs on while others have their turn.
                     self._timings |= dict(result.provenance.get("timings_s", {}))
-                notes = [*self._notes, *note, *self._instructions.notes]
+                notes = [*decoded.notes, *note, *self._instructions.notes]
                 record = _released(result) | {"notes": notes} | self._names(page)
                 record |= {} if size == before else {"scaled_from": list(before)}
                 record |= self._left(result)
@@ -244,6 +246,7 @@ class Picture:
             raise StageError("write", f"{self._name}: expected a picture that was read and anonymized")
         if self.outcome.side is not None:
             self.outcome.record["timings_s"] = {step: round(float(s), 4) for step, s in self._timings.items()}
+        self._log_outcome(self.outcome)
         # A picture may wait for its turn to be recorded: what is large goes now.
         self._decoded = self._result = self._found = self._excluded = None
         return self.outcome
@@ -268,14 +271,24 @@ class Picture:
         record |= self._left(found)
         return Outcome(record, side={"instances": records})
 
+    def _log_outcome(self, outcome: Outcome) -> None:
+        record = outcome.record
+        timings = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in self._timings.items())
+        _log.info("%s: %s; %s", self._name, record["status"], timings)
+        for item in record.get("instances", ()):
+            told = item["label"], item["box"], item["action"], item["attempts"], item["score"], item["source"]
+            _log.debug("%s: %s at %s %s after %s attempts, score %s by %s", self._name, *told)
+
     def _keep(self, result: Result) -> None:
         if self._decoded is None:
             raise StageError("anonymize", f"{self._name}: expected a picture that was read")
         check_result(result, self._decoded.pixels)
-        marked = Counter(record["label"] for record in self._instructions.marks)
-        # What a reviewer marked comes back as an instance, or it was dropped on the way: by other classes, for example.
-        if marked - Counter(instance.label for instance in result.instances if instance.source == SOURCE):
-            raise StageError("anonymize", "not all that was marked in review was treated; check --classes and --people")
+        for mark in self._instructions.marked(self._decoded.size):
+            picture, local = paste_window(integer_box(mark.box), self._decoded.size)
+            # A mark may be dropped on the way: by other classes, for example.
+            if not result.treated[picture][mark.mask[local]].all():
+                reason = "not all that was marked in review was treated; check --classes, --people and --exclude"
+                raise StageError("anonymize", reason)
         self._result = result
 
     def _names(self, page: Page) -> dict[str, Any]:

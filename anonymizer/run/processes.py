@@ -6,6 +6,7 @@ is pickled, over a private pipe between two processes of this program; nothing f
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import queue
@@ -26,6 +27,7 @@ from types import TracebackType
 from typing import Any
 
 from anonymizer.core.errors import AnonymizerError, InputError, ModelError
+from anonymizer.core.logs import PACKAGE, log_to_stderr
 from anonymizer.models.third_party import offline
 from anonymizer.run.batches import pictures_together
 from anonymizer.run.picture import AnonymizerLike, Outcome
@@ -35,6 +37,8 @@ from anonymizer.run.runner import Task
 __all__ = ["Build", "ProcessPool"]
 
 Build = Callable[[], AnonymizerLike]
+
+_log = logging.getLogger(__name__)
 
 #: Seconds a worker may take to load its models.
 START_S = 900.0
@@ -199,6 +203,7 @@ class ProcessPool:
                 raise ModelError("workers loaded different models or settings; do not change them during a run")
             self._settings_hash, self._description, worker.ready = settings_hash, description, True
             self._failed_starts = 0
+            _log.info("worker %s is ready after %.1f s", worker.process.pid, time.monotonic() - worker.since)
         elif kind == "step":
             numbers, step = rest
             for job in (worker.jobs[number] for number in numbers):
@@ -215,6 +220,8 @@ class ProcessPool:
         Several at work are each done again alone: one that holds the interpreter makes the others late as well.
         """
         working = [job for job in worker.jobs.values() if job.step]
+        told = ", ".join(f"{job.task.name} ({job.step})" for job in working)
+        _log.warning("worker %s hangs and is replaced; at work: %s", worker.process.pid, told)
         if len(working) > 1:
             for job in working:
                 job.suspect = True
@@ -229,6 +236,7 @@ class ProcessPool:
         """Replace a worker that died."""
         worker.process.join(timeout=10)
         code = worker.process.exitcode
+        _log.warning("worker %s ended by itself (exit code %s) and is replaced", worker.process.pid, code)
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts > 2:
@@ -268,7 +276,9 @@ class ProcessPool:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, self._build), daemon=True)
+        # Workers tell as much as this process does; where nobody said, they keep to warnings.
+        level = PACKAGE.level or logging.WARNING
+        process = self._context.Process(target=_serve, args=(theirs, self._build, level), daemon=True)
         with _uninterrupted():
             process.start()
         theirs.close()
@@ -333,12 +343,13 @@ def _post(connection: Connection, outbox: queue.SimpleQueue[list[tuple[int, Task
             return
 
 
-def _serve(connection: Connection, build: Build) -> None:
+def _serve(connection: Connection, build: Build, level: int) -> None:
     """Be a worker: load the models, then take pictures until the parent is gone."""
     # The parent decides when to end; an interrupt in the terminal reaches it as well.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)  # Results go through the pipe; third parties may chat on stderr.
     sys.stdout = sys.stderr
+    log_to_stderr(level)
     lock = threading.Lock()
 
     def tell(*message: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ from anonymizer.run.report import MAX_THUMBNAILS, quarantine_list, render_report
 from anonymizer.run.summary import Progress, Summary, summarize, told_of
 
 __all__ = ["Executor", "Task", "check_scaling", "execute", "held_back"]
+
+_log = logging.getLogger(__name__)
 
 #: Most names of pictures that a summary holds.
 FIRST = 20
@@ -166,6 +169,9 @@ def execute(
         description = {**executor.describe(), **_released_as(chosen, areas)}
         decided = settings_hash, description
         total = len(inputs.files)
+        _log.info(
+            "%d pictures in INPUT, %d files passed over, %d lines in the ledger", total, inputs.ignored, len(ledger)
+        )
         recorder = _Recorder(decided, folder, ledger, reviews, annotations, held, chosen, areas, total, on_progress)
         for task, outcome in executor.results(recorder.pending(inputs.files)):
             recorder.record(task, outcome)

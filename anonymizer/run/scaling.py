@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from anonymizer.core.geometry import clip_box, integer_box
-from anonymizer.core.records import Floats, Image, Instance, Mask, Result
+from anonymizer.core.records import Floats, Image, Instance, Mask, Result, Treatment
 from anonymizer.images.decode import Decoded
 from anonymizer.images.high_bit_depth import reduce_deep
 
@@ -39,6 +39,14 @@ def scaled_result(result: Result, original: Decoded) -> Result:
     before, size = (result.image.shape[0], result.image.shape[1]), original.size
     treated = _any(result.treated, size)
 
+    across, down = size[1] / before[1], size[0] / before[0]
+
+    def treatment(of: Treatment) -> Treatment:
+        if of.found is None:
+            return of
+        x1, y1, x2, y2 = of.found
+        return replace(of, found=(x1 * across, y1 * down, x2 * across, y2 * down))
+
     def every(instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
         return tuple(scaled_instance(i, before, size) for i in instances)
 
@@ -47,6 +55,7 @@ def scaled_result(result: Result, original: Decoded) -> Result:
         image=np.where(treated[..., None], _mean(result.image, size), original.pixels),
         treated=treated,
         instances=every(result.instances),
+        treatments=tuple(treatment(t) for t in result.treatments),
         excluded=every(result.excluded),
         consented=every(result.consented),
     )

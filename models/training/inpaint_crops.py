@@ -19,11 +19,12 @@ from packs import Picture, read_pack
 from anonymizer.condition.depth import GroundPlaneDepth
 from anonymizer.condition.edges import EdgeNet
 from anonymizer.condition.guard import guard
+from anonymizer.core.colours import name_colour
 from anonymizer.core.geometry import clip_box, integer_box, take
 from anonymizer.core.records import Conditions, Instance
 from anonymizer.detect.regions import ellipse
 from anonymizer.redraw.crops import CropSetting, crop_box, treated_region
-from anonymizer.redraw.prompts import name_colour, prompt
+from anonymizer.redraw.prompts import prompt
 
 SEED = 17
 #: Sizes at which the embedded model paints, as in the preset.

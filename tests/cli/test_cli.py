@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -521,3 +522,32 @@ def test_areas_are_read_and_checked_before_models_are_loaded(calls: Calls, capsy
     Path("bonnet.json").write_text("{}")
     assert cli.main(["run", "in", "out", "--only", "bonnet.json"]) == 2
     assert not calls.built
+
+
+def test_quiet_tells_what_was_held_back_and_no_more(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    calls.summary = summary(quarantined=1, skipped=3)
+    assert cli.main(["run", "in", "out", "--quiet", "--seed", "1"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err == "noise of a third party\n"
+    calls.ran["on_progress"](Progress(2, 2, "b\x1b.jpg", "quarantined", False, "a face is left"))
+    told = capsys.readouterr().err
+    assert told == "WARNING anonymizer.cli.console: b\\x1b.jpg: quarantined: a face is left\n"
+    assert cli.main(["run", "in", "out", "--quiet", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["quarantined"] == 1
+    calls.error = InputError("no")
+    assert cli.main(["run", "in", "out", "--quiet"]) == 2
+    assert capsys.readouterr().err.endswith("error: no\n")
+
+
+def test_verbose_lets_the_package_tell_more(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("anonymizer.somewhere")
+    assert cli.main(["run", "in", "out", "-v"]) == 0
+    log.debug("a\x1b[31m %s", 7)
+    assert "DEBUG anonymizer.somewhere: a\\x1b[31m 7\n" in capsys.readouterr().err
+    assert cli.main(["run", "in", "out"]) == 0
+    log.info("nothing")
+    log.warning("something")
+    told = capsys.readouterr().err
+    assert "nothing" not in told and told.count("something") == 1
+    assert cli.main(["run", "in", "out", "-v", "--quiet"]) == 2
+    assert "leave one of them out" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from anonymizer.core.errors import InputError
+from anonymizer.core.geometry import full_mask
 from anonymizer.core.records import Floats, Image, Instance, PersonView
 from anonymizer.detect.given import is_crowd, with_given, without_members
 from anonymizer.detect.regions import ellipse
@@ -110,3 +111,16 @@ def test_a_person_with_an_outline_takes_the_pose_of_the_detection_or_of_the_segm
     assert np.array_equal(person.mask, outlined.mask) and person.source == "given"
     (person,) = with_given([], [outlined], IMAGE, Posing(sees=False))
     assert person.body is None
+
+
+@pytest.mark.parametrize("detected", [True, False])
+def test_of_a_box_that_a_reviewer_marked_every_pixel_is_treated(detected: bool) -> None:
+    mark = replace(boxed(1, 10, 10, 60, 150), source="given:review")
+    seen = [found(7, 14, 4, 62, 150)] if detected else []
+    (person,) = with_given(seen, [mark], IMAGE, Segmenter())
+    assert person.source == "given:review" and not person.boxed
+    inside = full_mask(person, (200, 300))
+    assert inside[10:150, 10:60].all()
+    assert person.box.tolist() == ([10, 4, 62, 150] if detected else [10, 10, 60, 150])
+    outline = full_mask(replace(person, mask=person.outline, core=None), (200, 300))
+    assert outline.sum() < 0.85 * inside.sum() and not (outline & ~inside).any()

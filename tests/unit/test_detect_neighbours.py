@@ -114,3 +114,36 @@ def test_a_face_that_would_get_next_to_nothing_has_no_body_of_its_own() -> None:
     narrow = person(1, (0, 0, 60, 200))
     beside = face(4, (44, 170, 64, 196), 1)
     assert split((narrow, face(3, (20, 10, 40, 36), 1), beside))[0] is narrow
+
+
+NETWORKS = {"yolo": 0.5, "centerface": 0.6}
+#: Less than 64 pixels high.
+FAR = (
+    replace(face(3, (20, 10, 34, 28), 1, score=0.8), evidence=NETWORKS),
+    replace(face(4, (60, 14, 74, 34), 1, score=0.55), evidence=NETWORKS),
+)
+
+
+def test_two_who_walk_side_by_side_are_told_apart_by_small_faces_that_several_networks_saw() -> None:
+    both = person(1, (0, 0, 100, 200))
+    one, two, *rest = split((both, *FAR))
+    assert rest == list(FAR) and claims(one, 27, 20) and claims(two, 67, 20)
+    assert np.count_nonzero(one.mask) + np.count_nonzero(two.mask) == both.mask.size
+    # A third is not told apart from these two.
+    third = replace(face(5, (40, 12, 54, 30), 1, score=0.52), evidence=NETWORKS)
+    assert sum(i.label == "person" for i in split((both, third, *FAR))) == 2
+
+
+def test_what_may_be_a_print_or_somebody_behind_tells_nobody_apart() -> None:
+    both, (first, second) = person(1, (0, 0, 100, 200)), FAR
+    others = (
+        replace(second, evidence={"centerface": 0.9}),
+        replace(second, score=0.45),
+        replace(face(4, (60, 60, 74, 80), 1), evidence=NETWORKS),  # Far below.
+        replace(face(4, (60, 10, 68, 20), 1), evidence=NETWORKS),  # Half as high.
+        replace(face(4, (92, 14, 106, 34), 1), evidence=NETWORKS),  # Half beside the outline.
+        replace(face(4, (30, 14, 44, 34), 1), evidence=NETWORKS),  # They meet.
+        replace(face(4, (60, 14, 64, 20), 1), evidence=NETWORKS),  # Too small.
+    )
+    for other in others:
+        assert split((both, first, other)) == [both, first, other]

@@ -214,3 +214,30 @@ def test_who_is_seen_doubtfully_is_seen_from_farther_away(tmp_path: Path) -> Non
     OutlineDetector(Found(person()), network(tmp_path / "outlines.onnx"), pose=pose, mesh=Mesh()).detect(picture())
     heights = [float(box[3] - box[1]) for _, box in pose.seen]
     assert len(heights) == 2 and heights[1] == pytest.approx(1.6 * heights[0])
+
+
+def test_seen_once_masks_are_the_same_and_nobody_is_seen_again(tmp_path: Path) -> None:
+    class Counting(Pose):
+        views = 0
+
+        def look(self, image: np.ndarray, boxes: np.ndarray) -> tuple[PersonView, ...]:
+            self.views += len(boxes)
+            return super().look(image, boxes)
+
+    pose = Counting(0.3)
+    detector = OutlineDetector(Found(person()), network(tmp_path / "outlines.onnx"), pose=pose)
+    (twice,) = detector.detect(picture())
+    assert pose.views == 2
+    (once,) = detector.once().detect(picture())
+    assert pose.views == 3
+    assert np.array_equal(once.mask, twice.mask) and np.array_equal(once.box, twice.box)
+    assert np.array_equal(once.outline, twice.outline)
+    detector.detect(picture())
+    assert pose.views == 5, "the detector itself goes on as before"
+
+
+def test_without_a_network_blazepose_draws_who_it_sees_well() -> None:
+    (drawn,) = OutlineDetector(Found(person()), None, pose=Pose(0.9)).detect(picture())
+    (kept,) = OutlineDetector(Found(person()), None, pose=Pose(0.5)).detect(picture())
+    assert not full_mask(outlined(drawn), SIZE)[60:140, 94:99].any()
+    assert np.array_equal(kept.outline, person().outline) and kept.body is not None

@@ -58,7 +58,7 @@ def test_a_probe_is_taught_on_other_people_and_raises_few_false_alarms() -> None
     assert sum(beyond(f) < 0.05 for f in found) <= 4  # 1 expected; more than 4 happen once in 400
 
 
-@pytest.mark.parametrize("share", [0.0, 0.4])
+@pytest.mark.parametrize("proportion", [0.0, 0.4])
 def test_answers_that_agree_by_chance_are_told_from_others(proportion: float) -> None:
     rng = np.random.default_rng(3)
     people = np.repeat(np.arange(100), 2)

@@ -113,10 +113,10 @@ def test_histogram_counts_everything_once() -> None:
 def test_intervals_resample_identities_not_rows() -> None:
     rng = np.random.default_rng(0)
     # Ten identities of 100 equal rows each: the spread is that of ten values, not of a thousand.
-    metrics = np.repeat(rng.random(10), 100)
-    found = metrics.bootstrap_mean(metrics, np.repeat(np.arange(10), 100), rng, 4000)
-    deviation = metrics[::100].std() / np.sqrt(10)
-    assert found.value == pytest.approx(metrics.mean(), abs=EXACT) and found.count == 1000
+    values = np.repeat(rng.random(10), 100)
+    found = metrics.bootstrap_mean(values, np.repeat(np.arange(10), 100), rng, 4000)
+    deviation = values[::100].std() / np.sqrt(10)
+    assert found.value == pytest.approx(values.mean(), abs=EXACT) and found.count == 1000
     assert found.low is not None and found.high is not None
     assert found.high - found.low == pytest.approx(2 * 1.96 * deviation, rel=0.1)
 

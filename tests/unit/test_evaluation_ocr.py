@@ -45,6 +45,25 @@ def test_words_go_to_the_page_they_were_read_on(tmp_path: Path, monkeypatch: pyt
     assert ocr.read_words([CROP, CROP, CROP]) == ("AB12", "", "'X")
 
 
+def placed(box: tuple[int, int, int, int], confidence: int, text: str) -> str:
+    numbers = "\\t".join(str(value) for value in box)
+    return f"5\\t1\\t1\\t1\\t1\\t1\\t{numbers}\\t{confidence}\\t{text}\\n"
+
+
+def test_words_of_a_picture_that_look_like_plates_are_found_where_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anonymizer.evaluation.detectors import WordPlateDetector
+
+    words = placed((20, 10, 60, 20), 88, "B-X 123") + placed((0, 0, 60, 20), 90, "STREET")
+    words += placed((0, 40, 60, 20), 5, "AB1234") + placed((0, 40, 60, 20), 60, "A1")
+    program(tmp_path, monkeypatch, f'cat > /dev/null; printf "level\\n{words}"')
+    (plate,) = WordPlateDetector().detect(np.full((100, 200, 3), 90, np.uint8))
+    # It was read at twice the size. A street's name, a doubtful word and a short one are no plates.
+    assert plate.label == "license_plate" and plate.box.tolist() == [10, 5, 40, 15]
+    assert plate.score == pytest.approx(0.88) and plate.source == "tesseract-words"
+
+
 def test_a_program_that_fails_or_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path, monkeypatch, "echo broken data >&2; exit 3")
     with pytest.raises(ModelError, match="got 3: broken data"):

@@ -72,6 +72,8 @@ def test_what_was_not_done_is_said(painted: tuple[Evaluation, Path]) -> None:
     evaluation, _ = painted
     reasons = {(skipped.attack, skipped.label): skipped.reason for skipped in evaluation.skipped}
     assert "aligned attack" in reasons["naive", "person"] and "--again" in reasons["seed", "picture"]
+    # Nobody fetched the trained re-identifier: its row says so, and how to get it.
+    assert "not measured" in reasons["aligned", "person"] and "models fetch osnet-ain" in reasons["aligned", "person"]
     assert any("no ledger" in warning for warning in evaluation.warnings)
     assert any("only 24 pairs" in warning for warning in evaluation.warnings)
 

@@ -65,6 +65,19 @@ def test_many_comparisons_are_corrected_for_their_number() -> None:
     assert state(lucky, *[finding(0.05, protocol=f"p{n}") for n in range(9)]) == "chance"
 
 
+def test_the_maximum_over_judges_is_reported_with_its_correction_and_every_judge_beside_it() -> None:
+    names = [f"judge {n}" for n in range(5)]
+    found = [finding(0.05 + 0.01 * n, recognizer=name) for n, name in enumerate(names)]
+    found.append(finding(0.06, recognizer="judge 4", protocol="weaker"))
+    (part,) = made.verdict(found, {"face": 60})["classes"]
+    assert [one["recognizer"] for one in part["judges"]] == names[::-1]
+    first = part["judges"][0]
+    assert first == part["strongest"] and first["value"] == 0.09 and first["protocol"] == "p"
+    # Two deviations: 1 of 44 for a single judge, which six comparisons make 1 of 7.
+    assert first["probability"] < 0.03 and first["corrected"] == pytest.approx(6 * first["probability"])
+    assert part["state"] == "unable"  # judges without a positive control can accuse, and here none does
+
+
 def test_levels_fail_on_what_is_worse_too() -> None:
     for level, failing in (("leak", 1), ("more-than-chance", 2), ("too-few", 4)):
         assert [fails(name, level) for name in STATES] == [n < failing for n in range(len(STATES))]

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from anonymizer.core.colours import COLOUR_WORDS, name_colour
 from anonymizer.core.records import Conditions, Instance
 from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, paint_size, treated_region
 from anonymizer.redraw.diffusion import PaintJob
 from anonymizer.redraw.plates import redraw_plate
-from anonymizer.redraw.prompts import COLOURS, name_colour, prompt, random_clothes
+from anonymizer.redraw.prompts import prompt, random_clothes
 from anonymizer.redraw.redrawer import Patch, Redrawer, changed, compose, region_patch
 
 
@@ -116,9 +117,9 @@ def test_prompts() -> None:
     assert not {"beige", "pink"} & {word for pair in drawn for word in pair}
 
 
-@pytest.mark.parametrize("name", list(COLOURS))
+@pytest.mark.parametrize("name", list(COLOUR_WORDS))
 def test_prototypes_are_named_as_themselves(name: str) -> None:
-    assert name_colour(np.full((30, 3), COLOURS[name][0], np.uint8)) == name
+    assert name_colour(np.full((30, 3), COLOUR_WORDS[name], np.uint8)) == name
 
 
 def test_a_new_plate_avoids_every_text_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from anonymizer import cli
 from anonymizer.core.errors import InputError
+from anonymizer.images.release import Release
 from anonymizer.review import Desk
 from anonymizer.review.doubt import doubt
 from anonymizer.run.audit import audit
@@ -149,6 +150,24 @@ def test_a_wish_points_to_where_the_original_showed_it(place: Path) -> None:
     assert line["bbox"] == [2.0, 1.0, 10.0, 8.0]
 
 
+def test_decisions_are_written_in_pixels_of_the_source(place: Path) -> None:
+    Image.new("RGB", (128, 96), "grey").save(place / "in/a.png")
+    run(FakeAnonymizer(), place / "in", place / "small", release=Release(max_side=64))
+    desk = Desk(place / "small", "Ana", place / "in")
+    assert desk.picture("a.png")["size"] == [48, 64]
+    told = decide(desk, "a.png", "missed", label="face", bbox=[40, 30, 10, 6])
+    told = decide(desk, "a.png", "missed", label="face", segmentation=[[1, 2, 20, 2, 20, 9]])
+    told = decide(desk, "a.png", "fill", instance=1)
+    assert [line.get("bbox") for line in told["decisions"]] == [[40, 30, 10, 6], None, [0, 0, 32, 24]]
+    written = [json.loads(line) for line in (place / "small/review.jsonl").read_text().splitlines()]
+    assert [line.get("bbox") for line in written] == [[80, 60, 20, 12], None, [0, 0, 64, 48]]
+    assert written[1]["segmentation"] == [[2, 4, 40, 4, 40, 18]]
+    run(FakeAnonymizer(), place / "in", place / "small", release=Release(max_side=64))
+    assert desk.picture("a.png")["instances"][0]["box"] == [40, 30, 50, 36]
+    with pytest.raises(InputError, match="in numbers, got neither"):
+        decide(desk, "b.png", "missed", label="face", bbox=[1, 2, "x", 4])
+
+
 def test_undone_wishes_leave_the_picture(place: Path, desk: Desk) -> None:
     (line,) = decide(desk, "a.png", "redraw", instance=1)["decisions"]
     assert not (place / "out/images/a.png").exists()
@@ -194,8 +213,6 @@ def test_what_could_not_be_read_is_no_thumbnail_and_no_accident(place: Path) -> 
 
 
 def test_originals_are_found_under_hashed_names(place: Path) -> None:
-    from anonymizer.images.release import Release
-
     run(FakeAnonymizer(), place / "in", place / "hashed", release=Release(rename=True))
     desk = Desk(place / "hashed", "Ana", place / "in")
     names = [picture["name"] for picture in desk.overview()["pictures"]]

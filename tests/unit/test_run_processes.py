@@ -1,6 +1,7 @@
 """Worker processes: one that hangs or dies costs its picture, never the run, and nothing unverified gets out."""
 
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.logs import log_to_stderr
 from anonymizer.run.audit import audit
 from anonymizer.run.local import run, run_processes
 from anonymizer.run.processes import ProcessPool
@@ -138,3 +140,18 @@ def test_settings_are_checked() -> None:
     for seconds in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="timeout"):
             ProcessPool(FakeAnonymizer, timeout_s=seconds)
+
+
+def test_workers_log_as_much_as_the_one_who_started_them(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source = pictures(tmp_path / "in", "a.png")
+    log_to_stderr(logging.DEBUG)
+    try:
+        run_processes(FakeAnonymizer, source, tmp_path / "out", timeout_s=60)
+    finally:
+        log_to_stderr(logging.WARNING)
+    told = capfd.readouterr().err
+    assert "is ready after" in told and "1 pictures in INPUT" in told
+    assert "INFO anonymizer.run.picture: a.png: released; read" in told
+    assert "DEBUG anonymizer.run.picture: a.png: person at [0.0, 0.0, 16.0, 12.0] redrawn after 1 attempts" in told
+    run_processes(FakeAnonymizer, source, tmp_path / "again", timeout_s=60)
+    assert "anonymizer." not in capfd.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from anonymizer.annotations.rle import decode_rle, encode_rle
 from anonymizer.annotations.scaled import scaled_record
 from anonymizer.core.errors import InputError
 from anonymizer.core.geometry import full_mask
-from anonymizer.core.records import Instance
-from anonymizer.images.decode import read_image
+from anonymizer.core.records import Instance, Result, Treatment
+from anonymizer.images.decode import decode_image, read_image
 from anonymizer.images.release import Release
 from anonymizer.run.audit import audit
 from anonymizer.run.local import run
-from anonymizer.run.scaling import scaled_instance, size_within
+from anonymizer.run.scaling import scaled_decoded, scaled_instance, scaled_result, size_within
 
 from .fakes import FakeAnonymizer
 from .test_run_local import ledger, pictures
@@ -193,6 +194,21 @@ def test_quality_is_that_of_lossy_files_and_named(tmp_path: Path) -> None:
         small, large = ((tmp_path / q / "images" / name).stat().st_size for q in ("30", "90"))
         assert small < large / 1.5
     assert len({(tmp_path / q / "images/b.png").read_bytes() for q in ("30", "90")}) == 1
+
+
+def test_where_the_original_showed_it_is_scaled_too() -> None:
+    image = np.zeros((100, 200, 3), np.uint8)
+    treatment = Treatment(1, "redrawn", 1, found=(20.0, 10.0, 60.0, 50.0))
+    result = Result(image, (), (treatment, Treatment(2, "redacted", 0)), (), np.zeros((100, 200), bool))
+    decoded = scaled_decoded(decode_image(encoded(image), "a.png"), (50, 100))
+    first, second = scaled_result(result, decoded).treatments
+    assert first.found == (10, 5, 30, 25) and second.found is None
+
+
+def encoded(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("settings", [{"max_side": 63}, {"quality": 0}, {"quality": 101}])

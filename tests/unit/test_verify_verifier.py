@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anonymizer.core.errors import InputError, StageError
-from anonymizer.core.records import Instance, TextLine
+from anonymizer.core.records import FaceView, Instance, TextLine
 from anonymizer.detect.score_filter import ScoreFilter
 from anonymizer.verify import Verifier, VerifySettings
 
@@ -135,6 +135,19 @@ def test_profiles_have_a_threshold_of_their_own(original, treated, eye, profile,
     assert mine.threshold == threshold
 
 
+@pytest.mark.parametrize(("confidence", "threshold"), [(0.0, 0.97), (0.5, 0.9), (None, 0.9)])
+def test_a_face_without_landmarks_is_in_profile_where_its_surface_does_not_face_the_camera(
+    original, treated, confidence, threshold
+):
+    embedder = MeanColour()
+    embedder.profile_threshold = 0.97
+    view = None if confidence is None else FaceView(np.zeros((478, 3), np.float32), confidence)
+    face = replace(FACE, face=view)
+    verifier = Verifier(Finds(face), embedder)
+    verdicts = verifier.check(verifier.examine(original, (face,)), redraw(original, treated), treated, {2: "redrawn"})
+    assert [v.threshold for v in verdicts if v.check == "face_distance"] == [threshold]
+
+
 def test_a_face_is_kept_where_one_is_found():
     verifier = Verifier(Finds())
     assert verifier.keeps(FACE, (at(9, "face", 21, 13, 40, 36),))
@@ -216,3 +229,21 @@ def test_leaks_are_chosen_as_detections_are(original, treated):
     keep = ScoreFilter(Finds(), {"person": 0.3}).kept
     assert Verifier(Finds(), keep=keep).leaks(untreated, [weak, sure]) == (sure,)
     assert Verifier(Finds()).leaks(untreated, [weak, sure]) == (weak, sure)
+
+
+def test_what_was_examined_is_not_looked_at_again(original: np.ndarray) -> None:
+    class Counting(MeanColour):
+        seen = 0
+
+        def embed(self, image, box, landmarks):
+            Counting.seen += 1
+            return super().embed(image, box, landmarks)
+
+    verifier = Verifier(Finds(), Counting(), ReadsBrightness())
+    known = verifier.examine(original, EVERY)
+    other = at(4, "face", 70, 12, 90, 36)
+    again = verifier.examine(original, (*EVERY, other), known)
+    assert Counting.seen == 2
+    assert again.faces[2] is known.faces[2] and set(again.faces) == {2, 4} and again.texts == known.texts
+    moved = replace(FACE, box=FACE.box + 1)
+    assert verifier.examine(original, (moved,), known).faces[2] is not known.faces[2]

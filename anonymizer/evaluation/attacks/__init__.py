@@ -28,5 +28,6 @@ ATTACKS: tuple[str, ...] = (
     "residue",
     "seed",
     "attributes",
+    "scene",
     "leak",
 )

@@ -95,7 +95,7 @@ def probed(context: Context, variant: str) -> list[Finding]:
         for trait in traits:
             found = probe(described, trait, context.rng(NAME, judge.name, trait.name))
             protocol = f"{trait.name}, of the original, read off the treated face by a linear probe on other people"
-            out.append(_finding(context, variant, f"{judge.name}, probe", protocol, found, judge))
+            out.append(_finding(context, variant, f"{judge.name}, probe of {trait.name}", protocol, found, judge))
     return out
 
 
@@ -220,7 +220,7 @@ def _annotated(context: Context) -> Iterator[Trait]:
         keys = context.store.embeddings("original", judge).keys
         values = [context.groups.get(key, "") for key in keys]
         yield Trait(
-            f"{context.group_by} as annotated",
+            f"{context.group_by}, as annotated",
             np.unique(np.array(values), return_inverse=True)[1].astype(np.int64),
             np.array([bool(value) for value in values]),
         )

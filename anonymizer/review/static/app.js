@@ -88,7 +88,7 @@ function help() {
     el("h2", { id: "keys-title" }, "Keys"),
     el("dl", {}, ...KEYS.flatMap(([key, text]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, text)])),
     el("label", { class: "check" }, box, "Single letters are shortcuts"),
-    el("form", { method: "dialog" }, el("button", {}, "Close")),
+    el("form", { method: "dialog" }, el("button", { autofocus: true }, "Close")),
   );
   dialog.showModal();
 }

@@ -116,6 +116,8 @@ export function showPicture(app, page, picture) {
       return false;
     } finally {
       draw();
+      // What was pressed may be gone.
+      if (document.activeElement === document.body) page.querySelector("h1").focus({ preventScroll: true });
     }
   }
 

@@ -7,7 +7,7 @@ const ZOOMS = [1, 1.5, 2, 3, 4, 6, 8];
 export function makeStage(hooks) {
   const after = el("img", { class: "after", alt: "" });
   const before = el("img", { class: "before", alt: "" });
-  const drawing = el("svg", { class: "drawing", preserveAspectRatio: "none" });
+  const drawing = el("svg", { class: "drawing", preserveAspectRatio: "none", "aria-hidden": "true" });
   const slider = el("input", { type: "range", class: "slider", min: 0, max: 100, step: 0.5, value: 50, "aria-label": "Original left of the line, result right of it" });
   const tags = el("div", { class: "tags", "aria-hidden": "true" }, el("span", {}, "Original"), el("span", {}, "Result"));
   const frame = el("div", { class: "frame" }, after, before, drawing, slider, tags);
