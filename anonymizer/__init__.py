@@ -17,6 +17,7 @@ from anonymizer.core.records import (
     Detector,
     EdgeDetector,
     FaceEmbedder,
+    Findings,
     Instance,
     OCRReader,
     Result,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from anonymizer.core.arrays import as_rgb
     from anonymizer.evaluation.evaluate import evaluate
     from anonymizer.flow.pipeline import Anonymizer
-    from anonymizer.run.folder import anonymize_folder
+    from anonymizer.run.folder import anonymize_folder, iterate_folder
 
 __all__ = [
     "Anonymizer",
@@ -39,6 +40,7 @@ __all__ = [
     "Detector",
     "EdgeDetector",
     "FaceEmbedder",
+    "Findings",
     "InputError",
     "Instance",
     "ModelError",
@@ -52,6 +54,7 @@ __all__ = [
     "anonymize_folder",
     "as_rgb",
     "evaluate",
+    "iterate_folder",
 ]
 
 __version__ = "0.2.0"
@@ -64,6 +67,7 @@ disable_telemetry()
 LAZY = {
     "Anonymizer": "anonymizer.flow.pipeline",
     "anonymize_folder": "anonymizer.run.folder",
+    "iterate_folder": "anonymizer.run.folder",
     "as_rgb": "anonymizer.core.arrays",
     "evaluate": "anonymizer.evaluation.evaluate",
 }

@@ -365,8 +365,7 @@ class Treatment:
         method: ``blur``, ``mosaic``, ``solid`` or ``blank`` where its place was obscured on request, which is weaker
             than a redraw or a fill; else None.
         second_pass: Whether it was found in the result only, by the second pass, and then treated.
-        found: Box xyxy in pixels of the source in which it was found, where what stands there now has another; else
-            None.
+        found: Box xyxy in pixels in which it was found, where what stands there now has another; else None.
     """
 
     instance_id: int

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import logging
 import secrets
+import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -105,6 +107,8 @@ class _Assessed(NamedTuple):
 class Anonymizer:
     """Redraws every sensitive instance of a picture and returns it only if verification passed.
 
+    As a context manager it lets go of its models at the end of the block, see ``close``.
+
     Args:
         detector: Finds persons, faces and plates.
         depth: Estimates depth.
@@ -155,6 +159,22 @@ class Anonymizer:
         from anonymizer.config import presets  # presets wires this class up, so it imports this module
 
         return presets.build(preset, seed=seed, **options)
+
+    def __enter__(self) -> Anonymizer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the models and of the memory that they take on a GPU; the anonymizer cannot be used any more."""
+        for part in ("_detector", "_depth", "_edges", "_segmenter", "_artist", "_redrawer", "_verifier"):
+            if hasattr(self, part):
+                delattr(self, part)
+        gc.collect()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def describe(self) -> dict[str, Any]:
         """Return preset, settings, models with hashes and versions; never the seed."""
@@ -260,6 +280,8 @@ class Anonymizer:
         self, image: Image, instances: Sequence[Instance] | None, exclude: Mask | None
     ) -> tuple[tuple[Instance, ...], Findings, tuple[Instance, ...]]:
         """Return what the detector saw, what is anonymized of it and of given instances, and what a wish leaves."""
+        if not hasattr(self, "_detector"):
+            raise InputError("the anonymizer is closed; build it anew, or use it inside of its with block")
         area = None if exclude is None else check_area(exclude, (image.shape[0], image.shape[1]))
         consented: tuple[Instance, ...] = ()
         with stage("detect"):
@@ -297,6 +319,8 @@ class Anonymizer:
         """
         given = [None] * len(images) if instances is None else list(instances)
         names = [""] * len(images) if keys is None else list(keys)
+        if not hasattr(self, "_redrawer"):
+            raise InputError("the anonymizer is closed; build it anew, or use it inside of its with block")
         areas = [None] * len(images) if excludes is None else list(excludes)
         if not len(images) == len(given) == len(names) == len(areas):
             raise InputError(

@@ -224,10 +224,9 @@ class Desk:
             if not found:
                 raise InputError(f"{name}: has no instance {asked.get('instance')!a}; look at it again")
             # The next run looks at the original: what stands in the result may lie a little elsewhere.
-            fx, fy = (1.0, 1.0) if "found" in found[0] else _factors(record)
             x1, y1, x2, y2 = found[0].get("found", found[0]["box"])
             shape = {"label": found[0]["label"], "bbox": [x1, y1, x2 - x1, y2 - y1]}
-            fields |= _scaled(shape, fx, fy)
+            fields |= _scaled(shape, *_factors(record))
         elif kind == "reject":
             fields["comment"] = " ".join(str(asked.get("comment") or "").split())
         return fields

@@ -62,10 +62,10 @@ def find_inputs(source: Path, output: Path) -> Inputs[Path]: ...
 
 
 @overload
-def find_inputs(source: Source, output: Path | str) -> Inputs[Path | Stored]: ...
+def find_inputs(source: Source, output: Path | str | None) -> Inputs[Path | Stored]: ...
 
 
-def find_inputs(source: Source, output: Path | str) -> Inputs[Path | Stored]:
+def find_inputs(source: Source, output: Path | str | None) -> Inputs[Path | Stored]:
     """Find the pictures that a file, a folder or a glob pattern names, here or in object storage.
 
     A folder is searched with its subfolders; hidden files and folders are skipped, links to folders are not followed.
@@ -75,7 +75,7 @@ def find_inputs(source: Source, output: Path | str) -> Inputs[Path | Stored]:
     Args:
         source: A file, a folder, or a pattern with ``*``, ``?``, ``[`` or ``**``; a path or a URL. Or several files
             and folders, as a shell makes of a pattern; paths only.
-        output: Where results will go, a path or a URL; it need not exist.
+        output: Where results will go, a path or a URL; it need not exist. None: nowhere.
 
     Returns:
         At least one picture. Names are relative to the folder, to the pattern's longest part without wildcards, or to
@@ -85,7 +85,7 @@ def find_inputs(source: Source, output: Path | str) -> Inputs[Path | Stored]:
         InputError: Nothing there, no pictures, an unreadable folder or store, an object whose name is no relative
             path, or input and output that overlap.
     """
-    target = locate(output, writing=True)
+    target = None if output is None else locate(output, writing=True)
     if not isinstance(source, Path | str):
         if len(source) != 1:
             return _outside(_several(source, target), target, output)
@@ -112,7 +112,7 @@ def find_inputs(source: Source, output: Path | str) -> Inputs[Path | Stored]:
     return _outside(found, target, output)
 
 
-def _outside(found: Inputs[Path], target: Path | Store, output: Path | str) -> Inputs[Path]:
+def _outside(found: Inputs[Path], target: Path | Store | None, output: Path | str | None) -> Inputs[Path]:
     """Return what was found, or refuse pictures that lie in OUTPUT."""
     if isinstance(target, Path):
         inside = target.resolve()
@@ -140,12 +140,12 @@ def check_collisions(files: Iterable[Found]) -> None:
         seen[key] = file.name
 
 
-def _refuse_inside(output: Path | Store, folder: Path) -> None:
+def _refuse_inside(output: Path | Store | None, folder: Path) -> None:
     if isinstance(output, Path) and output.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"OUTPUT {output} lies inside INPUT {folder}; choose an OUTPUT outside of INPUT")
 
 
-def _objects(source: Store, output: Path | Store) -> Inputs[Stored]:
+def _objects(source: Store, output: Path | Store | None) -> Inputs[Stored]:
     """Return the pictures that the URL of an object, a folder or a pattern names."""
     url = source.url
     deep = True
@@ -194,7 +194,7 @@ def _check_tree(names: Mapping[str, int]) -> None:
                 raise InputError(f"INPUT holds an object {above} and a folder of that name, with {name}; rename one")
 
 
-def _refuse_overlap(source: Store, output: Path | Store, names: Iterable[str], *, deep: bool) -> None:
+def _refuse_overlap(source: Store, output: Path | Store | None, names: Iterable[str], *, deep: bool) -> None:
     if not isinstance(output, Store):
         return
     if deep and source.holds(output):
@@ -249,7 +249,7 @@ def _folder(folder: Path) -> Inputs[Path]:
     return _checked(files, passed, str(folder))
 
 
-def _several(sources: Sequence[Path | str], output: Path | Store) -> Inputs[Path]:
+def _several(sources: Sequence[Path | str], output: Path | Store | None) -> Inputs[Path]:
     """Return the pictures of several files and folders; those that are no pictures by their suffix are counted."""
     paths = []
     for source in sources:
@@ -275,7 +275,7 @@ def _several(sources: Sequence[Path | str], output: Path | Store) -> Inputs[Path
     return _checked(files, passed, f"{sources[0]} and {len(sources) - 1} more")
 
 
-def _pattern(pattern: str, output: Path | Store) -> Inputs[Path]:
+def _pattern(pattern: str, output: Path | Store | None) -> Inputs[Path]:
     parts = Path(pattern).parts
     first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     base = Path(*parts[:first])

@@ -28,8 +28,9 @@ __all__ = ["SOME_FACE", "Evidence", "Verifier", "VerifySettings"]
 SOME_FACE = 0.2
 #: It is compared with the original if less than this share of it was treated: the fill itself holds nothing of a face.
 FILLED = 0.8
-#: Distance of the eyes in heights of a face's box (``eyes_apart``) below which it is seen in profile.
-PROFILE = 0.1
+#: A face is seen in profile if its eyes are less than the first apart, in heights of its box (``eyes_apart``). Where
+#: nobody knows the eyes, it is if FaceMesh sees one that faces the camera with less than the second.
+PROFILE, FACING = 0.1, 0.1
 #: An embedding's length may differ from 1 by this much, for rounding.
 UNIT = 1e-2
 
@@ -134,8 +135,7 @@ class Verifier:
                 profiles |= {instance.id} & known.profiles
             elif instance.label == "face" and self.face_embedder is not None:
                 faces[instance.id] = self._embed(self.face_embedder, original, instance)
-                apart = eyes_apart(instance)
-                if apart is not None and apart < PROFILE:
+                if _in_profile(instance):
                     profiles.add(instance.id)
             elif instance.label in ("license_plate", "text") and self.ocr is not None:
                 texts[instance.id] = self._read(self.ocr, original, instance)
@@ -287,3 +287,10 @@ class Verifier:
                 f"result {result.shape} and treated {treated.shape}: expected the original's size "
                 f"{evidence.original.shape[:2]}"
             )
+
+
+def _in_profile(face: Instance) -> bool:
+    apart = eyes_apart(face)
+    if apart is not None:
+        return apart < PROFILE
+    return face.face is not None and face.face.confidence < FACING

@@ -21,6 +21,7 @@ from PIL import Image as Pillow
 from anonymizer import cli
 from anonymizer.core.records import Floats, Image, Instance, Mask
 from anonymizer.evaluation import runner
+from anonymizer.evaluation.judges import Judges
 from tests.unit.evaluation import SIZE, album, picture
 
 SEEDS = (0, 1, 2)
@@ -358,3 +359,36 @@ def test_a_group_that_nobody_is_annotated_with_is_an_error(tmp_path: Path, capfd
     assert cli.main(["evaluate", *folders, *arguments, "--group-by", "skin"]) == 2
     _, err = capfd.readouterr()
     assert "group-by 'skin': expected annotations with this attribute" in err and "Traceback" not in err
+
+
+class Hue:
+    """Takes reddish faces for one class and bluish ones for the other."""
+
+    name, label, sha256, licence, judge, attribute = "hue (sex)", "face", "2" * 64, "none", True, "sex"
+
+    def embed(self, image: Image, box: Floats, landmarks: Floats | None, mask: Mask | None) -> Floats:
+        x1, y1, x2, y2 = (int(v) for v in box)
+        red, _, blue = image[y1:y2, x1:x2].reshape(-1, 3).mean(axis=0)
+        return np.array([red - blue], np.float32)
+
+    def read(self, outputs: Floats) -> np.ndarray:
+        return (outputs[:, 0] > 0).astype(np.float64)
+
+
+@pytest.mark.parametrize(("treat", "state"), [(blurred, "more"), (somebody_else, "few")])
+def test_what_a_network_takes_people_for_is_inferred_from_blur_and_not_from_somebody_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, treat: Treat, state: str
+) -> None:
+    monkeypatch.setattr(Judges, "predictors", lambda self: (Hue(),))
+    monkeypatch.setattr(runner, "choose", lambda *arguments: ((), ()))  # nobody describes faces: no probes
+    case(tmp_path, 0, treat)
+    annotations = json.loads((tmp_path / "annotations.json").read_text())
+    annotations["categories"][0]["name"] = "face"
+    for record in annotations["annotations"]:
+        record["keypoints"] = [40, 40, 56, 40, 48, 48, 42, 60, 54, 60]  # known, so that nobody looks for them
+    (tmp_path / "annotations.json").write_text(json.dumps(annotations))
+    document = verdict(tmp_path, capfd, "--attacks", "attributes")
+    (light,) = (light for light in document["verdict"]["lights"] if light["question"] == "infer")
+    # Of 30 people half would have to be read to be told from chance: too few to clear anybody.
+    assert light["state"] == state and light["attacks"] == ["attributes"]
+    assert {control["judge"]: control["able"] for control in document["controls"]} == {"hue (sex)": True}

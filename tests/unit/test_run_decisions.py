@@ -11,6 +11,7 @@ from PIL import Image
 
 from anonymizer.core.errors import InputError
 from anonymizer.core.records import Instance
+from anonymizer.images.release import Release
 from anonymizer.run.audit import audit
 from anonymizer.run.decisions import REVIEW, Instructions, Reviews
 from anonymizer.run.ledger import Ledger
@@ -352,3 +353,17 @@ def test_a_withheld_picture_may_be_marked_and_tried_again(source: Path, tmp_path
     decide(tmp_path / "held", "a.png", "missed", **MISSED)
     assert audit(tmp_path / "held").clean
     assert run(Wished(), source, tmp_path / "held").released == 3
+
+
+def test_marks_are_in_pixels_of_the_source_whatever_the_size_of_the_release(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.full((96, 128, 3), 90, np.uint8)).save(tmp_path / "in/a.png")
+    out = tmp_path / "out"
+    run(FakeAnonymizer(), tmp_path / "in", out, release=Release(max_side=64))
+    decide(out, "a.png", "missed", label="person", bbox=[20, 10, 8, 12])
+    for release, size in ((Release(max_side=64), [48, 64]), (Release(), [96, 128])):
+        wished = Wished()
+        run(wished, tmp_path / "in", out, release=release, overwrite=True)
+        (asked,) = wished.asked.values()
+        assert asked is not None and asked[-1].box.tolist() == [20, 10, 28, 22]
+        assert records(out)["a.png"]["size"] == size

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anonymizer.core.errors import InputError, StageError
-from anonymizer.core.records import Instance, TextLine
+from anonymizer.core.records import FaceView, Instance, TextLine
 from anonymizer.detect.score_filter import ScoreFilter
 from anonymizer.verify import Verifier, VerifySettings
 
@@ -133,6 +133,19 @@ def test_profiles_have_a_threshold_of_their_own(original, treated, eye, profile,
     verdicts = verifier.check(evidence, redraw(original, treated), treated, {2: "redrawn"})
     (mine,) = [v for v in verdicts if v.check == "face_distance"]
     assert mine.threshold == threshold
+
+
+@pytest.mark.parametrize(("confidence", "threshold"), [(0.0, 0.97), (0.5, 0.9), (None, 0.9)])
+def test_a_face_without_landmarks_is_in_profile_where_its_surface_does_not_face_the_camera(
+    original, treated, confidence, threshold
+):
+    embedder = MeanColour()
+    embedder.profile_threshold = 0.97
+    view = None if confidence is None else FaceView(np.zeros((478, 3), np.float32), confidence)
+    face = replace(FACE, face=view)
+    verifier = Verifier(Finds(face), embedder)
+    verdicts = verifier.check(verifier.examine(original, (face,)), redraw(original, treated), treated, {2: "redrawn"})
+    assert [v.threshold for v in verdicts if v.check == "face_distance"] == [threshold]
 
 
 def test_a_face_is_kept_where_one_is_found():
