@@ -299,7 +299,9 @@ def changed(
     """
     inside = mask.astype(np.float32)
     change = (painted.astype(np.float32) - cv2.GaussianBlur(start, (0, 0), SOFTENED)).mean(axis=2) * inside
-    wide = cv2.GaussianBlur(np.dstack([change, inside]), (0, 0), WIDE * mask.shape[0])
+    # Magnified, what is fine at the model's size is wide in the picture: stains on plain cloth.
+    sigma = WIDE * mask.shape[0] / max(drawn.shape[0] / mask.shape[0], 1.0)
+    wide = cv2.GaussianBlur(np.dstack([change, inside]), (0, 0), sigma)
     fine = change - wide[..., 0] / np.maximum(wide[..., 1], np.float32(1e-6)) * inside
     full = _resize(fine, (drawn.shape[1], drawn.shape[0]))[..., None]
     return np.clip(np.rint(drawn + full), 0, 255).astype(np.uint8)
