@@ -147,7 +147,8 @@ def cell(findings: Sequence[Record], attack: str, label: str, variant: str) -> s
 def table(document: Record) -> str:
     """Return the table: a row for each class and treatment, a column for each attack, then utility."""
     findings, utility = document["findings"], document["utility"] or {"retention": [], "kid": []}
-    attacks = [name for name in document["settings"]["attacks"] if any(f["attack"] == name for f in findings)]
+    shown = {f["attack"] for f in findings if f["label"] in summary.HEADLINE}
+    attacks = [name for name in document["settings"]["attacks"] if name in shown]
     precision = {(r["label"], r["variant"]): r["boxes"]["ap"]["value"] for r in utility["retention"]}
     distance = {(r["label"], r["variant"]): r["estimate"]["value"] for r in utility["kid"]}
     trained = {r["trained_on"]: r["ap"]["value"] for r in (utility.get("downstream") or {}).get("rows", [])}

@@ -23,11 +23,14 @@ PEOPLE = (
     (7, (44, 398), 104, 1.2),
     (1, (812, 500), 196, 0.5),
     (16, (492, 640), 330, -0.3),
-    (19, (1212, 692), 400, 0.5),
+    (19, (1236, 692), 380, 0.5),
 )
+#: Faces of rendered people are averages, which descriptors find alike: where avatars drawn next resemble them too much,
+#: the demo would fill. With this one it redraws everybody.
+SEED = 8
 
 
-def render_people(seed: int = 7) -> NDArray[np.uint8]:
+def render_people(seed: int = SEED) -> NDArray[np.uint8]:
     """Return the street with people in it, RGB uint8 (720, 1280, 3)."""
     bank = weights.path("prototypes")
     artist = AvatarArtist(weights.path("body"), bank / "textures.safetensors", weights.path("poses"))
@@ -46,6 +49,6 @@ def render_people(seed: int = 7) -> NDArray[np.uint8]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Render a street with people and cars.")
     parser.add_argument("file", type=Path, metavar="FILE.png")
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--seed", type=int, default=SEED)
     arguments = parser.parse_args()
     save(render_people(arguments.seed), arguments.file)

@@ -65,6 +65,8 @@ UNTUCKED = 0.016
 
 #: How far bottoms go on below a top, in metres.
 UNDER = 0.04
+#: Sleeves that are none, and how far out straps lie, as a share of the way to the shoulder joint.
+SLEEVELESS, STRAP = 0.05, 0.85
 #: A top without trimmings.
 PLAIN = Trim()
 
@@ -339,7 +341,8 @@ def dress(
         worn = replace(
             worn, hem=worn.hem + float(rng.uniform(-0.02, 0.03)), ease=worn.ease * float(rng.uniform(0.9, 1.25))
         )
-        legs = pieces[0] if pieces and pieces[0].kind == "bottom" else None
+        # The skirt of a dress hangs from its top.
+        legs = pieces[0] if pieces and pieces[0].kind == "bottom" and full_bottom is None else None
         pieces.append(_top(body, shape, at, worn, name, legs))
         over = worn
     pieces.append(_shoes(body, shape, at, shoe, outfit.shoes, tucked))
@@ -351,7 +354,7 @@ def dress(
     if outfit.mask:
         pieces.append(mask(body, shape, at))
     covers = np.max([p.covers for p in pieces], axis=0)
-    if tops and pieces[0].kind == "bottom":
+    if tops and pieces[0].kind == "bottom" and full_bottom is None:
         pieces[0] = _below(pieces[0], at, over)
     if outfit.glasses is not None:
         pieces.append(glasses(outfit.glasses, body, shape))
@@ -413,6 +416,10 @@ def _top(body: Body, shape: Shape, at: Measures, top: Top, name: str, legs: Garm
     if top.collar < 0:
         # A wide neckline is round: deeper in the middle.
         trunk = np.minimum(trunk, at.collar + 0.5 * top.collar + 0.25 * np.abs(at.x) - at.z + 0.03)
+    if top.sleeve < SLEEVELESS:
+        # Straps lie inside of the shoulders, and armholes open below.
+        joint = shape.heads[body.number("upperarm01.L")]
+        trunk = np.minimum(trunk, STRAP * float(joint[0]) + 1.2 * np.maximum(float(joint[2]) - at.z, 0) - np.abs(at.x))
     if top.neck > 0:
         # A neckline in front goes down to a point.
         front = at.y < at.middle[1] + 0.02

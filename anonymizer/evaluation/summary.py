@@ -155,7 +155,7 @@ def summary(
         finding = strongest(findings, label, "anonymized")
         sentences += [_unmeasured(findings, skipped, label)] if finding is None else _attacked(findings, finding)
         sentences += _judges(findings, label)
-        sentences += [f"{name} cannot judge: {reason}." for name, reason in part["unable"]]
+        sentences += [f"{line}." for line in _unable(part)]
         sentences += _left_over(findings, label)
         title = name_of(label).capitalize()
         out.append({"title": title, "verdict": part["state"], "head": HEADS[part["state"]], "sentences": sentences})
@@ -210,7 +210,7 @@ def verdict_lines(verdict: Record) -> list[str]:
     for part in verdict["classes"]:
         lines.append(f"  {name_of(part['label'])}: {HEADS[part['state']]}")
         lines += [f"    {sentence}" for sentence in (*_state(part), *risk_words(part["risk"]))]
-        lines += [f"    {name} cannot judge: {reason}" for name, reason in part["unable"]]
+        lines += [f"    {line}" for line in _unable(part)]
     return lines
 
 
@@ -246,6 +246,14 @@ def _state(part: Record) -> list[str]:
         else:
             out.append("It does not follow that nothing is left.")
     return out
+
+
+def _unable(part: Record) -> list[str]:
+    """Say who cannot judge a class and why, in one line for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in part["unable"]:
+        reasons.setdefault(reason, []).append(name)
+    return [f"{_listed(names)} cannot judge: {reason}" for reason, names in reasons.items()]
 
 
 def probability(value: float) -> str:

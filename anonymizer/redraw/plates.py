@@ -44,6 +44,9 @@ MIDDLE = (0.2, 0.85, 0.14, 0.95)
 SIDE_BAND, TOP_BAND = 0.1, 0.28
 #: Least distance of a band's colour from the ground's at the same luminance, in levels.
 BAND_HUE = 40.0
+#: Distance from a band's colour in levels within which pixels are of it, and the least proportion that is: letters and
+#: stars lie on bands.
+ALIKE, EVEN = 40.0, 0.4
 #: Least width by height of plates with a band that shows by its shade alone, and how much darker than the ground all of
 #: it must be there, as a proportion of the difference between ground and characters.
 EUROPEAN, BAND_SHADE = 3.2, 0.25
@@ -159,6 +162,9 @@ def _bands(flat: Image, background: Colour, ink: Colour) -> tuple[Band, ...]:
     for side, part, proportion in places:
         pixels = part.reshape(-1, 3).astype(np.float32)
         colour = np.median(pixels, axis=0)
+        # Where frame, ground and car meet in a slanted plate, their median is a colour of none of them.
+        if (np.linalg.norm(pixels - colour, axis=1) < ALIKE).mean() < EVEN:
+            continue
         # Characters and shadows differ in brightness alone: from the ground's hue at their brightness.
         expected = grounds[0] * float(_luminance(colour[None])[0]) / max(float(dark[0]), 1.0)
         hue = float(np.linalg.norm(colour - expected)) / BAND_HUE

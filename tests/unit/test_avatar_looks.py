@@ -144,6 +144,16 @@ def test_hems_are_whole_and_nothing_shows_above_them(
     assert bottom.vertices[:, 2].max() < hem + 0.1
 
 
+def test_shoulders_are_bare_in_what_has_no_sleeves(bodies: tuple[Body, Body]) -> None:
+    body = bodies[0]
+    joint = body.rest(MIDDLE).heads[body.number("upperarm01.L")]
+    for outfit, bare in ((replace(PLAIN, tops=("tank top",)), True), (PLAIN, False)):
+        shape, _, shown = worn(body, outfit)
+        x, z = shape.vertices[:, 0], shape.vertices[:, 2]
+        shoulder = (x > joint[0]) & (z > joint[2])
+        assert shoulder.sum() > 10 and ((shown[shoulder] > 0).mean() > 0.9) == bare
+
+
 @pytest.mark.parametrize("name", ["cropped trousers", "leggings"])
 def test_trousers_stay_in_boots(bodies: tuple[Body, Body], name: str) -> None:
     _, pieces, _ = worn(bodies[0], replace(PLAIN, bottom=name, shoes="tall boots"))

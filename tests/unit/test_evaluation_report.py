@@ -356,3 +356,14 @@ def plain_leak() -> dict[str, Any]:
         "recall": Estimate(0.4, 0.2, 0.6, 30),
     }
     return dict(plain(Finding("leak", "face", "anonymized", "dlib-frontal", "detections", estimates)))
+
+
+def test_judges_that_failed_for_one_reason_share_a_sentence() -> None:
+    verdict = made.verdict([finding(0.1, 0.0, 0.3)], {"face": 40})
+    verdict["classes"][0]["unable"] = [["a", "too few"], ["b", "blind"], ["c", "too few"]]
+    (part,) = summary.summary(verdict, [finding(0.1, 0.0, 0.3)], [], {"face": 40})
+    assert [s for s in part["sentences"] if "cannot judge" in s] == [
+        "a and c cannot judge: too few.",
+        "b cannot judge: blind.",
+    ]
+    assert "    a and c cannot judge: too few" in summary.verdict_lines(verdict)

@@ -113,6 +113,19 @@ def test_a_coloured_strip_stays_where_it_was(side: str, written: list[tuple[str,
     assert none == ()
 
 
+def test_what_meets_in_a_slanted_plate_is_no_strip() -> None:
+    yellow, ink = (250, 206, 66), (40, 40, 42)
+    flat = np.full((71, 197, 3), yellow, np.uint8)
+    flat[30:60, 20:170:12] = ink
+    # The frame, and the car's silver above it, cut the top at a slant.
+    rows, columns = np.mgrid[:71, :197]
+    flat[rows < 0.12 * columns - 2] = 116, 117, 120
+    flat[rows < 0.12 * columns - 8] = 197, 199, 203
+    assert plates._bands(flat, yellow, ink) == ()
+    flat[:20] = BLUE
+    assert [band.side for band in plates._bands(flat, yellow, ink)] == ["top"]
+
+
 def test_a_square_plate_with_a_coloured_top_that_is_not_read_gets_arabic_script(
     written: list[tuple[str, tuple[Band, ...]]],
 ) -> None:

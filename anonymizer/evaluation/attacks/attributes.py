@@ -95,7 +95,7 @@ def probed(context: Context, variant: str) -> list[Finding]:
         for trait in traits:
             found = probe(described, trait, context.rng(NAME, judge.name, trait.name))
             protocol = f"{trait.name}, of the original, read off the treated face by a linear probe on other people"
-            out.append(_finding(context, variant, f"{judge.name}, probe of {trait.name}", protocol, found, judge))
+            out.append(_finding(context, variant, f"probe of {trait.name} by {judge.name}", protocol, found, judge))
     return out
 
 
@@ -103,7 +103,7 @@ def _trait(context: Context, predictor: AttributePredictor) -> tuple[Trait, NDAr
     """Return what a predictor says of the originals, and the limits of its classes where it says years."""
     before = context.store.embeddings("original", predictor)
     cuts = _cuts(predictor.attribute, predictor.read(before.vectors[before.found]))
-    name = f"{predictor.attribute}, as {predictor.name.split(' ')[0]} sees it"
+    name = f"{predictor.attribute} (as {predictor.name.split(' ')[0]} sees it)"
     return Trait(name, _classes(predictor.read(before.vectors), cuts), before.found), cuts
 
 
@@ -220,7 +220,7 @@ def _annotated(context: Context) -> Iterator[Trait]:
         keys = context.store.embeddings("original", judge).keys
         values = [context.groups.get(key, "") for key in keys]
         yield Trait(
-            f"{context.group_by}, as annotated",
+            f"{context.group_by} (as annotated)",
             np.unique(np.array(values), return_inverse=True)[1].astype(np.int64),
             np.array([bool(value) for value in values]),
         )
