@@ -63,8 +63,8 @@ LOWEST = 0.05
 UNTUCKED = 0.016
 
 
-#: How far bottoms go on below a top, in metres.
-UNDER = 0.04
+#: How far bottoms go on below a top, and beside its open front, in metres.
+UNDER, ASIDE = 0.04, 0.12
 #: Sleeves that are none, and how far out straps lie, as a share of the way to the shoulder joint.
 SLEEVELESS, STRAP = 0.05, 0.85
 #: A top without trimmings.
@@ -462,7 +462,7 @@ def _below(bottom: Garment, at: Measures, top: Top) -> Garment:
     def shown(x: Floats, y: Floats, z: Floats) -> Floats:
         hidden = z - (at.hips - top.hem * at.leg_length + UNDER)
         if top.opening > 0:
-            hidden = np.where(y < at.middle[1] + 0.02, np.minimum(hidden, np.abs(x) - top.opening - UNDER), hidden)
+            hidden = np.where(y < at.middle[1] + 0.02, np.minimum(hidden, np.abs(x) - top.opening - ASIDE), hidden)
         return np.asarray(-hidden, np.float32)
 
     part = cut(bottom.faces, shown(*bottom.body.T))
