@@ -33,16 +33,19 @@ from pathlib import Path
 from typing import Any
 
 import avatars
+import cv2
 import numpy as np
 from avatar_run import Judged, Kept
 from markdown_table import table
 
 from anonymizer.avatar import artist
 from anonymizer.avatar.render import Light
+from anonymizer.config import factory
 from anonymizer.core.errors import AnonymizerError
 from anonymizer.flow import pipeline
 from anonymizer.models.third_party import offline
-from anonymizer.redraw.diffusion import DiffusionInpainter, PaintJob
+from anonymizer.redraw.diffusion import DiffusionInpainter, InpaintJob
+from anonymizer.redraw.redrawer import SOFTENED
 
 #: Columns of the table, as ``avatars.measures`` names them.
 COLUMNS = (
@@ -75,26 +78,26 @@ def replaced(place: Any, name: str, value: Any) -> Iterator[None]:
         setattr(place, name, kept)
 
 
-def painted(change: Callable[[PaintJob], PaintJob]) -> Any:
+def painted(change: Callable[[InpaintJob], InpaintJob]) -> Any:
     """Return a context in which the inpainter gets other jobs."""
-    paint = DiffusionInpainter.paint
+    paint = DiffusionInpainter.inpaint
 
     def changed(self: DiffusionInpainter, jobs: Any) -> Any:
         return paint(self, [change(job) for job in jobs])
 
-    return replaced(DiffusionInpainter, "paint", changed)
+    return replaced(DiffusionInpainter, "inpaint", changed)
 
 
 def undenoised() -> Any:
-    """Return a context in which what a redraw starts from is its result."""
-    paint = DiffusionInpainter.paint
+    """Return a context in which a redraw ends as it started: as soft as a model that changes nothing leaves it."""
+    paint = DiffusionInpainter.inpaint
 
     def started(self: DiffusionInpainter, jobs: Any) -> Any:
         bare = [job for job in jobs if job.start is None]
         made = iter(paint(self, bare)) if bare else iter(())
-        return [next(made) if job.start is None else job.start for job in jobs]
+        return [next(made) if job.start is None else cv2.GaussianBlur(job.start, (0, 0), SOFTENED) for job in jobs]
 
-    return replaced(DiffusionInpainter, "paint", started)
+    return replaced(DiffusionInpainter, "inpaint", started)
 
 
 def mean_filled() -> Any:
@@ -162,7 +165,8 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
     base = ["--data", str(arguments.data), "--judges", str(arguments.judges), "--out", str(out)]
     options = avatars.parsed([*base, *(part for setting in settings for part in ("--set", setting))])
     try:
-        with offline(), context():
+        # Variants change jobs of diffusers' pipeline; the graphs for ONNX Runtime know no other prompts.
+        with offline(), replaced(factory, "_without_torch", lambda *_: False), context():
             judged = Judged(avatars.build(options), arguments.judges, Kept(arguments.cache), out)
             persons = judged.run(arguments.data, not arguments.full, arguments.pack)
             real = judged.reference(arguments.data)

@@ -16,7 +16,7 @@ from packs import Truth, pictures, read, some
 from anonymizer import Instance
 from anonymizer.core.geometry import box_iou, full_mask, outline_box, outlined
 from anonymizer.detect.regions import overlap
-from anonymizer.redraw.crops import treated_mask
+from anonymizer.redraw.crops import anonymized_mask
 
 #: IoU of boxes from which a find shows an annotation, and below which it is a false one.
 FOUND, FALSE = 0.5, 0.3
@@ -200,7 +200,7 @@ def examined(
     region = np.zeros(size, bool)
     for instance in instances:
         region |= full_mask(instance, size)
-    grown = treated_mask(instances, size)
+    grown = anonymized_mask(instances, size)
     outlines = [full_mask(outlined(i), size) for i in mine]
     out = []
     for n, truth in enumerate(wanted):

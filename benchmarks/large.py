@@ -1,7 +1,7 @@
 """Time and memory of one large picture.
 
     python benchmarks/large.py DATA --megapixels 50            # the whole preset on a made-up street
-    python benchmarks/large.py DATA --megapixels 128 --quick   # memory alone: detections given, noise for the painter
+    python benchmarks/large.py DATA --megapixels 128 --quick   # memory alone: detections given, noise for the inpainter
 
 DATA holds packs as in ``packs.py``; the street is one of CamVid enlarged, with pictures of Penn-Fudan (two to three
 persons each) pasted in at their own size. ``--quick`` skips what only costs time (the networks' many tiles), not what
@@ -59,7 +59,7 @@ class Given:
 class Noise:
     """Paints noise."""
 
-    def paint(self, jobs: Any) -> list[Any]:
+    def inpaint(self, jobs: Any) -> list[Any]:
         """Return one crop per job."""
         return [np.random.default_rng(job.seed).integers(0, 256, job.image.shape, dtype=np.uint8) for job in jobs]
 
@@ -80,7 +80,7 @@ def main() -> None:
     anonymizer = Anonymizer.from_preset(args.preset, seed=7)
     if args.quick:
         anonymizer._detector = anonymizer._verifier.detector = Given(height, width, 100)
-        anonymizer._redrawer._painter = Noise()  # type: ignore[assignment]
+        anonymizer._redrawer._inpainter = Noise()  # type: ignore[assignment]
     before, cpu, wall = peak_gb(), time.process_time(), time.perf_counter()
     picture = Picture("street.jpg", content)
     picture.read()

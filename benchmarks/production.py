@@ -8,7 +8,7 @@ not depend on what the weights are, so random ones do. Rows:
 
 - `one by one`: 768 x 768, 40 steps UniPC, guidance 7.5, one crop per call, text encoded each time, fp16: the official
   settings and manner of calling
-- `batched`: the same settings through the production painter, and with 20 steps
+- `batched`: the same settings through the production inpainter, and with 20 steps
 - one row per preset, as shipped and with other step counts, and with `torch.compile` where asked for
 - scaling with the batch size; memory; the share of time outside UNet and ControlNets
 
@@ -37,7 +37,7 @@ import psutil
 from anonymizer.config import presets
 from anonymizer.models import weights
 from anonymizer.models.third_party import offline
-from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
+from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, InpaintJob
 from anonymizer.redraw.loading import LoadSettings
 
 torch: Any = importlib.import_module("torch")
@@ -46,14 +46,14 @@ torch: Any = importlib.import_module("torch")
 PAPER_SIDE, PAPER_STEPS, PAPER_GUIDANCE = 768, 40, 7.5
 
 
-def job(seed: int, size: tuple[int, int], words: str = "a person") -> PaintJob:
+def job(seed: int, size: tuple[int, int], words: str = "a person") -> InpaintJob:
     """Return a crop with random content and an ellipse to paint."""
     rng = np.random.default_rng(seed)
     mask = np.zeros(size, np.uint8)
     cv2.ellipse(mask, (size[1] // 2, size[0] // 2), (size[1] // 3, size[0] * 2 // 5), 0, 0, 360, 1, cv2.FILLED)
     maps = rng.random((2, *size), dtype=np.float32)
     image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-    return PaintJob(image, mask > 0, maps[0], maps[1], words, seed)
+    return InpaintJob(image, mask > 0, maps[0], maps[1], words, seed)
 
 
 class Clock:
@@ -90,8 +90,8 @@ class Clock:
                 hook.remove()
 
 
-def painter(preset: str, device: str, **changes: Any) -> DiffusionInpainter:
-    """Return a preset's painter; ``changes`` to its ``redraw`` table."""
+def inpainter(preset: str, device: str, **changes: Any) -> DiffusionInpainter:
+    """Return a preset's inpainter; ``changes`` to its ``redraw`` table."""
     table = presets.tables()[preset]["redraw"] | changes
     pipeline = table["pipeline"]
     load = LoadSettings(
@@ -118,19 +118,19 @@ def painter(preset: str, device: str, **changes: Any) -> DiffusionInpainter:
     )
 
 
-def one_by_one(made: DiffusionInpainter, jobs: Sequence[PaintJob]) -> None:
+def one_by_one(made: DiffusionInpainter, jobs: Sequence[InpaintJob]) -> None:
     """Paint as the official code does: a call per crop, its text encoded anew."""
     for one in jobs:
         made._texts._known.clear()
-        made.paint([one])
+        made.inpaint([one])
 
 
 def measure(
-    name: str, made: DiffusionInpainter, jobs: Sequence[PaintJob], runs: int, how: Callable[..., Any] | None = None
+    name: str, made: DiffusionInpainter, jobs: Sequence[InpaintJob], runs: int, how: Callable[..., Any] | None = None
 ) -> dict[str, Any]:
     """Return instances per second (median of runs), memory, and the share of time outside UNet and ControlNets."""
     device = made.settings.device
-    clock, paint = Clock(device), how or (lambda painter, work: painter.paint(work))
+    clock, paint = Clock(device), how or (lambda inpainter, work: inpainter.inpaint(work))
     paint(made, jobs)  # warms up, compiles, and finds the batch size
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
 
-    def jobs(count: int, size: tuple[int, int]) -> list[PaintJob]:
+    def jobs(count: int, size: tuple[int, int]) -> list[InpaintJob]:
         height, width = (max(side // args.shrink // 8, 1) * 8 for side in size)
         return [job(n, (height, width), f"person {n % 4}") for n in range(count)]
 
@@ -194,13 +194,13 @@ def main() -> None:
     with offline():
         square = (PAPER_SIDE, PAPER_SIDE)
         steps = PAPER_STEPS if args.shrink == 1 else max(args.steps)
-        paper = painter("paper-people", args.device, steps=steps, guidance_scale=PAPER_GUIDANCE)
+        paper = inpainter("paper-people", args.device, steps=steps, guidance_scale=PAPER_GUIDANCE)
         rows.append(measure("paper, one by one", paper, jobs(args.alone, square), 1, one_by_one))
         rows.append(measure("paper, batched", paper, jobs(args.instances, square), args.runs))
         for preset in args.presets:
             crop = presets.tables()[preset]["redraw"]["crops"]["person"]
             work = jobs(args.instances, (crop["height"], crop["width"])) if "height" in crop else jobs(4, square)
-            made = painter(preset, args.device, compile=args.compile)
+            made = inpainter(preset, args.device, compile=args.compile)
             shipped = made.settings.num_inference_steps
             for steps in dict.fromkeys([shipped, *args.steps]):
                 made.settings = replace(made.settings, num_inference_steps=steps)

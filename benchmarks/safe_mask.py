@@ -25,7 +25,7 @@ from anonymizer import Instance
 from anonymizer.config import presets
 from anonymizer.core.geometry import dilate, full_mask
 from anonymizer.detect import outlines
-from anonymizer.redraw.crops import grow_radius, treated_mask
+from anonymizer.redraw.crops import anonymized_mask, grow_radius
 
 PACKS = ("pennfudan", "ccp", "humanseg")
 #: Least height of a person in pixels, rim as a share of it, least proportion that was found, and what is much.
@@ -60,7 +60,7 @@ def main() -> None:
             outlines.narrowed = narrowed
             found.append((pack, truths, persons, [narrowed(i) for i in persons]))
     rows = []
-    ways: dict[str, Callable[[list[Instance], tuple[int, int]], np.ndarray]] = {"wide": wide, "safe": treated_mask}
+    ways: dict[str, Callable[[list[Instance], tuple[int, int]], np.ndarray]] = {"wide": wide, "safe": anonymized_mask}
     for pack in ("all", *PACKS):
         for name, way in ways.items():
             out, rims, taken, annotated = [], [], 0, 0

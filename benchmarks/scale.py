@@ -37,7 +37,7 @@ from anonymizer.run.summary import Progress
 WORKERS = (1, 8, 64, 256)
 
 
-class BoxPainter:
+class BoxInpainter:
     """Paints a box, as an anonymizer would, in no time."""
 
     settings_hash = "box"
@@ -71,7 +71,7 @@ def folder(work: Path, count: int) -> None:
             samples.append((step.done, process.memory_info().rss / 1e6))
             print(f"{step.done} pictures: {samples[-1][1]:.1f} MB, {time.perf_counter() - started:.1f} s", flush=True)
 
-    summary = run(BoxPainter(), work / "in", work / "out", on_progress=sample)
+    summary = run(BoxInpainter(), work / "in", work / "out", on_progress=sample)
     taken, cpu = time.perf_counter() - started, time.process_time() - cpu
     # The first tenth fills caches and pools.
     (low, before), (high, after) = samples[1], samples[-1]
@@ -80,7 +80,7 @@ def folder(work: Path, count: int) -> None:
     print(f"{summary.released} released")
     print(f"memory: {slope:.0f} bytes per picture from {low} to {high}, at the very end {summary.peak_rss_mb} MB peak")
     started = time.perf_counter()
-    again = run(BoxPainter(), work / "in", work / "out")
+    again = run(BoxInpainter(), work / "in", work / "out")
     print(f"resumed: {time.perf_counter() - started:.1f} s, {again.skipped} skipped")
     started = time.perf_counter()
     found = audit(work / "out")

@@ -207,18 +207,18 @@ def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
     folder = source.path(table.pipeline)
     controlnets = [source.path(reference) for reference in table.controlnets]
     lora = source.path(table.lora) if table.lora is not None else None
-    painter: DiffusionInpainter | ExportedInpainter
+    inpainter: DiffusionInpainter | ExportedInpainter
     if _without_torch(table, folder, source.device):
-        painter = ExportedInpainter(folder, settings)
+        inpainter = ExportedInpainter(folder, settings)
     else:
-        painter = DiffusionInpainter(folder, controlnets, settings, load, lora)
+        inpainter = DiffusionInpainter(folder, controlnets, settings, load, lora)
     faces = None
     if table.prototypes is not None and "face" in table.strength:
         faces = FaceBank.load(source.path(table.prototypes) / "faces.safetensors")
     director = Director(_direction(table.direction)) if table.direction is not None else None
     crops = {label: _crop(crop) for label, crop in table.crops.items()}
-    painting = AvatarPainting(table.start, table.shading, 2 * painter.stride)
-    return Redrawer(painter, crops, faces, table.strength, director, painting)
+    painting = AvatarPainting(table.start, table.shading, 2 * inpainter.stride)
+    return Redrawer(inpainter, crops, faces, table.strength, director, painting)
 
 
 def _without_torch(table: Redraw, folder: Path, device: str) -> bool:

@@ -15,7 +15,7 @@ from anonymizer.core.records import Image, Instance, Mask
 from anonymizer.evaluation.records import Pair
 from anonymizer.images.decode import LOSSLESS, SUFFIXES, Decoded, decode_image, read_image
 from anonymizer.images.encode import encode_image
-from anonymizer.redraw.crops import treated_mask
+from anonymizer.redraw.crops import anonymized_mask
 
 __all__ = ["BackgroundFidelity", "RunRegions"]
 
@@ -53,7 +53,7 @@ class RunRegions:
         for name in self._names(pair):
             given = self._annotations.instances(name, size)
             if given is not None:
-                return treated_mask(tuple(i for i in given.instances if self._was_treated(i)), size)
+                return anonymized_mask(tuple(i for i in given.instances if self._was_treated(i)), size)
         return None
 
     def _was_treated(self, instance: Instance) -> bool:

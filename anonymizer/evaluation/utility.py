@@ -20,7 +20,7 @@ from anonymizer.evaluation.label_consistency import LabelConsistency, as_instanc
 from anonymizer.evaluation.records import Context, Pair
 from anonymizer.evaluation.regions import Regions
 from anonymizer.models import weights
-from anonymizer.redraw.crops import treated_mask
+from anonymizer.redraw.crops import anonymized_mask
 
 __all__ = ["LIMIT", "embedded_detector", "evenly", "measure_utility"]
 
@@ -109,7 +109,7 @@ def measure_utility(
             for subject in wanted:
                 crops[subject.label, name].append(network.describe(image, subject.box))
             if name == "anonymized":
-                treated = treated_mask(map(as_instance, subjects), size) if regions is None else regions(pair, size)
+                treated = anonymized_mask(map(as_instance, subjects), size) if regions is None else regions(pair, size)
                 outside.add(pair, original, image, treated)
         for each in retention.values():
             each.add(subjects, found, size)

@@ -46,7 +46,7 @@ from anonymizer.detect.regions import is_sketch
 from anonymizer.fill import obscure, redact
 from anonymizer.flow.work import Target, Work, floating, half_filled, riders
 from anonymizer.redraw.avatars import draw_avatars, pasted, seen_by, shaded
-from anonymizer.redraw.crops import treated_region
+from anonymizer.redraw.crops import anonymized_region
 from anonymizer.redraw.plate_corners import stands_out
 from anonymizer.redraw.redrawer import Redrawer, compose, region_patch
 from anonymizer.verify.verifier import Verifier
@@ -578,7 +578,7 @@ def _obscure(work: Work, filled: Image, strength: float) -> None:
         return
     others = work.hidden([t for t in work.targets if t.method is None])
     for target in sorted(asked, key=lambda t: t.found.mask.size):
-        box, mask = treated_region(target.found, work.size)
+        box, mask = anonymized_region(target.found, work.size)
         x1, y1, x2, y2 = box
         own = mask & ~others[y1:y2, x1:x2]
         filled[y1:y2, x1:x2][own] = obscure(work.image, box, str(target.method), strength)[own]

@@ -16,7 +16,7 @@ from anonymizer.detect.left import inside, unlike
 from anonymizer.detect.regions import coverage
 from anonymizer.fill import ANYTHING, OBJECT, ONCE
 from anonymizer.redraw.avatars import face_as, shown_as
-from anonymizer.redraw.crops import treated_mask
+from anonymizer.redraw.crops import anonymized_mask
 from anonymizer.redraw.redrawer import Patch
 from anonymizer.verify.verifier import SOME_FACE, Evidence
 
@@ -147,7 +147,7 @@ class Work:
 
     def hidden(self, targets: Iterable[Target] | None = None) -> Mask:
         """Return all that may change for some instances as they were found, all if None: bool (H, W)."""
-        return treated_mask([t.found for t in (self.targets if targets is None else targets)], self.size)
+        return anonymized_mask([t.found for t in (self.targets if targets is None else targets)], self.size)
 
     def concerned(self, leaks: Iterable[Instance]) -> tuple[Instance, ...]:
         """Return what the second pass found, without what is left as it is on purpose."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from anonymizer.core.compositing import feather
 from anonymizer.core.geometry import IntBox, integer_box, mask_box, paste_window
 from anonymizer.core.records import AvatarArtist, Instance, Rendering
-from anonymizer.redraw.crops import treated_mask
+from anonymizer.redraw.crops import anonymized_mask
 
 __all__ = ["confined", "draw_avatars", "face_as", "pasted", "room", "seen_by", "shaded", "shape_of", "shown_as"]
 
@@ -55,7 +55,7 @@ def seen_by(
         horizon: Row of the horizon in pixels.
         drawn: What those look like who were drawn in the picture so far; whoever is drawn is added.
     """
-    hidden = treated_mask(everyone, (image.shape[0], image.shape[1]))
+    hidden = anonymized_mask(everyone, (image.shape[0], image.shape[1]))
     return artist.look(image, hidden, [i for i in everyone if i.label == "person"], horizon, drawn)
 
 
@@ -80,8 +80,8 @@ def draw_avatars(
         rides: What riders ride, ``bicycle`` or ``motorcycle``, by id.
     """
     size = image.shape[0], image.shape[1]
-    free = treated_mask([i for i in everyone if i.label == "person"], size)
-    kept = treated_mask([i for i in everyone if i.label not in ("person", "face")], size) & ~free
+    free = anonymized_mask([i for i in everyone if i.label == "person"], size)
+    kept = anonymized_mask([i for i in everyone if i.label not in ("person", "face")], size) & ~free
     faces = {i.parent: i for i in sorted(everyone, key=lambda i: i.score) if i.label == "face"}
     out: dict[int, Rendering] = {}
     for person in persons:

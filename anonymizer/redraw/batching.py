@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from anonymizer.core.errors import ModelError
 
-__all__ = ["Packer", "SharedPainter", "is_out_of_memory"]
+__all__ = ["Packer", "SharedInpainter", "is_out_of_memory"]
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
@@ -117,16 +117,16 @@ def _free() -> None:
         torch.cuda.empty_cache()
 
 
-class Painter(Protocol):
-    """Paints crops; see ``redrawer.Painter``."""
+class Inpainter(Protocol):
+    """Paints crops; see ``redrawer.Inpainter``."""
 
-    def paint(self, jobs: Sequence[Any]) -> list[NDArray[np.uint8]]:
+    def inpaint(self, jobs: Sequence[Any]) -> list[NDArray[np.uint8]]:
         """Return the painted crops in the order of the jobs."""
         ...
 
 
-class SharedPainter:
-    """A painter that several pictures at work can share, so that their crops are painted together.
+class SharedInpainter:
+    """A inpainter that several pictures at work can share, so that their crops are painted together.
 
     ``together`` runs tasks in turns, never two at once: each goes on until it wants something painted. When all wait,
     all their crops are painted in one go. Which crops meet is decided by the order of the tasks alone, not by time.
@@ -135,16 +135,16 @@ class SharedPainter:
         inner: Paints crops.
     """
 
-    def __init__(self, inner: Painter) -> None:
+    def __init__(self, inner: Inpainter) -> None:
         self._inner = inner
         self._turn: ContextVar[_Turn | None] = ContextVar("turn", default=None)
 
-    def paint(self, jobs: Sequence[Any]) -> list[NDArray[np.uint8]]:
+    def inpaint(self, jobs: Sequence[Any]) -> list[NDArray[np.uint8]]:
         """Return the painted crops in the order of the jobs."""
         if not jobs:
             return []
         turn = self._turn.get()
-        return self._inner.paint(jobs) if turn is None else turn.ask(jobs)
+        return self._inner.inpaint(jobs) if turn is None else turn.ask(jobs)
 
     def together(self, tasks: Sequence[Callable[[], Done]]) -> list[Done | Exception]:
         """Run tasks that call ``paint``; return what each returned, or the error it ended with, in their order."""
@@ -178,7 +178,7 @@ class SharedPainter:
     def _serve(self, turns: Sequence[_Turn]) -> None:
         """Paint for all who wait; if that fails, for each alone, so that one bad job costs only its own picture."""
         try:
-            painted = iter(self._inner.paint([job for turn in turns for job in turn.jobs]))
+            painted = iter(self._inner.inpaint([job for turn in turns for job in turn.jobs]))
             for turn in turns:
                 turn.answer = [next(painted) for _ in turn.jobs]
         except Exception as error:

@@ -16,14 +16,14 @@ __all__ = [
     "Crop",
     "CropSetting",
     "LongSideCrop",
+    "anonymized_mask",
+    "anonymized_region",
     "continued",
     "crop_box",
     "grow_radius",
     "paint_region",
     "paint_size",
     "safe_radius",
-    "treated_mask",
-    "treated_region",
 ]
 
 #: Share of an instance's longer side by which its mask grows before it is redrawn, so that the rim where the
@@ -91,7 +91,7 @@ def safe_radius(instance: Instance) -> int:
     return grow_radius(instance.box, GROW_SEEN if well else GROW_SHARE)
 
 
-def treated_region(instance: Instance, size: tuple[int, int]) -> tuple[IntBox, NDArray[np.bool_]]:
+def anonymized_region(instance: Instance, size: tuple[int, int]) -> tuple[IntBox, NDArray[np.bool_]]:
     """Return the region that may change for an instance: its grown mask.
 
     Args:
@@ -110,11 +110,11 @@ def treated_region(instance: Instance, size: tuple[int, int]) -> tuple[IntBox, N
     return (left, top, right, bottom), inside
 
 
-def treated_mask(instances: Iterable[Instance], size: tuple[int, int]) -> NDArray[np.bool_]:
+def anonymized_mask(instances: Iterable[Instance], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Return all that may change for instances, bool (H, W), in a picture of ``size`` (height, width)."""
     out = np.zeros(size, dtype=bool)
     for instance in instances:
-        (x1, y1, x2, y2), inner = treated_region(instance, size)
+        (x1, y1, x2, y2), inner = anonymized_region(instance, size)
         out[y1:y2, x1:x2] |= inner
     return out
 
@@ -184,7 +184,7 @@ def paint_region(
         setting: How crops are cut.
     """
     frame = np.zeros((window[3] - window[1], window[2] - window[0]), dtype=np.bool_)
-    box, mask = treated_region(instance, size)
+    box, mask = anonymized_region(instance, size)
     inside, local = paste_window(
         (box[0] - window[0], box[1] - window[1], box[2] - window[0], box[3] - window[1]), frame.shape
     )

@@ -20,14 +20,14 @@ from anonymizer.redraw.crops import continued
 from anonymizer.redraw.loading import LoadSettings, load_pipeline
 from anonymizer.redraw.text_embeddings import TextCache
 
-__all__ = ["DiffusionInpainter", "DiffusionSettings", "PaintJob"]
+__all__ = ["DiffusionInpainter", "DiffusionSettings", "InpaintJob"]
 
 #: What the union ControlNet calls depth and soft edges (HED, PiDiNet).
 DEPTH_MODE, EDGE_MODE = 1, 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PaintJob:
+class InpaintJob:
     """One crop to paint.
 
     Args:
@@ -41,8 +41,8 @@ class PaintJob:
         start: RGB uint8 (h, w, 3), ``image`` with a prototype under the mask (see ``prototypes``), or None to start
             from pure noise. It must hold nothing of the original under the mask.
         strength: Share of the noise schedule a prototype passes through, in (0, 1]; 1.0 without one.
-        guidance_scale: Classifier-free guidance of this crop; the painter's if None.
-        scales: Strengths of depth and edges for this crop; the painter's if None.
+        guidance_scale: Classifier-free guidance of this crop; the inpainter's if None.
+        scales: Strengths of depth and edges for this crop; the inpainter's if None.
     """
 
     image: NDArray[np.uint8]
@@ -123,7 +123,7 @@ class DiffusionInpainter:
         self._texts = TextCache(self._pipeline, loading.family, settings.negative_prompt)
         self._packer = Packer(settings.batch_size, settings.batch_limit)
 
-    def paint(self, jobs: Sequence[PaintJob]) -> list[NDArray[np.uint8]]:
+    def inpaint(self, jobs: Sequence[InpaintJob]) -> list[NDArray[np.uint8]]:
         """Return the painted crops, RGB uint8 (h, w, 3) each, in the order of the jobs.
 
         Jobs of equal size and settings are painted together. A job's result depends on its own content and seed; in
@@ -131,12 +131,12 @@ class DiffusionInpainter:
         """
         return self._packer.run(jobs, self._kind, self._paint_batch)
 
-    def _kind(self, job: PaintJob) -> tuple[tuple[int, ...], float, float, tuple[float, float]]:
+    def _kind(self, job: InpaintJob) -> tuple[tuple[int, ...], float, float, tuple[float, float]]:
         """Return what one run of the pipeline has a single value for."""
         guidance = self.settings.guidance_scale if job.guidance_scale is None else job.guidance_scale
         return job.mask.shape, job.strength, guidance, job.scales or self.settings.controlnet_conditioning_scale
 
-    def _paint_batch(self, jobs: Sequence[PaintJob]) -> Sequence[NDArray[np.uint8]]:
+    def _paint_batch(self, jobs: Sequence[InpaintJob]) -> Sequence[NDArray[np.uint8]]:
         torch, settings = self._torch, self.settings
         _, strength, guidance, scales = self._kind(jobs[0])
 
@@ -173,7 +173,7 @@ class DiffusionInpainter:
         return np.rint(np.clip(painted, 0, 1) * 255).astype(np.uint8)
 
 
-def _shown(job: PaintJob, fill: bool) -> NDArray[np.uint8]:
+def _shown(job: InpaintJob, fill: bool) -> NDArray[np.uint8]:
     """Return the picture a pipeline is given, RGB uint8 (h, w, 3): with a prototype, or with the mask filled.
 
     The nine-channel pipelines blank what lies under the mask by themselves. The others encode the whole picture, so

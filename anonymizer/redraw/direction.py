@@ -15,7 +15,7 @@ import numpy as np
 
 from anonymizer.core.errors import InputError
 from anonymizer.core.records import Instance
-from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.diffusion import InpaintJob
 from anonymizer.redraw.surroundings import Surroundings, describe_view
 
 __all__ = ["ATTRIBUTES", "Direction", "Director"]
@@ -76,8 +76,8 @@ class Direction:
     Args:
         wording: ``scene``: class, view, light and colours of the surroundings; ``paper``: the official code's words.
         keep: Attributes to keep on purpose, of ``ATTRIBUTES``; read from an annotation's ``attributes`` only.
-        guidance: Guidance scales of which one is drawn per crop; empty: the painter's.
-        scales: Strengths of depth and edges by class; the painter's for others.
+        guidance: Guidance scales of which one is drawn per crop; empty: the inpainter's.
+        scales: Strengths of depth and edges by class; the inpainter's for others.
         small_area: Masks with fewer pixels than this take ``small_scales``; 0 for none.
         small_scales: Strengths of depth and edges for small masks.
     """
@@ -109,14 +109,14 @@ class Director:
 
     def direct(
         self,
-        job: PaintJob,
+        job: InpaintJob,
         instance: Instance,
         face: Instance | None,
         surroundings: Surroundings,
         size: tuple[int, int],
         clothes: tuple[str, str] | None,
         words: Sequence[str] = (),
-    ) -> PaintJob:
+    ) -> InpaintJob:
         """Return the job with prompt, guidance and strengths.
 
         Args:

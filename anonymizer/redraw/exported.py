@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.models.onnx import open_session
 from anonymizer.redraw.batching import Packer
-from anonymizer.redraw.diffusion import DiffusionSettings, PaintJob
+from anonymizer.redraw.diffusion import DiffusionSettings, InpaintJob
 
 __all__ = ["GRAPHS", "MADE_FROM", "PARTS", "Ddim", "ExportedInpainter", "Noise", "is_exported", "sources"]
 
@@ -194,7 +194,7 @@ class ExportedInpainter:
         # On a CPU batches are no faster (0.42 s a crop of 384x192 alone, 0.49 s of four at once) and take more memory.
         self._packer = Packer(1, 1)
 
-    def paint(self, jobs: Sequence[PaintJob]) -> list[NDArray[np.uint8]]:
+    def inpaint(self, jobs: Sequence[InpaintJob]) -> list[NDArray[np.uint8]]:
         """Return the painted crops, RGB uint8 (h, w, 3) each, in the order of the jobs.
 
         Raises:
@@ -202,12 +202,12 @@ class ExportedInpainter:
         """
         return self._packer.run(jobs, self._kind, self._paint_batch)
 
-    def _kind(self, job: PaintJob) -> tuple[tuple[int, ...], float, tuple[float, float]]:
+    def _kind(self, job: InpaintJob) -> tuple[tuple[int, ...], float, tuple[float, float]]:
         if job.guidance_scale is not None and job.guidance_scale > 1:
             raise InputError(f"guidance_scale: expected 1 without torch, got {job.guidance_scale}")
         return job.mask.shape, job.strength, job.scales or self.settings.controlnet_conditioning_scale
 
-    def _paint_batch(self, jobs: Sequence[PaintJob]) -> Sequence[NDArray[np.uint8]]:
+    def _paint_batch(self, jobs: Sequence[InpaintJob]) -> Sequence[NDArray[np.uint8]]:
         size, strength, scales = self._kind(jobs[0])
         steps, schedule = self.settings.num_inference_steps, self._schedule
         masks = np.stack([job.mask for job in jobs])[:, None]  # (N, 1, h, w)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from anonymizer.core.geometry import IntBox, paste_window, take
 from anonymizer.core.records import Instance, check_image
-from anonymizer.redraw.crops import GREY, treated_region
+from anonymizer.redraw.crops import GREY, anonymized_region
 from anonymizer.redraw.plate_corners import plate_quad
 from anonymizer.redraw.plate_render import Band, Colour, Side, render_plate
 from anonymizer.redraw.plate_text import (
@@ -65,7 +65,7 @@ def redraw_plate(
     base: Image | None = None,
     hidden: Mask | None = None,
 ) -> Image:
-    """Return an anonymized region with a plate of other text, RGB uint8 (h, w, 3) in the box of ``treated_region``.
+    """Return an anonymized region with a plate of other text, RGB uint8 (h, w, 3) in the box of ``anonymized_region``.
 
     Only statistics of the original enter: colours of ground, characters and bands, light in six cells, sharpness and
     noise level, and the layout of its text. What lies in the region but beside the plate's corners is filled in from
@@ -84,7 +84,7 @@ def redraw_plate(
         InputError: The image is no RGB uint8 (H, W, 3).
     """
     check_image(image)
-    box, mask = treated_region(instance, image.shape[:2])
+    box, mask = anonymized_region(instance, image.shape[:2])
     height, width = box[3] - box[1], box[2] - box[0]
     original = take(image, box)
     corners = plate_quad(image, instance)

@@ -21,7 +21,7 @@ from anonymizer.core.errors import ModelError
 from anonymizer.core.geometry import IntBox, dilate
 from anonymizer.core.records import Instance
 from anonymizer.redraw.crops import continued
-from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.diffusion import InpaintJob
 
 __all__ = ["FaceBank", "Head", "affine", "skin_colour", "turn", "usual_landmarks"]
 
@@ -84,8 +84,8 @@ class FaceBank:
         return cls(faces, landmarks.astype(np.float32), int(tensors["k"][0]))
 
     def begin(
-        self, job: PaintJob, face: Instance, window: IntBox, rng: np.random.Generator, strength: float
-    ) -> PaintJob:
+        self, job: InpaintJob, face: Instance, window: IntBox, rng: np.random.Generator, strength: float
+    ) -> InpaintJob:
         """Return a job that starts from an average face.
 
         Args:

@@ -14,24 +14,24 @@ from anonymizer.core.compositing import blend, feather
 from anonymizer.core.geometry import IntBox, dilate, mask_box, take
 from anonymizer.core.records import BODIES, Conditions, Instance, Rendering
 from anonymizer.redraw.avatars import pasted, shape_of
-from anonymizer.redraw.batching import SharedPainter
+from anonymizer.redraw.batching import SharedInpainter
 from anonymizer.redraw.crops import (
     Crop,
+    anonymized_mask,
+    anonymized_region,
     crop_box,
     paint_region,
     paint_size,
     safe_radius,
-    treated_mask,
-    treated_region,
 )
-from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.diffusion import InpaintJob
 from anonymizer.redraw.direction import Director
 from anonymizer.redraw.plates import redraw_plate
 from anonymizer.redraw.prompts import prompt, random_clothes
 from anonymizer.redraw.prototypes import FaceBank
 from anonymizer.redraw.surroundings import Surroundings, describe_surroundings
 
-__all__ = ["AvatarPainting", "Painter", "Patch", "Redrawer", "changed", "compose", "region_patch"]
+__all__ = ["AvatarPainting", "Inpainter", "Patch", "Redrawer", "changed", "compose", "region_patch"]
 
 Done = TypeVar("Done")
 
@@ -45,10 +45,10 @@ GRAIN_DRAW = 4
 GRAIN_BLUR = 0.5
 
 
-class Painter(Protocol):
+class Inpainter(Protocol):
     """Paints crops; see ``diffusion.DiffusionInpainter``."""
 
-    def paint(self, jobs: Sequence[PaintJob]) -> list[NDArray[np.uint8]]:
+    def inpaint(self, jobs: Sequence[InpaintJob]) -> list[NDArray[np.uint8]]:
         """Return the painted crops in the order of the jobs."""
         ...
 
@@ -93,7 +93,7 @@ def region_patch(image: NDArray[np.uint8], instance: Instance) -> Patch:
 
     The rim that the mask grew by is the feather: alpha is 1 wherever the instance itself lies.
     """
-    box, mask = treated_region(instance, (image.shape[0], image.shape[1]))
+    box, mask = anonymized_region(instance, (image.shape[0], image.shape[1]))
     x1, y1, x2, y2 = box
     height, width = image.shape[:2]
     # The box ends with the mask: show where that is a rim and where only the picture ends.
@@ -125,7 +125,7 @@ class Redrawer:
     """Turns instances into patches.
 
     Args:
-        painter: Paints crops.
+        inpainter: Paints crops.
         crops: How crops are cut, by class.
         faces: Average faces that faces start from, or None to start from pure noise.
         strength: Share of the noise schedule that a start passes through, in (0, 1], of avatars (``person``) and
@@ -136,14 +136,14 @@ class Redrawer:
 
     def __init__(
         self,
-        painter: Painter,
+        inpainter: Inpainter,
         crops: Mapping[str, Crop],
         faces: FaceBank | None = None,
         strength: Mapping[str, float] | None = None,
         director: Director | None = None,
         avatars: AvatarPainting = EMBEDDED,
     ) -> None:
-        self._painter = SharedPainter(painter)
+        self._inpainter = SharedInpainter(inpainter)
         self._crops = dict(crops)
         self._faces = faces
         self._strength = dict(strength or {})
@@ -151,8 +151,8 @@ class Redrawer:
         self._avatars = avatars
 
     def together(self, tasks: Sequence[Callable[[], Done]]) -> list[Done | Exception]:
-        """Run tasks that call ``redraw`` so that their crops share batches; see ``packing.SharedPainter``."""
-        return self._painter.together(tasks)
+        """Run tasks that call ``redraw`` so that their crops share batches; see ``packing.SharedInpainter``."""
+        return self._inpainter.together(tasks)
 
     def redraw(
         self,
@@ -190,7 +190,7 @@ class Redrawer:
         painted = [i for i in small if i.label != "license_plate"]
         patches |= self._paint(base, painted, conditions, seeds, {}, around, {})
         read = tuple(line for lines in texts.values() for line in lines)
-        hidden = treated_mask(small, (image.shape[0], image.shape[1]))
+        hidden = anonymized_mask(small, (image.shape[0], image.shape[1]))
         for plate in (i for i in small if i.label == "license_plate"):
             rng = np.random.default_rng(seeds[plate.id])
             pixels = redraw_plate(image, plate, texts.get(plate.id, ()), rng, read, base, hidden)
@@ -216,7 +216,7 @@ class Redrawer:
             for i, window in zip(instances, windows, strict=True)
         ]
         out = {}
-        for instance, window, job, painted in zip(instances, windows, jobs, self._painter.paint(jobs), strict=True):
+        for instance, window, job, painted in zip(instances, windows, jobs, self._inpainter.inpaint(jobs), strict=True):
             size = window[2] - window[0], window[3] - window[1]
             drawn = avatars.get(instance.id)
             if drawn is None or not self._avatars.shading:
@@ -241,7 +241,7 @@ class Redrawer:
         face: Instance | None,
         around: Surroundings | None,
         avatar: Rendering | None,
-    ) -> PaintJob:
+    ) -> InpaintJob:
         """Return a crop to paint."""
         setting = self._crops[instance.label]
         size, whole = paint_size(window, setting), (image.shape[0], image.shape[1])
@@ -255,7 +255,7 @@ class Redrawer:
             mask = dilate(_any(shape_of(avatar, window), size), self._avatars.beyond)
         rng = np.random.default_rng(seed)
         clothes = random_clothes(rng) if instance.label == "person" and avatar is None else None
-        job = PaintJob(
+        job = InpaintJob(
             image=_resize(crop, size),
             mask=mask,
             depth=np.clip(_resize(take(conditions.depth, window), size), 0, 1),

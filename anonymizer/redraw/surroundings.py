@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from anonymizer.core.geometry import integer_box, paste_window
 from anonymizer.core.records import Instance
-from anonymizer.redraw.crops import treated_mask
+from anonymizer.redraw.crops import anonymized_mask
 
 __all__ = ["Surroundings", "describe_surroundings", "describe_view"]
 
@@ -47,7 +47,7 @@ def describe_surroundings(image: NDArray[np.uint8], instances: Iterable[Instance
         instances: What is left out, with the rim that is redrawn around it.
     """
     size = image.shape[0], image.shape[1]
-    outside = ~treated_mask(instances, size)
+    outside = ~anonymized_mask(instances, size)
     step = max(max(size) // SAMPLES, 1)
     pixels = image[::step, ::step][outside[::step, ::step]].astype(np.float32)  # (N, 3)
     if not pixels.size:

@@ -33,7 +33,7 @@ from anonymizer.detect.outlines import OutlineDetector
 from anonymizer.fill import redact
 from anonymizer.models import weights
 from anonymizer.redraw.avatars import draw_avatars, pasted, seen_by, shaded, shown_as
-from anonymizer.redraw.crops import CropSetting, crop_box, treated_mask
+from anonymizer.redraw.crops import CropSetting, anonymized_mask, crop_box
 
 SEED = 41
 PACKS = ("pennfudan", "ccp", "humanseg", "coco100", "coco256", "pedstreet", "facemask", "camvid", "street")
@@ -228,7 +228,7 @@ def pairs_of(studio: Studio, picture: Picture) -> list[dict[str, np.ndarray]]:
     number = int(picture.record["id"])
     rng = np.random.default_rng((SEED, number))
     everybody = [i for i, _ in known]
-    clean = redact(image, treated_mask(everybody, whole), rng)
+    clean = redact(image, anonymized_mask(everybody, whole), rng)
     chosen = sorted(tall, key=lambda one: -float(one[0].box[3] - one[0].box[1]))[:MOST]
     seeds = {i.id: int(rng.integers(2**31)) for i, _ in chosen}
     faces = faces_of(picture, everybody)

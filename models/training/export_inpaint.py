@@ -30,7 +30,7 @@ from onnx import TensorProto
 from safetensors.numpy import save_file
 from torch import nn
 
-from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
+from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, InpaintJob
 from anonymizer.redraw.exported import GRAPHS, MADE_FROM, ExportedInpainter, sources
 from anonymizer.redraw.loading import LoadSettings, load_pipeline
 from anonymizer.redraw.prompts import every_prompt
@@ -201,8 +201,8 @@ def compare(folder: Path, nets: tuple[Path, Path]) -> None:
         mask[16:-16, 16:-16] = True
         maps = [rng.random(size, np.float32) for _ in range(2)]
         for strength, start in ((0.1, image), (0.5, image), (1.0, None)):
-            jobs.append(PaintJob(image, mask, maps[0], maps[1], prompt, place, start=start, strength=strength))
-    for job, a, b in zip(jobs, *(inpainter.paint(jobs) for inpainter in both), strict=True):
+            jobs.append(InpaintJob(image, mask, maps[0], maps[1], prompt, place, start=start, strength=strength))
+    for job, a, b in zip(jobs, *(inpainter.inpaint(jobs) for inpainter in both), strict=True):
         print(job.prompt, job.strength, "largest difference", int(np.abs(a.astype(int) - b).max()))
 
 

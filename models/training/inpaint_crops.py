@@ -23,7 +23,7 @@ from anonymizer.core.colours import name_colour
 from anonymizer.core.geometry import clip_box, integer_box, take
 from anonymizer.core.records import Conditions, Instance
 from anonymizer.detect.regions import ellipse
-from anonymizer.redraw.crops import CropSetting, crop_box, treated_region
+from anonymizer.redraw.crops import CropSetting, anonymized_region, crop_box
 from anonymizer.redraw.prompts import prompt
 
 SEED = 17
@@ -109,7 +109,7 @@ def cut(picture: Picture, edge_net: EdgeNet, rng: np.random.Generator) -> list[t
     guarded = {level: guard(raw, instances, level) for level in (1, 2)}
     for instance in wanted:
         setting = SETTINGS[instance.label]
-        region, inner = treated_region(instance, image.shape[:2])
+        region, inner = anonymized_region(instance, image.shape[:2])
         full = np.zeros(image.shape[:2], dtype=bool)
         full[region[1] : region[3], region[0] : region[2]] = inner
         words = colours(image, instance) if instance.label == "person" else prompt(instance.label)

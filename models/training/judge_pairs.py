@@ -23,7 +23,7 @@ import torch
 
 from anonymizer.evaluation.kid import kid
 from anonymizer.models.onnx import open_session
-from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
+from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, InpaintJob
 
 SEED = 61
 #: Side in pixels of the square the judge sees; crops, half as wide as high, stand in its middle on grey.
@@ -108,7 +108,7 @@ def main() -> None:
         ways["rendering, coded"] = [laid(p, coded(vae, p["start"])) for p in pairs]
     for strength in args.strengths:
         jobs = [
-            PaintJob(
+            InpaintJob(
                 image=p["clean"],
                 mask=p["mask"],
                 depth=p["depth"].astype(np.float32) / 255,
@@ -120,7 +120,7 @@ def main() -> None:
             )
             for n, p in enumerate(pairs)
         ]
-        made = inpainter.paint(jobs)
+        made = inpainter.inpaint(jobs)
         ways[f"denoised from {strength}"] = [laid(p, m) for p, m in zip(pairs, made, strict=True)]
     photographs = [laid(p, p["image"]) for p in pairs]
     real = judge.describe(photographs)

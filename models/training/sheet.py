@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
+from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, InpaintJob
 from anonymizer.redraw.prompts import prompt, random_clothes
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     args = parser.parse_args()
     settings = DiffusionSettings(args.steps, 1.0, (1.0, 1.0))
-    painter = DiffusionInpainter(args.model, (args.model / "controlnet", args.model / "controlnet_1"), settings)
+    inpainter = DiffusionInpainter(args.model, (args.model / "controlnet", args.model / "controlnet_1"), settings)
     rows = []
     for name in ("person", "face", "license_plate"):
         crops = np.load(args.crops / f"{name}-{args.split}.npz")
@@ -35,7 +35,7 @@ def main() -> None:
         for i in chosen:
             image, mask = crops["image"][i], crops["mask"][i]
             jobs = [
-                PaintJob(
+                InpaintJob(
                     image,
                     mask,
                     crops["depth"][i].astype(np.float32) / 255,
@@ -46,7 +46,7 @@ def main() -> None:
                 for seed in (1, 2)
             ]
             edges = np.repeat(crops["edges"][i][..., None], 3, axis=2)
-            painted = [np.where(mask[..., None], p, image) for p in painter.paint(jobs)]
+            painted = [np.where(mask[..., None], p, image) for p in inpainter.inpaint(jobs)]
             tiles.append(np.concatenate([image, np.where(mask[..., None], 127, image), edges, *painted], axis=1))
         half = (len(tiles) + 1) // 2
         for part in (tiles[:half], tiles[half:]):

@@ -17,7 +17,7 @@ BATCHES = "ANONYMIZER_TEST_BATCHES"
 def build(*arguments: Any, **options: Any) -> Anonymizer:
     """Build a preset as ``presets.build`` does."""
     anonymizer = build_preset(*arguments, **options)
-    pipeline: Any = type(anonymizer._redrawer._painter._inner._pipeline)  # type: ignore[attr-defined]
+    pipeline: Any = type(anonymizer._redrawer._inpainter._inner._pipeline)  # type: ignore[attr-defined]
     call = pipeline.__call__
 
     def noted(self: Any, *given: Any, **settings: Any) -> Any:

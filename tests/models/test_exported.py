@@ -19,20 +19,20 @@ from anonymizer.config import factory, read_preset
 from anonymizer.config.presets import tables
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.models import weights
-from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
+from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, InpaintJob
 from anonymizer.redraw.exported import Ddim, ExportedInpainter, Noise
 from anonymizer.redraw.prompts import every_prompt, prompt, random_clothes
 
 SETTINGS = DiffusionSettings(num_inference_steps=10, guidance_scale=1.0, controlnet_conditioning_scale=(1.0, 0.5))
 
 
-def job(seed: int, strength: float, size: tuple[int, int] = (96, 64), words: str = "a person") -> PaintJob:
+def job(seed: int, strength: float, size: tuple[int, int] = (96, 64), words: str = "a person") -> InpaintJob:
     rng = np.random.default_rng(seed)
     image = np.kron(rng.integers(0, 256, (size[0] // 8, size[1] // 8, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
     mask = np.zeros(size, bool)
     mask[9:-13, 11:-7] = True
     depth, edges = rng.random((2, *size), np.float32)
-    return PaintJob(image, mask, depth, edges, words, seed, start=image if strength < 1 else None, strength=strength)
+    return InpaintJob(image, mask, depth, edges, words, seed, start=image if strength < 1 else None, strength=strength)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_crops_are_those_of_the_pipeline(exported: ExportedInpainter) -> None:
     stock = DiffusionInpainter(folder, (folder / "controlnet", folder / "controlnet_1"), SETTINGS)
     jobs = [job(1, 0.1), job(2, 0.1), job(3, 0.5, (64, 64), "a face"), job(4, 1.0, (64, 128), "a license plate")]
     jobs.append(replace(job(5, 0.3, words="a person, red top, black bottom"), scales=(0.2, 0.9)))
-    for ours, theirs in zip(exported.paint(jobs), stock.paint(jobs), strict=True):
+    for ours, theirs in zip(exported.inpaint(jobs), stock.inpaint(jobs), strict=True):
         assert ours.shape == theirs.shape and ours.dtype == np.uint8
         assert np.abs(ours.astype(int) - theirs).max() <= 2
 
@@ -109,12 +109,12 @@ def test_every_prompt_has_an_embedding(exported: ExportedInpainter) -> None:
 
 def test_another_prompt_is_refused(exported: ExportedInpainter) -> None:
     with pytest.raises(ModelError, match="known prompts, got 'a horse'"):
-        exported.paint([job(1, 0.1, words="a horse")])
+        exported.inpaint([job(1, 0.1, words="a horse")])
 
 
 def test_guidance_is_refused(exported: ExportedInpainter) -> None:
     with pytest.raises(InputError, match="guidance_scale: expected 1"):
-        exported.paint([replace(job(1, 0.1), guidance_scale=7.0)])
+        exported.inpaint([replace(job(1, 0.1), guidance_scale=7.0)])
     with pytest.raises(InputError, match="guidance_scale: expected 1"):
         ExportedInpainter(weights.path("inpaint"), replace(SETTINGS, guidance_scale=2.0))
 
@@ -124,7 +124,7 @@ def test_new_weights_are_taken_without_a_new_graph(copied: Path, exported: Expor
     changed = load_file(file)
     changed["decoder.conv_out.bias"] = changed["decoder.conv_out.bias"] + np.float16(0.5)
     save_file(changed, str(file))
-    (old,), (new,) = (inpainter.paint([job(1, 0.1)]) for inpainter in (exported, ExportedInpainter(copied, SETTINGS)))
+    (old,), (new,) = (inpainter.inpaint([job(1, 0.1)]) for inpainter in (exported, ExportedInpainter(copied, SETTINGS)))
     assert (new.astype(int) - old).mean() > 20
 
 

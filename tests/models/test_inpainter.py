@@ -10,7 +10,7 @@ import pytest
 
 from anonymizer.core.errors import ModelError
 from anonymizer.models import weights
-from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
+from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, InpaintJob
 
 # diffusers' UniPC scheduler hands NumPy scalars to torch in a way that NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 SETTINGS = DiffusionSettings(num_inference_steps=2, guidance_scale=1.0, controlnet_conditioning_scale=(1.0, 1.0))
 
 
-def job(seed: int, size: tuple[int, int] = (64, 32), hidden: int = 0, prompt: str = "a person") -> PaintJob:
+def job(seed: int, size: tuple[int, int] = (64, 32), hidden: int = 0, prompt: str = "a person") -> InpaintJob:
     rng = np.random.default_rng(1)
     image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
     mask = np.zeros(size, bool)
     mask[8:-8, 8:-8] = True
     image[mask] = hidden
     zeros = np.zeros(size, np.float32)
-    return PaintJob(image, mask, zeros, zeros, prompt, seed)
+    return InpaintJob(image, mask, zeros, zeros, prompt, seed)
 
 
 @pytest.fixture(scope="module")
@@ -86,24 +86,24 @@ def load(folder: Path, settings: DiffusionSettings = SETTINGS) -> DiffusionInpai
 
 def test_a_hub_shaped_pipeline_loads_and_paints(random_folder: Path) -> None:
     guided = DiffusionSettings(2, 7.5, (0.7, 0.1), negative_prompt="blurry", batch_size=2)
-    painted = load(random_folder, guided).paint([job(1), job(2), job(3, (32, 64))])
+    painted = load(random_folder, guided).inpaint([job(1), job(2), job(3, (32, 64))])
     assert [p.shape for p in painted] == [(64, 32, 3), (64, 32, 3), (32, 64, 3)]
     assert all(p.dtype == np.uint8 for p in painted)
 
 
 def test_seed_decides_and_what_lies_under_the_mask_does_not(random_folder: Path) -> None:
-    painter = load(random_folder)
-    (first,), (same,), (other,) = (painter.paint([job(n)]) for n in (1, 1, 2))
+    inpainter = load(random_folder)
+    (first,), (same,), (other,) = (inpainter.inpaint([job(n)]) for n in (1, 1, 2))
     assert np.array_equal(first, same)
     assert not np.array_equal(first, other)
-    (hidden,) = painter.paint([job(1, hidden=255)])
+    (hidden,) = inpainter.inpaint([job(1, hidden=255)])
     assert np.array_equal(first, hidden)
 
 
 def test_batches_give_what_single_jobs_give(random_folder: Path) -> None:
-    painter = load(random_folder)
-    together = painter.paint([job(1), job(2)])
-    alone = [painter.paint([job(n)])[0] for n in (1, 2)]
+    inpainter = load(random_folder)
+    together = inpainter.inpaint([job(1), job(2)])
+    alone = [inpainter.inpaint([job(n)])[0] for n in (1, 2)]
     for a, b in zip(together, alone, strict=True):
         assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
 
@@ -124,7 +124,7 @@ def test_a_device_that_is_not_there_is_refused(random_folder: Path) -> None:
 def test_the_embedded_inpainter_keeps_the_clothes_it_starts_from() -> None:
     folder = weights.path("inpaint")
     settings = DiffusionSettings(20, 1.0, (1.0, 1.0))
-    painter = DiffusionInpainter(folder, (folder / "controlnet", folder / "controlnet_1"), settings)
+    inpainter = DiffusionInpainter(folder, (folder / "controlnet", folder / "controlnet_1"), settings)
     size = (192, 96)
     image = np.full((*size, 3), 150, np.uint8)
     mask = np.zeros(size, bool)
@@ -135,9 +135,9 @@ def test_the_embedded_inpainter_keeps_the_clothes_it_starts_from() -> None:
         start = image.copy()
         start[mask] = level
         jobs.append(
-            PaintJob(image, mask, depth, edges, f"a person, {word} top, {word} bottom", 1, start=start, strength=0.2)
+            InpaintJob(image, mask, depth, edges, f"a person, {word} top, {word} bottom", 1, start=start, strength=0.2)
         )
-    white, black = painter.paint(jobs)
+    white, black = inpainter.inpaint(jobs)
     assert white[mask].mean() > black[mask].mean() + 60
     # It is denoised, not copied.
     assert np.abs(white[mask].astype(int) - jobs[0].start[mask]).mean() > 2

@@ -18,7 +18,7 @@ import pytest
 
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.redraw import loading
-from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, PaintJob
+from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, InpaintJob
 from anonymizer.redraw.loading import LoadSettings, load_pipeline
 
 torch: Any = importlib.import_module("torch")
@@ -71,7 +71,7 @@ def load(root: Path, family: str, lcm: bool = False, guidance: float = 1.0, **ot
     )
 
 
-def job(seed: int, size: tuple[int, int] = (64, 32), hidden: int | None = None, **other: Any) -> PaintJob:
+def job(seed: int, size: tuple[int, int] = (64, 32), hidden: int | None = None, **other: Any) -> InpaintJob:
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
     mask = np.zeros(size, bool)
@@ -79,7 +79,7 @@ def job(seed: int, size: tuple[int, int] = (64, 32), hidden: int | None = None, 
     if hidden is not None:
         image[mask] = hidden
     maps = rng.random((2, *size), dtype=np.float32)
-    return PaintJob(image, mask, maps[0], maps[1], f"a person {seed % 2}", seed, **other)
+    return InpaintJob(image, mask, maps[0], maps[1], f"a person {seed % 2}", seed, **other)
 
 
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
@@ -87,30 +87,30 @@ def job(seed: int, size: tuple[int, int] = (64, 32), hidden: int | None = None, 
 def test_presets_paint_and_batches_give_what_single_jobs_give(
     root: Path, family: str, lcm: bool, guidance: float
 ) -> None:
-    painter = load(root, family, lcm, guidance)
-    pipeline = painter._pipeline
+    inpainter = load(root, family, lcm, guidance)
+    pipeline = inpainter._pipeline
     assert type(pipeline).__name__ == loading.FAMILIES[family][0]
     assert type(pipeline.scheduler).__name__ == ("LCMScheduler" if lcm else "UniPCMultistepScheduler")
     jobs = [job(1), job(2), job(3, (32, 64)), job(4), job(5, scales=(0.1, 0.1)), job(6, guidance_scale=guidance + 1)]
-    together = painter.paint(jobs)
+    together = inpainter.inpaint(jobs)
     assert [p.shape for p in together] == [(*j.mask.shape, 3) for j in jobs]
     for one, many in zip(jobs, together, strict=True):
-        (alone,) = painter.paint([one])
+        (alone,) = inpainter.inpaint([one])
         assert np.abs(alone.astype(int) - many).max() <= TOLERANCE
     assert not np.array_equal(together[0], together[1])
 
 
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_nothing_under_the_mask_reaches_the_model(root: Path, family: str) -> None:
-    painter = load(root, family)
-    (dark,), (light,) = (painter.paint([job(1, hidden=value)]) for value in (0, 255))
+    inpainter = load(root, family)
+    (dark,), (light,) = (inpainter.inpaint([job(1, hidden=value)]) for value in (0, 255))
     assert np.array_equal(dark, light)
 
 
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_every_setting_of_a_job_changes_what_is_painted(root: Path, family: str) -> None:
-    painter = load(root, family, guidance=5.0)
-    base, *others = painter.paint(
+    inpainter = load(root, family, guidance=5.0)
+    base, *others = inpainter.inpaint(
         [job(1), job(1, guidance_scale=9.0), job(1, scales=(0.0, 0.0)), job(1, scales=(0.0, 0.1))]
     )
     for other in others:
@@ -130,32 +130,32 @@ def test_a_lora_changes_the_unet_and_leaves_no_adapter(root: Path, family: str) 
 
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_text_is_encoded_once_per_prompt_and_guidance(root: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    painter = load(root, family)
-    encode, asked = painter._pipeline.encode_prompt, []
+    inpainter = load(root, family)
+    encode, asked = inpainter._pipeline.encode_prompt, []
 
     def counted(*arguments: Any, **options: Any) -> Any:
         if options.get("prompt") is not None:
             asked.append((options["prompt"], options["do_classifier_free_guidance"]))
         return encode(*arguments, **options)
 
-    monkeypatch.setattr(painter._pipeline, "encode_prompt", counted)
-    painter.paint([job(1), job(2), job(3), job(1, guidance_scale=4.0)])
-    painter.paint([job(1)])
+    monkeypatch.setattr(inpainter._pipeline, "encode_prompt", counted)
+    inpainter.inpaint([job(1), job(2), job(3), job(1, guidance_scale=4.0)])
+    inpainter.inpaint([job(1)])
     assert sorted(asked) == [("a person 0", False), ("a person 1", False), ("a person 1", True)]
 
 
 def test_memory_running_out_backs_off_and_loses_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    painter = load(root, "sd15")
-    whole, paint, sizes = painter.paint([job(n) for n in range(5)]), painter._paint_batch, []
+    inpainter = load(root, "sd15")
+    whole, paint, sizes = inpainter.inpaint([job(n) for n in range(5)]), inpainter._paint_batch, []
 
-    def small(jobs: list[PaintJob]) -> Any:
+    def small(jobs: list[InpaintJob]) -> Any:
         sizes.append(len(jobs))
         if len(jobs) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return paint(jobs)
 
-    monkeypatch.setattr(painter, "_paint_batch", small)
-    again = painter.paint([job(n) for n in range(5)])
+    monkeypatch.setattr(inpainter, "_paint_batch", small)
+    again = inpainter.inpaint([job(n) for n in range(5)])
     assert sizes == [5, 2, 2, 1]
     assert all(np.abs(a.astype(int) - b).max() <= TOLERANCE for a, b in zip(whole, again, strict=True))
 
@@ -163,9 +163,9 @@ def test_memory_running_out_backs_off_and_loses_nothing(root: Path, monkeypatch:
 @pytest.mark.parametrize(("name", "expected"), [("bf16", "bfloat16"), ("fp32", "float32"), ("auto", "float32")])
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_precision_is_what_was_asked_for(root: Path, family: str, name: str, expected: str) -> None:
-    painter = load(root, family, dtype=name)
-    assert painter._pipeline.unet.dtype == painter._pipeline.controlnet.dtype == getattr(torch, expected)
-    assert np.isfinite(painter.paint([job(1)])[0]).all()
+    inpainter = load(root, family, dtype=name)
+    assert inpainter._pipeline.unet.dtype == inpainter._pipeline.controlnet.dtype == getattr(torch, expected)
+    assert np.isfinite(inpainter.inpaint([job(1)])[0]).all()
 
 
 def test_layout_tiling_and_compilation_are_switched_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_offload_hands_networks_to_the_device_one_by_one(
     root: Path, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a machine without a GPU the CPU plays it: the hooks run and the result is the same."""
-    (plain,) = load(root, family).paint([job(1)])
+    (plain,) = load(root, family).inpaint([job(1)])
     offload, asked = diffusers.DiffusionPipeline.enable_model_cpu_offload, []
 
     def on_cpu(self: Any, device: str) -> None:
@@ -198,11 +198,11 @@ def test_offload_hands_networks_to_the_device_one_by_one(
 
     monkeypatch.setattr(diffusers.DiffusionPipeline, "enable_model_cpu_offload", on_cpu)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    painter = load(root, family, device="cuda", dtype="fp32", cpu_offload=True)
+    inpainter = load(root, family, device="cuda", dtype="fp32", cpu_offload=True)
     monkeypatch.undo()
     assert asked == ["cuda"]
-    assert hasattr(painter._pipeline.unet, "_hf_hook")
-    assert np.abs(painter.paint([job(1)])[0].astype(int) - plain).max() <= TOLERANCE
+    assert hasattr(inpainter._pipeline.unet, "_hf_hook")
+    assert np.abs(inpainter.inpaint([job(1)])[0].astype(int) - plain).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_every_argument_is_one_the_installed_pipeline_takes(
     root: Path, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pipeline swallows unknown keywords into ``**kwargs`` and ignores them: they must be in its signature."""
-    painter, pipeline_class = load(root, family, guidance=5.0), getattr(diffusers, loading.FAMILIES[family][0])
+    inpainter, pipeline_class = load(root, family, guidance=5.0), getattr(diffusers, loading.FAMILIES[family][0])
     call, encode = pipeline_class.__call__, pipeline_class.encode_prompt
     passed: dict[str, set[str]] = {"call": set(), "encode": set()}
 
@@ -264,7 +264,7 @@ def test_every_argument_is_one_the_installed_pipeline_takes(
 
     monkeypatch.setattr(pipeline_class, "__call__", record("call", call))
     monkeypatch.setattr(pipeline_class, "encode_prompt", record("encode", encode))
-    painter.paint([job(1)])
+    inpainter.inpaint([job(1)])
     assert {"image", "mask_image", "control_image", "generator", "strength", "prompt_embeds"} <= passed["call"]
     assert passed["call"] <= names(call)
     assert passed["encode"] <= names(encode)

@@ -19,7 +19,7 @@ from anonymizer.evaluation.label_consistency import LabelConsistency, as_instanc
 from anonymizer.evaluation.records import Context, Pair, Subject
 from anonymizer.evaluation.utility import evenly, measure_utility
 from anonymizer.images.decode import read_image
-from anonymizer.redraw.crops import treated_mask
+from anonymizer.redraw.crops import anonymized_mask
 
 SIZE = (64, 96)
 
@@ -144,7 +144,7 @@ def test_lossy_pictures_are_compared_beside_encoding_alone(tmp_path: Path) -> No
     dataset = Drawings(tmp_path, count=1, suffix=".jpg")
     (pair, one), outside = dataset.made[0], BackgroundFidelity()
     original, released = dataset.original(pair), dataset.anonymized(pair)
-    treated = treated_mask([as_instance(one)], SIZE)
+    treated = anonymized_mask([as_instance(one)], SIZE)
     outside.add(pair, original, released, treated)
     lossy = outside.summary()["lossy"]
     apart = (original.astype(float) - released)[~treated]
@@ -193,7 +193,7 @@ def test_regions_of_a_run_are_its_masks_grown(tmp_path: Path) -> None:
     assert mask[20:50, 20:30].all() and mask[18, 25] and not mask[10, 25]
     other = RunRegions(document)(Pair("p.jpg", Path("o.jpg"), Path("p.png")), SIZE)
     assert np.array_equal(mask, other)
-    assert np.array_equal(mask, treated_mask([as_instance(subject("p", (20, 20, 30, 50)))], SIZE))
+    assert np.array_equal(mask, anonymized_mask([as_instance(subject("p", (20, 20, 30, 50)))], SIZE))
 
 
 def test_a_sample_is_spread_and_said(tmp_path: Path) -> None:

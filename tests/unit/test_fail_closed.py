@@ -22,7 +22,7 @@ from anonymizer.core.records import Image, Instance, Result, TextLine, Verdict
 from anonymizer.flow import pipeline
 from anonymizer.flow.pipeline import Anonymizer, Settings
 from anonymizer.redraw.crops import CropSetting
-from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.diffusion import InpaintJob
 from anonymizer.redraw.redrawer import Redrawer
 from anonymizer.run import picture as steps
 from anonymizer.run.audit import audit
@@ -55,7 +55,7 @@ class Stages:
         self.again: Callable[[Image], Any] = lambda image: FOUND
         self.depth: Callable[[Image], Any] = lambda image: np.zeros(SIZE, np.float32)
         self.edges: Callable[[Image], Any] = lambda image: np.zeros(SIZE, np.float32)
-        self.paint: Callable[[Sequence[PaintJob]], Any] = lambda jobs: [
+        self.inpaint: Callable[[Sequence[InpaintJob]], Any] = lambda jobs: [
             np.random.default_rng(job.seed).integers(0, 256, job.image.shape, dtype=np.uint8) for job in jobs
         ]
         self.embed: Callable[[Image], Any] = lambda image: np.eye(8, dtype=np.float32)[int(image is not ORIGINAL)]
@@ -77,9 +77,9 @@ class Stages:
             def detect(self, image: Image) -> Any:
                 return stages.edges(image)
 
-        class Painter:
-            def paint(self, jobs: Sequence[PaintJob]) -> Any:
-                return stages.paint(jobs)
+        class Inpainter:
+            def inpaint(self, jobs: Sequence[InpaintJob]) -> Any:
+                return stages.inpaint(jobs)
 
         class Embedder:
             threshold = 0.5
@@ -97,7 +97,7 @@ class Stages:
             detector=detector,
             depth=Depth(),
             edges=Edges(),
-            redrawer=Redrawer(Painter(), crops),
+            redrawer=Redrawer(Inpainter(), crops),
             verifier=Verifier(detector, Embedder(), Reader()),
             settings=Settings(
                 ("person", "face", "license_plate"), "body", 3, {"person": 2, "face": 2, "license_plate": 2}, 1, {}, {}
@@ -151,8 +151,8 @@ NAN = np.full(SIZE, np.nan, np.float32)
 OUTSIDE = instance(4, "person", (200, 200, 240, 260))
 PARTLY = instance(4, "person", (100, 50, 140, 90))
 WITHHELD: list[tuple[str, str, Callable[..., Any]]] = [
-    *((stage, "raises", broken) for stage in ("detect", "again", "depth", "edges", "paint", "embed", "read")),
-    *((stage, "returns None", nothing) for stage in ("detect", "again", "depth", "edges", "paint", "embed", "read")),
+    *((stage, "raises", broken) for stage in ("detect", "again", "depth", "edges", "inpaint", "embed", "read")),
+    *((stage, "returns None", nothing) for stage in ("detect", "again", "depth", "edges", "inpaint", "embed", "read")),
     ("detect", "strings", always(("person", "face"))),
     ("detect", "one id twice", always((FOUND[0], replace(FOUND[1], id=1)))),
     ("again", "strings", always(("person",))),
@@ -162,8 +162,8 @@ WITHHELD: list[tuple[str, str, Callable[..., Any]]] = [
     ("depth", "wrong type", always(np.zeros(SIZE, np.float64))),
     ("edges", "NaN", always(NAN)),
     ("edges", "wrong shape", always(np.zeros(SIDE, np.float32))),
-    ("paint", "too few", always([])),
-    ("paint", "rubbish", lambda jobs: ["x" for _ in jobs]),
+    ("inpaint", "too few", always([])),
+    ("inpaint", "rubbish", lambda jobs: ["x" for _ in jobs]),
     ("embed", "NaN", always(np.full(8, np.nan, np.float32))),
     ("embed", "no direction", always(np.zeros(8, np.float32))),
     ("embed", "another length each time", lambda image: np.ones(np.random.default_rng().integers(1, 99), np.float32)),
@@ -175,10 +175,10 @@ SAFE: list[tuple[str, str, Callable[..., Any]]] = [
     ("again", "nothing", always(())),
     ("again", "out of frame", always((*FOUND, OUTSIDE))),
     ("again", "elsewhere", always((instance(1, "face", (100, 4, 120, 20)),))),
-    ("paint", "the original", lambda jobs: [job.image for job in jobs]),
-    ("paint", "NaN", lambda jobs: [np.full(job.image.shape, np.nan, np.float32) for job in jobs]),
-    ("paint", "wrong shape", lambda jobs: [np.zeros((3, 5, 3), np.uint8) for _ in jobs]),
-    ("paint", "no colour", lambda jobs: [np.zeros((32, 32), np.uint8) for _ in jobs]),
+    ("inpaint", "the original", lambda jobs: [job.image for job in jobs]),
+    ("inpaint", "NaN", lambda jobs: [np.full(job.image.shape, np.nan, np.float32) for job in jobs]),
+    ("inpaint", "wrong shape", lambda jobs: [np.zeros((3, 5, 3), np.uint8) for _ in jobs]),
+    ("inpaint", "no colour", lambda jobs: [np.zeros((32, 32), np.uint8) for _ in jobs]),
     ("embed", "everybody is the same", always(np.eye(8, dtype=np.float32)[0])),
     ("read", "the same text", always((TextLine(np.zeros((4, 2), np.float32), "AB12CDE", 0.9),))),
 ]

@@ -16,7 +16,7 @@ from anonymizer.flow import pipeline
 from anonymizer.flow.pipeline import Anonymizer, Settings
 from anonymizer.flow.work import Target, floating, half_filled
 from anonymizer.redraw.crops import CropSetting
-from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.diffusion import InpaintJob
 from anonymizer.redraw.redrawer import Redrawer
 from anonymizer.verify.verifier import Verifier
 
@@ -57,13 +57,13 @@ class Flat:
         return np.zeros(image.shape[:2], np.float32)
 
 
-class Painter:
+class Inpainter:
     """Paints noise that depends on the seed alone, and remembers its jobs."""
 
     def __init__(self) -> None:
-        self.jobs: list[PaintJob] = []
+        self.jobs: list[InpaintJob] = []
 
-    def paint(self, jobs: Sequence[PaintJob]) -> list[np.ndarray]:
+    def inpaint(self, jobs: Sequence[InpaintJob]) -> list[np.ndarray]:
         self.jobs += jobs
         return [np.random.default_rng(job.seed).integers(0, 256, job.image.shape, dtype=np.uint8) for job in jobs]
 
@@ -72,7 +72,9 @@ def picture() -> Image:
     return np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
 
 
-def build(find: Callable[[Image], Sequence[Instance]], painter: Painter | None = None, **changes: object) -> Anonymizer:
+def build(
+    find: Callable[[Image], Sequence[Instance]], inpainter: Inpainter | None = None, **changes: object
+) -> Anonymizer:
     settings = {
         "classes": ("person", "face", "license_plate"),
         "people": "body",
@@ -87,7 +89,7 @@ def build(find: Callable[[Image], Sequence[Instance]], painter: Painter | None =
         detector=detector,
         depth=Flat(),
         edges=Flat(),
-        redrawer=Redrawer(painter or Painter(), CROPS),
+        redrawer=Redrawer(inpainter or Inpainter(), CROPS),
         verifier=Verifier(detector),
         settings=Settings(**(settings | changes)),  # type: ignore[arg-type]
         description={"preset": "fake"},
@@ -109,10 +111,10 @@ def test_what_is_found_is_redrawn_and_nothing_else_changes() -> None:
 
 
 def test_painter_gets_the_original_around_a_person_and_the_new_body_around_a_face() -> None:
-    painter = Painter()
+    inpainter = Inpainter()
     image = np.zeros((*SIZE, 3), np.uint8)
-    build(lambda _: [PERSON, FACE], painter)(image)
-    person, face = painter.jobs
+    build(lambda _: [PERSON, FACE], inpainter)(image)
+    person, face = inpainter.jobs
     assert not person.image.any()
     assert face.image.any()
 
@@ -144,7 +146,7 @@ def test_where_no_person_covers_it_a_redacted_face_is_filled() -> None:
     beyond = replace(FACE, box=np.array([28, 10, 42, 30], np.float32), mask=np.ones((20, 14), bool))
     made = build(lambda seen: [PERSON, beyond] if np.array_equal(seen, image) else [PERSON])(image)
     assert [t.action for t in made.treatments] == ["redrawn", "redacted"]
-    # A fill is made of what lies around, the painter's noise is not.
+    # A fill is made of what lies around, the inpainter's noise is not.
     alone = build(lambda _: [PERSON])(image)
     assert not np.array_equal(made.image[11:17, 30:40], alone.image[11:17, 30:40])
     assert np.array_equal(made.image[24:30, 30:36], alone.image[24:30, 30:36])
@@ -193,9 +195,9 @@ def test_faces_are_redrawn_as_often_as_their_class_says() -> None:
 
 
 def test_retries_use_a_stricter_guard_and_new_seeds() -> None:
-    painter, image = Painter(), picture()
-    build(lambda seen: [PERSON] if np.array_equal(seen, image) else [], painter)(image)
-    first, second = painter.jobs
+    inpainter, image = Inpainter(), picture()
+    build(lambda seen: [PERSON] if np.array_equal(seen, image) else [], inpainter)(image)
+    first, second = inpainter.jobs
     assert first.seed != second.seed
 
 
@@ -331,7 +333,7 @@ def test_a_stage_that_breaks_is_named_and_nothing_is_returned(stage: str, monkey
     def broken(*_: object) -> None:
         raise RuntimeError("out of order")
 
-    target = {"detect": (Detector, "detect"), "condition": (Flat, "estimate"), "redraw": (Painter, "paint")}[stage]
+    target = {"detect": (Detector, "detect"), "condition": (Flat, "estimate"), "redraw": (Inpainter, "inpaint")}[stage]
     monkeypatch.setattr(*target, broken)
     with pytest.raises(StageError, match=f"{stage}: RuntimeError: out of order"):
         build(lambda _: [PERSON])(picture())

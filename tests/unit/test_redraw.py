@@ -9,8 +9,8 @@ import pytest
 
 from anonymizer.core.colours import COLOUR_WORDS, name_colour
 from anonymizer.core.records import Conditions, Instance
-from anonymizer.redraw.crops import CropSetting, crop_box, grow_radius, paint_size, treated_region
-from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.crops import CropSetting, anonymized_region, crop_box, grow_radius, paint_size
+from anonymizer.redraw.diffusion import InpaintJob
 from anonymizer.redraw.plates import redraw_plate
 from anonymizer.redraw.prompts import prompt, random_clothes
 from anonymizer.redraw.redrawer import Patch, Redrawer, changed, compose, region_patch
@@ -26,9 +26,9 @@ class Grey:
     """Paints grey and remembers its jobs."""
 
     def __init__(self) -> None:
-        self.jobs: list[PaintJob] = []
+        self.jobs: list[InpaintJob] = []
 
-    def paint(self, jobs: Sequence[PaintJob]) -> list[np.ndarray]:
+    def inpaint(self, jobs: Sequence[InpaintJob]) -> list[np.ndarray]:
         self.jobs += jobs
         return [np.full_like(job.image, 128) for job in jobs]
 
@@ -40,11 +40,11 @@ def conditions(size: tuple[int, int]) -> Conditions:
 def test_treated_region_grows_the_mask_and_stays_in_the_picture() -> None:
     inside = instance("person", (20, 20, 40, 120))
     radius = grow_radius(inside.box)
-    box, mask = treated_region(inside, (200, 200))
+    box, mask = anonymized_region(inside, (200, 200))
     assert box == (20 - radius, 20 - radius, 40 + radius, 120 + radius)
     assert mask[radius:-radius, radius:-radius].all()
     assert not mask[0, 0]
-    box, mask = treated_region(instance("person", (0, 10, 30, 60)), (60, 30))
+    box, mask = anonymized_region(instance("person", (0, 10, 30, 60)), (60, 30))
     assert box == (0, 10 - grow_radius(np.array([0, 10, 30, 60], np.float32)), 30, 60)
     assert mask.shape == (box[3] - box[1], box[2] - box[0])
 
@@ -92,13 +92,13 @@ def test_plates_carry_letters_and_no_original_pixels() -> None:
 
 
 def test_nothing_under_the_mask_depends_on_what_the_painter_is_not_shown() -> None:
-    painter = Grey()
+    inpainter = Grey()
     image = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
     person = instance("person", (30, 10, 60, 90))
-    Redrawer(painter, {"person": CropSetting(64, 32, 0.1)}).redraw(
+    Redrawer(inpainter, {"person": CropSetting(64, 32, 0.1)}).redraw(
         image, image, [person], conditions((100, 100)), {1: 1}, {}
     )
-    job = painter.jobs[0]
+    job = inpainter.jobs[0]
     assert job.mask.any() and not job.mask.all()
     # Every pixel of the crop that shows some of the instance is masked.
     x1, y1, _, y2 = crop_box(person.box, CropSetting(64, 32, 0.1), (100, 100))

@@ -15,11 +15,11 @@ from anonymizer.fill import ANYTHING, OBJECT, ONCE, redact
 from anonymizer.flow import pipeline
 from anonymizer.flow.pipeline import Anonymizer, Settings
 from anonymizer.redraw.avatars import confined, draw_avatars, face_as, pasted, seen_by, shaded, shown_as
-from anonymizer.redraw.crops import treated_mask
+from anonymizer.redraw.crops import anonymized_mask
 from anonymizer.redraw.redrawer import Redrawer
 from anonymizer.verify.verifier import Verifier
 
-from .test_flow_pipeline import CROPS, FACE, PERSON, SIZE, Detector, Painter, instance, picture
+from .test_flow_pipeline import CROPS, FACE, PERSON, SIZE, Detector, Inpainter, instance, picture
 
 #: Where the avatar is drawn: narrower than the person.
 BOX = (22, 22, 48, 79)
@@ -105,7 +105,7 @@ def drawn_for(persons: Sequence[Instance], *renderings: Rendering | None) -> lis
 
 
 def test_an_avatar_shows_inside_the_safe_mask_and_its_margin_alone_and_becomes_the_outline() -> None:
-    free, nothing = treated_mask([PERSON], SIZE), np.zeros(SIZE, bool)
+    free, nothing = anonymized_mask([PERSON], SIZE), np.zeros(SIZE, bool)
     wide = confined(rendering((10, 24, 60, 78)), PERSON, free, nothing)
     shown = np.zeros(SIZE, bool)
     shown[24:78, 10:60] = wide.alpha > 0
@@ -124,11 +124,11 @@ def test_an_avatar_may_take_what_another_leaves_free_but_no_plate() -> None:
     plate = instance(4, "license_plate", (52, 40, 62, 50))
     everyone = [PERSON, other, plate]
     wide = rendering((30, 24, 70, 78))
-    alone = confined(wide, PERSON, treated_mask([PERSON], SIZE), np.zeros(SIZE, bool))
-    free = treated_mask([PERSON, other], SIZE)
-    both = confined(wide, PERSON, free, treated_mask([plate], SIZE) & ~free)
+    alone = confined(wide, PERSON, anonymized_mask([PERSON], SIZE), np.zeros(SIZE, bool))
+    free = anonymized_mask([PERSON, other], SIZE)
+    both = confined(wide, PERSON, free, anonymized_mask([plate], SIZE) & ~free)
     assert alone.alpha[40, 30] == 0 and both.alpha[40, 30] == 1
-    beside = confined(wide, PERSON, treated_mask([PERSON], SIZE), treated_mask([plate], SIZE))
+    beside = confined(wide, PERSON, anonymized_mask([PERSON], SIZE), anonymized_mask([plate], SIZE))
     assert beside.alpha[20, 22] == 0 and len(everyone) == 3
 
 
@@ -212,7 +212,7 @@ def afterwards(first: Sequence[Instance], later: Sequence[Instance]) -> Callable
 def build(
     detector: Detector,
     artist: Artist,
-    painter: Painter | None = None,
+    inpainter: Inpainter | None = None,
     seen: Brightness | None = None,
     embedder: Embedder | None = None,
     **attempts: int,
@@ -222,7 +222,7 @@ def build(
         depth=seen or Brightness(),
         edges=seen or Brightness(),
         artist=artist,
-        redrawer=Redrawer(painter or Painter(), CROPS, None, {"person": 0.1}),
+        redrawer=Redrawer(inpainter or Inpainter(), CROPS, None, {"person": 0.1}),
         verifier=Verifier(detector, embedder),
         settings=Settings(("person", "face"), "body", 3, {"person": 1, "face": 1} | attempts, 1, {}, {}),
         description={},
@@ -241,12 +241,12 @@ def test_nothing_under_the_masks_enters_the_result() -> None:
     """What is under the masks is replaced by noise after detection: the result stays the same, bit for bit."""
     results = []
     for seed in (0, 1):
-        painter, artist, seen = Painter(), Artist(rendering()), Brightness()
+        inpainter, artist, seen = Inpainter(), Artist(rendering()), Brightness()
         detector = Detector(afterwards((PERSON, FACE), (PERSON, SHOWN)))
-        result = build(detector, artist, painter, seen)(noisy(seed))
+        result = build(detector, artist, inpainter, seen)(noisy(seed))
         assert [t.action for t in result.treatments] == ["redrawn", "redrawn"]
-        assert len(painter.jobs) == 1, "the face is the avatar's"
-        job = painter.jobs[0]
+        assert len(inpainter.jobs) == 1, "the face is the avatar's"
+        job = inpainter.jobs[0]
         assert job.strength == 0.1 and job.start is not None
         results.append((result, artist.seen[0], job, seen.given[-1]))
     (one, first, job, given), (two, second, other, again) = results
@@ -267,9 +267,9 @@ def test_verdicts_decide_on_retries_and_nothing_else() -> None:
             calls.append(1)
             return () if len(calls) - 2 in range(lost) else (PERSON,)
 
-        painter = Painter()
-        result = build(Detector(find), Artist(rendering()), painter, person=2)(noisy(0))
-        results.append((result, painter))
+        inpainter = Inpainter()
+        result = build(Detector(find), Artist(rendering()), inpainter, person=2)(noisy(0))
+        results.append((result, inpainter))
     (once, first), (twice, second) = results
     assert once.treatments[0].attempts == 1 and twice.treatments[0].attempts == 2
     assert np.array_equal(first.jobs[0].start, second.jobs[0].start) and first.jobs[0].seed == second.jobs[0].seed
@@ -316,10 +316,10 @@ def test_fill_and_artist_know_what_else_is_seen(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_who_cannot_be_posed_is_filled_with_the_face() -> None:
-    painter = Painter()
-    result = build(Detector(lambda _: (PERSON, FACE)), Artist(None), painter)(picture())
+    inpainter = Inpainter()
+    result = build(Detector(lambda _: (PERSON, FACE)), Artist(None), inpainter)(picture())
     assert [t.action for t in result.treatments] == ["redacted", "redacted"]
-    assert not painter.jobs
+    assert not inpainter.jobs
 
 
 def test_a_person_whose_avatar_fails_has_their_own_outline_again() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from anonymizer.core.errors import ModelError
-from anonymizer.redraw.batching import Packer, SharedPainter, is_out_of_memory
+from anonymizer.redraw.batching import Packer, SharedInpainter, is_out_of_memory
 
 
 @dataclass
@@ -79,62 +79,64 @@ def test_only_like_jobs_share_a_batch_and_order_is_kept() -> None:
     assert seen == [[1, 3, 5], [2, 4]]
 
 
-class Painter:
+class Inpainter:
     """Remembers its calls; fails on the job -1."""
 
     def __init__(self) -> None:
         self.calls: list[list[int]] = []
 
-    def paint(self, jobs: Sequence[int]) -> list[np.ndarray]:
+    def inpaint(self, jobs: Sequence[int]) -> list[np.ndarray]:
         self.calls.append(list(jobs))
         if -1 in jobs:
             raise ModelError("cannot paint -1")
         return [np.full(1, job) for job in jobs]
 
 
-def picture(painter: SharedPainter, *rounds: list[int]):  # type: ignore[no-untyped-def]
+def picture(inpainter: SharedInpainter, *rounds: list[int]):  # type: ignore[no-untyped-def]
     def task() -> list[int]:
-        return [int(painted[0]) for jobs in rounds for painted in painter.paint(jobs)]
+        return [int(painted[0]) for jobs in rounds for painted in inpainter.inpaint(jobs)]
 
     return task
 
 
 def test_pictures_share_rounds_of_painting() -> None:
-    inner = Painter()
-    painter = SharedPainter(inner)
-    tasks = [picture(painter, [1, 2], [3]), picture(painter, [4]), picture(painter, [], [5], [6], [7])]
-    assert painter.together(tasks) == [[1, 2, 3], [4], [5, 6, 7]]
+    inner = Inpainter()
+    inpainter = SharedInpainter(inner)
+    tasks = [picture(inpainter, [1, 2], [3]), picture(inpainter, [4]), picture(inpainter, [], [5], [6], [7])]
+    assert inpainter.together(tasks) == [[1, 2, 3], [4], [5, 6, 7]]
     assert inner.calls == [[1, 2, 4, 5], [3, 6], [7]]
 
 
 def test_who_meets_whom_does_not_depend_on_time() -> None:
     runs = []
     for _ in range(20):
-        inner = Painter()
-        painter = SharedPainter(inner)
-        painter.together([picture(painter, [n], [10 + n]) for n in range(6)])
+        inner = Inpainter()
+        inpainter = SharedInpainter(inner)
+        inpainter.together([picture(inpainter, [n], [10 + n]) for n in range(6)])
         runs.append(inner.calls)
     assert all(calls == runs[0] for calls in runs)
 
 
 def test_one_bad_job_costs_only_its_own_picture() -> None:
-    painter = SharedPainter(Painter())
-    first, bad, last = painter.together([picture(painter, [1], [2]), picture(painter, [-1]), picture(painter, [3])])
+    inpainter = SharedInpainter(Inpainter())
+    first, bad, last = inpainter.together(
+        [picture(inpainter, [1], [2]), picture(inpainter, [-1]), picture(inpainter, [3])]
+    )
     assert first == [1, 2] and last == [3]
     assert isinstance(bad, ModelError)
 
 
 def test_a_task_that_fails_by_itself_does_not_hold_up_the_others() -> None:
-    painter = SharedPainter(Painter())
+    inpainter = SharedInpainter(Inpainter())
 
     def fails() -> list[int]:
         raise ValueError("decode")
 
-    failed, done = painter.together([fails, picture(painter, [1])])
+    failed, done = inpainter.together([fails, picture(inpainter, [1])])
     assert isinstance(failed, ValueError) and done == [1]
-    assert painter.together([]) == []
+    assert inpainter.together([]) == []
 
 
 def test_alone_it_paints_directly() -> None:
-    inner = Painter()
-    assert int(SharedPainter(inner).paint([7])[0][0]) == 7
+    inner = Inpainter()
+    assert int(SharedInpainter(inner).inpaint([7])[0][0]) == 7

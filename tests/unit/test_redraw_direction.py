@@ -11,8 +11,8 @@ import pytest
 
 from anonymizer.core.errors import InputError
 from anonymizer.core.records import Conditions, Instance
-from anonymizer.redraw.crops import CropSetting, LongSideCrop, crop_box, paint_region, paint_size, treated_region
-from anonymizer.redraw.diffusion import PaintJob, _shown
+from anonymizer.redraw.crops import CropSetting, LongSideCrop, anonymized_region, crop_box, paint_region, paint_size
+from anonymizer.redraw.diffusion import InpaintJob, _shown
 from anonymizer.redraw.direction import Direction, Director
 from anonymizer.redraw.redrawer import Redrawer, compose
 from anonymizer.redraw.surroundings import Surroundings, describe_surroundings, describe_view
@@ -25,12 +25,12 @@ def instance(label: str = "person", box: tuple[int, int, int, int] = (40, 20, 80
     return Instance(1, label, np.array(box, np.float32), np.ones((y2 - y1, x2 - x1), bool), **other)
 
 
-def job(seed: int = 1) -> PaintJob:
+def job(seed: int = 1) -> InpaintJob:
     empty = np.zeros((8, 8), np.float32)
-    return PaintJob(np.zeros((8, 8, 3), np.uint8), empty > 1, empty, empty, "", seed)
+    return InpaintJob(np.zeros((8, 8, 3), np.uint8), empty > 1, empty, empty, "", seed)
 
 
-def direct(direction: Direction, target: Instance, seed: int = 1, face: Instance | None = None) -> PaintJob:
+def direct(direction: Direction, target: Instance, seed: int = 1, face: Instance | None = None) -> InpaintJob:
     around = Surroundings("daylight", "warm colours")
     return Director(direction).direct(job(seed), target, face, around, (200, 200), ("red", "blue"))
 
@@ -89,7 +89,7 @@ def test_surroundings_are_read_outside_of_instances_only() -> None:
     image = np.clip(rng.normal(120, 20, (200, 200, 3)), 0, 255).astype(np.uint8)
     target = instance()
     words = describe_surroundings(image, [target])
-    (x1, y1, x2, y2), mask = treated_region(target, (200, 200))
+    (x1, y1, x2, y2), mask = anonymized_region(target, (200, 200))
     image[y1:y2, x1:x2][mask] = (255, 0, 0)
     assert describe_surroundings(image, [target]) == words
     whole = instance(box=(0, 0, 200, 200))
@@ -130,7 +130,7 @@ def test_the_papers_mask_grows_by_an_ellipse_of_13_and_a_small_one_does_not() ->
     assert not grown[rows[0], columns[0]], "an ellipse, no square"
     small = instance(box=(100, 100, 120, 130))
     window = crop_box(small.box, PAPER, (400, 400))
-    _, mask = treated_region(small, (400, 400))
+    _, mask = anonymized_region(small, (400, 400))
     assert paint_region(small, window, (400, 400), PAPER).sum() == mask.sum()
 
 
@@ -141,7 +141,7 @@ def test_what_is_pasted_was_painted(setting: CropSetting | LongSideCrop, box: tu
     size = (200, 200)
     window = crop_box(target.box, setting, size)
     painted = paint_region(target, window, size, setting)
-    (x1, y1, x2, y2), mask = treated_region(target, size)
+    (x1, y1, x2, y2), mask = anonymized_region(target, size)
     assert window[0] <= x1 and window[1] <= y1 and window[2] >= x2 and window[3] >= y2
     inside = painted[y1 - window[1] : y2 - window[1], x1 - window[0] : x2 - window[0]]
     assert (inside >= mask).all()
@@ -150,7 +150,7 @@ def test_what_is_pasted_was_painted(setting: CropSetting | LongSideCrop, box: tu
 class Mirror:
     """Paints what it is shown."""
 
-    def paint(self, jobs: Sequence[PaintJob]) -> list[np.ndarray]:
+    def inpaint(self, jobs: Sequence[InpaintJob]) -> list[np.ndarray]:
         return [job.image for job in jobs]
 
 

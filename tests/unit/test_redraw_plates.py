@@ -9,7 +9,7 @@ import pytest
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.core.records import Instance
 from anonymizer.redraw import plate_render, plates
-from anonymizer.redraw.crops import treated_region
+from anonymizer.redraw.crops import anonymized_region
 from anonymizer.redraw.plate_render import Band, render_plate
 from anonymizer.redraw.plates import redraw_plate
 
@@ -34,7 +34,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Band, ...]
 
 def redrawn(image: np.ndarray, plate: Instance, lines: Sequence[str] = ("KR 58 WTX",), seed: int = 0) -> np.ndarray:
     """Return the plate's box with its new content."""
-    (x1, y1, *_), _ = treated_region(plate, image.shape[:2])
+    (x1, y1, *_), _ = anonymized_region(plate, image.shape[:2])
     region = redraw_plate(image, plate, lines, np.random.default_rng(seed))
     left, top, right, bottom = (int(v) for v in plate.box)
     return region[top - y1 : bottom - y1, left - x1 : right - x1]
@@ -204,5 +204,5 @@ def test_cut_and_tiny_plates_work(box: tuple[int, int, int, int]) -> None:
     x1, y1, x2, y2 = box
     plate = Instance(1, "license_plate", np.array(box, np.float32), np.ones((y2 - y1, x2 - x1), bool))
     patch = redraw_plate(image, plate, ("AB 123",), np.random.default_rng(0))
-    (left, top, right, bottom), _ = treated_region(plate, image.shape[:2])
+    (left, top, right, bottom), _ = anonymized_region(plate, image.shape[:2])
     assert patch.shape == (bottom - top, right - left, 3)

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from anonymizer import ModelError
 from anonymizer.core.records import Instance
 from anonymizer.models.weights import path as weight_path
-from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.diffusion import InpaintJob
 from anonymizer.redraw.prototypes import FaceBank, usual_landmarks
 
 BOX = np.array([20, 10, 60, 110], np.float32)
@@ -87,7 +87,7 @@ def test_banks_average_at_least_twelve_people() -> None:
 def test_a_face_begins_with_an_average_at_its_landmarks() -> None:
     image, mask = crop()
     nothing = np.zeros(mask.shape, np.float32)
-    job = PaintJob(image, mask, nothing, nothing, "a face", 1)
+    job = InpaintJob(image, mask, nothing, nothing, "a face", 1)
     face = Instance(2, "face", BOX, np.ones((100, 40), bool))
     made = bank().begin(job, face, (0, 0, 80, 120), np.random.default_rng(0), 0.6)
     assert made.strength == 0.6 and made.start is not None

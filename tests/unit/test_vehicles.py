@@ -12,7 +12,7 @@ from anonymizer.condition.guard import guard
 from anonymizer.core.records import BODIES, CLASSES, Conditions, Instance
 from anonymizer.detect.merge import associate, merge
 from anonymizer.redraw.crops import CropSetting
-from anonymizer.redraw.diffusion import PaintJob
+from anonymizer.redraw.diffusion import InpaintJob
 from anonymizer.redraw.direction import Direction, Director
 from anonymizer.redraw.redrawer import Redrawer
 from anonymizer.verify.checks import LEAST_IOU
@@ -61,17 +61,17 @@ class Shades:
     """Paints each job in a shade of its own and remembers what it was shown."""
 
     def __init__(self) -> None:
-        self.jobs: list[PaintJob] = []
+        self.jobs: list[InpaintJob] = []
 
-    def paint(self, jobs: Sequence[PaintJob]) -> list[np.ndarray]:
+    def inpaint(self, jobs: Sequence[InpaintJob]) -> list[np.ndarray]:
         self.jobs += jobs
         return [np.full_like(job.image, 40 * (1 + len(job.prompt) % 5)) for job in jobs]
 
 
 def test_a_plate_is_drawn_on_the_redrawn_vehicle() -> None:
-    painter = Shades()
+    inpainter = Shades()
     crops = {"vehicle": CropSetting(64, 64, 0.1), "license_plate": CropSetting(32, 64, 0.2)}
-    redrawer = Redrawer(painter, crops, director=Director(Direction(scales={"vehicle": (0.7, 0.2)})))
+    redrawer = Redrawer(inpainter, crops, director=Director(Direction(scales={"vehicle": (0.7, 0.2)})))
     image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
     flat = Conditions(np.zeros((120, 160), np.float32), np.zeros((120, 160), np.float32))
     core = np.zeros((26, 60), bool)
@@ -81,7 +81,7 @@ def test_a_plate_is_drawn_on_the_redrawn_vehicle() -> None:
     plate = replace(plate, core=core, views=seen)
     patches = redrawer.redraw(image, image, [car, plate], flat, {1: 1, 2: 2}, {2: ("AB 123 C",)})
     assert set(patches) == {1, 2}
-    (job,) = painter.jobs  # Plates are drawn, not painted.
+    (job,) = inpainter.jobs  # Plates are drawn, not painted.
     assert job.scales == (0.7, 0.2) and "vehicle" in job.prompt
     # Around the plate lies the flat shade of the new vehicle, not the noisy original.
     shade = patches[1].pixels[40, 60].astype(int)
