@@ -281,8 +281,12 @@ def export(trainer: Trainer, average: nn.ModuleDict, out: Path) -> None:
     """Write UNet and autoencoder in fp16 into a diffusers folder that has the rest."""
     now = copy.deepcopy(trainer.trained.state_dict())
     trainer.trained.load_state_dict(average.state_dict())
-    copy.deepcopy(trainer.unet).half().save_pretrained(out / "unet")
-    copy.deepcopy(trainer.vae).half().save_pretrained(out / "vae")
+    for name, net in (("unet", trainer.unet), ("vae", trainer.vae)):
+        copy.deepcopy(net).half().save_pretrained(out / name)
+        # Where it was loaded from is nobody's business, and graphs are bound to what this file says.
+        config = out / name / "config.json"
+        lines = config.read_text(encoding="utf-8").splitlines(keepends=True)
+        config.write_text("".join(line for line in lines if '"_name_or_path"' not in line), encoding="utf-8")
     trainer.trained.load_state_dict(now)
 
 
