@@ -39,6 +39,7 @@ from anonymizer.cli.console import (
 )
 from anonymizer.cli.models import models
 from anonymizer.cli.parsing import classes_of, lines_of, listed, methods_of
+from anonymizer.cli.release import release
 from anonymizer.cli.review import review
 from anonymizer.cli.trials import check_trial, print_trial, run_trial
 from anonymizer.core.errors import AnonymizerError, InputError
@@ -58,6 +59,7 @@ app = typer.Typer(
 )
 app.add_typer(models, name="models")
 app.command("review")(review)
+app.command("release")(release)
 
 
 class Sensitivity(StrEnum):
