@@ -139,6 +139,11 @@ class DiffusionInpainter:
     def _paint_batch(self, jobs: Sequence[InpaintJob]) -> Sequence[NDArray[np.uint8]]:
         torch, settings = self._torch, self.settings
         _, strength, guidance, scales = self._kind(jobs[0])
+        if int(settings.num_inference_steps * strength) < 1:
+            raise ModelError(
+                f"inpainter: strength {strength:g} of {settings.num_inference_steps} steps is no step; raise "
+                "redraw.steps or redraw.strength"
+            )
 
         def stack(arrays: list[NDArray[Any]]) -> Any:
             return torch.from_numpy(np.stack(arrays).astype(np.float32))

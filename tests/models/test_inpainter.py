@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,13 @@ def test_a_hub_shaped_pipeline_loads_and_paints(random_folder: Path) -> None:
     painted = load(random_folder, guided).inpaint([job(1), job(2), job(3, (32, 64))])
     assert [p.shape for p in painted] == [(64, 32, 3), (64, 32, 3), (32, 64, 3)]
     assert all(p.dtype == np.uint8 for p in painted)
+
+
+def test_a_strength_that_leaves_no_step_is_told(random_folder: Path) -> None:
+    few = load(random_folder, DiffusionSettings(1, 1.0, (0.7, 0.1)))
+    begun = replace(job(1), start=job(1).image, strength=0.7)
+    with pytest.raises(ModelError, match=r"strength 0\.7 of 1 steps is no step"):
+        few.inpaint([begun])
 
 
 def test_seed_decides_and_what_lies_under_the_mask_does_not(random_folder: Path) -> None:

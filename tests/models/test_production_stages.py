@@ -305,7 +305,7 @@ def test_whole_presets_fail_closed_on_noise(fetched: Path, tmp_path: Path, name:
         for instance in given(labels, (96, 128)):
             x1, y1, x2, y2 = (int(value) for value in instance.box)
             assert (result.image[y1:y2, x1:x2] != image[y1:y2, x1:x2]).any(axis=2).mean() > 0.9
-    with pytest.raises(InputError, match="as many instances and keys as pictures"):
+    with pytest.raises(InputError, match="as many instances, keys and areas as pictures"):
         anonymizer.anonymize_many([image], keys=["a", "b"])
     told = anonymizer.describe()
     assert set(told["models"]) == set(requirements_of(name))

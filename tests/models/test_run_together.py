@@ -35,7 +35,7 @@ plate_sizes = [160]
 person = 1.0
 license_plate = 1.0
 [mine.redraw]
-steps = 1
+steps = 2
 attempts = { person = 1, vehicle = 1, face = 1, license_plate = 1 }
 pictures = { cpu = PICTURES }
 [mine.redraw.crops]
