@@ -1,1 +1,1 @@
-"""How re-identifiable is what was released: attacks, measures, baselines, utility. Offline and adversarial."""
+"""Evaluation: how re-identifiable released pictures are, by attacks, metrics, baselines and utility; offline."""

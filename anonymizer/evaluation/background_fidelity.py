@@ -1,4 +1,4 @@
-"""What changed where nothing should: pixels outside of the treated regions."""
+"""Background fidelity: pixels outside of the anonymized regions, which nothing should have changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others do instead of redrawing, at fixed strengths, to stand beside our own results in every table.
+"""Baselines: other treatments than redrawing, at fixed strengths, to stand beside our own results in every table.
 
 Strengths scale with the instance, or a blur that hides a face of 30 pixels would do nothing to one of 300. The scale is
 the square root of the box's area: the side of a face, between height and length of a plate, and more than the width of

@@ -1,4 +1,4 @@
-"""What picture files carry besides pixels: a walk through JPEG, PNG, WebP, TIFF, BMP, AVIF and HEIC, without decoding.
+"""Containers: all that files carry besides pixels, in JPEG, PNG, WebP, TIFF, BMP, AVIF and HEIC, without decoding.
 
 The walk allows what is known to be harmless and reports everything else, so that an unknown kind of metadata is a
 finding and not an oversight. It reads untrusted bytes: every length is checked before it is used. It shares no code

@@ -1,4 +1,4 @@
-"""Whether annotations still fit: a detector on treated pictures, held to the annotations of the originals."""
+"""Label consistency: a detector on released pictures, held to the annotations of the originals."""
 
 from __future__ import annotations
 

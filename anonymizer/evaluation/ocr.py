@@ -1,4 +1,4 @@
-"""Who reads plates: PP-OCR, which also checks this package's own runs, and readers that took no part in them."""
+"""OCR of plates: PP-OCR, which also checks this package's own runs, and others that took no part in them."""
 
 from __future__ import annotations
 

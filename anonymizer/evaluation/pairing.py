@@ -1,4 +1,4 @@
-"""Which released picture belongs to which original, and what the run's ledger says about them."""
+"""Pairs of originals and released pictures, and what the run's ledger says about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several attacks share: the loop over recognisers and variants, and findings from comparisons."""
+"""Protocol shared by several attacks: the loop over recognisers and variants, and findings from comparisons."""
 
 from __future__ import annotations
 

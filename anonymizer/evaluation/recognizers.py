@@ -1,4 +1,4 @@
-"""Who judges: the recognisers at hand, their hashes and licences, and which of them verified the run."""
+"""Recognisers as judges: those at hand, their hashes and licences, and which of them verified the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the evaluator's parts hand to each other: frozen records and four small protocols.
+"""Records that the evaluator's parts hand to each other: frozen, with four small protocols.
 
 Arrays as everywhere: pictures RGB uint8 (H, W, 3); boxes float32 (4,) xyxy in pixels, x2 and y2 exclusive; landmarks
 float32 (5, 2) x, y in pixels; masks bool in the frame of the integer box.

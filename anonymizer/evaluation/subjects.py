@@ -1,4 +1,4 @@
-"""Who and what is in the originals: from annotations, or found by detectors."""
+"""Subjects: people and plates in the originals, from annotations or found by detectors."""
 
 from __future__ import annotations
 

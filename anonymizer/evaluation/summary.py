@@ -1,4 +1,4 @@
-"""What the values say in words: the strongest attack of each class, and a summary for people who read no tables.
+"""Summary in words: the strongest attack of each class, for people who read no tables.
 
 Works on plain findings, as ``records.plain`` makes them and ``evaluation.json`` holds them. A value that is missing
 is said to be missing; nothing is ever called safe.

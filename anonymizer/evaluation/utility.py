@@ -1,4 +1,4 @@
-"""What the treated pictures are still good for, measured on the same pictures as the attacks, for every variant.
+"""Utility of released pictures, measured on the same pictures as the attacks, for every variant.
 
 Per class: average precision and recall of a detector against the annotations of the originals, overlap of what it
 finds, and the kernel distance between original and treated crops. For the released pictures also what changed
