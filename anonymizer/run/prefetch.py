@@ -11,7 +11,7 @@ from functools import partial
 from anonymizer.images.decode import stated_pixels
 from anonymizer.run.batches import anonymize_together
 from anonymizer.run.picture import AnonymizerLike, Outcome, Picture
-from anonymizer.run.runner import Task
+from anonymizer.run.request import Task
 
 __all__ = ["AHEAD", "LARGE", "Steps", "groups"]
 

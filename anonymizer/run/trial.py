@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from anonymizer.annotations.areas import Areas
+from anonymizer.annotations.reading import annotations_at
 from anonymizer.annotations.records import Annotations
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json, write_atomic
@@ -25,9 +26,10 @@ from anonymizer.core.records import CLASSES
 from anonymizer.images.decode import read_bytes
 from anonymizer.images.release import KEY_BYTES, Release
 from anonymizer.images.storage import locate
-from anonymizer.run.inputs import Found, Inputs, Source, find_inputs
+from anonymizer.run.inputs import Found, Inputs, find_inputs
 from anonymizer.run.output import DRY_RUN, is_output
-from anonymizer.run.runner import Executor, Task, check_scaling, held_back
+from anonymizer.run.request import Executor, Request, Task
+from anonymizer.run.runner import check_scaling, held_back
 from anonymizer.run.sheet import SUFFIXES, Pair, draw_sheet
 from anonymizer.run.summary import Progress
 
@@ -81,43 +83,38 @@ class Trial:
 
 def trial(
     executor: Executor,
-    source: Source,
-    output: Path | str,
+    request: Request,
+    on_progress: Callable[[Progress], None] | None = None,
     *,
     dry_run: bool = True,
     preview: int = 0,
     sheet: Path | None = None,
-    annotations: Annotations | None = None,
-    release: Release | None = None,
-    areas: Areas | None = None,
-    require_annotations: bool = False,
     workers: int = 1,
-    on_progress: Callable[[Progress], None] | None = None,
 ) -> Trial:
     """Try a run without releasing anything.
 
     Args:
         executor: Detects and anonymizes.
-        source: See ``runner.execute``; never modified.
-        output: The OUTPUT of the run to come. A dry run writes into its folder ``dry-run`` and nowhere else, a
-            preview alone writes nothing there.
+        request: What the run to come will be asked. A dry run writes into the folder ``dry-run`` of its OUTPUT and
+            nowhere else, a preview alone writes nothing there.
+        on_progress: Called after each picture.
         dry_run: Whether to detect on every picture.
         preview: Pictures to anonymize and show beside their originals; 0: none.
         sheet: Where to write these, a ``.jpg`` or ``.png`` outside of INPUT and OUTPUT.
-        annotations: See there.
-        release: See there.
-        areas: See there.
-        require_annotations: See there.
         workers: Pictures that the executor works on at once, for the estimate.
-        on_progress: Called after each picture.
 
     Raises:
         InputError: Input, output, annotations or sheet cannot be used.
         ModelError: The models cannot be used.
     """
-    inputs = find_inputs(source, output)
-    check_scaling(release, annotations)
-    areas = areas or Areas()
+    if isinstance(request.annotations, str | Path):
+        with annotations_at(request.annotations) as given:
+            asked = replace(request, annotations=given)
+            options: dict[str, Any] = {"dry_run": dry_run, "preview": preview, "sheet": sheet, "workers": workers}
+            return trial(executor, asked, on_progress, **options)
+    output, areas = request.output, request.areas
+    inputs = find_inputs(request.source, output)
+    check_scaling(request.release, request.annotations)
     areas.check(file.name for file in inputs.files)
     target = sheet if preview else None
     if preview:
@@ -125,10 +122,11 @@ def trial(
     if dry_run:
         _check_output(output)
     held: Mapping[str, str] = {}
+    annotations = request.annotations
     if annotations is not None:
         annotations = annotations.placed(file.name for file in inputs.files)
-        held = held_back(annotations, require_annotations)
-    chosen = release or Release()
+        held = held_back(annotations, request.require_annotations)
+    chosen = request.release
     if chosen.keyed:  # Of this trial alone: a run draws one for each OUTPUT.
         chosen = replace(chosen, key=os.urandom(KEY_BYTES))
     files = [file for file in inputs.files if file.name not in held]

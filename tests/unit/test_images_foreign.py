@@ -19,6 +19,7 @@ from anonymizer.images.release import Release
 from anonymizer.images.segments import segments
 from anonymizer.run.inputs import find_inputs
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer
 from .test_run_local import files, ledger
@@ -79,7 +80,7 @@ def test_a_picture_is_released_as_png_with_nothing_of_its_file(tmp_path: Path, n
     (tmp_path / "in").mkdir()
     content = WHOLE[name]()
     (tmp_path / "in" / name).write_bytes(content)
-    assert run(FakeAnonymizer(), tmp_path / "in", tmp_path / "out").released == 1
+    assert run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "out")).released == 1
     assert set(files(tmp_path / "out/images")) == {"a.png"}
     record = ledger(tmp_path / "out")[name]
     assert record["released_name"] == "a.png" and "written as PNG" in record["notes"][-1]
