@@ -1,8 +1,12 @@
 """Anonymizer: redraws every person, face and license plate in a picture, proves it, and fails closed.
 
+>>> import numpy as np
 >>> from anonymizer import Anonymizer
->>> anonymizer = Anonymizer.from_preset("embedded", seed=7)  # doctest: +SKIP
->>> result = anonymizer(image)  # doctest: +SKIP
+>>> anonymizer = Anonymizer.from_preset("embedded", seed=7)
+>>> street = np.full((120, 160, 3), 128, np.uint8)
+>>> result = anonymizer(street)
+>>> result.image.shape, result.instances, [verdict.check for verdict in result.verdicts]
+((120, 160, 3), (), ['second_pass'])
 """
 
 from __future__ import annotations

@@ -39,7 +39,11 @@ Mask = NDArray[np.bool_]
 
 
 def integer_box(box: Floats) -> IntBox:
-    """Return the smallest box of whole pixels that holds a float box (4,) xyxy."""
+    """Return the smallest box of whole pixels that holds a float box (4,) xyxy.
+
+    >>> integer_box(np.array([1.5, 2.0, 7.2, 9.0]))
+    (1, 2, 8, 9)
+    """
     x1, y1, x2, y2 = (float(v) for v in box)
     return int(np.floor(x1)), int(np.floor(y1)), int(np.ceil(x2)), int(np.ceil(y2))
 
@@ -52,7 +56,11 @@ def clip_box(box: Floats, size: tuple[int, int]) -> Floats:
 
 
 def box_iou(a: Floats, b: Floats) -> Floats:
-    """Return the IoU of every box of ``a`` (N, 4) with every box of ``b`` (M, 4): float32 (N, M) in [0, 1]."""
+    """Return the IoU of every box of ``a`` (N, 4) with every box of ``b`` (M, 4): float32 (N, M) in [0, 1].
+
+    >>> box_iou(np.array([[0, 0, 2, 2]]), np.array([[0, 0, 2, 2], [0, 0, 2, 1], [5, 5, 6, 6]]))
+    array([[1. , 0.5, 0. ]], dtype=float32)
+    """
     a, b = np.asarray(a, np.float32).reshape(-1, 4), np.asarray(b, np.float32).reshape(-1, 4)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
