@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 from anonymizer.core.lazy import lazy
 
 if TYPE_CHECKING:
-    from anonymizer.recognize.arcface import ArcFaceEmbedder
     from anonymizer.recognize.body import ColourShapeEmbedder
-    from anonymizer.recognize.captcha import DdddReader
-    from anonymizer.recognize.faces import DlibFaceEmbedder
-    from anonymizer.recognize.ocr import RapidOcrReader
-    from anonymizer.recognize.tesseract import TesseractReader
+    from anonymizer.recognize.faces import ArcFaceEmbedder, DlibFaceEmbedder
+    from anonymizer.recognize.ocr import DdddReader, RapidOcrReader, TesseractReader
 
 __all__ = [
     "ArcFaceEmbedder",
@@ -26,11 +23,11 @@ __all__ = [
 __getattr__ = lazy(
     __name__,
     {
-        "ArcFaceEmbedder": "arcface",
+        "ArcFaceEmbedder": "faces",
         "ColourShapeEmbedder": "body",
-        "DdddReader": "captcha",
+        "DdddReader": "ocr",
         "DlibFaceEmbedder": "faces",
         "RapidOcrReader": "ocr",
-        "TesseractReader": "tesseract",
+        "TesseractReader": "ocr",
     },
 )
