@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from anonymizer.core.errors import InputError
-from anonymizer.images import jxl, raw
+from anonymizer.images import formats, jxl
 from anonymizer.images.decode import decode_image, stated_pixels
 from anonymizer.images.jxl import jxl_header
 from anonymizer.images.release import Release
@@ -199,7 +199,7 @@ def test_without_their_packages_jxl_fails_by_name_and_raw_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jxl, "has_jxl", lambda: False)
-    monkeypatch.setattr(raw, "has_raw", lambda: False)
+    monkeypatch.setattr(formats, "has_raw", lambda: False)
     monkeypatch.setattr("anonymizer.run.inputs.has_raw", lambda: False)
     with pytest.raises(InputError, match=r"install anonymizer\[jxl\]"):
         decode_image(WHOLE["a.jxl"](), "a.jxl")
