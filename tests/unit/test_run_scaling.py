@@ -13,7 +13,7 @@ from PIL import Image
 
 from anonymizer.annotations.reading import read_annotations
 from anonymizer.annotations.rle import decode_rle, encode_rle
-from anonymizer.annotations.scaled import scaled_record
+from anonymizer.annotations.shapes import scaled_record
 from anonymizer.core.errors import InputError
 from anonymizer.core.geometry import full_mask
 from anonymizer.core.records import Instance, Result, Treatment
