@@ -1,4 +1,4 @@
-"""Annotations in files: one for each picture (YOLO, Pascal VOC, Cityscapes), or one for many (CVAT, VIA, Open Images)."""
+"""Annotations in files: one for each picture (YOLO, VOC, Cityscapes), or one for many (CVAT, VIA, Open Images)."""
 
 from __future__ import annotations
 
