@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from anonymizer.run.batches import pictures_together
 from anonymizer.run.picture import AnonymizerLike, Outcome
 from anonymizer.run.pool import Crew, Pool, W
-from anonymizer.run.prefetch import AHEAD, Steps, groups
+from anonymizer.run.prefetch import AHEAD, Steps, groups, pictures_together
 from anonymizer.run.request import Request, Task
 from anonymizer.run.runner import execute
 from anonymizer.run.summary import Progress, Summary

@@ -23,10 +23,9 @@ from multiprocessing.connection import Connection, wait
 from anonymizer.core.errors import AnonymizerError, InputError, ModelError
 from anonymizer.core.logs import PACKAGE, log_to_stderr
 from anonymizer.models.third_party import offline
-from anonymizer.run.batches import pictures_together
 from anonymizer.run.picture import AnonymizerLike, Outcome
 from anonymizer.run.pool import Message
-from anonymizer.run.prefetch import AHEAD, Steps
+from anonymizer.run.prefetch import AHEAD, Steps, pictures_together
 from anonymizer.run.request import Task
 
 __all__ = ["Build", "ProcessCrew", "ProcessWorker"]
