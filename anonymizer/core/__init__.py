@@ -8,9 +8,8 @@ from anonymizer.core.lazy import lazy
 
 if TYPE_CHECKING:
     from anonymizer.core.arrays import as_rgb
-    from anonymizer.core.compositing import blend
     from anonymizer.core.errors import AnonymizerError
-    from anonymizer.core.geometry import integer_box
+    from anonymizer.core.geometry import blend, integer_box
     from anonymizer.core.records import Instance, Result, Treatment, Verdict
 
 __all__ = ["AnonymizerError", "Instance", "Result", "Treatment", "Verdict", "as_rgb", "blend", "integer_box"]
@@ -24,7 +23,7 @@ __getattr__ = lazy(
         "Treatment": "records",
         "Verdict": "records",
         "as_rgb": "arrays",
-        "blend": "compositing",
+        "blend": "geometry",
         "integer_box": "geometry",
     },
 )

@@ -1,4 +1,4 @@
-"""Boxes, masks and crops in pure NumPy. Boxes are xyxy in absolute pixels, x2 and y2 exclusive."""
+"""Boxes, masks, crops and blending in pure NumPy. Boxes are xyxy in absolute pixels, x2 and y2 exclusive."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from anonymizer.core.records import Instance
 
 __all__ = [
+    "blend",
     "box_iou",
     "clip_box",
     "context_box",
     "dilate",
     "distance_inside",
     "eyes_apart",
+    "feather",
     "full_mask",
     "integer_box",
     "mask_box",
@@ -32,7 +34,6 @@ __all__ = [
 #: Least presence of a person, length of the outline's longer side in pixels, and IoU of the outline with BlazePose's
 #: mask from which the outline is relied on; the IoU is taken at so many rows and columns.
 PRESENT, LONG, ALIKE, SAMPLES = 0.8, 80, 0.8, 64
-
 IntBox = tuple[int, int, int, int]
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -235,4 +236,40 @@ def distance_inside(mask: Mask, limit: int) -> Floats:
         rows = padded[:-2] & padded[1:-1] & padded[2:]
         eroded = rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]
         padded = np.pad(eroded, 1, mode="edge")
+    return out
+
+
+def feather(mask: NDArray[np.bool_], width: int) -> NDArray[np.float32]:
+    """Return alpha for a mask: 0 outside, rising inside from its rim to 1 over ``width`` pixels.
+
+    Args:
+        mask: bool (H, W).
+        width: Pixels over which alpha rises; 0 gives the mask itself.
+
+    Returns:
+        float32 (H, W) in [0, 1], exactly 0 outside the mask and above 0 inside.
+    """
+    if width <= 0:
+        return mask.astype(np.float32)
+    return np.minimum(distance_inside(mask, width + 1) / (width + 1), 1.0).astype(np.float32)
+
+
+def blend(base: NDArray[np.uint8], patch: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Lay a patch over a base: ``alpha * patch + (1 - alpha) * base``.
+
+    Args:
+        base: uint8 (H, W, 3).
+        patch: uint8 (H, W, 3).
+        alpha: float32 (H, W) in [0, 1]; 0 where a nearer object stands that keeps its pixels.
+
+    Returns:
+        uint8 (H, W, 3), bit for bit equal to the base where alpha is 0.
+
+    Source:
+        arXiv 2406.08249, eq. 2.
+    """
+    mixed = np.rint(alpha[..., None] * patch + (1 - alpha[..., None]) * base).astype(np.uint8)
+    out = base.copy()
+    inside = alpha > 0
+    out[inside] = mixed[inside]
     return out
