@@ -214,6 +214,13 @@ def test_a_missed_person_is_marked_redone_signed_and_verified(
     code, told = verify(output)
     assert code == 0
     assert "1 of 3 released pictures signed in review" in told
+    # After the last one comes what is left at the beginning.
+    page.press("\ue014")
+    page.says("3 of 3")
+    page.wait(lambda: page.driver.execute_script(LOADED), "the last picture")
+    page.press("a")
+    page.says("c.png is signed")
+    page.says("2 of 3")
     assert page.problems() == []
 
 

@@ -77,7 +77,7 @@ def test_what_is_more_doubtful_comes_first(less: list[Any], more: list[Any]) -> 
 def test_reasons_for_doubt_are_told() -> None:
     found = [instance(score=0.31, action="redacted", second_pass=True), instance(attempts=2)]
     assert doubt({"status": "released", "instances": found})[1] == [
-        "1 found late",
+        "1 only in second pass",
         "lowest score 0.31",
         "1 filled",
         "2 attempts",
