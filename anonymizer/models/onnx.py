@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["open_session"]
 
+_lock = threading.Lock()
+_shared = False
+
 
 def open_session(
     model: Path | bytes, name: str, device: str = "cpu", weights: Mapping[str, NDArray[np.float32]] | None = None
 ) -> InferenceSession:
-    """Return a session on all cores, or on a GPU where ONNX Runtime was built for one.
+    """Return a session on all cores of this process, or on a GPU where ONNX Runtime was built for one.
 
     Args:
         model: Path of an ONNX file, or its serialised bytes.
@@ -38,9 +42,9 @@ def open_session(
     if isinstance(model, Path) and not model.is_file():
         raise ModelError(f"{name}: expected an ONNX file at {model}, found none; run `anonymizer models verify`")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = os.cpu_count() or 1
-    # Looks of many sizes leave the arena with the sum of their peaks, about 0.5 GB; without it they are no slower.
-    options.enable_cpu_mem_arena = False
+    options.intra_op_num_threads = _cores()
+    _share_memory()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     options.log_severity_level = 3  # The exporters' unused initialisers are no news to the user.
     # Threads that wait would otherwise burn as much CPU time as those that work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -57,3 +61,27 @@ def open_session(
     # ONNX Runtime's own exception types are private and share no base below Exception.
     except Exception as error:
         raise ModelError(f"{name}: not a readable ONNX model ({error}); run `anonymizer models verify`") from error
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _share_memory() -> None:
+    """Let all sessions take their memory from one arena, once per process.
+
+    Without an arena each run maps its memory anew, which takes a seventh of detection's processor time; with one arena
+    per session the sum of all peaks stays taken, 1.6 instead of 1.0 GB after five pictures of 1280x720.
+    """
+    global _shared
+    with _lock:
+        if _shared:
+            return
+        import onnxruntime as ort
+
+        memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+        # Grows by what is asked for (strategy 1), not to the next power of two.
+        grown = {"arena_extend_strategy": 1, "max_mem": 0, "initial_chunk_size_bytes": -1}
+        ort.create_and_register_allocator(memory, ort.OrtArenaCfg({**grown, "max_dead_bytes_per_chunk": -1}))
+        _shared = True

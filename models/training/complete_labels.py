@@ -180,7 +180,7 @@ def main() -> None:
     if args.teachers:
         seen = {(r["pack"], r["file"]): r for r in map(json.loads, args.teachers.read_text().splitlines())}
     if args.unaided:
-        seen = {key: {**found, "own": dict.fromkeys(found["own"], [])} for key, found in seen.items()}
+        seen = {key: {**found, "own": dict.fromkeys(found["own"], ())} for key, found in seen.items()}
     earlier = json.loads((args.data / "teacher_boxes.json").read_text())
     rows, counts = [], Counter[str]()
     for pack in PACKS:
