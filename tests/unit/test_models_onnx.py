@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from anonymizer.core.errors import ModelError
-from anonymizer.models.onnx import open_session
+from anonymizer.models.onnx import Halves, open_session
 
 
 @pytest.fixture
@@ -44,3 +44,35 @@ def test_a_session_has_as_many_threads_as_the_process_has_cores(
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="doubling: expected an ONNX file"):
         open_session(tmp_path / "none.onnx", "doubling")
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_second_output_is_computed_when_it_is_asked_for(tmp_path: Path, shared: bool) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    # With nothing but the input in common there is nothing to be spared.
+    nodes = [
+        helper.make_node("Add", ["x", "x"], ["twice"]),
+        helper.make_node("Mul", ["twice", "twice"], ["middle"]),
+        helper.make_node("Add", ["middle", "middle"], ["y"]),
+        helper.make_node("Sub", ["middle", "middle"] if shared else ["x", "x"], ["nothing"]),
+        helper.make_node("Exp", ["nothing"], ["z"]),
+    ]
+    entry, *results = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ("x", "y", "z"))
+    graph = helper.make_graph(nodes, "two", [entry], results)
+    path = tmp_path / "two.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    network = Halves(path, "two")
+    assert (network._second is not None) == shared
+    assert (network.input.name, [output.name for output in network.outputs]) == ("x", ["y", "z"])
+    out, between = network.first(np.array([1, 2], np.float32))
+    assert out.tolist() == [8, 32]
+    assert between.tolist() == ([4, 16] if shared else [1, 1])
+    assert network.second(between).tolist() == [1, 1]
+
+
+def test_what_is_no_network_is_told(tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"not a model")
+    with pytest.raises(ModelError, match="not a readable ONNX model"):
+        Halves(tmp_path / "broken.onnx", "broken")
