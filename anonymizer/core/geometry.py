@@ -192,9 +192,13 @@ def context_box(box: Floats, margin: float, aspect: float) -> IntBox:
 def take(array: np.ndarray, box: IntBox) -> np.ndarray:
     """Cut an integer box out of (H, W) or (H, W, C); beyond the border the nearest pixel repeats."""
     x1, y1, x2, y2 = box
-    rows = np.clip(np.arange(y1, y2), 0, array.shape[0] - 1)
-    columns = np.clip(np.arange(x1, x2), 0, array.shape[1] - 1)
-    return array[np.ix_(rows, columns)]
+    height, width = array.shape[:2]
+    if 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height:  # Most boxes; slices are copied ten times as fast.
+        return array[y1:y2, x1:x2].copy()
+    rows = np.clip(np.arange(y1, y2), 0, height - 1)
+    columns = np.clip(np.arange(x1, x2), 0, width - 1)
+    # One axis after the other: indexing by both at once takes several times as long.
+    return array[rows][:, columns]
 
 
 def dilate(mask: Mask, radius: int) -> Mask:
