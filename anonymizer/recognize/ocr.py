@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +21,10 @@ __all__ = ["RapidOcrReader"]
 HUGE = 4096
 #: Which file of the models' folder does what.
 FILES = {"Det": "PP-OCRv6_det_small.onnx", "Rec": "PP-OCRv6_rec_small.onnx"}
+#: rapidocr's catalogue of networks to download, and the module that reads it first.
+CATALOGUE, READS_IT = "default_models.yaml", "rapidocr.inference_engine.base"
+#: Held while rapidocr is imported.
+_IMPORT = threading.Lock()
 
 
 class RapidOcrReader:
@@ -50,9 +57,8 @@ class RapidOcrReader:
             if not (models / file).is_file():
                 raise ModelError(f"ppocr: expected {file} in {models}, found none; run `anonymizer models verify`")
         from omegaconf import flag_override
-        from rapidocr import RapidOCR
 
-        self._engine = RapidOCR(
+        self._engine = _engine_class()(
             params={
                 "Global.log_level": "critical",
                 "Global.text_score": text_score,
@@ -101,6 +107,47 @@ class RapidOcrReader:
             )
             for polygon, text, score in zip(read.boxes, read.txts, read.scores, strict=True)
         )
+
+
+class _Catalogue:
+    """rapidocr's catalogue as its settings, read when it is first asked for."""
+
+    def __get__(self, _: object, owner: Any) -> Any:
+        from omegaconf import OmegaConf
+
+        owner.model_info = OmegaConf.load(_packaged().parent / CATALOGUE)
+        return owner.model_info
+
+
+def _engine_class() -> Any:
+    """Return rapidocr's engine.
+
+    On import it reads its catalogue of downloads twice into settings that check themselves, a sixth of the time in
+    which an anonymizer starts. Nothing is downloaded here: the first import gets plain values.
+    """
+    with _IMPORT:
+        if READS_IT not in sys.modules:
+            import omegaconf
+            import yaml
+
+            settings: Any = omegaconf.OmegaConf
+            load = settings.load
+            quick = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+            def read(file: Any, **options: Any) -> Any:
+                path = Path(str(file))
+                if path.name != CATALOGUE:
+                    return load(file, **options)
+                return quick(path.read_text(encoding="utf-8")).get_single_data()
+
+            settings.load = staticmethod(read)
+            try:
+                from rapidocr.inference_engine.base import InferSession
+            finally:
+                settings.load = staticmethod(load)
+            InferSession.model_info = _Catalogue()
+        from rapidocr import RapidOCR
+    return RapidOCR
 
 
 def _packaged() -> Path:
