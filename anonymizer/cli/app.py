@@ -40,7 +40,7 @@ from anonymizer.cli.console import (
 from anonymizer.cli.models import models
 from anonymizer.cli.parsing import classes_of, lines_of, listed, methods_of
 from anonymizer.cli.release import release
-from anonymizer.cli.review import review
+from anonymizer.cli.review import check_review, review
 from anonymizer.cli.trials import check_trial, print_trial, run_trial
 from anonymizer.core.errors import AnonymizerError, InputError
 
@@ -256,6 +256,9 @@ def run(
         float | None, typer.Option(min=0.0, metavar="SHARE", help="GPUs per Ray worker, e.g. 0.5; 1 for cuda.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo pictures that are already finished.")] = False,
+    follow_review: Annotated[
+        bool, typer.Option("--review", help="Follow a review: end at once if OUTPUT holds no decisions.")
+    ] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Withdraw pictures that INPUT no longer holds from OUTPUT.")
     ] = False,
@@ -298,6 +301,8 @@ def run(
         raise InputError(f"device {device!r} is unknown; expected cpu, cuda or cuda:N")
     trying = dry_run or preview is not None
     check_trial(trying, preview, preview_to, overwrite or prune)
+    if follow_review:
+        check_review(output)
 
     from anonymizer.models.third_party import offline
 

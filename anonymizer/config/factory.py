@@ -21,6 +21,7 @@ __all__ = [
     "make_detector",
     "make_edges",
     "make_redrawer",
+    "runs_exported",
 ]
 
 
@@ -208,7 +209,7 @@ def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
     controlnets = [source.path(reference) for reference in table.controlnets]
     lora = source.path(table.lora) if table.lora is not None else None
     inpainter: DiffusionInpainter | ExportedInpainter
-    if _without_torch(table, folder, source.device):
+    if runs_exported(table, folder, source.device):
         inpainter = ExportedInpainter(folder, settings)
     else:
         inpainter = DiffusionInpainter(folder, controlnets, settings, load, lora)
@@ -221,7 +222,7 @@ def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
     return Redrawer(inpainter, crops, faces, table.strength, director, painting)
 
 
-def _without_torch(table: Redraw, folder: Path, device: str) -> bool:
+def runs_exported(table: Redraw, folder: Path, device: str) -> bool:
     """Return whether the graphs beside a pipeline do all that a ``redraw`` table asks: then torch is not loaded."""
     from anonymizer.redraw.exported import is_exported
 

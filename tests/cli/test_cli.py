@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -438,6 +439,31 @@ def test_inputs_are_read_from_a_list(
     for place, words in (("empty.txt", "got an empty text"), ("nowhere.txt", "No such file")):
         assert cli.main(["run", "out", "--files-from", str(tmp_path / place)]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_a_review_to_follow_must_be_there(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    for output, words in (("out", "holds no review.jsonl"), ("s3://bucket/out", "copy OUTPUT with its .state")):
+        assert cli.main(["run", "in", output, "--review"]) == 2
+        error = capsys.readouterr().err.strip()
+        assert words in error and "\n" not in error and not calls.built
+    Path("out").mkdir()
+    Path("out/review.jsonl").touch()
+    assert cli.main(["run", "in", "out", "--review"]) == 0
+    assert calls.ran["output"] == "out"
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"), [("anonymizer re", ["review", "release"]), ("anonymizer run --preview-", [])]
+)
+def test_a_shell_completes_commands_and_options(typed: str, words: list[str]) -> None:
+    asked = {"_ANONYMIZER_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    command = [sys.executable, "-m", "anonymizer"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | asked, check=True)
+    assert done.stdout.split() == (words or ["--preview-to"])
+    script = subprocess.run(
+        [*command, "--show-completion", "bash"], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert "complete -o default -F _anonymizer_completion anonymizer" in script.stdout
 
 
 def test_one_path_is_not_enough(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,5 +100,5 @@ def test_a_copy_that_fails_leaves_nothing(output: Path, tmp_path: Path, monkeypa
 def test_places_that_hold_or_lie_in_something_are_refused(output: Path, tmp_path: Path, place: str) -> None:
     with pytest.raises(InputError, match="DEST"):
         deliver(output, tmp_path / place)
-    with pytest.raises(InputError, match="folders on this machine"):
+    with pytest.raises(InputError, match="expected a folder on this machine.*copy OUTPUT"):
         deliver("s3://bucket/out", tmp_path / "delivery")

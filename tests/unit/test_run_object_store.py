@@ -22,8 +22,10 @@ from anonymizer import cli
 from anonymizer.core.errors import InputError
 from anonymizer.images.release import Release
 from anonymizer.images.storage import Store
+from anonymizer.review import Desk
 from anonymizer.run import object_store as stored
 from anonymizer.run.audit import audit
+from anonymizer.run.delivery import deliver
 from anonymizer.run.local import run, run_processes
 from anonymizer.run.object_store import StoredOutput, open_output
 
@@ -52,6 +54,26 @@ def copy(url: str, folder: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return folder
+
+
+def test_a_copy_of_a_stored_output_is_reviewed_run_and_released_from(objects: str, tmp_path: Path) -> None:
+    source, output = f"{objects}/in", f"{objects}/out"
+    fill(source)
+    assert run(FakeAnonymizer(), source, output).released == 5
+    for place in (Desk, partial(deliver, destination=tmp_path / "delivery")):
+        with pytest.raises(InputError, match="got a URL; copy OUTPUT with its .state into a folder first"):
+            place(output, *(["Ana"] if place is Desk else []))
+    folder = copy(output, tmp_path / "copy")
+    desk = Desk(folder, "Ana", source)
+    assert desk.original("01.png").startswith(b"\xff\xd8")
+    seen = desk.picture("01.png")["seen"]
+    desk.decide({"name": "01.png", "decision": "missed", "seen": seen, "label": "person", "bbox": [20, 10, 8, 12]})
+    again = FakeAnonymizer()
+    summary = run(again, source, folder)
+    assert (summary.released, summary.skipped, again.calls) == (5, 4, ["01.png"])
+    for name in NAMES:
+        desk.decide({"name": name, "decision": "accept", "seen": desk.picture(name)["seen"]})
+    assert deliver(folder, tmp_path / "delivery", require_review=True).signed == 5
 
 
 def lines(data: bytes) -> list[dict[str, Any]]:
