@@ -18,6 +18,7 @@ from anonymizer.run.delivery import CHECKSUMS, SHEET, deliver
 from anonymizer.run.ledger import Ledger
 from anonymizer.run.local import run
 from anonymizer.run.output import OutputFolder
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer, rejection
 
@@ -30,7 +31,7 @@ def output(tmp_path: Path) -> Path:
         Image.fromarray(pixels).save(tmp_path / "in" / name)
     fake = FakeAnonymizer()
     fake.raises = {"held.png": rejection()}
-    run(fake, tmp_path / "in", tmp_path / "out", release=Release(write=("masks",)))
+    run(fake, Request(tmp_path / "in", tmp_path / "out", release=Release(write=("masks",))))
     return tmp_path / "out"
 
 
