@@ -150,7 +150,7 @@ def _refined(union: Detector, path: Path, pose: Path | None, mesh: Path | None, 
 def make_depth(table: Condition, source: Source) -> DepthEstimator:
     """Return the depth estimator that a ``condition`` table names; closed form if it names none."""
     if table.depth is not None:
-        from anonymizer.condition.depth_anything import DepthAnything
+        from anonymizer.condition.depth import DepthAnything
 
         return DepthAnything(source.path(table.depth), source.device)
     from anonymizer.condition.depth import GroundPlaneDepth
@@ -162,7 +162,7 @@ def make_edges(table: Condition, source: Source) -> EdgeDetector:
     """Return the edge detector that a ``condition`` table names: HED in safetensors, or a network in ONNX."""
     path = source.path(table.edges)
     if path.suffix == ".safetensors":
-        from anonymizer.condition.hed import HedEdges
+        from anonymizer.condition.edges import HedEdges
 
         return HedEdges(path, source.device)
     from anonymizer.condition.edges import EdgeNet

@@ -183,7 +183,8 @@ def evaluate(
     faces_at_hand, unavailable = choose(
         settings.recognizers, {} if pairing.run is None else pairing.run.models, settings.accept_noncommercial
     )
-    features = judges.features()
+    features, outlines = judges.features(), outline_detector()
+    silhouette = judges.silhouette(outlines)
     trained, untrained = choose_person()
     recognizers: tuple[Recognizer, ...] = (
         *faces_at_hand,
@@ -192,7 +193,8 @@ def evaluate(
         *trained,
         *(() if features is None else (features,)),
         ColourShapeEmbedder(),
-        SilhouetteEmbedder(outline_detector()),
+        SilhouetteEmbedder(outlines),
+        *(() if silhouette is None else (silhouette,)),
     )
     variants, not_made = _variants(settings.baselines)
     if settings.keep_embeddings is not None:

@@ -274,8 +274,8 @@ class Verifier:
     ) -> Verdict:
         limit = self.settings.face_similarity
         usual = embedder.threshold
-        if instance.id in evidence.profiles:
-            usual = getattr(embedder, "profile_threshold", usual)
+        apart = getattr(embedder, "profile_threshold", None) if instance.id in evidence.profiles else None
+        usual = usual if apart is None else apart
         threshold = usual if limit is None else limit
         # A descriptor says nothing about a patch without a face: such patches all lie near the average face.
         if action == "redacted" and not checks.class_kept(instance, bare, SOME_FACE).passed:
@@ -284,7 +284,8 @@ class Verifier:
             )
         # Where the face shows: the original's box and landmarks, or the place of an avatar's.
         now = self._embed(embedder, result, instance)
-        return checks.face_distance(float(np.dot(evidence.faces[instance.id], now)), threshold, instance.id)
+        similarity = float(np.dot(evidence.faces[instance.id], now))
+        return checks.face_distance(similarity, threshold, instance.id, apart is not None)
 
     def _read(self, ocr: OCRReader, image: Image, instance: Instance, margin: float | None = None) -> tuple[str, ...]:
         """Return what OCR reads in and around an instance: each line, and all lines joined."""

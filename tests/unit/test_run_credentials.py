@@ -22,6 +22,7 @@ from anonymizer.images.decode import decode_image
 from anonymizer.run.credentials import ALTERED, DRAWN, PAINTED, SOURCE_TYPES, Credentials, statement
 from anonymizer.run.delivery import CHECKSUMS, SHEET, deliver
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer
 
@@ -101,7 +102,7 @@ def output(tmp_path: Path, *names: str) -> Path:
             tifffile.imwrite(tmp_path / "in" / name, noise(index, np.uint16))
         else:
             Image.fromarray(noise(index)).save(tmp_path / "in" / name)
-    run(FakeAnonymizer(), tmp_path / "in", tmp_path / "out")
+    run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "out"))
     return tmp_path / "out"
 
 

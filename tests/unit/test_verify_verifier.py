@@ -133,6 +133,7 @@ def test_profiles_have_a_threshold_of_their_own(original, treated, eye, profile,
     verdicts = verifier.check(evidence, redraw(original, treated), treated, {2: "redrawn"})
     (mine,) = [v for v in verdicts if v.check == "face_distance"]
     assert mine.threshold == threshold
+    assert ("little of a profile" in mine.detail) == (eye == 25 and profile is not None)
 
 
 @pytest.mark.parametrize(("confidence", "threshold"), [(0.0, 0.97), (0.5, 0.9), (None, 0.9)])
