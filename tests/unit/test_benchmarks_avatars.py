@@ -21,7 +21,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def scripts() -> Iterator[SimpleNamespace]:
-    names = ("avatar_measures", "avatar_run", "avatars", "judges", "packs", "markdown_table")
+    names = ("avatar_measures", "avatar_run", "avatars", "packs", "markdown_table")
     sys.path.insert(0, str(BENCHMARKS))
     try:
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
