@@ -24,10 +24,10 @@ from anonymizer.core import records as types
 from anonymizer.core.errors import InputError, StageError
 from anonymizer.core.geometry import box_iou, context_box, integer_box, outline_box, take
 from anonymizer.core.records import Floats, Image
-from anonymizer.evaluation.baselines import Blur
 from anonymizer.evaluation.detectors import outline_detector
 from anonymizer.evaluation.networks import ImageFeatures, MoveNet, NanoDet
 from anonymizer.evaluation.records import Pair, Subject
+from anonymizer.evaluation.variants import Blur
 from anonymizer.recognize.body import SilhouetteEmbedder
 
 LIST = Path(__file__).with_name("avatar_instances.json")

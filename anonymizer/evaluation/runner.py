@@ -16,7 +16,6 @@ from anonymizer.core.errors import InputError, ModelError
 from anonymizer.core.stages import timed
 from anonymizer.evaluation.attacks import ATTACKS
 from anonymizer.evaluation.background_fidelity import RunRegions
-from anonymizer.evaluation.baselines import BASELINES, baseline
 from anonymizer.evaluation.cache import EmbeddingStore
 from anonymizer.evaluation.control import Control, Resaved, controls
 from anonymizer.evaluation.dataset import PictureDataset
@@ -32,7 +31,7 @@ from anonymizer.evaluation.regions import ON_REGION, MaskFolder, OnRegion, Regio
 from anonymizer.evaluation.standard import Tools
 from anonymizer.evaluation.subjects import CLASSES, FaceFinder, SubjectSource
 from anonymizer.evaluation.utility import measure_utility
-from anonymizer.evaluation.variants import AGAIN, ANONYMIZED, CONTROL, Released
+from anonymizer.evaluation.variants import AGAIN, ANONYMIZED, BASELINES, CONTROL, Released, baseline
 from anonymizer.models.third_party import extra
 from anonymizer.recognize.body import ColourShapeEmbedder, SilhouetteEmbedder
 

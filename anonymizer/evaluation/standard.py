@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anonymizer.core.geometry import box_iou, full_mask
 from anonymizer.core.records import Floats, Image, Mask
+from anonymizer.evaluation.distances import frechet
 from anonymizer.evaluation.label_consistency import MATCH, as_instance, mean_ratio
 from anonymizer.evaluation.records import Estimate, Subject
 from anonymizer.redraw.crops import anonymized_mask
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from anonymizer.evaluation.networks import CropDistance, CropNetwork, MoveNet
     from anonymizer.evaluation.subjects import FaceFinder
 
-__all__ = ["StandardMetrics", "Tools", "frechet"]
+__all__ = ["StandardMetrics", "Tools"]
 
 #: Levels of 255 from which a pixel counts as changed: saving a JPEG of quality 85 anew moves hardly one so far.
 CHANGED = 16
@@ -241,17 +241,3 @@ def _fid(crops: Mapping[tuple[str, str], list[Floats]], label: str, variant: str
     if len(after) < LEAST:
         return Estimate(None, count=len(after), reason=f"{len(after)} crops, a Fréchet distance needs at least {LEAST}")
     return Estimate(frechet(np.stack(before), np.stack(after)), count=len(after))
-
-
-def frechet(x: NDArray[np.floating], y: NDArray[np.floating]) -> float:
-    """Return the Fréchet distance between normal distributions fitted to features (m, d) and (n, d).
-
-    It is biased upward where rows are fewer than some thousands: compare only values of equally many.
-    """
-    from scipy.linalg import sqrtm
-
-    first, second = (np.atleast_2d(np.cov(side, rowvar=False)) for side in (x, y))
-    # Numerical noise gives the root of a singular product an imaginary part, which is none.
-    root = np.real(sqrtm(first @ second))
-    apart = np.asarray(x.mean(axis=0) - y.mean(axis=0), np.float64)
-    return max(float(apart @ apart + np.trace(first + second - 2 * root)), 0.0)

@@ -14,8 +14,7 @@ import numpy as np
 
 from anonymizer.core.records import CLASSES, Detector, Floats
 from anonymizer.evaluation.background_fidelity import BackgroundFidelity
-from anonymizer.evaluation.features import CropFeatures
-from anonymizer.evaluation.kid import kid
+from anonymizer.evaluation.distances import CropFeatures, kid
 from anonymizer.evaluation.label_consistency import LabelConsistency, as_instance
 from anonymizer.evaluation.records import Context, Pair
 from anonymizer.evaluation.regions import Regions

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from anonymizer.core.records import Instance
-from anonymizer.evaluation.kid import polynomial_mmd
+from anonymizer.evaluation.distances import polynomial_mmd
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -13,10 +13,11 @@ from onnx import TensorProto, helper
 from anonymizer.core.errors import ModelError
 from anonymizer.core.records import Floats, Image, Instance
 from anonymizer.evaluation.detectors import LeakDetector
+from anonymizer.evaluation.distances import frechet
 from anonymizer.evaluation.judges import Judges
 from anonymizer.evaluation.networks import CropDistance
 from anonymizer.evaluation.records import Subject
-from anonymizer.evaluation.standard import CHANGED, LEAST, StandardMetrics, Tools, frechet
+from anonymizer.evaluation.standard import CHANGED, LEAST, StandardMetrics, Tools
 
 SIZE = (100, 200)
 
