@@ -22,7 +22,7 @@ from anonymizer.evaluation.distances import CropFeatures, kid
 from anonymizer.evaluation.records import Pair, Subject
 from anonymizer.evaluation.variants import Blur, Mosaic, Solid
 from anonymizer.models import weights
-from anonymizer.recognize.arcface import ArcFaceEmbedder
+from anonymizer.recognize.faces import ArcFaceEmbedder
 from anonymizer.verify.checks import text_similarity
 
 PACKS = {"pennfudan": "val", "ccp": "val", "camvid": "val", "openalpr": "val", "portraits": "all", "lfw": "val"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -207,6 +209,8 @@ def beard(body: Body, shape: Shape, at: Measures, scale: float, rng: np.random.G
 
 def bag(name: str, body: Body, at: Measures, tops: list[Garment], rng: np.random.Generator) -> Garment:
     """Return a bag with its straps, worn over tops."""
+    from scipy.spatial import cKDTree
+
     points = np.concatenate([p.vertices for p in tops])
     trunk = points[(np.abs(points[:, 0]) < 0.13) & (points[:, 2] > at.hips + 0.1)]
     back = float(trunk[:, 1].max())
@@ -235,7 +239,12 @@ def bag(name: str, body: Body, at: Measures, tops: list[Garment], rng: np.random
         bone = "spine04"
     counts = np.cumsum([0, *(len(m[0]) for m in meshes)])
     faces = np.concatenate([m[1] + c for m, c in zip(meshes, counts[:-1], strict=True)])
-    return _rigid("bag", name, np.concatenate([m[0] for m in meshes]).astype(np.float32), faces, body, bone)
+    made = _rigid("bag", name, np.concatenate([m[0] for m in meshes]).astype(np.float32), faces, body, bone)
+    # Straps go with the cloth they lie on: shoulders at rest are higher than those of hanging arms.
+    first = counts[-3 if name == "backpack" else -2]
+    weights = made.weights.copy()
+    weights[first:] = np.concatenate([piece.weights for piece in tops])[cKDTree(points).query(made.vertices[first:])[1]]
+    return replace(made, weights=weights)
 
 
 def _strap(points: Floats, sign: float, back: float, at: Measures) -> tuple[Floats, Numbers]:

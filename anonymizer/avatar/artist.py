@@ -18,6 +18,7 @@ from anonymizer.avatar.faces import Faces, face_part, places
 from anonymizer.avatar.fit import Fit, Fitter, placed
 from anonymizer.avatar.garment import Garment
 from anonymizer.avatar.hair import HAIR, Scalp
+from anonymizer.avatar.hands import free_hands
 from anonymizer.avatar.light import GAMMA, Scene, estimate_light, exposed, look, noise_level
 from anonymizer.avatar.mesh import normals
 from anonymizer.avatar.noise import JointNoise
@@ -59,6 +60,8 @@ LEAST_FACE = 0.3
 #: How far boxes that detectors draw around a face reach above and below the part of it that has a face's texture, in
 #: heights of that: medians of 40 faces of avatars.
 FACE_MORE = (0.15, 0.05)
+#: How far light on hair is that of all hair of a head.
+TRANSLUCENT = np.float32(0.6)
 #: Depth step in metres and step of brightness that are full edges.
 EDGE_DEPTH, EDGE_LIGHT = 0.12, 0.5
 #: Standard deviation in pixels of the blur that the rays of a pixel are averaged over, and the limits of what is added
@@ -214,7 +217,7 @@ class AvatarArtist:
         if _sits(body, shape, pose):
             outer = seated(outer, rng)
         measures = Measures.of(body, shape)
-        posed = _dressed(body, shape, measures, outer, pose, rng)
+        pose, posed = _dressed(body, shape, measures, outer, pose, rng)
         box = _frame(posed, pose, size)
         if box is None:
             return None
@@ -246,10 +249,20 @@ def _sits(body: Body, shape: Shape, pose: Fit) -> bool:
 
 def _dressed(
     body: Body, shape: Shape, measures: Measures, look: Appearance, pose: Fit, rng: np.random.Generator
-) -> Posed:
+) -> tuple[Fit, Posed]:
+    """Return a dressed body and its pose, with hands beside what is worn and not inside of it."""
     garments, bare = dress(body, shape, measures, look.outfit, pose.scale, rng)
-    moved = tuple((g, skin(g.vertices, g.weights, pose.transforms)) for g in garments)
-    return Posed(body.pose(shape, pose.transforms), body.faces[(bare[body.faces] > 0).any(1)], moved)
+
+    def moved() -> tuple[Floats, list[Floats]]:
+        return body.pose(shape, pose.transforms), [skin(g.vertices, g.weights, pose.transforms) for g in garments]
+
+    points, worn = moved()
+    freed = free_hands(body, shape, points, garments, worn, pose.transforms)
+    if freed is not None:
+        pose = replace(pose, transforms=freed)
+        points, worn = moved()
+    faces = body.faces[(bare[body.faces] > 0).any(1)]
+    return pose, Posed(points, faces, tuple(zip(garments, worn, strict=True)))
 
 
 def _frame(posed: Posed, pose: Fit, size: tuple[int, int]) -> IntBox | None:
@@ -282,8 +295,13 @@ def _render(
     hits = tracer.primary(Camera(pose.scale, pose.shift), box, samples)
     if not len(hits.ray):
         return None
-    albedo, relief, height, part = _painted(body, shape, measures, look, pose, posed, hits, light, rng)
-    shade = tracer.shade(hits, bumped(embossed(hits, height), relief), light, RAYS, rng)
+    albedo, relief, height, part, skinned = _painted(body, shape, measures, look, pose, posed, hits, light, rng)
+    shade = tracer.shade(hits, bumped(embossed(hits, height), relief), light, RAYS, rng, skinned)
+    for number, (garment, _) in enumerate(posed.garments, 1):
+        if garment.kind == "hair":
+            own = hits.mesh == number
+            # Light goes on between strands: none is as dark as it were behind boards, and no loose end as bright.
+            shade[own] += TRANSLUCENT * (shade[own].mean(0, keepdims=True) - shade[own]) if own.any() else 0
     lit = exposed(albedo * np.power(shade, 1 / GAMMA))
     colour = averaged(hits, np.concatenate([lit, np.ones((len(lit), 1), np.float32)], 1), samples)
     colour = cv2.GaussianBlur(colour, (0, 0), soft)
@@ -308,6 +326,7 @@ def _render(
         residual=pose.residual,
         shadow=cast(tracer, _feet(body, posed), pitch, Camera(pose.scale, pose.shift), box, light, rng),
         face=_face_box(body, posed, pose),
+        scale=pose.scale,
     )
 
 
@@ -354,6 +373,7 @@ def _placed(made: Rendering, box: IntBox, share: float) -> Rendering:
         joints=joints,
         parts=large(made.parts, cv2.INTER_NEAREST),
         shadow=large(made.shadow),
+        scale=made.scale / share,
     )
 
 
@@ -367,8 +387,8 @@ def _painted(
     hits: Hits,
     light: Light,
     rng: np.random.Generator,
-) -> tuple[Floats, Floats, Floats, NDArray[np.uint8]]:
-    """Return colours (N, 3), relief (N, 3), heights (N,) in metres and parts of the body (N,) of hits."""
+) -> tuple[Floats, Floats, Floats, NDArray[np.uint8], Floats]:
+    """Return of hits colours (N, 3), relief (N, 3), heights (N,) in metres, parts of the body (N,), what is skin."""
     count = len(hits.ray)
     albedo, relief = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
     height, part = np.zeros(count, np.float32), np.zeros(count, np.uint8)
@@ -402,7 +422,7 @@ def _painted(
             seed = int(rng.integers(2**31))
             albedo[own], height[own] = cloth_paint(garment, look.cloths[garment.name], place, measures, light, seed)
         part[own] = owners[garment.weights.argmax(1)][garment.faces[hits.face[own], 0]]
-    return albedo, relief, height, part
+    return albedo, relief, height, part, (hits.mesh == 0).astype(np.float32)
 
 
 def _part_table(body: Body) -> NDArray[np.uint8]:

@@ -20,9 +20,9 @@ __all__ = ["Place", "cloth_paint", "press"]
 Floats = NDArray[np.float32]
 
 #: Depth in metres of folds around limbs and of drapes on the trunk; distance between the folds of a limb.
-RINGS, DRAPES, APART = 0.0045, 0.0028, 0.055
+RINGS, DRAPES, APART = 0.006, 0.0045, 0.06
 #: How dark the bottom of a fold is: light comes to it from a part of the sky.
-HOLLOW = 0.16
+HOLLOW = 0.2
 #: Greatest value of cloth: white cotton reflects four fifths of the light.
 WHITEST = 0.9
 #: Colours of soles, laces, belts and metal, RGB in [0, 1].
@@ -82,7 +82,7 @@ def cloth_paint(
     """
     if garment.kind == "shoes":
         return _shoe(garment.name, cloth, place, light, seed)
-    fold = _folds(cloth, place, seed)
+    fold = _folds(cloth, place, measures, seed)
     colour = _pattern(cloth, place, measures, seed)
     height, shade = _fabric(cloth, place, seed)
     seams, dark, tint = _details(garment, cloth, place, measures)
@@ -99,8 +99,12 @@ def cloth_paint(
     return np.clip(colour, 0.012, WHITEST).astype(np.float32), height.astype(np.float32)
 
 
-def _folds(cloth: Cloth, place: Place, seed: int) -> Floats:
-    """Return the height of folds in metres, float32 (N,): rings around bent and pressed limbs, drapes on the trunk."""
+def _folds(cloth: Cloth, place: Place, measures: Measures, seed: int) -> Floats:
+    """Return the height of folds in metres, float32 (N,), on limbs and on the trunk.
+
+    They are ridges that run in a direction and come and go: on limbs around them, on the trunk down from shoulders
+    and bust, aslant from the armpits, and across where the waist presses.
+    """
     arm, leg, along, a, b, edge = place.coords.T
     pressed = np.clip(place.pressed[:, 0], 0, 0.8)
     limb = np.clip(np.maximum(arm, leg), 0, 1)
@@ -109,20 +113,37 @@ def _folds(cloth: Cloth, place: Place, seed: int) -> Floats:
     finer = waves(place.at, 48, seed + 1, (1, 1, 0.45))[1]
     turn = np.arctan2(b, a)
     length = np.where(leg > arm, 0.8, 0.52)
-    phase = 2 * np.pi * along * length / APART + 1.5 * warp + rng.uniform(0.6, 1.3) * np.sin(turn + rng.uniform(0, 6.3))
-    ring = 1 - 2 * np.abs(np.sin(phase / 2)) ** 0.8
-    joint = np.exp(-(((along - np.where(leg > arm, 0.53, 0.55)) / 0.11) ** 2))
-    end = np.exp(-((edge / 0.09) ** 2)) * (along > 0.75)
-    start = np.exp(-((along / 0.14) ** 2))
+    # Rings are aslant, and more so at one side of the limb than at the other.
+    aslant = rng.uniform(0.8, 1.6) * np.sin(turn + rng.uniform(0, 6.3)) + 0.5 * np.sin(2 * turn + rng.uniform(0, 6.3))
+    ring = _ridge(2 * np.pi * along * length / APART + 1.7 * warp + 1.3 * aslant)
+    joint = np.exp(-(((along - np.where(leg > arm, 0.53, 0.55)) / 0.12) ** 2))
+    end = np.exp(-((edge / 0.1) ** 2)) * (along > 0.7)
+    start = np.exp(-((along / 0.16) ** 2))
     # Folds come and go.
-    patchy = np.clip(0.55 + 0.6 * waves(place.at, 13, seed + 2)[1], 0, 1.4)
-    envelope = 0.05 + patchy * (joint * (0.3 + 1.8 * pressed) + 0.5 * end + 0.45 * start + 0.9 * pressed)
+    patchy = np.clip(0.4 + 0.9 * waves(place.at, 11, seed + 2)[1], 0, 1.5)
+    envelope = 0.08 + patchy * (joint * (0.5 + 1.8 * pressed) + 0.8 * end + 0.7 * start + 1.1 * pressed)
     rings = RINGS * ring * envelope * (0.65 + 0.35 * np.sin(turn * 2 + 3 * warp))
-    drape = DRAPES * (0.8 * warp + 0.35 * finer)
-    across = 1 - 2 * np.abs(np.sin(np.pi * place.at[:, 2] / 0.06 + 1.2 * warp)) ** 0.8
-    trunk = drape + RINGS * 1.3 * pressed * across
-    out = trunk * (1 - limb) + (rings + 0.5 * drape) * limb
+    lengthwise = 0.6 * DRAPES * _ridge(2.5 * turn + 2 * warp + 6 * along) * patchy
+    x, z = place.at[:, 0], place.at[:, 2]
+    round_ = 0.16 * np.arctan2(place.at[:, 1] - measures.middle[1], x)
+    up = (z - measures.hips) / max(measures.armpit - measures.hips, 0.1)
+    # Wider and narrower ones beside each other.
+    sway = waves(place.at, 8, seed + 6, (1, 1, 0.25))[1]
+    hanging = _ridge(2 * np.pi * round_ / 0.11 + 2.6 * sway + 0.9 * warp + 0.3 * finer) * np.clip(0.9 - 0.8 * up, 0, 1)
+    pulled = _ridge(2 * np.pi * (0.75 * np.abs(x) + 0.65 * z) / 0.065 + 1.8 * warp)
+    pulled *= np.exp(-(((z - measures.armpit + 0.05) / 0.11) ** 2 + ((np.abs(x) - 0.15) / 0.07) ** 2))
+    across = _ridge(2 * np.pi * (z + 0.25 * np.abs(x)) / 0.06 + 1.6 * warp)
+    # Folds of one direction at a time: both together look woven.
+    waist = np.exp(-(((up - 0.3) / 0.25) ** 2)) * np.clip(1.0 - 1.2 * patchy, 0, 1)
+    trunk = DRAPES * (patchy * (0.9 * hanging + 1.1 * pulled) + 0.8 * waist * across)
+    trunk = trunk + RINGS * 1.3 * pressed * across
+    out = trunk * (1 - limb) + (rings + lengthwise) * limb
     return np.asarray(cloth.folds * out, np.float32)
+
+
+def _ridge(phase: Floats) -> Floats:
+    """Return folds of a phase in radians, in [-1, 1]: narrow crests, wide hollows."""
+    return np.asarray(1 - 2 * np.abs(np.sin(phase / 2)) ** 1.2, np.float32)
 
 
 def _pattern(cloth: Cloth, place: Place, measures: Measures, seed: int) -> Floats:
@@ -159,7 +180,7 @@ def _fabric(cloth: Cloth, place: Place, seed: int) -> tuple[Floats, Floats]:
     """Return height in metres and shade, both (N,), of a fabric's weave and wear."""
     at, coords = place.at, place.coords
     x, z = at[:, 0], at[:, 2]
-    shade = 1 + 0.02 * waves(at, 20, seed + 8)[1]
+    shade = 1 + 0.01 * waves(at, 20, seed + 8)[1]
     height: NDArray[Any] = np.zeros(len(at), np.float32)
 
     def seen(period: float) -> float:
@@ -169,8 +190,9 @@ def _fabric(cloth: Cloth, place: Place, seed: int) -> tuple[Floats, Floats]:
         turn = np.where(coords[:, 0] > 0.5, np.arctan2(coords[:, 4], coords[:, 3]) * 0.05, x + 0.6 * at[:, 1])
         rib = np.cos(2 * np.pi * turn / 0.009)
         stitch = np.abs((z / 0.006 + 0.5 * np.abs((turn / 0.009) % 1 - 0.5) * 2) % 1 - 0.5)
-        height = height + seen(0.009) * (0.0006 * rib + 0.0005 * stitch)
-        shade = shade + seen(0.009) * (0.05 * rib - 0.05 * stitch)
+        # A stitch is narrower than a rib, and seen from nearer.
+        height = height + seen(0.006) * 0.0006 * rib + seen(0.0045) * 0.0005 * stitch
+        shade = shade + seen(0.006) * 0.05 * rib - seen(0.0045) * 0.05 * stitch
     elif cloth.fabric == "denim":
         front = coords[:, 4] < 0
         worn = np.exp(-(((coords[:, 2] - 0.28) / 0.2) ** 2)) * front * (coords[:, 1] > 0.5)

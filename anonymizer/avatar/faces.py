@@ -30,6 +30,27 @@ FOREHEAD = (10.0, 24.0)
 CHEEKS = slice(64, 84), slice(18, 38), slice(74, 94)
 #: Rows and columns of the face without its rim.
 FRONT = np.s_[32:112, 20:92]
+#: Greatest share of a second average in a face, and blur in texels beyond which what is coarser stays as it is mixed.
+MIXED, FINE = 0.5, 2.5
+#: Brows, eyes, mouth and chin: middle row and columns from the face's middle, half height and half width of ovals.
+BROWS, EYE, LIPS, CHIN = (
+    *(((38.0, 23.0), (7.0, 18.0)), ((46.0, 22.5), (6.0, 14.0))),
+    *(((92.0, 0.0), (8.0, 21.0)), ((98.0, 0.0), (24.0, 38.0))),
+)
+FEATURES = (BROWS, EYE, LIPS, CHIN)
+#: Powers that darkness of these is raised to, least and most, of men and of women: brows that are plucked or painted,
+#: lashes, lips, and a beard's shadow, which few women have, though averages of theirs hold faces of men.
+DARKER = (
+    ((0.7, 1.7), (0.85, 1.3), (0.7, 1.2), (0.7, 1.3)),
+    ((0.5, 1.4), (1.1, 1.8), (0.9, 1.5), (0.35, 0.8)),
+)
+#: Least ratio of a texel.
+LEAST = np.float32(0.02)
+#: How clearly wrinkles and pores show, least and most.
+SKIN_DETAIL = (0.55, 1.15)
+#: Share of women who wear lipstick, and what it leaves of green and blue, least and most; ratio of red to green of skin
+#: from which a texel is of lips, and over how much more it becomes so.
+PAINTED, PAINT, REDDISH = 0.5, (0.55, 0.9), (1.03, 0.1)
 #: Columns that one call of remap takes at most.
 CHUNK = 30_000
 
@@ -110,11 +131,43 @@ class Faces:
         return cls(textures, female.astype(np.bool_))
 
     def any(self, rng: np.random.Generator, female: bool) -> Face:
-        """Return a face drawn by chance."""
-        number = int(rng.choice(self._numbers[int(female)]))
+        """Return a face drawn by chance: an average with up to half of another of the same sex, made up by chance."""
+        first, second = rng.choice(self._numbers[int(female)], 2, replace=False)
+        ratios, other = (self._ratios(int(number)) for number in (first, second))
+        share = np.float32(rng.uniform(0, MIXED))
+        mixed = ratios + share * (other - ratios)
+        # What lies between two faces is softer than either.
+        fine = mixed - _blurred(mixed)
+        lost = (1 - share) ** 2 + share**2
+        ratios = np.maximum(mixed + fine * np.float32(rng.uniform(*SKIN_DETAIL) / np.sqrt(lost) - 1), LEAST)
+        for oval, (least, most) in zip(FEATURES, DARKER[int(female)], strict=True):
+            power = _oval(*oval)[..., None] * np.float32(rng.uniform(least, most) - 1)
+            # Only what is darker than the skin.
+            ratios = ratios * np.minimum(ratios, 1) ** power
+        if female and rng.random() < PAINTED:
+            red = np.array([1.0, rng.uniform(*PAINT), rng.uniform(*PAINT)], np.float32)
+            lips = np.clip((ratios[..., 0] / ratios[..., 1] - REDDISH[0]) / REDDISH[1], 0, 1) * _oval(*LIPS)
+            ratios = ratios * (1 + lips[..., None] * (red - 1))
+        return Face(int(first), ratios.astype(np.float32))
+
+    def _ratios(self, number: int) -> Floats:
+        """Return colours as ratios of skin; the face as a whole has its brightness: cheeks alone may have been lit."""
         ratios = self._textures[number].astype(np.float32) / NEUTRAL
-        # The face as a whole has the skin's brightness: of photographs the cheeks alone may have been lit.
-        return Face(number, ratios / np.median(ratios[FRONT]))
+        return np.asarray(ratios / np.median(ratios[FRONT]), np.float32)
+
+
+def _oval(middle: tuple[float, float], half: tuple[float, float]) -> Floats:
+    """Return 1 in an oval of the face and its mirror image and 0 outside, with a soft rim, float32 (SIDE, WIDTH)."""
+    rows, columns = np.mgrid[:SIDE, :WIDTH]
+    across = np.abs(np.abs(columns - (WIDTH - 1) / 2) - middle[1]) / half[1]
+    return np.clip((1 - np.hypot((rows - middle[0]) / half[0], across)) / 0.4, 0, 1).astype(np.float32)
+
+
+def _blurred(values: Floats) -> Floats:
+    """Return a texture without what is fine."""
+    import cv2
+
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), FINE), np.float32)
 
 
 def texel(x: Floats, up: Floats) -> Floats:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cut", "areas", "averaging", "border", "cut", "even", "normals", "outward", "unit"]
+__all__ = ["Cut", "about", "areas", "averaging", "border", "cut", "even", "normals", "outward", "unit"]
 
 Floats = NDArray[np.float32]
 Faces = NDArray[np.int32]
@@ -41,6 +41,13 @@ class Cut:
 def unit(vectors: Floats) -> Floats:
     """Return vectors (..., 3) at length 1."""
     return np.asarray(vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + TINY), np.float32)
+
+
+def about(axis: Floats, angle: float) -> Floats:
+    """Return the rotation about a unit axis by an angle in radians."""
+    x, y, z = (float(v) for v in axis)
+    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.asarray(np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k, np.float32)
 
 
 def normals(vertices: Floats, faces: Faces) -> Floats:

@@ -22,6 +22,8 @@ WAVES = 5
 ROOTS = 0.8
 #: White of a highlight on hair, and of one on skin.
 GLINT, SKIN_GLOSS = np.float32(0.13), np.float32(0.07)
+#: Greatest brightness of a highlight on hair beside its colour, and how much of it is lost at the ends.
+BRIGHTEST, ENDS = np.float32(0.8), np.float32(0.75)
 #: Colour of eyes, RGB in [0, 1]; radius of an iris and of a pupil in metres.
 WHITE = np.array((0.62, 0.585, 0.565), np.float32)
 IRIS_RADIUS, PUPIL = 0.006, 0.0019
@@ -92,14 +94,16 @@ def hair_paint(colour: Floats, coords: Floats, normal: Floats, light: Light) -> 
     base = colour * (0.62 + 0.62 * tone)[:, None] * (0.72 + 0.34 * np.sqrt(share))[:, None]
     # Strands bleached a little by the sun.
     base = base * (1 + 0.12 * share * tone)[:, None] ** np.array([1.4, 1.1, 0.8], np.float32)
-    out = base
+    shine = np.zeros_like(base)
     for source, strength in ((light.sun, 1.0), (np.array([0, -0.25, 1], np.float32), 0.55)):
         half = unit(unit(source) + np.array([0, -1, 0], np.float32))
         facing = np.clip(normal @ unit(source) + 0.25, 0, 1)
         for shift, width, tint in ((-0.1, 70.0, GLINT * (0.4 + 0.6 * tone)[:, None]), (0.14, 18.0, 1.25 * base)):
             tilted = unit(along + np.float32(shift) * normal)
             across = np.sqrt(np.clip(1 - (tilted @ half) ** 2, 0, 1))
-            out = out + np.float32(strength) * (facing * across**width)[:, None] * tint
+            shine += np.float32(strength) * (facing * across**width)[:, None] * tint
+    # Ends lie over each other: light between them is lost, and they do not gleam.
+    out = base + np.minimum(shine, BRIGHTEST * base + GLINT) * (1 - ENDS * share**2)[:, None]
     # Strands across the light are lit as rods are: their normal turns towards it.
     towards = unit(unit(light.sun) - along * (along @ unit(light.sun))[:, None])
     return np.clip(out, 0, 1).astype(np.float32), (-0.5 * towards).astype(np.float32)

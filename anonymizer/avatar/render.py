@@ -26,6 +26,11 @@ OFF, BEFORE = 2e-3, 1.0
 DISC = 0.04
 #: Light that reaches what is closed in on all sides, as a share: it comes back from other surfaces.
 BOUNCED = 0.25
+#: How far light goes on in skin beyond the edge of the light, red, green and blue, as a share of the sphere's radius:
+#: scattered below the surface, red farthest.
+SCATTERED = np.array((0.3, 0.12, 0.06), np.float32)
+#: Share of the light that comes back from closed in skin by colour: between fingers it is red.
+FLUSHED = np.array((1.35, 0.9, 0.8), np.float32)
 #: Rays on each side over which shadow and ambient occlusion are averaged, at least and at most, and as a share of the
 #: picture's height; every how many rays along rows and columns they are traced.
 NEAR, NEAR_SHARE, SPARSE = (3, 7), 0.005, 2
@@ -153,7 +158,15 @@ class Tracer:
                 hits.normals[own] = facing(unit(hits.mixed(own, surface.faces, smooth)))
         return hits
 
-    def shade(self, hits: Hits, bumped: Floats, light: Light, rays: int, rng: np.random.Generator) -> Floats:
+    def shade(
+        self,
+        hits: Hits,
+        bumped: Floats,
+        light: Light,
+        rays: int,
+        rng: np.random.Generator,
+        skin: Floats | None = None,
+    ) -> Floats:
         """Return the light that white surfaces send back, float32 (N, 3).
 
         Args:
@@ -162,15 +175,17 @@ class Tracer:
             light: Sun and surroundings.
             rays: Rays of ambient occlusion per hit.
             rng: Directions of rays.
+            skin: float32 (N,), 1 where a surface scatters light as skin does, 0 where it does not; None: nowhere.
         """
         near = Neighbours(hits)
         asked = near.asked
         count = len(asked)
         base = (hits.points[asked] + hits.normals[asked] * OFF).astype(np.float32)
         sun = unit(unit(light.sun) + DISC * rng.standard_normal((count, 3)).astype(np.float32))
-        facing_sun = np.clip(bumped @ unit(light.sun), 0, 1)
+        wrap = np.zeros((len(hits.ray), 3), np.float32) if skin is None else skin[:, None] * SCATTERED
+        facing_sun = np.clip((bumped @ unit(light.sun))[:, None] + wrap, 0, None) / (1 + wrap)
         lit = np.zeros(count, np.float32)
-        towards = np.flatnonzero(facing_sun[asked] > 0)
+        towards = np.flatnonzero(facing_sun[asked].max(1) > 0)
         lit[towards] = self.free(base[towards], sun[towards])
         # Seen and all of the sky and of the ground: their ratio holds no noise where nothing is closed in.
         sky, ground = np.zeros((count, 2), np.float32), np.zeros((count, 2), np.float32)
@@ -184,11 +199,15 @@ class Tracer:
         lit, *parts = near.mean(np.concatenate([lit[:, None], sky, ground], 1)).T
         # What is closed in gets a share of the light that its normal would see.
         share = 0.5 + 0.5 * bumped[:, 2]
+        back = BOUNCED * (1 if skin is None else 1 + skin[:, None] * (FLUSHED - 1))
         above, below = (
-            usual * ((1 - BOUNCED) * seen / np.maximum(whole, 1e-6) + BOUNCED)
-            for seen, whole, usual in ((*parts[:2], share), (*parts[2:], 1 - share))
+            (usual * open_)[:, None] + back * (usual * (1 - open_))[:, None]
+            for open_, usual in (
+                (parts[0] / np.maximum(parts[1], 1e-6), share),
+                (parts[2] / np.maximum(parts[3], 1e-6), 1 - share),
+            )
         )
-        out = (facing_sun * lit)[:, None] * light.sunlight + above[:, None] * light.sky + below[:, None] * light.ground
+        out = facing_sun * lit[:, None] * light.sunlight + above * light.sky + below * light.ground
         return np.asarray(out, np.float32)
 
     def free(self, start: Floats, way: Floats) -> NDArray[np.bool_]:

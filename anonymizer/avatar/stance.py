@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.body import Body, Shape
-from anonymizer.avatar.mesh import unit
+from anonymizer.avatar.mesh import about, unit
 from anonymizer.core.geometry import eyes_apart
 from anonymizer.core.records import Instance, PersonView
 
@@ -199,7 +199,7 @@ def rotations(stance: Stance, body: Body, shape: Shape) -> Floats:
     for bone, share in (("neck01", 0.25), ("neck02", 0.5), ("neck03", 0.75), ("head", 1)):
         out[body.number(bone)] = _between(chest, head, share)
     for bone in ("eye.L", "eye.R"):
-        out[body.number(bone)] = head @ _about(np.array([0, 0, 1], np.float32), stance.gaze)
+        out[body.number(bone)] = head @ about(np.array([0, 0, 1], np.float32), stance.gaze)
     for side in "LR":
         _limb(out, stance, body, shape, side, chest, ("upperarm", "lowerarm", "hand"))
         _limb(out, stance, body, shape, side, hips, ("upperleg", "lowerleg", "foot"))
@@ -234,7 +234,7 @@ def _raised(left: Floats, up: Floats) -> Floats:
     frame = _frame(left, up)
     ahead = -frame[:, 1]
     tilt = float(np.arcsin(np.clip(ahead[2], -1, 1)))
-    return np.asarray(_about(frame[:, 0], tilt - TILTED * (tilt + BOWED)) @ frame[:, 2], np.float32)
+    return np.asarray(about(frame[:, 0], tilt - TILTED * (tilt + BOWED)) @ frame[:, 2], np.float32)
 
 
 def _turned_face(face: Instance) -> tuple[Floats, float] | None:
@@ -344,19 +344,12 @@ def _relax(out: Floats, body: Body, shape: Shape, side: str) -> None:
     for finger in range(2, 6):
         for joint in range(1, 4):
             number = body.number(f"finger{finger}-{joint}.{side}")
-            out[number] = out[number] @ _about(axis, CURL * joint)
+            out[number] = out[number] @ about(axis, CURL * joint)
 
 
 def _two(along: Floats, across: Floats, new_along: Floats, new_across: Floats) -> Floats:
     """Return the rotation that takes a direction to a new one, and one across as near as it can to its new one."""
     return np.asarray(_frame(new_across, new_along) @ _frame(across, along).T, np.float32)
-
-
-def _about(axis: Floats, angle: float) -> Floats:
-    """Return the rotation about a unit axis by an angle in radians."""
-    x, y, z = (float(v) for v in axis)
-    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.asarray(np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k, np.float32)
 
 
 def _cross(a: Floats, b: Floats) -> Floats:
@@ -371,7 +364,7 @@ def _turn(start: Floats, end: Floats) -> Floats:
     v, c = _cross(a, b), float(a @ b)
     if c < -0.9999:
         # Opposite ones leave the axis open: any across the first.
-        return _about(unit(_cross(a, np.eye(3, dtype=np.float32)[int(np.abs(a).argmin())])), float(np.pi))
+        return about(unit(_cross(a, np.eye(3, dtype=np.float32)[int(np.abs(a).argmin())])), float(np.pi))
     k = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
     return np.asarray(np.eye(3) + k + k @ k / (1 + c), np.float32)
 

@@ -16,7 +16,7 @@ from anonymizer.avatar.accessories import BAGS, HATS, bag, beard, glasses, hat, 
 from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.garment import DEEP, Garment, let_down, piece_of
 from anonymizer.avatar.hair import HAIR, Scalp, grow
-from anonymizer.avatar.mesh import cut
+from anonymizer.avatar.mesh import cut, normals
 from anonymizer.avatar.shoes import SHOES, Shoe, lasts, loft
 from anonymizer.avatar.shoes import covered as inside_of
 from anonymizer.avatar.tailor import Measures, hang, spread, straighten, tube
@@ -55,6 +55,9 @@ INTO, TAPER, HELD = 0.1, 0.1, 0.7
 LEAST = 24
 #: Half width in metres of what there is of a top under an open jacket.
 PANEL = 0.085
+#: How far long hair lies above cloth, the lowest strand and what the highest has more, and how deep in cloth hair may
+#: be, in metres.
+LYING, HIDDEN = (0.003, 0.009), 0.08
 #: Ease of trousers in metres below which they go into boots.
 SLIM = 0.009
 #: How far below the hip joints tops are cut from the body, in shares of the leg.
@@ -359,7 +362,7 @@ def dress(
     if outfit.glasses is not None:
         pieces.append(glasses(outfit.glasses, body, shape))
     below = None if outfit.hat is None else hat_line(outfit.hat, body, shape)
-    grown = [_hair(body, shape, at, outfit.hair, scale, rng, below)]
+    grown = [_hair(body, shape, at, outfit.hair, scale, rng, below, above)]
     if outfit.beard and not outfit.mask and outfit.hat not in ("headscarf", "hood"):
         grown.append(beard(body, shape, at, scale, rng))
     pieces += [p for p in grown if p is not None]
@@ -525,11 +528,37 @@ def _shoes(body: Body, shape: Shape, at: Measures, shoe: Shoe, name: str, tucked
 
 
 def _hair(
-    body: Body, shape: Shape, at: Measures, name: str, scale: float, rng: np.random.Generator, below: float | None
+    body: Body,
+    shape: Shape,
+    at: Measures,
+    name: str,
+    scale: float,
+    rng: np.random.Generator,
+    below: float | None,
+    above: list[Garment],
 ) -> Garment | None:
     hair = HAIR[name]
     made = grow(hair, body, shape, at, Scalp.of(body, hair.recede), scale, rng, below)
     if made is None:
         return None
     covers = np.full(len(body.weights), -1, np.float32)
-    return Garment("hair", name, made.vertices, made.faces, made.weights, made.vertices, covers, made.coords)
+    points = _over(made.vertices, made.coords[:, 4], above, at)
+    return Garment("hair", name, points, made.faces, made.weights, points, covers, made.coords)
+
+
+def _over(points: Floats, layer: Floats, above: list[Garment], at: Measures) -> Floats:
+    """Return points (N, 3) of long hair outside of what is worn: each lies over it as high as its layer (N,) says."""
+    from scipy.spatial import cKDTree
+
+    low = np.flatnonzero(points[:, 2] < at.chin)
+    if not len(low) or not above:
+        return points
+    cloth = np.concatenate([piece.vertices for piece in above])
+    outward = np.concatenate([normals(piece.vertices, piece.faces) for piece in above])
+    away, near = cKDTree(cloth).query(points[low], distance_upper_bound=HIDDEN)
+    known = np.isfinite(away)
+    low, near = low[known], near[known]
+    high = ((points[low] - cloth[near]) * outward[near]).sum(1)
+    out = points.copy()
+    out[low] += outward[near] * np.maximum(LYING[0] + LYING[1] * layer[low] - high, 0)[:, None]
+    return out

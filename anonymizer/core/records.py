@@ -274,6 +274,7 @@ class Rendering:
         face: float32 (4,) xyxy in the picture's pixels, the box of the face as detectors draw it; None where it is
             turned away.
         words: Who it is and what it wears, e.g. ``("a woman with long brown hair", "a red knitted sweater")``.
+        scale: Pixels of the picture to a metre of the avatar; 0 where unknown.
     """
 
     box: IntBox
@@ -289,6 +290,7 @@ class Rendering:
     grain: float = 0.0
     face: Floats | None = None
     words: tuple[str, ...] = ()
+    scale: float = 0.0
 
     def __post_init__(self) -> None:
         size = self.box[3] - self.box[1], self.box[2] - self.box[0]

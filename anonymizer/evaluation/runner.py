@@ -32,7 +32,7 @@ from anonymizer.evaluation.standard import Tools
 from anonymizer.evaluation.subjects import CLASSES, FaceFinder, SubjectSource
 from anonymizer.evaluation.utility import measure_utility
 from anonymizer.evaluation.variants import AGAIN, ANONYMIZED, BASELINES, CONTROL, Released, baseline
-from anonymizer.models.third_party import extra
+from anonymizer.models.third_party import check_extra
 from anonymizer.recognize.body import ColourShapeEmbedder, SilhouetteEmbedder
 
 __all__ = ["ALL_BASELINES", "Evaluation", "Progress", "Settings", "evaluate"]
@@ -170,8 +170,8 @@ def evaluate(
         ModelError: Weights that were asked for are missing, or their licence was not accepted; or a package of the
             extra ``evaluate`` is missing.
     """
-    with extra("evaluate", "evaluate"):
-        importlib.import_module("sklearn")  # Of the attacks that run last; what is missing is said at once.
+    # Of what runs last; what is missing is said at once.
+    check_extra("evaluate", "evaluate", "sklearn", "torch")
     timings: dict[str, float] = {}
     given = None if annotations is None else read_annotations(annotations, mapping)
     pairing = find_pairs(originals, anonymized, out, again, rule=settings.rule)

@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.core.compositing import blend, feather
-from anonymizer.core.geometry import IntBox, dilate, mask_box, take
+from anonymizer.core.geometry import IntBox, blend, dilate, feather, mask_box, take
 from anonymizer.core.records import BODIES, Conditions, Instance, Rendering
 from anonymizer.redraw.avatars import pasted, shape_of
 from anonymizer.redraw.batching import SharedInpainter
@@ -39,6 +38,12 @@ Done = TypeVar("Done")
 SOFTENED = 0.8
 #: Width of the Gaussian, as a share of a crop's height, over which brightness stays that of a rendering: half a head.
 WIDE = 0.035
+#: Pixels to a metre of the body at the model's size up to which what it changed counts fully: people seen whole, whom
+#: it was trained on, have 100 or 200. Nearer ones it stains: folds and features of that size it has never seen.
+KNOWN = 200.0
+#: Steepness in levels a pixel of a rendering from which what the model changed there counts fully, the blur in pixels
+#: at which it is measured, and how far it counts where nothing is: on plain skin and cloth it makes clouds.
+STEEP, AROUND, PLAIN = 3.0, 2.0, 0.35
 #: Sets the chance that decides on grain apart from all other under one seed.
 GRAIN_DRAW = 4
 #: Standard deviation in pixels of the blur of grain: a camera's noise has passed through demosaicing and JPEG.
@@ -222,7 +227,8 @@ class Redrawer:
             if drawn is None or not self._avatars.shading:
                 full = _resize(painted, size)
             else:
-                full = changed(pasted(take(image, window), window, drawn, hard=True), job.image, painted, job.mask)
+                crop = pasted(take(image, window), window, drawn, hard=True)
+                full = changed(crop, job.image, painted, job.mask, drawn.scale)
             patch = empty[instance.id]
             x1, y1, x2, y2 = patch.box
             pixels = np.ascontiguousarray(full[y1 - window[1] : y2 - window[1], x1 - window[0] : x2 - window[0]])
@@ -284,25 +290,38 @@ def _empty(image: NDArray[np.uint8], instance: Instance, avatar: Rendering | Non
 
 
 def changed(
-    drawn: NDArray[np.uint8], start: NDArray[np.uint8], painted: NDArray[np.uint8], mask: NDArray[np.bool_]
+    drawn: NDArray[np.uint8],
+    start: NDArray[np.uint8],
+    painted: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    scale: float = 0.0,
 ) -> NDArray[np.uint8]:
     """Return a rendering with what the model changed in it: at the model's size, an eye is a few pixels.
 
     What it changed in brightness is folds and features; colours, and brightness over wide parts, stay those of the
-    rendering: it is lit like the scene, and the model greys what is coloured and blotches what is plain.
+    rendering: it is lit like the scene, and the model greys what is coloured and blotches what is plain. So it counts
+    where the rendering has features or folds, and little between them; and less the nearer somebody stands.
 
     Args:
         drawn: A crop with an avatar at the picture's size, RGB uint8 (H, W, 3).
         start: The same at the model's size, RGB uint8 (h, w, 3).
         painted: What the model made of that, RGB uint8 (h, w, 3).
         mask: bool (h, w), what it painted.
+        scale: Pixels of ``drawn`` to a metre of the avatar; 0 where unknown.
     """
     inside = mask.astype(np.float32)
-    change = (painted.astype(np.float32) - cv2.GaussianBlur(start, (0, 0), SOFTENED)).mean(axis=2) * inside
+    soft = cv2.GaussianBlur(start, (0, 0), SOFTENED)
+    change = (painted.astype(np.float32) - soft).mean(axis=2) * inside
     # Magnified, what is fine at the model's size is wide in the picture: stains on plain cloth.
-    sigma = WIDE * mask.shape[0] / max(drawn.shape[0] / mask.shape[0], 1.0)
+    larger = drawn.shape[0] / mask.shape[0]
+    sigma = WIDE * mask.shape[0] / max(larger, 1.0)
     wide = cv2.GaussianBlur(np.dstack([change, inside]), (0, 0), sigma)
     fine = change - wide[..., 0] / np.maximum(wide[..., 1], np.float32(1e-6)) * inside
+    grey = soft.mean(axis=2, dtype=np.float32)
+    x, y = (cv2.Sobel(grey, cv2.CV_32F, *way, ksize=3) / 8 for way in ((1, 0), (0, 1)))
+    steep = cv2.GaussianBlur(cv2.magnitude(x, y), (0, 0), AROUND)
+    near = min(1.0, KNOWN * larger / scale) ** 2 if scale else 1.0
+    fine *= np.float32(near) * np.clip(steep / STEEP, PLAIN, 1)
     full = _resize(fine, (drawn.shape[1], drawn.shape[0]))[..., None]
     return np.clip(np.rint(drawn + full), 0, 255).astype(np.uint8)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from anonymizer.avatar.accessories import BAGS, HATS
 from anonymizer.avatar.appearance import SKIN, Appearance, Population, draw_appearance, helmeted, seated, worn_as
@@ -15,7 +16,8 @@ from anonymizer.avatar.cloth import WHITEST
 from anonymizer.avatar.faces import NEUTRAL, SIDE, WIDTH, Faces, places
 from anonymizer.avatar.garment import Garment
 from anonymizer.avatar.hair import HAIR, Scalp, grow
-from anonymizer.avatar.mesh import areas, border, even, normals, outward
+from anonymizer.avatar.hands import ARM, FOREARM, HAND, free_hands
+from anonymizer.avatar.mesh import about, areas, border, even, normals, outward
 from anonymizer.avatar.paint import embossed
 from anonymizer.avatar.render import Camera, Mesh, Tracer
 from anonymizer.avatar.shoes import SHOES, lasts, loft
@@ -454,3 +456,69 @@ def test_borders_are_found_evened_and_meshes_turned_outward() -> None:
     inward = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]])
     assert (outward(points, inward) == inward[:, ::-1]).all()
     assert (outward(points, inward[:, ::-1]) == inward[:, ::-1]).all()
+
+
+def test_faces_of_one_average_differ(faces: Faces) -> None:
+    women = [faces.any(np.random.default_rng(seed), True) for seed in range(40)]
+    same = [(a, b) for n, a in enumerate(women) for b in women[:n] if a.number == b.number]
+    assert same and min(float(np.abs(a.ratios - b.ratios)[32:112, 20:92].mean()) for a, b in same) > 0.01
+    assert all(np.isfinite(face.ratios).all() and face.ratios.min() > 0 for face in women)
+    # The skin itself stays as bright as it was.
+    assert all(0.85 < float(np.median(face.ratios[32:112, 20:92])) < 1.15 for face in women)
+
+
+def test_lipstick_reddens_lips_alone(faces: Faces, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, painted = [], []
+    for share, out in ((0.0, plain), (1.0, painted)):
+        monkeypatch.setattr("anonymizer.avatar.faces.PAINTED", share)
+        out += [faces.any(np.random.default_rng(seed), True).ratios for seed in range(6)]
+    for a, b in zip(plain, painted, strict=True):
+        assert np.array_equal(a[:80], b[:80]) and np.array_equal(a[..., 0], b[..., 0])
+        assert (b[..., 1] <= a[..., 1] + 1e-6).all()
+    assert max(float(np.abs(a - b).max()) for a, b in zip(plain, painted, strict=True)) > 0.05
+
+
+def test_long_hair_lies_over_what_is_worn(bodies: tuple[Body, Body]) -> None:
+    body = bodies[0]
+    shape, pieces, _ = worn(body, replace(PLAIN, tops=("t-shirt", "puffer jacket"), hair="long"))
+    jacket = next(p for p in pieces if p.name == "puffer jacket")
+    hair = next(p for p in pieces if p.kind == "hair")
+    low = hair.vertices[hair.vertices[:, 2] < Measures.of(body, shape).chin - 0.05]
+    near = cKDTree(jacket.vertices).query(low, distance_upper_bound=0.05)
+    known = np.isfinite(near[0])
+    place = near[1][known]
+    high = ((low[known] - jacket.vertices[place]) * normals(jacket.vertices, jacket.faces)[place]).sum(1)
+    assert known.sum() > 500 and (high > 0).mean() > 0.95
+
+
+def test_hands_come_out_of_wide_clothes(bodies: tuple[Body, Body]) -> None:
+    body = bodies[0]
+    shape, pieces, _ = worn(body, replace(PLAIN, tops=("t-shirt", "parka")))
+    rotations = np.tile(np.eye(3, dtype=np.float32), (len(body.bones), 1, 1))
+    # Arms are turned down and back until they lie in the coat.
+    for side, angle in (("L", 0.7), ("R", -0.7)):
+        turned = about(np.array([1, 0, 0], np.float32), 0.5) @ about(np.array([0, 1, 0], np.float32), angle)
+        for number, bone in enumerate(body.bones):
+            if bone.startswith(ARM) and bone.endswith(f".{side}"):
+                rotations[number] = turned
+    transforms = body.transforms(shape, rotations)
+    worn_at = [skin(p.vertices, p.weights, transforms) for p in pieces]
+    freed = free_hands(body, shape, body.pose(shape, transforms), pieces, worn_at, transforms)
+    assert freed is not None
+    coat = next(p for p in pieces if p.name == "parka")
+    still = coat.weights[:, [b.startswith(ARM) for b in body.bones]].sum(1) < 0.3
+
+    def inside(by: np.ndarray) -> float:
+        cloth = skin(coat.vertices, coat.weights, by)
+        hands = body.pose(shape, by)[np.isin(body.parts, (FOREARM, HAND))]
+        outward = normals(cloth, coat.faces)[still]
+        near = cKDTree(cloth[still]).query(hands)[1]
+        return float((((hands - cloth[still][near]) * outward[near]).sum(1) < 0).mean())
+
+    assert inside(transforms) > 0.5 > 0.05 > inside(freed)
+    # Who holds the arms away is left alone.
+    still_there = body.transforms(shape, np.tile(np.eye(3, dtype=np.float32), (len(body.bones), 1, 1)))
+    assert (
+        free_hands(body, shape, body.pose(shape, still_there), pieces, [p.vertices for p in pieces], still_there)
+        is None
+    )

@@ -13,7 +13,7 @@ from anonymizer.redraw.crops import CropSetting, anonymized_region, crop_box, gr
 from anonymizer.redraw.diffusion import InpaintJob
 from anonymizer.redraw.plates import redraw_plate
 from anonymizer.redraw.prompts import prompt, random_clothes
-from anonymizer.redraw.redrawer import Patch, Redrawer, changed, compose, region_patch
+from anonymizer.redraw.redrawer import KNOWN, Patch, Redrawer, changed, compose, region_patch
 
 
 def instance(label: str, box: tuple[float, float, float, float], number: int = 1) -> Instance:
@@ -158,7 +158,15 @@ def test_what_the_model_changed_is_laid_over_the_rendering() -> None:
     fold = start.astype(int)
     fold[91:94] += 30  # Six pixels in the picture: what is much wider there are stains.
     out = changed(drawn, start, fold.astype(np.uint8), mask).astype(int) - drawn
-    assert out[183:187].mean() > 15 > np.abs(out[40:100]).max() and (np.ptp(out[185], axis=1) <= 1).all()
+    assert 5 < out[183:187].mean() < 12 and np.abs(out[40:100]).max() < 5, "little on plain cloth"
+    creased = start.copy()
+    creased[92:] -= 40
+    fold = creased.astype(int)
+    fold[91:94] += 30
+    out = changed(drawn, creased, fold.astype(np.uint8), mask).astype(int) - drawn
+    assert out[183:187].mean() > 15 > np.abs(out[40:100]).max() and (np.ptp(out[185], axis=1) <= 1).all(), "folds"
+    near = changed(drawn, creased, fold.astype(np.uint8), mask, scale=4 * 2 * KNOWN).astype(int) - drawn
+    assert 0 < near[183:187].mean() < out[183:187].mean() / 8, "stains in close-ups"
     outside = mask.copy()
     outside[:96] = False
     noise = np.where(outside[..., None], start, rng.integers(0, 256, start.shape)).astype(np.uint8)
