@@ -59,7 +59,7 @@ def skin_paint(
     ball = eye > 0.5
     if ball.any():
         colour[ball] = _eye(look, pupil[ball])
-    return np.clip(colour, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(colour, 0, 1), np.float32)
 
 
 def _eye(look: Appearance, pupil: Floats) -> Floats:
