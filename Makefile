@@ -6,6 +6,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+WHEELS := $(VENV)/photographs
 PIP    := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 # The builder advertises its successor at every start.
@@ -19,11 +20,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # Editable, so that a change of the source needs no new installation; only a change of the dependencies does.
-# The extra hub carries the demo's photographs. opencv-python needs the system's libGL; where that is missing, the
-# headless build of the same version takes its place.
+# The demo's photographs lie in the wheels of two packages that only hub presets need, so these are fetched and not
+# installed. opencv-python needs the system's libGL; where that is missing, the headless build of the same version takes
+# its place.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	@echo "Installing anonymizer and its dependencies into $(VENV) (the first time takes a few minutes)"
-	$(PIP) -e '.[hub]'
+	@echo "Installing anonymizer and its dependencies into $(VENV) (the first time takes a minute or two)"
+	$(PIP) -e .
+	@$(BIN)/python -m pip download -q --disable-pip-version-check --no-deps -d $(WHEELS) ultralytics insightface
 	@$(BIN)/python -c "import cv2" 2>/dev/null || { \
 	  echo "libGL is missing: switching to opencv-python-headless"; \
 	  $(PIP) --force-reinstall --no-deps opencv-python-headless; \
@@ -35,7 +38,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@touch $@
 
 demo: $(VENV)/.installed
-	@$(BIN)/python examples/gather.py demo-input
+	@$(BIN)/python examples/gather.py demo-input --wheels $(WHEELS)
 	@$(BIN)/anonymizer run demo-input demo-output --seed 7 --overwrite || [ $$? -eq 3 ]
 	@echo "Pictures: demo-output/images"
 	@echo "Report:   demo-output/report.html"

@@ -1,16 +1,20 @@
 """Anonymizer: redraws every person, face and license plate in a picture, proves it, and fails closed.
 
+>>> import numpy as np
 >>> from anonymizer import Anonymizer
->>> anonymizer = Anonymizer.from_preset("embedded", seed=7)  # doctest: +SKIP
->>> result = anonymizer(image)  # doctest: +SKIP
+>>> anonymizer = Anonymizer.from_preset("embedded", seed=7)
+>>> street = np.full((120, 160, 3), 128, np.uint8)
+>>> result = anonymizer(street)
+>>> result.image.shape, result.instances, [verdict.check for verdict in result.verdicts]
+((120, 160, 3), (), ['second_pass'])
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anonymizer.core.errors import AnonymizerError, InputError, ModelError, StageError, VerificationFailed
+from anonymizer.core.lazy import lazy
 from anonymizer.core.records import (
     AvatarArtist,
     DepthEstimator,
@@ -62,18 +66,14 @@ __version__ = "0.2.0"
 # Before anything else of this package can import a third party, whoever uses it: command line, API or a worker.
 disable_telemetry()
 
-
-#: Names that reach heavy packages, and their modules: who only wants records and errors does not wait for them.
-LAZY = {
-    "Anonymizer": "anonymizer.flow.pipeline",
-    "anonymize_folder": "anonymizer.run.folder",
-    "iterate_folder": "anonymizer.run.folder",
-    "as_rgb": "anonymizer.core.arrays",
-    "evaluate": "anonymizer.evaluation.evaluate",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in LAZY:
-        return getattr(importlib.import_module(LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Names that reach heavy packages: who only wants records and errors does not wait for them.
+__getattr__ = lazy(
+    __name__,
+    {
+        "Anonymizer": "flow.pipeline",
+        "anonymize_folder": "run.folder",
+        "iterate_folder": "run.folder",
+        "as_rgb": "core.arrays",
+        "evaluate": "evaluation.evaluate",
+    },
+)

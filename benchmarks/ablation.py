@@ -166,7 +166,7 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
     options = avatars.parsed([*base, *(part for setting in settings for part in ("--set", setting))])
     try:
         # Variants change jobs of diffusers' pipeline; the graphs for ONNX Runtime know no other prompts.
-        with offline(), replaced(factory, "_without_torch", lambda *_: False), context():
+        with offline(), replaced(factory, "runs_exported", lambda *_: False), context():
             judged = Judged(avatars.build(options), arguments.judges, Kept(arguments.cache), out)
             persons = judged.run(arguments.data, not arguments.full, arguments.pack)
             real = judged.reference(arguments.data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
@@ -124,6 +125,21 @@ def joint_box(finds: Sequence[Mask], boxes: Floats, person: Mask) -> Floats | No
         return None
     chosen = boxes[np.array(theirs)]
     return np.concatenate([chosen[:, :2].min(axis=0), chosen[:, 2:].max(axis=0)])
+
+
+def moved_iou(mask: Mask) -> float:
+    """Return the IoU of a mask bool (H, W) with itself one pixel farther right: what a pixel's doubt is worth."""
+    other = np.zeros_like(mask)
+    other[:, 1:] = mask[:, :-1]
+    return float((mask & other).sum() / max((mask | other).sum(), 1))
+
+
+def inner_iou(found: Mask, mask: Mask) -> float:
+    """Return the IoU of two masks bool (H, W) without the pixels that touch the border of the second, 8 neighbours."""
+    near = np.ones((3, 3), np.uint8)
+    whole = mask.astype(np.uint8)
+    sure = (cv2.dilate(whole, near) == 0) | (cv2.erode(whole, near) > 0)
+    return float((found & mask & sure).sum() / max(((found | mask) & sure).sum(), 1))
 
 
 def darkened(image: NDArray[np.uint8], mean: float) -> NDArray[np.uint8]:

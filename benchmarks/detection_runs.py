@@ -34,7 +34,7 @@ DEFACE, DEFACE_MARGIN = 0.2, 0.3
 #: Preset that is measured.
 PRESET = "embedded"
 #: Source that decides detections besides settings and weights: modules of the package, and parts of others.
-MODULES = ("detect/*.py", "geometry.py")
+MODULES = ("detect/*.py", "core/geometry.py")
 PARTS = (wiring.make_detector, wiring._refined, Instance, Anonymizer._targets)
 PACKAGES = ("numpy", "onnxruntime", "opencv-python", "deface")
 
@@ -115,8 +115,12 @@ def version() -> str:
     """Return a key of all that decides what the detectors find."""
     digest = hashlib.sha256(json.dumps(decided(), sort_keys=True).encode())
     root = Path(anonymizer.__file__).parent
-    for path in (path for pattern in MODULES for path in sorted(root.glob(pattern))):
-        digest.update(path.read_bytes())
+    for pattern in MODULES:
+        paths = sorted(root.glob(pattern))
+        if not paths:  # A module that moved would no longer decide, and old finds would be taken for new ones.
+            raise FileNotFoundError(f"{root}: no module matches {pattern}")
+        for path in paths:
+            digest.update(path.read_bytes())
     for part in PARTS:
         digest.update(inspect.getsource(part).encode())
     return digest.hexdigest()[:16]

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detection_measures import SIZES, box_inside, duplicates, in_size, inside, joint_box, matched, wilson
+from detection_measures import (
+    SIZES,
+    box_inside,
+    duplicates,
+    in_size,
+    inner_iou,
+    inside,
+    joint_box,
+    matched,
+    moved_iou,
+    wilson,
+)
 from detection_runs import Runs
 from numpy.typing import NDArray
 from packs import Truth, pictures, read, some
@@ -105,6 +116,8 @@ class Subject:
         together: Whether the finds in its mask show it taken together: a label may hold several people.
         pixels: Pixels of its mask, 0 without one.
         mask_iou: IoU of its mask with the outline of the find that shows it; None without mask or find.
+        inner_iou: The same without the pixels at the border of its mask.
+        moved_iou: IoU of its mask with itself moved by one pixel; None without mask.
     """
 
     pack: str
@@ -121,6 +134,8 @@ class Subject:
     together: bool
     pixels: int
     mask_iou: float | None
+    inner_iou: float | None
+    moved_iou: float | None
 
     @property
     def is_covered(self) -> bool:
@@ -229,6 +244,8 @@ def examined(
                 together=joint is not None and bool(box_iou(joint, truth.box)[0, 0] >= FOUND),
                 pixels=0 if mask is None else int(mask.sum()),
                 mask_iou=truth.mask_iou(mine[chosen[n]]) if chosen[n] >= 0 else None,
+                inner_iou=None if mask is None or chosen[n] < 0 else inner_iou(outlines[chosen[n]], mask),
+                moved_iou=None if mask is None else moved_iou(mask),
             )
         )
     return out
@@ -412,9 +429,19 @@ def mask_rows(subjects: Iterable[Subject], names: Sequence[str]) -> list[dict[st
     known = [s for s in subjects if not s.cyclist and s.side >= PERSON and s.mask_iou is not None]
     rows = []
     for name in names:
-        part = [s.mask_iou for s in known if s.pack == name and s.mask_iou is not None]
+        mine = [s for s in known if s.pack == name]
+        part = [s.mask_iou for s in mine if s.mask_iou is not None]
         if part:
-            rows.append({"pack": name, "persons": len(part), "mask_iou": _mean(part), "median": float(np.median(part))})
+            rows.append(
+                {
+                    "pack": name,
+                    "persons": len(part),
+                    "mask_iou": _mean(part),
+                    "median": float(np.median(part)),
+                    "without_border": _mean([s.inner_iou for s in mine if s.inner_iou is not None]),
+                    "label_moved_by_a_pixel": _mean([s.moved_iou for s in mine if s.moved_iou is not None]),
+                }
+            )
     return rows
 
 

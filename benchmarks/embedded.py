@@ -24,7 +24,7 @@ from redraws import PACKS, Bench, two_seeds
 
 from anonymizer.config import presets
 from anonymizer.models.third_party import offline
-from anonymizer.recognize.arcface import ArcFaceEmbedder
+from anonymizer.recognize.faces import ArcFaceEmbedder
 
 
 def main() -> None:

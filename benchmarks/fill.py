@@ -29,7 +29,7 @@ from packs import pictures, read
 
 from anonymizer.core.geometry import dilate
 from anonymizer.fill import redact
-from anonymizer.fill.smooth import push_pull
+from anonymizer.fill.patches import push_pull
 from anonymizer.flow.work import kinds_of
 
 SEED = 3

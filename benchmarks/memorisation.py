@@ -18,7 +18,7 @@ from anonymizer import VerificationFailed
 from anonymizer.config import presets
 from anonymizer.models import weights
 from anonymizer.models.third_party import offline
-from anonymizer.recognize.arcface import ArcFaceEmbedder
+from anonymizer.recognize.faces import ArcFaceEmbedder
 from anonymizer.redraw.prototypes import FaceBank
 
 

@@ -23,7 +23,7 @@ from anonymizer.evaluation.features import CropFeatures
 from anonymizer.evaluation.kid import kid
 from anonymizer.evaluation.records import Pair, Subject
 from anonymizer.models import weights
-from anonymizer.recognize.arcface import ArcFaceEmbedder
+from anonymizer.recognize.faces import ArcFaceEmbedder
 from anonymizer.verify.checks import text_similarity
 
 PACKS = {"pennfudan": "val", "ccp": "val", "camvid": "val", "openalpr": "val", "portraits": "all", "lfw": "val"}

@@ -44,6 +44,7 @@ from anonymizer.evaluation.variants import ANONYMIZED, Released
 from anonymizer.images.formats import SUFFIXES
 from anonymizer.models.third_party import offline
 from anonymizer.run import local
+from anonymizer.run.request import Request
 
 Record = Mapping[str, Any]
 
@@ -191,8 +192,7 @@ def anonymize(originals: Path, output: Path, preset: str, seed: int | None) -> N
     """Anonymize what is not anonymized yet."""
     summary = local.run(
         presets.build(preset, seed=seed),
-        originals,
-        output,
+        Request(originals, output),
         on_progress=lambda at: print(f"{output.name}: {at.done} of {at.total}", file=sys.stderr),
     )
     print(f"{output}: {summary}", file=sys.stderr)

@@ -31,6 +31,7 @@ from PIL import Image
 from anonymizer.core.records import Instance, Result, Treatment, Verdict
 from anonymizer.run.audit import audit
 from anonymizer.run.local import InProcess, run
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 from anonymizer.run.summary import Progress
 
@@ -71,7 +72,7 @@ def folder(work: Path, count: int) -> None:
             samples.append((step.done, process.memory_info().rss / 1e6))
             print(f"{step.done} pictures: {samples[-1][1]:.1f} MB, {time.perf_counter() - started:.1f} s", flush=True)
 
-    summary = run(BoxInpainter(), work / "in", work / "out", on_progress=sample)
+    summary = run(BoxInpainter(), Request(work / "in", work / "out"), on_progress=sample)
     taken, cpu = time.perf_counter() - started, time.process_time() - cpu
     # The first tenth fills caches and pools.
     (low, before), (high, after) = samples[1], samples[-1]
@@ -80,7 +81,7 @@ def folder(work: Path, count: int) -> None:
     print(f"{summary.released} released")
     print(f"memory: {slope:.0f} bytes per picture from {low} to {high}, at the very end {summary.peak_rss_mb} MB peak")
     started = time.perf_counter()
-    again = run(BoxInpainter(), work / "in", work / "out")
+    again = run(BoxInpainter(), Request(work / "in", work / "out"))
     print(f"resumed: {time.perf_counter() - started:.1f} s, {again.skipped} skipped")
     started = time.perf_counter()
     found = audit(work / "out")
@@ -97,7 +98,7 @@ def workers(source: Path, work: Path, preset: str) -> None:
     for overlapped in (False, True):
         started = time.perf_counter()
         executor = InProcess(anonymizer, overlapped=overlapped)
-        summary = execute(executor, source, work / f"overlapped-{overlapped}")
+        summary = execute(executor, Request(source, work / f"overlapped-{overlapped}"))
         taken = time.perf_counter() - started
         count = summary.released + summary.quarantined + summary.failed
         print(

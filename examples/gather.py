@@ -1,19 +1,20 @@
-"""Gather pictures to try the anonymizer on: those that installed packages bring along, and rendered streets.
+"""Gather pictures to try the anonymizer on: those that published packages bring along, and rendered streets.
 
-Usage: ``python examples/gather.py DEST``. Copies into the folder DEST whatever is installed of
+Usage: ``python examples/gather.py DEST [--wheels DIR]``. Copies into the folder DEST
 
-- ``bus.jpg`` and ``zidane.jpg`` from the ultralytics package,
-- ``t1.jpg`` from the insightface package,
+- ``bus.jpg`` and ``zidane.jpg`` of the ultralytics package,
+- ``t1.jpg`` of the insightface package,
 
-and renders ``plates.png`` and ``street.png``. The packages are located without importing them.
+out of the packages' wheels in DIR, or where they are installed, without importing them; and renders ``plates.png``
+and ``street.png``.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 from render_people import render_people
@@ -27,28 +28,33 @@ PICTURES = (
 )
 
 
-def locate(package: str, inner: str) -> Path | None:
-    """Return the path of a file inside an installed package, or None if the package or the file is not there."""
+def read(package: str, inner: str, wheels: Path | None = None) -> bytes | None:
+    """Return a file of a package, from its wheel in a folder or from where it is installed; None if it is nowhere."""
+    for wheel in [] if wheels is None else sorted(wheels.glob(f"{package}-*.whl")):
+        with zipfile.ZipFile(wheel) as opened:
+            if f"{package}/{inner}" in opened.namelist():
+                return opened.read(f"{package}/{inner}")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         return None
     path = Path(spec.submodule_search_locations[0]) / inner
-    return path if path.is_file() else None
+    return path.read_bytes() if path.is_file() else None
 
 
-def gather(destination: Path) -> list[Path]:
+def gather(destination: Path, wheels: Path | None = None) -> list[Path]:
     """Copy and render every picture into a folder, created if need be; return the files put there.
 
-    Pictures of packages that are not installed are named on stderr and left out.
+    Pictures of packages that are not at hand are named on stderr and left out.
     """
     destination.mkdir(parents=True, exist_ok=True)
     put: list[Path] = []
     for package, inner in PICTURES:
-        source = locate(package, inner)
-        if source is None:
-            print(f"left out: {inner} (package {package} is not installed or does not hold it)", file=sys.stderr)
+        picture = read(package, inner, wheels)
+        if picture is None:
+            print(f"left out: {inner} (package {package} is not at hand or does not hold it)", file=sys.stderr)
             continue
-        put.append(Path(shutil.copyfile(source, destination / source.name)))
+        put.append(destination / Path(inner).name)
+        put[-1].write_bytes(picture)
         print(f"{put[-1]}  from package {package}")
     for name, render in (("plates.png", render_street), ("street.png", render_people)):
         put.append(destination / name)
@@ -60,4 +66,6 @@ def gather(destination: Path) -> list[Path]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Gather pictures to try the anonymizer on.")
     parser.add_argument("destination", type=Path, metavar="DEST", help="folder to put the pictures in")
-    gather(parser.parse_args().destination)
+    parser.add_argument("--wheels", type=Path, metavar="DIR", help="folder of wheels to take photographs from")
+    arguments = parser.parse_args()
+    gather(arguments.destination, arguments.wheels)

@@ -146,6 +146,9 @@ class Meanings:
 def parse_map(pairs: Iterable[str]) -> dict[str, str | None]:
     """Return what ``name=class`` pairs tell; ``none`` and ``ignore`` leave a category alone.
 
+    >>> parse_map(["Fahrer=person", "dog=none"])
+    {'Fahrer': 'person', 'dog': None}
+
     Raises:
         InputError: No pair, or one name told twice with different classes.
     """

@@ -9,10 +9,10 @@ from typing import Any
 
 from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import CITYSCAPES
-from anonymizer.annotations.outline import outline
-from anonymizer.annotations.per_file import Entry, Read
+from anonymizer.annotations.files import Entry, Read
 from anonymizer.annotations.records import Page, Record, mark, parse_json
 from anonymizer.annotations.scrubbing import Scrubber
+from anonymizer.annotations.shapes import outline
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json
 

@@ -17,8 +17,8 @@ from anonymizer.annotations.matching import Index, Placement, key_of
 from anonymizer.annotations.records import Given, Head, Page, Record, Remark, added_record, free_id, mark, read_json
 from anonymizer.annotations.regions import instance_from
 from anonymizer.annotations.rendered import joint_names, placed_joints, unlabelled, with_joints
-from anonymizer.annotations.scaled import scaled_record
 from anonymizer.annotations.scrubbing import Scrubber, identities, name_parts, without_keypoints
+from anonymizer.annotations.shapes import scaled_record
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json
 from anonymizer.core.records import CLASSES, Instance

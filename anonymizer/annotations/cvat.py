@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 
 from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import CVAT_HEAD, CVAT_IMAGE, NAME, Each
-from anonymizer.annotations.outline import outline
-from anonymizer.annotations.per_file import Entry, Read
+from anonymizer.annotations.files import Entry, Read, SharedFile, shared_file
 from anonymizer.annotations.records import Page, Record, Remark, mark
 from anonymizer.annotations.scrubbing import Scrubber, told_by_xml
-from anonymizer.annotations.shapes import ellipse, finite, mask_record, polygon, rectangle
-from anonymizer.annotations.shared_file import SharedFile, shared_file
+from anonymizer.annotations.shapes import ellipse, finite, mask_record, outline, polygon, rectangle
 from anonymizer.annotations.voc import parse_xml
 from anonymizer.core.errors import InputError
 from anonymizer.core.records import Instance, Treatment

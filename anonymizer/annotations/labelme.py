@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import LABELME
-from anonymizer.annotations.outline import outline
-from anonymizer.annotations.per_file import Entry, Read
+from anonymizer.annotations.files import Entry, Read
 from anonymizer.annotations.records import Page, Record, Remark, mark, parse_json
 from anonymizer.annotations.scrubbing import Scrubber
-from anonymizer.annotations.shapes import ellipse, finite, mask_record, polygon, rectangle
+from anonymizer.annotations.shapes import ellipse, finite, mask_record, outline, polygon, rectangle
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json
 

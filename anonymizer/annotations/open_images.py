@@ -12,11 +12,10 @@ from typing import Any
 
 from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import OPEN_IMAGES
-from anonymizer.annotations.per_file import Entry, Read
+from anonymizer.annotations.files import Entry, Read, SharedFile, shared_file
 from anonymizer.annotations.records import Page, Record, Remark, mark
 from anonymizer.annotations.scrubbing import Scrubber
 from anonymizer.annotations.shapes import finite, rectangle
-from anonymizer.annotations.shared_file import SharedFile, shared_file
 from anonymizer.core.errors import InputError
 from anonymizer.core.geometry import outline_box
 from anonymizer.core.records import Instance, Treatment

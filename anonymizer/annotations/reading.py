@@ -13,9 +13,9 @@ from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.cityscapes import ENDINGS, Cityscapes
 from anonymizer.annotations.coco import CocoAnnotations, coco_from, read_coco
 from anonymizer.annotations.cvat import cvat_from, is_cvat
+from anonymizer.annotations.files import Codec, FileAnnotations
 from anonymizer.annotations.labelme import LabelMe, is_labelme
 from anonymizer.annotations.open_images import is_open_images, open_images_from
-from anonymizer.annotations.per_file import Codec, FileAnnotations
 from anonymizer.annotations.records import MAX_BYTES, Annotations, read_annotation_bytes, read_json
 from anonymizer.annotations.via import is_via, via_from
 from anonymizer.annotations.voc import Voc

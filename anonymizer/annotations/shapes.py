@@ -1,20 +1,25 @@
-"""Shapes that annotation tools draw, as COCO-like geometry."""
+"""Shapes as COCO-like geometry: as annotation tools draw them, as outlines of masks, scaled to a smaller picture."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.annotations.rle import encode_rle
+from anonymizer.annotations.fields import number
+from anonymizer.annotations.rle import decode_rle, encode_rle, is_rle
+from anonymizer.core.geometry import integer_box
+from anonymizer.core.records import Instance
 
-__all__ = ["ellipse", "finite", "mask_record", "polygon", "rectangle"]
+__all__ = ["ellipse", "finite", "mask_record", "outline", "polygon", "rectangle", "scaled_record"]
 
 #: Corners of the polygon that stands for an ellipse: it leaves out less than a thousandth of the area.
 _CORNERS = 72
+Size = tuple[int, int]
 
 
 def finite(value: object) -> float:
@@ -79,3 +84,72 @@ def _turned(
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     cx, cy = centre
     return [(cx + (x - cx) * cos - (y - cy) * sin, cy + (x - cx) * sin + (y - cy) * cos) for x, y in points]
+
+
+def outline(instance: Instance) -> NDArray[np.float64]:
+    """Return one closed polygon around an instance's outline, float64 (N, 2) x, y in pixels, N ≥ 4.
+
+    It runs through the centres of the mask's outermost pixels. Parts that lie apart are joined by lines without area,
+    walked there and back; holes are filled.
+    """
+    x1, y1, x2, y2 = integer_box(instance.box)
+    found, _ = cv2.findContours(instance.outline.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    parts = [contour[:, 0, :].astype(np.float64) + 0.5 for contour in found if len(contour) >= 3]
+    if not parts:  # Nothing but points and lines: the box it is.
+        return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], dtype=np.float64)
+    if len(parts) == 1:
+        return parts[0] + np.array([x1, y1])
+    closed = [np.concatenate([part, part[:1]]) for part in parts]
+    back = [part[:1] for part in parts[-2::-1]]
+    return np.concatenate([*closed, *back]) + np.array([x1, y1])
+
+
+def scaled_record(record: Mapping[str, Any], before: Size, after: Size) -> dict[str, Any]:
+    """Return a record with its geometry in the pixels of the scaled picture.
+
+    Geometry that cannot be read is left out: in the larger picture's pixels it would point elsewhere.
+
+    Args:
+        record: ``bbox``, ``segmentation``, ``area``, ``keypoints`` and the parts of COCO-WholeBody are scaled.
+        before: (height, width) that it was made for.
+        after: That of the scaled picture.
+    """
+    across, down = after[1] / before[1], after[0] / before[0]
+    out: dict[str, Any] = {}
+    for key, value in record.items():
+        scaled: Any = value
+        if key == "bbox" or key.endswith("_box"):
+            scaled = _turns(value, (across, down))
+        elif key == "keypoints" or key.endswith("_kpts"):
+            scaled = _turns(value, (across, down, 1))
+        elif key == "area":
+            scaled = round(value * across * down, 2) if number(value) else None
+        elif key in ("segmentation", "treated"):
+            scaled = _segmentation(value, before, after)
+        if scaled is not None or value is None:
+            out[key] = scaled
+    return out
+
+
+def _turns(values: object, factors: tuple[float, ...]) -> list[float] | None:
+    """Return numbers multiplied by factors in turns."""
+    if not isinstance(values, list) or not all(map(number, values)):
+        return None
+    return [round(value * factors[n % len(factors)], 2) for n, value in enumerate(values)]
+
+
+def _segmentation(value: object, before: Size, after: Size) -> object:
+    factors = after[1] / before[1], after[0] / before[0]
+    if isinstance(value, list):
+        polygons = [_turns(polygon, factors) for polygon in value]
+        return None if None in polygons else polygons
+    if not is_rle(value) or value["size"] != list(before):  # type: ignore[index]
+        return None
+    part = decode_rle(value, before, "segmentation")  # type: ignore[arg-type]
+    mask = np.zeros(after, np.bool_)
+    if part is not None:
+        (x1, y1, *_), inner = part
+        rows, columns = np.nonzero(inner)
+        y, x = (rows + y1 + 0.5) * factors[1], (columns + x1 + 0.5) * factors[0]
+        mask[np.minimum(y.astype(int), after[0] - 1), np.minimum(x.astype(int), after[1] - 1)] = True
+    return encode_rle(mask, (0, 0, after[1], after[0]), after)

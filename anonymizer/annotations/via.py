@@ -12,12 +12,10 @@ from typing import Any
 
 from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import ATTRIBUTES, NAME, VIA_PICTURE, Each
-from anonymizer.annotations.outline import outline
-from anonymizer.annotations.per_file import Entry, Read
+from anonymizer.annotations.files import Entry, Read, SharedFile, shared_file
 from anonymizer.annotations.records import Page, Record, Remark, mark, parse_json
 from anonymizer.annotations.scrubbing import Scrubber, attribute_name
-from anonymizer.annotations.shapes import ellipse, finite, polygon, rectangle
-from anonymizer.annotations.shared_file import SharedFile, shared_file
+from anonymizer.annotations.shapes import ellipse, finite, outline, polygon, rectangle
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json
 from anonymizer.images.release import Release

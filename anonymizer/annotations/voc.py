@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from anonymizer.annotations.categories import label_of
 from anonymizer.annotations.fields import VOC
-from anonymizer.annotations.per_file import Entry, Read
+from anonymizer.annotations.files import Entry, Read
 from anonymizer.annotations.records import CONSENT, Page, Record, Remark, mark
 from anonymizer.annotations.scrubbing import Scrubber, told_by_xml
 from anonymizer.core.errors import InputError

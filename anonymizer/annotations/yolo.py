@@ -12,11 +12,11 @@ from typing import Any, cast
 
 from anonymizer.annotations.categories import Meanings
 from anonymizer.annotations.fields import NAME, YOLO
+from anonymizer.annotations.files import Entry, FileAnnotations, Read
 from anonymizer.annotations.matching import Placement
-from anonymizer.annotations.outline import outline
-from anonymizer.annotations.per_file import Entry, FileAnnotations, Read
 from anonymizer.annotations.records import Page, Record, Remark, read_annotation_bytes
 from anonymizer.annotations.scrubbing import Scrubber
+from anonymizer.annotations.shapes import outline
 from anonymizer.core.errors import InputError
 from anonymizer.core.geometry import outline_box
 from anonymizer.core.records import CLASSES, Floats, Instance

@@ -40,8 +40,8 @@ from anonymizer.cli.console import (
 from anonymizer.cli.models import models
 from anonymizer.cli.parsing import classes_of, lines_of, listed, methods_of
 from anonymizer.cli.release import release
-from anonymizer.cli.review import review
-from anonymizer.cli.trials import check_trial, print_trial, run_trial
+from anonymizer.cli.review import check_review, review
+from anonymizer.cli.trials import check_sheet, check_trial, print_trial
 from anonymizer.core.errors import AnonymizerError, InputError
 
 __all__ = ["app", "main"]
@@ -256,6 +256,9 @@ def run(
         float | None, typer.Option(min=0.0, metavar="SHARE", help="GPUs per Ray worker, e.g. 0.5; 1 for cuda.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo pictures that are already finished.")] = False,
+    follow_review: Annotated[
+        bool, typer.Option("--review", help="Follow a review: end at once if OUTPUT holds no decisions.")
+    ] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Withdraw pictures that INPUT no longer holds from OUTPUT.")
     ] = False,
@@ -298,6 +301,8 @@ def run(
         raise InputError(f"device {device!r} is unknown; expected cpu, cuda or cuda:N")
     trying = dry_run or preview is not None
     check_trial(trying, preview, preview_to, overwrite or prune)
+    if follow_review:
+        check_review(output)
 
     from anonymizer.models.third_party import offline
 
@@ -309,9 +314,13 @@ def run(
         from anonymizer.annotations.reading import annotations_at
         from anonymizer.config import presets
         from anonymizer.images.release import Release
-        from anonymizer.run import cluster as distributed
-        from anonymizer.run import local
+        from anonymizer.run.cluster import RayCrew
         from anonymizer.run.inputs import find_inputs
+        from anonymizer.run.pool import Pool
+        from anonymizer.run.processes import ProcessCrew
+        from anonymizer.run.request import Request
+        from anonymizer.run.runner import execute
+        from anonymizer.run.trial import trial
 
         # A mistake in the command shows at once, not after the models have been loaded.
         release = Release(
@@ -348,22 +357,27 @@ def run(
             methods=methods_of(method or (), wanted),
             strength=strength,
         )
-        settings: dict[str, Any] = {"workers": workers, "timeout_s": timeout}
-        share = worker_gpus if worker_gpus is not None else float(device != "cpu")
-        settings |= {"annotations": given, "release": release, "areas": areas}
-        settings["require_annotations"] = require_annotations
-        with show_progress(quiet) as report:
-            settings["on_progress"] = report
+        request = Request(
+            inputs,
+            output,
+            given,
+            release,
+            areas,
+            require_annotations=require_annotations,
+            overwrite=overwrite,
+            prune=prune,
+        )
+        check_sheet(request, preview, preview_to)
+        crew: Any = ProcessCrew(build)
+        if engine is Engine.RAY:
+            gpus = worker_gpus if worker_gpus is not None else float(device != "cpu")
+            crew = RayCrew(build, address=ray_address, gpus=gpus)
+        with show_progress(quiet) as report, Pool(crew, workers=workers, timeout_s=timeout) as pool:
             if trying:
-                settings |= {"dry_run": dry_run, "preview": preview or 0, "sheet": preview_to}
-                far = {"address": ray_address, "gpus": share} if engine is Engine.RAY else None
-                tried = run_trial(build, inputs, output, far, **settings)
-            elif engine is Engine.RAY:
-                settings |= {"overwrite": overwrite, "prune": prune}
-                summary = distributed.run(build, inputs, output, address=ray_address, gpus=share, **settings)
+                options: dict[str, Any] = {"preview": preview or 0, "sheet": preview_to, "workers": workers}
+                tried = trial(pool, request, report, dry_run=dry_run, **options)
             else:
-                settings |= {"overwrite": overwrite, "prune": prune}
-                summary = local.run_processes(build, inputs, output, **settings)
+                summary = execute(pool, request, report)
     if trying:
         if as_json:
             print(tried.to_json())

@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 from anonymizer.config import presets, requirements
+from anonymizer.core.errors import ModelError
 from anonymizer.models import weights
 from anonymizer.models.third_party import offline, telemetry_late
 
@@ -22,7 +23,7 @@ MAIN_PRESET = "embedded"
 #: Extra that a line of the metadata belongs to, as in ``; extra == "hub"``.
 EXTRA = re.compile(r"""extra == ["']([^"']+)["']""")
 #: Extras for users; those for working on this package are left out.
-EXTRAS = frozenset({"evaluate", "heif", "hub", "judges", "ray", "s3"})
+EXTRAS = frozenset({"evaluate", "heif", "hub", "judges", "jxl", "raw", "ray", "review", "s3"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ def _gpu() -> Check:
     try:
         import torch
     except (ImportError, OSError) as error:
+        if isinstance(error, ModuleNotFoundError):
+            return Check("machine", "gpu", "note", "not looked for without torch; pip install 'anonymizer[hub]'")
         return Check("machine", "gpu", "problem", f"torch cannot be imported: {error}")
     if not torch.cuda.is_available():
         return Check("machine", "gpu", "note", "none usable; pictures are redrawn on the CPU")
@@ -137,9 +140,18 @@ def _refusal(weight: weights.Weight) -> str | None:
     from onnxruntime import InferenceSession
     from safetensors import safe_open
 
+    from anonymizer.redraw.diffusion import DiffusionSettings
+    from anonymizer.redraw.exported import ExportedInpainter, is_exported
+
     folder = weights.path(weight.id)
     folder = folder.parent if weight.entry else folder
     with offline():
+        if is_exported(folder):  # Its graphs open with the weights that lie beside them, and only then.
+            try:
+                ExportedInpainter(folder, DiffusionSettings(1, 1.0, (1.0, 1.0)))
+            except ModelError as error:
+                return str(error)
+            return None
         for record in weight.files:
             file = str(folder / record.path)
             try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from anonymizer.cli.console import RELEASED
+from anonymizer.core.errors import InputError
 
-__all__ = ["review"]
+__all__ = ["check_review", "review"]
 
 
 def review(
@@ -28,3 +30,22 @@ def review(
         serve(desk, port=port, on_start=lambda link: print(f"Review: {link}\nCtrl-C ends it.", flush=True))
     except KeyboardInterrupt:
         raise typer.Exit(RELEASED) from None
+
+
+def check_review(output: str) -> None:
+    """Refuse an OUTPUT without decisions of reviewers.
+
+    Raises:
+        InputError: It holds none, or is a URL, where none are followed.
+    """
+    from anonymizer.images.storage import is_url
+    from anonymizer.run.decisions import REVIEW
+    from anonymizer.run.delivery import COPY_FIRST
+
+    if is_url(output):
+        raise InputError(f"--review: OUTPUT {output}: {COPY_FIRST}, then review and run there")
+    if not (Path(output) / REVIEW).is_file():
+        raise InputError(
+            f"--review: OUTPUT {output} holds no {REVIEW}, so there is nothing to follow; check the path, or review it "
+            "with anonymizer review"
+        )

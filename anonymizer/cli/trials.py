@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anonymizer.core.errors import InputError
 
 if TYPE_CHECKING:
+    from anonymizer.run.request import Request
     from anonymizer.run.trial import Trial
 
-__all__ = ["check_trial", "print_trial", "run_trial"]
+__all__ = ["check_sheet", "check_trial", "print_trial"]
 
 #: Names of one kind that are printed.
 NAMES = 8
@@ -36,43 +37,18 @@ def check_trial(trying: bool, preview: int | None, sheet: Path | None, changing:
         raise InputError("--dry-run and --preview release nothing; leave --overwrite and --prune out")
 
 
-def run_trial(
-    build: Callable[[], Any],
-    source: Any,
-    output: str,
-    cluster: Mapping[str, Any] | None,
-    *,
-    workers: int,
-    timeout_s: float,
-    **settings: Any,
-) -> Trial:
-    """Return what a trial finds, in workers on this machine or on a Ray cluster.
+def check_sheet(request: Request, preview: int | None, sheet: Path | None) -> None:
+    """Refuse a preview where it may be released by mistake, and warn of what it holds.
 
-    Args:
-        build: Makes the anonymizer.
-        source: INPUT.
-        output: OUTPUT.
-        cluster: Address and share of GPUs of a Ray cluster; None: this machine.
-        workers: Worker processes.
-        timeout_s: Longest time for one step of one picture.
-        **settings: As for ``run.trial.trial``.
+    Raises:
+        InputError: It lies in INPUT or OUTPUT.
     """
-    from anonymizer.run.cluster import RayPool
-    from anonymizer.run.processes import ProcessPool
-    from anonymizer.run.trial import check_preview, trial
+    from anonymizer.run.inputs import find_inputs
+    from anonymizer.run.trial import check_preview
 
-    if settings["preview"]:  # Shows at once, not after the models have been loaded.
-        from anonymizer.run.inputs import find_inputs
-
-        check_preview(settings["preview"], settings["sheet"], find_inputs(source, output), output)
-        print(f"warning: {settings['sheet']} will hold ORIGINALS; it is not for release", file=sys.stderr)
-    pool: Any = (
-        ProcessPool(build, workers=workers, timeout_s=timeout_s)
-        if cluster is None
-        else RayPool(build, workers=workers, timeout_s=timeout_s, **cluster)
-    )
-    with pool as ready:
-        return trial(ready, source, output, workers=workers, **settings)
+    if preview is not None:  # Shows at once, not after the models have been loaded.
+        check_preview(preview, sheet, find_inputs(request.source, request.output), request.output)
+        print(f"warning: {sheet} will hold ORIGINALS; it is not for release", file=sys.stderr)
 
 
 def print_trial(found: Trial) -> None:

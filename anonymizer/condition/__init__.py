@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from anonymizer.condition.depth import GroundPlaneDepth, estimate_horizon
+from anonymizer.condition.depth import GroundPlaneDepth, estimate_horizon, far_to_near, nearness
 from anonymizer.condition.edges import EdgeNet
 from anonymizer.condition.guard import DEFAULT, OFF, STRICT, GuardSettings, guard
-from anonymizer.condition.order import far_to_near, nearness
 
 __all__ = [
     "DEFAULT",

@@ -1,20 +1,21 @@
-"""Depth in closed form: a ground plane up to the horizon with every instance standing on it as a billboard."""
+"""Depth: by a ground plane with every instance as a billboard, or by Depth Anything; and the order that it gives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from anonymizer.core.errors import ModelError
 from anonymizer.core.geometry import integer_box, paste_window
 from anonymizer.core.records import Instance, check_image
 
-__all__ = ["DEFAULT_HORIZON", "GroundPlaneDepth", "estimate_horizon"]
+__all__ = ["DEFAULT_HORIZON", "DepthAnything", "GroundPlaneDepth", "estimate_horizon", "far_to_near", "nearness"]
 
 Floats = NDArray[np.float32]
-
 #: Horizon as a share of the picture's height where the instances do not tell it.
 DEFAULT_HORIZON = 0.45
 #: Horizons outside this range of shares come from people standing on steps or balconies, or from cut boxes.
@@ -136,3 +137,92 @@ def _ground(rows: Floats, horizon: float, height: int) -> Floats:
     """Return the ground plane's depth at rows (N,): 0 at the horizon, 1 at the lower border."""
     below = (rows - horizon) / max(height - horizon, 1.0)
     return np.clip(below, BACKGROUND, 1.0).astype(np.float32)
+
+
+def nearness(depth: NDArray[np.float32], instance: Instance) -> float:
+    """Return the median depth in an instance's mask: in [0, 1], 1 nearest; 0 where the mask is empty.
+
+    Args:
+        depth: float32 (H, W) in [0, 1], 1 nearest.
+        instance: The instance, in the pixels of ``depth``.
+    """
+    picture, local = paste_window(integer_box(instance.box), (depth.shape[0], depth.shape[1]))
+    inside = depth[picture][instance.mask[local]]
+    return float(np.median(inside)) if inside.size else 0.0
+
+
+def far_to_near(depth: NDArray[np.float32], instances: Iterable[Instance]) -> tuple[Instance, ...]:
+    """Return the instances farthest first; a face always comes after the person it belongs to.
+
+    Args:
+        depth: float32 (H, W) in [0, 1], 1 nearest.
+        instances: Instances in the pixels of ``depth``.
+    """
+    every = tuple(instances)
+    near = {instance.id: nearness(depth, instance) for instance in every}
+
+    def key(instance: Instance) -> tuple[float, bool, int]:
+        own = near[instance.id]
+        if instance.parent is None or instance.parent not in near:
+            return own, False, instance.id
+        return max(own, near[instance.parent]), True, instance.id
+
+    return tuple(sorted(every, key=key))
+
+
+class DepthAnything:
+    """Estimates relative depth of a picture.
+
+    Args:
+        folder: Folder of a ``DepthAnythingForDepthEstimation`` with its image processor, safetensors only.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        ModelError: The folder holds something else.
+
+    Source:
+        Yang et al., Depth Anything, arXiv 2401.10891; V2, arXiv 2406.09414.
+    """
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        import torch
+        from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # it would write over ours
+
+        self._torch = torch
+        self._device = device
+        local = {"local_files_only": True}
+        try:
+            # The slow path: NumPy alone, the same on every machine.
+            self._processor = AutoImageProcessor.from_pretrained(folder, **local)
+            model = AutoModelForDepthEstimation.from_pretrained(folder, use_safetensors=True, **local)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"depth: expected a Depth Anything folder at {folder}, got {error}; run: anonymizer models verify"
+            ) from error
+        if not type(model).__name__.startswith("DepthAnything"):
+            raise ModelError(f"depth: expected Depth Anything in {folder}, got {type(model).__name__}")
+        self._model = model.to(device).eval()
+
+    def estimate(self, image: NDArray[np.uint8], instances: tuple[Instance, ...] = ()) -> NDArray[np.float32]:
+        """Return depth float32 (H, W) in [0, 1], 1 nearest: the network's inverse depth over its maximum.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            instances: Not needed; part of the contract.
+        """
+        del instances
+        check_image(image)
+        torch = self._torch
+        inputs = self._processor(images=image, return_tensors="pt").to(self._device)
+        with torch.inference_mode():
+            found = self._model(**inputs).predicted_depth[0].float().cpu().numpy()  # (h, w), larger is nearer
+        if not np.isfinite(found).all():
+            raise ModelError("depth: expected finite values, got NaN or infinity; try --device cpu")
+        size = image.shape[1], image.shape[0]
+        depth = np.clip(cv2.resize(found, size, interpolation=cv2.INTER_CUBIC), 0, None)
+        nearest = float(depth.max())
+        scaled = depth / nearest if nearest > 0 else np.zeros_like(depth)
+        return np.clip(scaled, 0, 1).astype(np.float32)

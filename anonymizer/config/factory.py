@@ -21,6 +21,7 @@ __all__ = [
     "make_detector",
     "make_edges",
     "make_redrawer",
+    "runs_exported",
 ]
 
 
@@ -149,7 +150,7 @@ def _refined(union: Detector, path: Path, pose: Path | None, mesh: Path | None, 
 def make_depth(table: Condition, source: Source) -> DepthEstimator:
     """Return the depth estimator that a ``condition`` table names; closed form if it names none."""
     if table.depth is not None:
-        from anonymizer.condition.depth_anything import DepthAnything
+        from anonymizer.condition.depth import DepthAnything
 
         return DepthAnything(source.path(table.depth), source.device)
     from anonymizer.condition.depth import GroundPlaneDepth
@@ -161,7 +162,7 @@ def make_edges(table: Condition, source: Source) -> EdgeDetector:
     """Return the edge detector that a ``condition`` table names: HED in safetensors, or a network in ONNX."""
     path = source.path(table.edges)
     if path.suffix == ".safetensors":
-        from anonymizer.condition.hed import HedEdges
+        from anonymizer.condition.edges import HedEdges
 
         return HedEdges(path, source.device)
     from anonymizer.condition.edges import EdgeNet
@@ -208,7 +209,7 @@ def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
     controlnets = [source.path(reference) for reference in table.controlnets]
     lora = source.path(table.lora) if table.lora is not None else None
     inpainter: DiffusionInpainter | ExportedInpainter
-    if _without_torch(table, folder, source.device):
+    if runs_exported(table, folder, source.device):
         inpainter = ExportedInpainter(folder, settings)
     else:
         inpainter = DiffusionInpainter(folder, controlnets, settings, load, lora)
@@ -221,7 +222,7 @@ def make_redrawer(table: Redraw, source: Source, batch_size: int | None) -> Any:
     return Redrawer(inpainter, crops, faces, table.strength, director, painting)
 
 
-def _without_torch(table: Redraw, folder: Path, device: str) -> bool:
+def runs_exported(table: Redraw, folder: Path, device: str) -> bool:
     """Return whether the graphs beside a pipeline do all that a ``redraw`` table asks: then torch is not loaded."""
     from anonymizer.redraw.exported import is_exported
 

@@ -8,8 +8,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from anonymizer.config import Preset, read_preset, requirements
-from anonymizer.config import factory as wiring
+from anonymizer.config import Preset, factory, read_preset, requirements
 from anonymizer.core.errors import InputError
 from anonymizer.core.records import CLASSES, AvatarArtist, DepthEstimator, Detector, EdgeDetector, PersonSegmenter
 from anonymizer.fill.obscure import LEAST_STRENGTH, METHODS, MOST_STRENGTH, REDRAW
@@ -23,8 +22,8 @@ SENSITIVITIES = ("high", "normal", "low")
 #: Number of the way from a picture to its redraw: raised whenever the same settings give other pixels, so that a
 #: resumed run never mixes two.
 ALGORITHM = 3
-#: Packages whose version shapes a result.
-VERSIONED = ("anonymizer", "torch", "diffusers", "transformers", "onnxruntime", "opencv-python", "numpy", "rapidocr")
+#: Packages whose version shapes every result; presets that run torch add theirs.
+VERSIONED = ("anonymizer", "onnxruntime", "opencv-python", "numpy", "rapidocr")
 
 
 def names() -> tuple[str, ...]:
@@ -161,9 +160,12 @@ def _wire(
 
     used = _Weights()
     detect, condition, redraw = preset.detect, preset.condition, preset.redraw
-    source = wiring.Source(used.path, device)
+    source = factory.Source(used.path, device)
+    fetched = any(weights.entry(weight_id).source == "hub" for weight_id in requirements.weight_ids(described))
+    exported = factory.runs_exported(redraw, source.path(redraw.pipeline), device)
+    packages = VERSIONED + requirements.check_packages(name, fetched or not exported)
     reader = RapidOcrReader(used.path(detect.ocr))
-    detector = own.get("detector") or wiring.make_detector(detect, source, reader, settings.classes)
+    detector = own.get("detector") or factory.make_detector(detect, source, reader, settings.classes)
     chooser = ScoreFilter(
         detector,
         dict(detect.treat_from),
@@ -175,17 +177,17 @@ def _wire(
         "preset": name,
         "preset_settings": described,
         "algorithm": ALGORITHM,
-        "versions": {package: metadata.version(package) for package in VERSIONED},
+        "versions": {package: metadata.version(package) for package in packages},
     }
     if own:
         description["parts"] = {kind: f"{type(p).__module__}:{type(p).__qualname__}" for kind, p in own.items()}
     return Anonymizer(
         detector=chooser,
-        depth=own.get("depth") or wiring.make_depth(condition, source),
-        edges=own.get("edges") or wiring.make_edges(condition, source),
+        depth=own.get("depth") or factory.make_depth(condition, source),
+        edges=own.get("edges") or factory.make_edges(condition, source),
         segmenter=detector if isinstance(detector, PersonSegmenter) else None,
-        artist=own.get("artist") or wiring.make_artist(redraw, source),
-        redrawer=wiring.make_redrawer(redraw, source, batch_size),
+        artist=own.get("artist") or factory.make_artist(redraw, source),
+        redrawer=factory.make_redrawer(redraw, source, batch_size),
         verifier=Verifier(
             detector.once() if isinstance(detector, OutlineDetector) else detector,
             DlibFaceEmbedder(descriptor, landmarks),

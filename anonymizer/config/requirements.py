@@ -7,11 +7,15 @@ from typing import Any
 
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.models import weights
+from anonymizer.models.third_party import check_extra
 from anonymizer.models.weights import Weight
 
-__all__ = ["check_licences", "check_machine", "check_weights", "lacking", "weight_ids"]
+__all__ = ["check_licences", "check_machine", "check_packages", "check_weights", "lacking", "weight_ids"]
 
 Table = Mapping[str, Any]
+
+#: What runs the models of the hub and every pipeline on a GPU.
+TORCH = ("torch", "diffusers", "transformers")
 
 
 def weight_ids(table: Table) -> tuple[str, ...]:
@@ -58,6 +62,18 @@ def check_weights(name: str, table: Table, shipped: bool) -> None:
         )
 
 
+def check_packages(name: str, needs_torch: bool) -> tuple[str, ...]:
+    """Refuse a preset whose packages are not installed; return those of the extra ``hub`` that shape its result.
+
+    Raises:
+        ModelError: Names the first that is missing, and the extra.
+    """
+    if not needs_torch:
+        return ()
+    check_extra("hub", f"preset {name!r}", *TORCH)
+    return TORCH
+
+
 def check_machine(name: str, presets: Mapping[str, Table], device: str, force: bool) -> None:
     """Refuse a machine on which a preset would not fit or would take forever.
 
@@ -79,6 +95,7 @@ def check_machine(name: str, presets: Mapping[str, Table], device: str, force: b
                 "minutes; use --device cuda or --preset embedded, or add --force to run it all the same"
             )
         return
+    check_extra("hub", f"device {device!r}", "torch")
     import torch
 
     if not torch.cuda.is_available():

@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    JsonValue,
     Tag,
     ValidationError,
     field_validator,
@@ -29,7 +30,12 @@ __all__ = ["Preset", "read_preset"]
 Score = Annotated[float, Field(ge=0, le=1)]
 #: Share of something, 0 to 1.
 Share = Annotated[float, Field(ge=0, le=1)]
-Pixels = Annotated[int, Field(ge=1)]
+
+#: Units of settings, for whoever reads the schema.
+_PIXELS: dict[str, JsonValue] = {"unit": "pixels"}
+_GB: dict[str, JsonValue] = {"unit": "GB"}
+_SIDES: dict[str, JsonValue] = {"unit": "sides of the instance"}
+Pixels = Annotated[int, Field(ge=1, json_schema_extra=_PIXELS)]
 Strength = Annotated[float, Field(ge=0, le=2)]
 Reference = Annotated[str, Field(min_length=1, description="Id of weights.toml, or id/folder for a part of it.")]
 #: ``package.module:Name`` of a callable without arguments that returns a part.
@@ -68,76 +74,87 @@ class Table(BaseModel):
 class Machine(Table):
     """Machine that a preset needs."""
 
-    needs_gpu: bool = False
-    gpu_memory_gb: float = Field(default=0, ge=0, description="GPU memory in GB; estimated.")
-    offload_memory_gb: float = Field(default=0, ge=0, description="The same with cpu_offload.")
-    cpu_minutes: float = Field(default=0, ge=0, description="Minutes an instance takes on a CPU; estimated.")
+    needs_gpu: bool = Field(default=False, description="Whether a CPU is refused unless forced.")
+    gpu_memory_gb: float = Field(default=0, ge=0, json_schema_extra=_GB, description="GPU memory; estimated.")
+    offload_memory_gb: float = Field(default=0, ge=0, json_schema_extra=_GB, description="The same with cpu_offload.")
+    cpu_minutes: float = Field(
+        default=0,
+        ge=0,
+        json_schema_extra={"unit": "minutes"},
+        description="What an instance takes on a CPU; estimated.",
+    )
 
 
 class BoxFrom(Table):
     """Scores from which persons are anonymized whom boxes alone show."""
 
-    sure: Score
-    near: Score = Field(default=1, description="Score for persons of near_height pixels or more.")
-    near_height: float = Field(default=0, ge=0, description="Pixels.")
+    sure: Score = Field(description="Score for persons of any height.")
+    near: Score = Field(default=1, description="Score for persons of near_height or more.")
+    near_height: float = Field(default=0, ge=0, json_schema_extra=_PIXELS, description="Height from which near counts.")
 
 
 class PlateFrom(Table):
     """Scores of plates by the network that saw them."""
 
-    on_vehicle: dict[str, Score] = Field(default_factory=dict)
-    elsewhere: dict[str, Score] = Field(default_factory=dict)
+    on_vehicle: dict[str, Score] = Field(default_factory=dict, description="Score by network, for plates on vehicles.")
+    elsewhere: dict[str, Score] = Field(default_factory=dict, description="Score by network, for all other plates.")
 
 
 class Network(Table):
     """Network for plates alone."""
 
-    network: Reference
-    sizes: list[Pixels] = Field(min_length=1, description="Long sides in pixels at which it sees a picture.")
-    license_plate: Score
+    network: Reference = Field(description="The network.")
+    sizes: list[Pixels] = Field(min_length=1, description="Long sides at which it sees a picture.")
+    license_plate: Score = Field(description="Least score of a plate.")
 
 
 class Thresholds(Table):
     """Thresholds of one sensitivity."""
 
-    treat_from: Scores = Field(default_factory=dict)
-    box_from: dict[Literal["sure", "near", "near_height"], float] = Field(default_factory=dict)
-    plate_from: dict[Literal["on_vehicle", "elsewhere"], dict[str, Score]] = Field(default_factory=dict)
+    treat_from: Scores = Field(default_factory=dict, description="In place of those of detect.")
+    box_from: dict[Literal["sure", "near", "near_height"], float] = Field(
+        default_factory=dict, description="In place of those of detect."
+    )
+    plate_from: dict[Literal["on_vehicle", "elsewhere"], dict[str, Score]] = Field(
+        default_factory=dict, description="In place of those of detect."
+    )
 
 
 class Detect(Table):
     """Detection: networks, their scores, and the sizes at which they see a picture."""
 
     detector: Component | None = Field(default=None, description="Detector of your own in place of all networks here.")
-    network: Reference
+    network: Reference = Field(description="YOLO for persons, faces, plates and vehicles, as far as it knows them.")
     coco: bool = Field(default=False, description="Whether the network knows COCO's classes.")
-    sizes: list[Pixels] = Field(min_length=1, description="Long sides in pixels at which it sees a picture.")
-    person: Score | None = None
-    face: Score | None = None
-    license_plate: Score
-    vehicle: Score | None = None
+    sizes: list[Pixels] = Field(min_length=1, description="Long sides at which it sees a picture.")
+    person: Score | None = Field(default=None, description="Least score of a person.")
+    face: Score | None = Field(default=None, description="Least score of a face.")
+    license_plate: Score = Field(description="Least score of a plate.")
+    vehicle: Score | None = Field(default=None, description="Least score of a vehicle.")
     treat_from: Scores = Field(default_factory=dict, description="Score from which a find is anonymized by itself.")
-    box_from: BoxFrom | None = None
-    plate_from: PlateFrom | None = None
-    persons: Reference | None = Field(default=None, description="CenterNet.")
-    person_box: Score | None = None
+    box_from: BoxFrom | None = Field(default=None, description="Score for persons whom boxes alone show.")
+    plate_from: PlateFrom | None = Field(default=None, description="Score for plates, by network.")
+    persons: Reference | None = Field(default=None, description="CenterNet, for persons and vehicles.")
+    person_box: Score | None = Field(default=None, description="Its least score of a person.")
     quarters: bool = Field(default=False, description="Whether CenterNet sees the four quarters as well.")
-    faces: Reference
-    centerface: Score
-    scrfd: Reference | None = None
-    scrfd_score: Score | None = None
-    ocr: Reference
-    plates: Reference | None = None
-    plate_sizes: list[Pixels] | None = None
-    packaged_plates: Network | None = None
+    faces: Reference = Field(description="CenterFace.")
+    centerface: Score = Field(description="Its least score of a face.")
+    scrfd: Reference | None = Field(default=None, description="SCRFD, for more faces.")
+    scrfd_score: Score | None = Field(default=None, description="Its least score of a face.")
+    ocr: Reference = Field(description="OCR that finds text.")
+    plates: Reference | None = Field(default=None, description="YOLO for plates alone.")
+    plate_sizes: list[Pixels] | None = Field(default=None, description="Long sides at which it sees a picture.")
+    packaged_plates: Network | None = Field(default=None, description="Network for plates that a package carries.")
     refine: Reference | None = Field(default=None, description="Outlines: the embedded network, or SAM 2.")
     body: Reference | None = Field(default=None, description="BlazePose.")
-    face_mesh: Reference | None = None
-    tile_from: Pixels = Field(description="Longer side in pixels from which a picture is seen in tiles as well.")
-    tile: Pixels = Field(description="Side of a tile in pixels.")
+    face_mesh: Reference | None = Field(default=None, description="FaceMesh, for where faces look.")
+    tile_from: Pixels = Field(description="Longer side from which a picture is seen in tiles as well.")
+    tile: Pixels = Field(description="Side of a tile.")
     large_from: Pixels = Field(description="Pixels of a picture from which tiles are large_tile wide.")
-    large_tile: Pixels
-    sensitivity: dict[Literal["high", "low"], Thresholds] = Field(default_factory=dict)
+    large_tile: Pixels = Field(description="Side of a tile of such pictures.")
+    sensitivity: dict[Literal["high", "low"], Thresholds] = Field(
+        default_factory=dict, description="Thresholds for --sensitivity high and low."
+    )
     missed: dict[Class, list[Missed]] = Field(
         default_factory=dict, description="Proportion missed on held-out pictures by side; for people only."
     )
@@ -173,16 +190,16 @@ class Condition(Table):
     """Maps that hold a redraw to the scene."""
 
     depth: Reference | None = Field(default=None, description="Depth Anything; in closed form where left out.")
-    edges: Reference
+    edges: Reference = Field(description="Edge network.")
     guard_level: int = Field(ge=0, le=2, description="Guard of the first attempt; later ones are stricter.")
 
 
 class FixedCrop(Table):
     """Crop of a fixed size in which a class is painted."""
 
-    height: Pixels
-    width: Pixels
-    margin: float = Field(ge=0, description="Context on each side as a share of the instance's longer side.")
+    height: Pixels = Field(description="Height of the crop.")
+    width: Pixels = Field(description="Width of the crop.")
+    margin: float = Field(ge=0, json_schema_extra=_SIDES, description="Context on each side; by the longer side.")
     double_from: float = Field(
         default=0, ge=0, description="Times larger in the picture to be painted twice as large; 0: never."
     )
@@ -191,10 +208,10 @@ class FixedCrop(Table):
 class LongSideCrop(Table):
     """Crop in the instance's own shape, as the paper's code cuts it."""
 
-    long_side: Pixels
-    margin: float = Field(ge=0, description="Context on each side as a share of the instance's width and height.")
-    dilation: Pixels = Field(description="Diameter in pixels by which the mask grows; odd.")
-    small_area: int = Field(ge=0, description="Masks with fewer pixels are not grown.")
+    long_side: Pixels = Field(description="Longer side of the crop.")
+    margin: float = Field(ge=0, json_schema_extra=_SIDES, description="Context on each side; by width and height.")
+    dilation: Pixels = Field(description="Diameter by which the mask grows; odd.")
+    small_area: int = Field(ge=0, json_schema_extra=_PIXELS, description="Masks with fewer pixels are not grown.")
 
 
 def _kind(value: Any) -> str:
@@ -208,14 +225,18 @@ Crop = Annotated[Annotated[FixedCrop, Tag("fixed")] | Annotated[LongSideCrop, Ta
 class Direct(Table):
     """Words, guidance and strengths for a text-to-image model."""
 
-    wording: Literal["scene", "paper"] = "scene"
+    wording: Literal["scene", "paper"] = Field(default="scene", description="Prompt: of the scene, or the paper's.")
     keep: list[Literal["age_group", "helmet", "uniform"]] = Field(
         default_factory=list, description="Attributes of annotations that are kept on purpose."
     )
     guidance: list[float] = Field(default_factory=list, description="Scales of which one is drawn for each crop.")
     scales: dict[Class, list[Strength]] = Field(default_factory=dict, description="Strengths of depth and edges.")
-    small_area: int = Field(default=0, ge=0, description="Masks with fewer pixels take small_scales; 0: none.")
-    small_scales: list[Strength] = Field(default=[0.1, 0.1], min_length=2, max_length=2)
+    small_area: int = Field(
+        default=0, ge=0, json_schema_extra=_PIXELS, description="Masks with fewer pixels take small_scales; 0: none."
+    )
+    small_scales: list[Strength] = Field(
+        default=[0.1, 0.1], min_length=2, max_length=2, description="Strengths of depth and edges for those."
+    )
 
 
 class Population(Table):
@@ -235,26 +256,28 @@ class Population(Table):
 class Redraw(Table):
     """The diffusion inpainter and what it starts from."""
 
-    family: Literal["sd15", "sdxl"] = "sd15"
-    pipeline: Reference
+    family: Literal["sd15", "sdxl"] = Field(default="sd15", description="Architecture of the pipeline.")
+    pipeline: Reference = Field(description="Diffusers folder of the inpainter.")
     controlnets: list[Reference] = Field(min_length=1, description="For depth and edges, or one for both.")
-    lora: Reference | None = None
-    scheduler: Literal["", "unipc", "lcm", "dpm++"] = ""
-    steps: int = Field(ge=1, le=1000)
-    guidance_scale: float = Field(ge=0)
-    depth_scale: Strength
-    edge_scale: Strength
-    negative_prompt: str = ""
+    lora: Reference | None = Field(default=None, description="LoRA that is laid over the pipeline.")
+    scheduler: Literal["", "unipc", "lcm", "dpm++"] = Field(default="", description="Sampler; the pipeline's if empty.")
+    steps: int = Field(ge=1, le=1000, description="Steps of the whole noise schedule.")
+    guidance_scale: float = Field(ge=0, description="Scale of classifier-free guidance; 1: none.")
+    depth_scale: Strength = Field(description="Strength of the depth map.")
+    edge_scale: Strength = Field(description="Strength of the edge map.")
+    negative_prompt: str = Field(default="", description="What guidance leads away from.")
     batch_size: int = Field(ge=1, description="Crops painted at once.")
     batch_limit: int = Field(default=0, ge=0, description="Batches double up to this while memory lasts; 0: never.")
     pictures: dict[Literal["cpu", "cuda"], Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict, description="Pictures painted together at most, by device."
     )
-    dtype: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
-    channels_last: bool = False
-    compile: bool = False
-    vae_tiling: bool = False
-    cpu_offload: bool = False
+    dtype: Literal["auto", "fp32", "fp16", "bf16"] = Field(
+        default="auto", description="Number type; auto: fp16 on a GPU, fp32 on a CPU."
+    )
+    channels_last: bool = Field(default=False, description="Memory layout that some GPUs are faster with.")
+    compile: bool = Field(default=False, description="Whether torch.compile is used.")
+    vae_tiling: bool = Field(default=False, description="Whether the autoencoder works in tiles, for less memory.")
+    cpu_offload: bool = Field(default=False, description="Whether parts wait in main memory, for less GPU memory.")
     attempts: dict[Class, Annotated[int, Field(ge=1)]] = Field(description="Redraws before an instance is filled.")
     prototypes: Reference | None = Field(default=None, description="Average faces to start from.")
     avatar: Reference | None = Field(default=None, description="Body model of avatars.")
@@ -262,7 +285,7 @@ class Redraw(Table):
     joint_noise: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Epsilon of the noise on joints and place of avatars, per unit of distance."
     )
-    population: Population = Field(default_factory=Population, description="Who avatars are drawn from.")
+    population: Population = Field(default_factory=Population, description="Proportions among the people of avatars.")
     pose_bank: bool = Field(default=False, description="Avatars take only poses of the bank of plausible ones.")
     start: Literal["rendering", "noise", "guarded"] = Field(
         default="rendering",
@@ -277,12 +300,12 @@ class Redraw(Table):
         description="Share of the noise schedule that avatars and average faces pass through; faces start from noise "
         "where none is named.",
     )
-    crops: dict[Class, Crop]
-    least_side: dict[Class, Annotated[int, Field(ge=0)]] = Field(
-        description="Shorter side in pixels below which an instance is filled."
+    crops: dict[Class, Crop] = Field(description="Crop in which a class is painted.")
+    least_side: dict[Class, Annotated[int, Field(ge=0, json_schema_extra=_PIXELS)]] = Field(
+        description="Shorter side below which an instance is filled."
     )
     least_score: Scores = Field(description="Score below which a find is filled, unless it has a sure face.")
-    direction: Direct | None = None
+    direction: Direct | None = Field(default=None, description="For text-to-image models.")
 
     @model_validator(mode="after")
     def _together(self) -> Redraw:
@@ -311,25 +334,19 @@ class Verify(Table):
 
 
 class Preset(Table):
-    """Preset: which networks, at which settings.
+    """Preset: which networks, at which settings."""
 
-    Args:
-        description: One sentence for people.
-        classes: Classes to treat where the caller names none.
-        machine: Machine it needs.
-        detect: Detection.
-        condition: Depth and edges.
-        redraw: Inpainting.
-        verify: Checks.
-    """
-
-    description: str = ""
-    classes: list[Class] = Field(default=["person", "face", "license_plate"], min_length=1)
-    machine: Machine = Machine()
-    detect: Detect
-    condition: Condition
-    redraw: Redraw
-    verify: Verify
+    description: str = Field(default="", description="One sentence for people.")
+    classes: list[Class] = Field(
+        default=["person", "face", "license_plate"],
+        min_length=1,
+        description="Classes to treat where the caller names none.",
+    )
+    machine: Machine = Field(default=Machine(), description="Machine it needs.")
+    detect: Detect = Field(description="Detection.")
+    condition: Condition = Field(description="Depth and edges.")
+    redraw: Redraw = Field(description="Inpainting.")
+    verify: Verify = Field(description="Checks.")
 
     @model_validator(mode="after")
     def _posed(self) -> Preset:

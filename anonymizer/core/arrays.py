@@ -20,6 +20,10 @@ WHITE = 255.0
 def as_rgb(picture: Any, colour: Literal["rgb", "bgr"] = "rgb") -> NDArray[np.uint8]:
     """RGB uint8 (H, W, 3) of a picture in another form.
 
+    >>> as_rgb(np.array([[0.0, 1.0]]))
+    array([[[  0,   0,   0],
+            [255, 255, 255]]], dtype=uint8)
+
     Args:
         picture: A ``PIL.Image.Image`` (turned upright by its EXIF orientation), or an array: grey (H, W) or (H, W, 1),
             colour (H, W, 3), or colour with alpha (H, W, 4), which is flattened onto white. uint8, uint16, or

@@ -1,4 +1,4 @@
-"""Boxes, masks and crops in pure NumPy. Boxes are xyxy in absolute pixels, x2 and y2 exclusive."""
+"""Boxes, masks, crops and blending in pure NumPy. Boxes are xyxy in absolute pixels, x2 and y2 exclusive."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from anonymizer.core.records import Instance
 
 __all__ = [
+    "blend",
     "box_iou",
     "clip_box",
     "context_box",
     "dilate",
     "distance_inside",
     "eyes_apart",
+    "feather",
     "full_mask",
     "integer_box",
     "mask_box",
@@ -32,14 +34,17 @@ __all__ = [
 #: Least presence of a person, length of the outline's longer side in pixels, and IoU of the outline with BlazePose's
 #: mask from which the outline is relied on; the IoU is taken at so many rows and columns.
 PRESENT, LONG, ALIKE, SAMPLES = 0.8, 80, 0.8, 64
-
 IntBox = tuple[int, int, int, int]
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
 def integer_box(box: Floats) -> IntBox:
-    """Return the smallest box of whole pixels that holds a float box (4,) xyxy."""
+    """Return the smallest box of whole pixels that holds a float box (4,) xyxy.
+
+    >>> integer_box(np.array([1.5, 2.0, 7.2, 9.0]))
+    (1, 2, 8, 9)
+    """
     x1, y1, x2, y2 = (float(v) for v in box)
     return int(np.floor(x1)), int(np.floor(y1)), int(np.ceil(x2)), int(np.ceil(y2))
 
@@ -52,7 +57,11 @@ def clip_box(box: Floats, size: tuple[int, int]) -> Floats:
 
 
 def box_iou(a: Floats, b: Floats) -> Floats:
-    """Return the IoU of every box of ``a`` (N, 4) with every box of ``b`` (M, 4): float32 (N, M) in [0, 1]."""
+    """Return the IoU of every box of ``a`` (N, 4) with every box of ``b`` (M, 4): float32 (N, M) in [0, 1].
+
+    >>> box_iou(np.array([[0, 0, 2, 2]]), np.array([[0, 0, 2, 2], [0, 0, 2, 1], [5, 5, 6, 6]]))
+    array([[1. , 0.5, 0. ]], dtype=float32)
+    """
     a, b = np.asarray(a, np.float32).reshape(-1, 4), np.asarray(b, np.float32).reshape(-1, 4)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
@@ -183,9 +192,13 @@ def context_box(box: Floats, margin: float, aspect: float) -> IntBox:
 def take(array: np.ndarray, box: IntBox) -> np.ndarray:
     """Cut an integer box out of (H, W) or (H, W, C); beyond the border the nearest pixel repeats."""
     x1, y1, x2, y2 = box
-    rows = np.clip(np.arange(y1, y2), 0, array.shape[0] - 1)
-    columns = np.clip(np.arange(x1, x2), 0, array.shape[1] - 1)
-    return array[np.ix_(rows, columns)]
+    height, width = array.shape[:2]
+    if 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height:  # Most boxes; slices are copied ten times as fast.
+        return array[y1:y2, x1:x2].copy()
+    rows = np.clip(np.arange(y1, y2), 0, height - 1)
+    columns = np.clip(np.arange(x1, x2), 0, width - 1)
+    # One axis after the other: indexing by both at once takes several times as long.
+    return array[rows][:, columns]
 
 
 def dilate(mask: Mask, radius: int) -> Mask:
@@ -227,4 +240,40 @@ def distance_inside(mask: Mask, limit: int) -> Floats:
         rows = padded[:-2] & padded[1:-1] & padded[2:]
         eroded = rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]
         padded = np.pad(eroded, 1, mode="edge")
+    return out
+
+
+def feather(mask: NDArray[np.bool_], width: int) -> NDArray[np.float32]:
+    """Return alpha for a mask: 0 outside, rising inside from its rim to 1 over ``width`` pixels.
+
+    Args:
+        mask: bool (H, W).
+        width: Pixels over which alpha rises; 0 gives the mask itself.
+
+    Returns:
+        float32 (H, W) in [0, 1], exactly 0 outside the mask and above 0 inside.
+    """
+    if width <= 0:
+        return mask.astype(np.float32)
+    return np.minimum(distance_inside(mask, width + 1) / (width + 1), 1.0).astype(np.float32)
+
+
+def blend(base: NDArray[np.uint8], patch: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Lay a patch over a base: ``alpha * patch + (1 - alpha) * base``.
+
+    Args:
+        base: uint8 (H, W, 3).
+        patch: uint8 (H, W, 3).
+        alpha: float32 (H, W) in [0, 1]; 0 where a nearer object stands that keeps its pixels.
+
+    Returns:
+        uint8 (H, W, 3), bit for bit equal to the base where alpha is 0.
+
+    Source:
+        arXiv 2406.08249, eq. 2.
+    """
+    mixed = np.rint(alpha[..., None] * patch + (1 - alpha[..., None]) * base).astype(np.uint8)
+    out = base.copy()
+    inside = alpha > 0
+    out[inside] = mixed[inside]
     return out

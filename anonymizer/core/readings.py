@@ -14,6 +14,9 @@ def text_similarity(a: str, b: str) -> float:
     """Return how alike two readings are in [0, 1]: the higher of common positions and of edit similarity.
 
     Both are compared as upper-case letters and digits, with characters that OCR confuses made equal.
+
+    >>> text_similarity("B-OX 120", "b 0x I2O")
+    1.0
     """
     a, b = folded(a), folded(b)
     longest = max(len(a), len(b))

@@ -203,7 +203,7 @@ class WordPlateDetector:
     """
 
     def __init__(self) -> None:
-        from anonymizer.recognize.tesseract import TesseractReader
+        from anonymizer.recognize.ocr import TesseractReader
 
         self._reader = TesseractReader()
 

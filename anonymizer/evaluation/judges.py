@@ -1,8 +1,9 @@
 """Judges made by a script: which there are, where they lie, and what a report says about them.
 
-``models/judges/make_judges.py`` writes them, out of published packages, into a folder of the user's. They take part in
-``evaluate`` alone. A file has no hash that could be known beforehand, since converters differ: its own is reported, and
-the positive control shows whether it judges.
+``models/judges/make_judges.py`` writes them, out of published packages, into a folder of the user's;
+``train_silhouettes.py`` beside it trains one on masks that the user has. They take part in ``evaluate`` alone. A file
+has no hash that could be known beforehand, since converters differ: its own is reported, and the positive control shows
+whether it judges.
 """
 
 from __future__ import annotations
@@ -13,20 +14,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.records import Detector
 from anonymizer.evaluation.networks import (
     AttributePredictor,
     FaceInput,
     ImageFeatures,
     MultiPoseDetector,
     NanoDet,
+    SilhouetteNetwork,
 )
 from anonymizer.evaluation.recognizers import FACES, FaceRecognizer, Unavailable, face_network
 from anonymizer.models import weights
 
-__all__ = ["SCRIPT", "Judges", "judges_folder"]
+__all__ = ["SCRIPT", "TRAINING", "Judges", "judges_folder"]
 
-#: Script that makes every judge.
+#: Script that makes every judge but one, and the one that trains it.
 SCRIPT = "models/judges/make_judges.py"
+TRAINING = "models/judges/train_silhouettes.py"
 FOLDER = "judges"
 
 
@@ -87,6 +91,11 @@ class Judges:
         path = self._path("efficientnet-lite2", "ImageNet features")
         return None if path is None else ImageFeatures(path)
 
+    def silhouette(self, detector: Detector) -> SilhouetteNetwork | None:
+        """Return the network that describes outlines, as ``detector`` finds them, or None."""
+        path = self._path("silhouette", "silhouette network", TRAINING)
+        return None if path is None else SilhouetteNetwork(path, detector)
+
     def predictors(self) -> tuple[AttributePredictor, ...]:
         """Return the predictors of attributes that are there."""
         found = []
@@ -109,11 +118,11 @@ class Judges:
                 found.append((name, make(path)))
         return tuple(found)
 
-    def _path(self, file: str, name: str) -> Path | None:
+    def _path(self, file: str, name: str, script: str = SCRIPT) -> Path | None:
         """Return a judge's file; None, and a note of it, where it is not there."""
         path = self._folder / f"{file}.onnx"
         if path.is_file():
             return path
-        reason = str(ModelError(f"{path.name} not found in {self._folder}; make it with {SCRIPT}"))
+        reason = str(ModelError(f"{path.name} not found in {self._folder}; make it with {script}"))
         self.unavailable.append(Unavailable(name, reason))
         return None

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from anonymizer.core.errors import ModelError
 from anonymizer.core.geometry import box_iou, clip_box, context_box, integer_box, take
-from anonymizer.core.records import Floats, Image, Instance, Mask, check_image
+from anonymizer.core.records import Detector, Floats, Image, Instance, Mask, check_image
 from anonymizer.models.onnx import open_session
 from anonymizer.models.weights import file_sha256
 from anonymizer.recognize.align import ARCFACE_TEMPLATE, align, landmarks_from_box, neighbourhood
+from anonymizer.recognize.body import found_again
 
 __all__ = [
     "KERAS",
@@ -28,8 +29,10 @@ __all__ = [
     "NanoDet",
     "NetworkFace",
     "OsnetEmbedder",
+    "SilhouetteNetwork",
     "boxes_as_instances",
     "decode_nanodet",
+    "outline_frame",
 ]
 
 #: Side of NanoDet's input in pixels, and of its grids' cells.
@@ -51,6 +54,8 @@ MULTIPOSE_STEP = 32
 #: Height and width of a person for OSNet in pixels, and mean and spread of ImageNet in RGB (torchreid's transforms).
 PERSON = (256, 128)
 IMAGENET_MEAN, IMAGENET_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: Height and width in pixels of the frame in which a silhouette is seen whole: few standing persons are wider.
+OUTLINE = (64, 48)
 #: Side of ArcFace's template in pixels.
 TEMPLATE_SIDE = 112
 #: Surroundings of a face that networks trained on loose squares see, as a proportion of its longer side on each side.
@@ -286,6 +291,59 @@ class OsnetEmbedder:
         mean, spread = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_SPREAD, np.float32)
         blob = ((small - mean) / spread).transpose(2, 0, 1)[None]  # (256, 128, 3) -> (1, 3, 256, 128)
         return _unit(self._session.run(None, {self._input: blob})[0][0])
+
+
+class SilhouetteNetwork:
+    """Descriptions of persons by their outline alone, by a network that learned it from masks; see ``Recognizer``.
+
+    Args:
+        path: ``silhouette.onnx``, as ``models/judges/train_silhouettes.py`` writes it.
+        detector: Finds the outline in the picture, which is what an attacker sees.
+
+    Raises:
+        ModelError: The file is missing or unreadable, or takes another input.
+    """
+
+    name: str = "silhouette network (found again)"
+    label: str = "person"
+    licence: str = "as the masks that it was trained on"
+    judge: bool = True
+
+    def __init__(self, path: Path, detector: Detector) -> None:
+        self._session = open_session(path, path.stem)
+        taken = self._session.get_inputs()[0]
+        if list(taken.shape[1:]) != [1, *OUTLINE]:
+            raise ModelError(f"{path.name}: expected an input of (N, 1, {OUTLINE[0]}, {OUTLINE[1]}), got {taken.shape}")
+        self._input, self._detector, self.sha256 = taken.name, detector, file_sha256(path)
+
+    def embed(self, image: Image, box: Floats, landmarks: Floats | None, mask: Mask | None) -> Floats:
+        """Return a unit-length float32 (D,) description of the outline found in RGB uint8 (H, W, 3) at a box.
+
+        Raises:
+            InputError: The picture has another shape or dtype, or no person is found there.
+        """
+        del landmarks, mask
+        _, outline = found_again(self._detector, image, box)
+        return _unit(self._session.run(None, {self._input: outline_frame(outline)[None, None]})[0][0])
+
+
+def outline_frame(mask: Mask) -> Floats:
+    """Return a mask as large as it fits into a frame, in the middle: float32 (64, 48) in [0, 1].
+
+    Args:
+        mask: bool (H, W), at least one pixel set.
+    """
+    import cv2
+
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    tight = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
+    scale = min(OUTLINE[0] / tight.shape[0], OUTLINE[1] / tight.shape[1])
+    height, width = (max(round(side * scale), 1) for side in tight.shape)
+    small = cv2.resize(tight, (width, height), interpolation=_method(max(tight.shape), max(height, width)))
+    frame = np.zeros(OUTLINE, np.float32)
+    top, left = (OUTLINE[0] - height) // 2, (OUTLINE[1] - width) // 2
+    frame[top : top + height, left : left + width] = small
+    return frame
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,9 +111,7 @@ def choose_ocr() -> tuple[tuple[PlateOCR, ...], tuple[Unavailable, ...]]:
     Raises:
         ModelError: PP-OCR's weights are missing or others than listed, or a reader that is here does not work.
     """
-    from anonymizer.recognize.captcha import DdddReader
-    from anonymizer.recognize.ocr import RapidOcrReader
-    from anonymizer.recognize.tesseract import TesseractReader
+    from anonymizer.recognize.ocr import DdddReader, RapidOcrReader, TesseractReader
 
     # Score 0: what the reader itself doubts may still be the text.
     ppocr = RapidOcrReader(weights.path("ppocr"), text_score=0.0)

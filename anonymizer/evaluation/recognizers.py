@@ -172,7 +172,7 @@ def face_network(path: Path) -> FaceRecognizer:
 
 
 def _arcface(name: str, path: Path, licence: str, verified_with: Mapping[str, str]) -> FaceRecognizer:
-    from anonymizer.recognize.arcface import ArcFaceEmbedder
+    from anonymizer.recognize.faces import ArcFaceEmbedder
 
     sha256 = weights.file_sha256(path)
     # The threshold is the verifier's business; here whole distributions are compared.

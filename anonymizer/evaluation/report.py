@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,7 @@ def render(document: Record, pictures: Sequence[Pair] = ()) -> bytes:
     )
     environment.filters |= {
         "capitalise": _capitalised,
+        "date": _date,
         "percent": summary.percent,
         "likely": summary.probability,
         "share": _share,
@@ -114,7 +117,8 @@ def render(document: Record, pictures: Sequence[Pair] = ()) -> bytes:
         pictures=[(printable(p.name), _small(p.original), _small(p.anonymized)) for p in pictures[:MAX_PAIRS]],
         more_pictures=max(len(pictures) - MAX_PAIRS, 0),
     )
-    return html.encode()
+    # A number stays in one line with its per cent.
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", html).encode()
 
 
 def _light(light: Record) -> dict[str, str]:
@@ -133,6 +137,15 @@ def _light(light: Record) -> dict[str, str]:
         "at_most": "" if risk is None else summary.at_most(risk),
         "how": how,
     }
+
+
+def _date(created: str) -> str:
+    """Return a time as ISO 8601 writes it in words, to the minute; a text that is none stays as it is."""
+    try:
+        at = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    return f"on {at.day} {at:%B %Y} at {at:%H:%M} {at:%Z}".strip()
 
 
 def _capitalised(text: str) -> str:

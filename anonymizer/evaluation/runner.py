@@ -32,7 +32,7 @@ from anonymizer.evaluation.regions import ON_REGION, MaskFolder, OnRegion, Regio
 from anonymizer.evaluation.subjects import CLASSES, FaceFinder, SubjectSource
 from anonymizer.evaluation.utility import measure_utility
 from anonymizer.evaluation.variants import AGAIN, ANONYMIZED, CONTROL, Released
-from anonymizer.models.third_party import extra
+from anonymizer.models.third_party import check_extra
 from anonymizer.recognize.body import ColourShapeEmbedder, SilhouetteEmbedder
 
 __all__ = ["ALL_BASELINES", "Evaluation", "Progress", "Settings", "evaluate"]
@@ -168,8 +168,8 @@ def evaluate(
         ModelError: Weights that were asked for are missing, or their licence was not accepted; or a package of the
             extra ``evaluate`` is missing.
     """
-    with extra("evaluate", "evaluate"):
-        importlib.import_module("sklearn")  # Of the attacks that run last; what is missing is said at once.
+    # Of what runs last; what is missing is said at once.
+    check_extra("evaluate", "evaluate", "sklearn", "torch")
     timings: dict[str, float] = {}
     given = None if annotations is None else read_annotations(annotations, mapping)
     pairing = find_pairs(originals, anonymized, out, again, rule=settings.rule)
@@ -183,7 +183,8 @@ def evaluate(
     faces_at_hand, unavailable = choose(
         settings.recognizers, {} if pairing.run is None else pairing.run.models, settings.accept_noncommercial
     )
-    features = judges.features()
+    features, outlines = judges.features(), outline_detector()
+    silhouette = judges.silhouette(outlines)
     trained, untrained = choose_person()
     recognizers: tuple[Recognizer, ...] = (
         *faces_at_hand,
@@ -192,7 +193,8 @@ def evaluate(
         *trained,
         *(() if features is None else (features,)),
         ColourShapeEmbedder(),
-        SilhouetteEmbedder(outline_detector()),
+        SilhouetteEmbedder(outlines),
+        *(() if silhouette is None else (silhouette,)),
     )
     variants, not_made = _variants(settings.baselines)
     if settings.keep_embeddings is not None:

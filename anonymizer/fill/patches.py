@@ -1,4 +1,4 @@
-"""Completion by patches: what is hidden becomes a mosaic of what is not, coarse to fine, so that texture goes on."""
+"""Completion of what is hidden: smoothly, or by patches of what is not, coarse to fine, so that texture goes on."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from anonymizer.fill.smooth import push_pull
-
-__all__ = ["ANYTHING", "OBJECT", "ONCE", "Mosaic", "mosaic"]
+__all__ = ["ANYTHING", "OBJECT", "ONCE", "Mosaic", "mosaic", "push_pull"]
 
 Mask = NDArray[np.bool_]
 Kinds = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Places = NDArray[np.int32]
-
 #: Kinds of places: what may be repeated anywhere; an object, repeated only inside of objects, such as a car; what comes
 #: once and is not repeated, such as lettering.
 ANYTHING, OBJECT, ONCE = 0, 1, 2
-
 #: Half side of a patch in pixels of a level.
 HALF = 3
 SIDE = 2 * HALF + 1
@@ -54,7 +50,6 @@ BEYOND = 0.8
 CARRY, SLACK = 1.12, 40.0
 #: From how many patches away pieces are carried on, in turn; tries of places near one's own.
 JUMPS, TRIES = (4, 1), 2
-
 #: Weight of each pixel of a patch in a vote: the middle of a patch fits best.
 NEAR = np.exp(-(np.add.outer(np.arange(-HALF, HALF + 1) ** 2, np.arange(-HALF, HALF + 1) ** 2)) / (2 * 1.5**2))
 NEAR = NEAR.astype(np.float32).ravel()
@@ -405,3 +400,31 @@ def _nearest(sources: Mask) -> Places:
     out = np.zeros((int(labels.max()) + 1, 2), np.int32)
     out[labels[sources]] = np.argwhere(sources)
     return out[labels]
+
+
+def push_pull(colours: Floats, weights: Floats) -> Floats:
+    """Return colours spread into where weights are zero, coarse to fine.
+
+    Args:
+        colours: float32 (h, w, C), C at most 4, already multiplied by the weights.
+        weights: float32 (h, w) in [0, 1], not all zero.
+
+    Returns:
+        float32 (h, w, C), equal to the known colour where the weight is 1.
+
+    Source:
+        Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.4 (push-pull; four thin pixels make a full one).
+    """
+    height, width = weights.shape
+    known = colours / np.maximum(weights, 1e-6)[..., None]
+    if max(height, width) == 1 or float(weights.min()) > 0.99:
+        return np.asarray(known, np.float32)
+    half = (width + 1) // 2, (height + 1) // 2
+    mean = np.asarray(cv2.resize(colours, half, interpolation=cv2.INTER_AREA), np.float32).reshape(*half[::-1], -1)
+    share = np.asarray(cv2.resize(weights, half, interpolation=cv2.INTER_AREA), np.float32).reshape(*half[::-1])
+    full = np.minimum(4 * share, np.float32(1))
+    thick = np.asarray(mean * (full / np.maximum(share, 1e-6))[..., None], np.float32)
+    coarse = push_pull(thick, np.asarray(full, np.float32))
+    spread = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    part = np.minimum(weights, 1.0)[..., None]
+    return np.asarray(part * known + (1 - part) * spread.reshape(known.shape), np.float32)

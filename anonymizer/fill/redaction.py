@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from anonymizer.core.errors import InputError
 from anonymizer.core.geometry import IntBox, paste_window
 from anonymizer.core.records import check_image
-from anonymizer.fill.patches import Mosaic, mosaic
-from anonymizer.fill.smooth import push_pull
+from anonymizer.fill.patches import Mosaic, mosaic, push_pull
 
 __all__ = ["redact", "safe_fill"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.condition.order import far_to_near
+from anonymizer.condition.depth import far_to_near
 from anonymizer.core.geometry import box_iou, integer_box, mask_iou, outline_box, outlined
 from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Treatment, Verdict
 from anonymizer.detect.left import inside, unlike

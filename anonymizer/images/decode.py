@@ -20,7 +20,6 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from anonymizer.core.errors import InputError
 from anonymizer.core.records import check_image
-from anonymizer.images.containers import Damaged, tiff_pages
 from anonymizer.images.formats import (
     LOSSLESS,
     SUFFIXES,
@@ -29,6 +28,7 @@ from anonymizer.images.formats import (
     is_heif,
     is_raw,
     open_picture,
+    open_raw,
     readable,
     strict_pillow,
 )
@@ -37,7 +37,7 @@ from anonymizer.images.jpeg import WRITTEN, read_tables
 from anonymizer.images.jxl import is_jxl, jxl_header, open_jxl
 from anonymizer.images.metadata import Tags, Value, read_tags
 from anonymizer.images.panorama import read_panorama
-from anonymizer.images.raw import open_raw
+from anonymizer.images.segments import Damaged, tiff_pages
 from anonymizer.images.storage import Stored
 
 __all__ = [

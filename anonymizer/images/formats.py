@@ -1,4 +1,4 @@
-"""Picture formats that are read and written, and how well each gives back what it is given."""
+"""Picture formats that are read and written, camera RAW included, and how well each gives back what it is given."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageFile
+
+from anonymizer.core.errors import InputError
 
 __all__ = [
     "FORMATS",
@@ -23,9 +26,11 @@ __all__ = [
     "SUPPORTED",
     "WRITTEN_AS",
     "has_heif",
+    "has_raw",
     "is_heif",
     "is_raw",
     "open_picture",
+    "open_raw",
     "readable",
     "strict_pillow",
 ]
@@ -61,12 +66,9 @@ NAMES: dict[str, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff":
 FORMATS = frozenset(SUFFIXES.values())
 #: The formats by name, for messages.
 SUPPORTED = "JPEG, PNG, WebP, BMP, TIFF, AVIF, HEIC, GIF, JPEG 2000, JPEG XL or camera RAW"
-
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
-
 # Pillow's limits are globals, which other packages change on import.
 _pillow = threading.RLock()
-
 Image.init()  # Pillow knows some formats only after this.
 
 
@@ -125,3 +127,44 @@ def strict_pillow() -> Iterator[None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+@cache
+def has_raw() -> bool:
+    """Return whether rawpy is installed."""
+    try:
+        import rawpy  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def open_raw(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    """Develop a camera RAW file, upright.
+
+    Args:
+        data: The file.
+        name: What to call it in messages.
+        max_pixels: Largest height times width.
+
+    Raises:
+        InputError: No decoder, or too large.
+        ValueError: Damaged, or no RAW of a camera that LibRaw knows.
+    """
+    if not has_raw():
+        raise InputError(f"{name}: a camera RAW picture, which needs rawpy; install anonymizer[raw] or convert it")
+    import rawpy
+
+    try:
+        with rawpy.imread(io.BytesIO(data)) as raw:
+            sizes = raw.sizes
+            width, height = max(sizes.raw_width, sizes.iwidth), max(sizes.raw_height, sizes.iheight)
+            if width * height > max_pixels:
+                raise InputError(
+                    f"{name}: {width}x{height} is {width * height} pixels, expected at most {max_pixels}; cut it into "
+                    "parts"
+                )
+            pixels = raw.postprocess(use_camera_wb=True, output_bps=8, output_color=rawpy.ColorSpace.sRGB)
+    except rawpy.LibRawError as error:
+        raise ValueError(f"LibRaw: {error.args[0].decode() if error.args else error}") from error
+    return Image.fromarray(np.ascontiguousarray(pixels))

@@ -48,6 +48,9 @@ def normalized(text: str) -> str:
 def repeats(text: str, identities: Iterable[str]) -> bool:
     """Return whether a text holds one of the identities: plates or names, however they are spaced or spelled in case.
 
+    >>> repeats("crop_b-ab1234.jpg", ["B AB 1234"])
+    True
+
     Identities of fewer than four letters and digits are found only where they are the whole text.
     """
     own = normalized(text)

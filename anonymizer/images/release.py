@@ -29,7 +29,11 @@ LINK_DIGITS = 32
 
 
 def map_name(kind: str, released: str) -> str:
-    """Return where a map of a released picture lies, relative to OUTPUT."""
+    """Return where a map of a released picture lies, relative to OUTPUT.
+
+    >>> map_name("masks", "front/0001.jpg")
+    'masks/front/0001.png'
+    """
     return f"{kind}/{PurePosixPath(released).with_suffix('.png')}"
 
 

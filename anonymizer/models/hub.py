@@ -15,6 +15,7 @@ from typing import Any
 
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.models.convert import CONVERTERS
+from anonymizer.models.third_party import extra
 from anonymizer.models.weights import (
     SAFE_SUFFIXES,
     FileRecord,
@@ -62,14 +63,16 @@ def offer(weight_id: str) -> Offer:
 
     Raises:
         InputError: There is no such weight, or it ships with a package and is not fetched.
-        ModelError: The hub cannot be reached, wants its terms accepted first, or has no loadable file.
+        ModelError: The hub cannot be reached, wants its terms accepted first, or has no loadable file; or the extra
+            ``hub`` is not installed.
     """
     weight = entry(weight_id)
     if weight.source != "hub":
         shipper = weight.revision if weight.source == "package" else "anonymizer"
         raise InputError(f"model {weight_id}: ships with {shipper}, there is nothing to fetch")
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError
+    with extra("hub", f"models fetch {weight_id}"):
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import GatedRepoError
 
     earlier = lock(weight_id)
     revision = weight.revision if earlier is None else earlier.revision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import sys
@@ -12,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 
 from anonymizer.core.errors import ModelError
 
-__all__ = ["disable_telemetry", "extra", "offline", "telemetry_late"]
+__all__ = ["check_extra", "disable_telemetry", "extra", "offline", "telemetry_late"]
 
 #: Read when the packages are first imported. From release 1.32 on, ONNX Runtime otherwise writes a device id and an
 #: event store into the home folder and looks its collector up in the DNS.
@@ -101,6 +102,19 @@ def extra(name: str, purpose: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ModelError(
-            f"{purpose}: expected the package {error.name}, it is not installed; run `pip install 'anonymizer[{name}]'`"
-        ) from error
+        raise ModelError(_missing(name, purpose, error.name or "?")) from error
+
+
+def check_extra(name: str, purpose: str, *packages: str) -> None:
+    """Refuse what needs packages of an extra that are not installed; none of them is imported.
+
+    Raises:
+        ModelError: Names the first that is missing.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise ModelError(_missing(name, purpose, package))
+
+
+def _missing(name: str, purpose: str, package: str) -> str:
+    return f"{purpose}: expected the package {package}, it is not installed; run `pip install 'anonymizer[{name}]'`"

@@ -16,7 +16,7 @@ from anonymizer.core.errors import InputError
 from anonymizer.core.geometry import box_iou, integer_box, take
 from anonymizer.core.records import Detector, Floats, Image, Mask, check_image
 
-__all__ = ["ColourShapeEmbedder", "SilhouetteEmbedder", "hog"]
+__all__ = ["ColourShapeEmbedder", "SilhouetteEmbedder", "found_again", "hog"]
 
 LICENCE = "AGPL-3.0-or-later"
 #: Height and width in pixels that a body is resized to.
@@ -129,7 +129,7 @@ class SilhouetteEmbedder:
             InputError: The mask does not fit the box or is empty, or no person is found there again.
         """
         if self._detector is not None:
-            box, mask = _found_again(self._detector, image, box)
+            box, mask = found_again(self._detector, image, box)
         return self._describe(box, mask)
 
     @staticmethod
@@ -232,8 +232,16 @@ def _angle(value: float) -> NDArray[np.float64]:
     return np.array([np.cos(bounded), np.sin(bounded)])
 
 
-def _found_again(detector: Detector, image: Image, box: Floats) -> tuple[Floats, Mask]:
-    """Return box and mask of the person that overlaps a box most.
+def found_again(detector: Detector, image: Image, box: Floats) -> tuple[Floats, Mask]:
+    """Return box and mask of the person that overlaps a box most, as an attacker sees it.
+
+    Args:
+        detector: Finds persons with masks.
+        image: RGB uint8 (H, W, 3).
+        box: float (4,) xyxy in pixels.
+
+    Returns:
+        The box, in the frame of the box's surroundings, and the mask in that of its integer box.
 
     Raises:
         InputError: None overlaps it by half.

@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.core.compositing import feather
-from anonymizer.core.geometry import IntBox, integer_box, mask_box, paste_window
+from anonymizer.core.geometry import IntBox, feather, integer_box, mask_box, paste_window
 from anonymizer.core.records import AvatarArtist, Instance, Rendering
 from anonymizer.redraw.crops import anonymized_mask
 

@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.core.compositing import blend, feather
-from anonymizer.core.geometry import IntBox, dilate, mask_box, take
+from anonymizer.core.geometry import IntBox, blend, dilate, feather, mask_box, take
 from anonymizer.core.records import BODIES, Conditions, Instance, Rendering
 from anonymizer.redraw.avatars import pasted, shape_of
 from anonymizer.redraw.batching import SharedInpainter

@@ -21,6 +21,7 @@ from anonymizer.images.release import Release
 from anonymizer.images.storage import is_url
 from anonymizer.review.doubt import doubt
 from anonymizer.run.decisions import LONGEST, REVIEW, WISHES, Reviews, opened
+from anonymizer.run.delivery import COPY_FIRST
 from anonymizer.run.inputs import Source, find_inputs
 from anonymizer.run.ledger import SCHEMA_VERSION, START, Record, line_digest, read_lines, refuse_newer
 from anonymizer.run.output import OutputFolder, hold_back, is_output
@@ -51,7 +52,7 @@ class Desk:
 
     def __init__(self, output: Path | str, reviewer: str, source: Source | None = None) -> None:
         if is_url(output):
-            raise InputError(f"OUTPUT {output}: expected a folder on this machine, got a URL; copy the folder here")
+            raise InputError(f"OUTPUT {output}: {COPY_FIRST}, then review and run there")
         self._output = Path(output)
         if not (self._output / "ledger.jsonl").is_file() or not is_output(self._output):
             raise InputError(f"OUTPUT {output}: expected the folder of a run with its ledger.jsonl; check the path")

@@ -31,7 +31,7 @@ def doubt(record: Mapping[str, Any]) -> tuple[float, list[str]]:
     again = max((i["attempts"] - 1 for i in instances), default=0)
     value = LATE * late + (1.0 - min(scores) if scores else 0.0)
     value += FILLED * filled / max(len(instances), 1) + AGAIN * max(again, 0)
-    why = [f"{late} found late"] if late else []
+    why = [f"{late} only in second pass"] if late else []
     why += [f"lowest score {min(scores):.2f}"] if scores else []
     why += [f"{filled} filled"] if filled else []
     why += [f"{again + 1} attempts"] if again > 0 else []

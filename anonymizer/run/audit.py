@@ -10,23 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
-from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
 from anonymizer.core.errors import InputError
 from anonymizer.images.release import MAPS, map_name
-from anonymizer.images.storage import Store, locate
 from anonymizer.run.decisions import REVIEW, Reviews, opened
 from anonymizer.run.ledger import SCHEMA_VERSION, START, Record, read_lines, refuse_newer
-from anonymizer.run.output import ANNOTATIONS, DOCUMENTS, DRY_RUN, LABELS, SEAL, is_output
+from anonymizer.run.output import ANNOTATIONS, DOCUMENTS, DRY_RUN, LABELS, LEDGER, SEAL
+from anonymizer.run.place import Place, place_at
 
-__all__ = ["Audit", "Finding", "audit"]
+__all__ = ["LEDGER", "Audit", "Finding", "audit"]
 
-LEDGER = "ledger.jsonl"
 _KNOWN = frozenset({"images", ".state", DRY_RUN, LEDGER, REVIEW, SEAL, ANNOTATIONS, LABELS, *DOCUMENTS, *MAPS})
 _BLOCK = 1 << 20
 
@@ -82,30 +79,6 @@ class Audit:
         return json.dumps({"clean": self.clean, **asdict(self)})
 
 
-class Tree(Protocol):
-    """What is there to be checked, by relative names."""
-
-    def is_output(self) -> bool:
-        """Return whether this is the OUTPUT of a run, finished or not."""
-        ...
-
-    def is_file(self, name: str) -> bool | None:
-        """Return whether something is a file; None if nothing is there."""
-        ...
-
-    def open(self, name: str) -> BinaryIO:
-        """Open a file for reading."""
-        ...
-
-    def top(self) -> list[str]:
-        """Return the names directly in OUTPUT, in order."""
-        ...
-
-    def below(self, folder: str) -> list[str]:
-        """Return all below a folder that is no folder, in order; the folder's own name if it is a link."""
-        ...
-
-
 def audit(output: Path | str) -> Audit:
     """Check every file of a finished OUTPUT folder, here or in object storage; nothing is changed.
 
@@ -115,73 +88,16 @@ def audit(output: Path | str) -> Audit:
     Raises:
         InputError: It is no OUTPUT folder, cannot be read, or was written by a later release.
     """
-    place = locate(output)
-    tree: Tree = _Folder(place) if isinstance(place, Path) else _Objects(place)
+    tree = place_at(output)
     try:
-        if not tree.is_output():
+        if not tree.is_file(LEDGER) and not {".state", DRY_RUN} & set(tree.top()):
             raise InputError(f"OUTPUT {output}: expected the folder of a run with its ledger.jsonl; check the path")
         return _audit(tree)
     except OSError as error:
-        what, remedy = f"{error.filename} cannot be read ({error.strerror})", "change its permissions"
-        if isinstance(place, Store):
-            what, remedy = str(error), "check the connection and the credentials"
-        raise InputError(f"OUTPUT {output}: {what}; {remedy}") from error
+        raise InputError(f"OUTPUT {output}: {tree.unreadable(error)}") from error
 
 
-class _Folder:
-    """An OUTPUT on this machine."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def is_output(self) -> bool:
-        return self._path.is_dir() and is_output(self._path)
-
-    def is_file(self, name: str) -> bool | None:
-        try:
-            return stat.S_ISREG((self._path / name).lstat().st_mode)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def open(self, name: str) -> BinaryIO:
-        return (self._path / name).open("rb")
-
-    def top(self) -> list[str]:
-        return sorted(path.name for path in self._path.iterdir())
-
-    def below(self, folder: str) -> list[str]:
-        root = self._path / folder
-        every = sorted(root.rglob("*")) if not root.is_symlink() else [root]
-        return [path.relative_to(self._path).as_posix() for path in every if path.is_symlink() or not path.is_dir()]
-
-
-class _Objects:
-    """An OUTPUT in object storage, as it was when listed; links there are none."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._names: list[str] = []
-
-    def is_output(self) -> bool:
-        self._names = sorted(self._store.sizes())
-        return any(name == "ledger.jsonl" or name.startswith(".state/") for name in self._names)
-
-    def is_file(self, name: str) -> bool | None:
-        at = bisect_left(self._names, name)
-        return True if self._names[at : at + 1] == [name] else None
-
-    def open(self, name: str) -> BinaryIO:
-        return self._store.open(name)
-
-    def top(self) -> list[str]:
-        return sorted({name.split("/")[0] for name in self._names})
-
-    def below(self, folder: str) -> list[str]:
-        start = f"{folder}/"
-        return [name for name in self._names if name.startswith(start)]
-
-
-def _audit(tree: Tree) -> Audit:
+def _audit(tree: Place) -> Audit:
     findings: list[Finding] = []
     newest, head, lines = _read_ledger(tree, findings)
     released = {str(record["released_name"]): record for record in newest.values() if record["status"] == "released"}
@@ -216,7 +132,7 @@ def _audit(tree: Tree) -> Audit:
     )
 
 
-def _read_review(tree: Tree, findings: list[Finding]) -> Reviews:
+def _read_review(tree: Place, findings: list[Finding]) -> Reviews:
     """Return the decisions of reviewers; none where they cannot be trusted, which is a finding."""
     if tree.is_file(REVIEW) is None:
         return Reviews()
@@ -241,7 +157,7 @@ def _check_open(newest: dict[str, Record], reviews: Reviews) -> Iterator[Finding
             yield Finding("review", f"images/{record['released_name']}", f"{detail}: not done yet, run again")
 
 
-def _read_ledger(tree: Tree, findings: list[Finding]) -> tuple[dict[str, Record], str, int]:
+def _read_ledger(tree: Place, findings: list[Finding]) -> tuple[dict[str, Record], str, int]:
     """Return what later checks need of each picture's newest line, the hash of the last line and their number."""
     newest: dict[str, Record] = {}
     head, lines, end = START, 0, 0
@@ -284,7 +200,7 @@ def _digest_of(record: Record, findings: list[Finding]) -> Record:
     }
 
 
-def _check_seal(tree: Tree, head: str, lines: int, reviews: Reviews, sealed: set[str]) -> Iterator[Finding]:
+def _check_seal(tree: Place, head: str, lines: int, reviews: Reviews, sealed: set[str]) -> Iterator[Finding]:
     """Hold ledger, decisions and documents to the seal; names of documents it vouches for go into ``sealed``."""
     try:
         seal = json.loads(_read(tree, SEAL))
@@ -312,7 +228,7 @@ def _check_seal(tree: Tree, head: str, lines: int, reviews: Reviews, sealed: set
         yield from _check_file(tree, name, expected)
 
 
-def _check_file(tree: Tree, name: str, expected: object) -> Iterator[Finding]:
+def _check_file(tree: Place, name: str, expected: object) -> Iterator[Finding]:
     found = tree.is_file(name)
     if found is None:
         yield Finding("missing", name, "expected a file, found none")
@@ -328,7 +244,7 @@ def _check_file(tree: Tree, name: str, expected: object) -> Iterator[Finding]:
         yield Finding("tampered", name, f"expected sha256 {expected}, found {digest.hexdigest()}")
 
 
-def _check_maps(tree: Tree, released: str, maps: object) -> Iterator[Finding]:
+def _check_maps(tree: Place, released: str, maps: object) -> Iterator[Finding]:
     """Hold the maps of a released picture to its line of the ledger."""
     places = {map_name(kind, released) for kind in MAPS}
     if not isinstance(maps, dict) or not maps.keys() <= places:
@@ -338,14 +254,14 @@ def _check_maps(tree: Tree, released: str, maps: object) -> Iterator[Finding]:
         yield from _check_file(tree, name, expected)
 
 
-def _read(tree: Tree, name: str) -> bytes:
+def _read(tree: Place, name: str) -> bytes:
     if tree.is_file(name) is None:
         raise FileNotFoundError(name)
     with tree.open(name) as file:
         return file.read()
 
 
-def _extra(tree: Tree, released: dict[str, Record], sealed: set[str]) -> Iterator[Finding]:
+def _extra(tree: Place, released: dict[str, Record], sealed: set[str]) -> Iterator[Finding]:
     """Yield every file and link that no line of the ledger vouches for."""
     for name in tree.top():
         if name not in _KNOWN:
@@ -367,7 +283,7 @@ def _extra(tree: Tree, released: dict[str, Record], sealed: set[str]) -> Iterato
         yield Finding("unfinished", name, "left by a run that was killed; run it again")
 
 
-def _check_annotations(tree: Tree, released: dict[str, Record]) -> Iterator[Finding]:
+def _check_annotations(tree: Place, released: dict[str, Record]) -> Iterator[Finding]:
     """Hold annotations to the ledger: the same pictures, sizes and numbers of treated instances."""
 
     def wrong(detail: str) -> Finding:

@@ -1,277 +1,159 @@
-"""Cluster: an anonymizer on Ray, with workers anywhere and one driver that records.
+"""Cluster: workers on Ray, anywhere, and one driver that supervises and records.
 
-Each Ray actor supervises a worker process of its own, as the local engine does, so that a picture that hangs or kills
-its worker is handled the same way; what Ray adds is machines. Only the driver reads INPUT and writes OUTPUT, also
-where they are in object storage, so that no other machine needs access to them.
+Each actor holds one worker process, as the machine at hand has them, and passes on what goes to it and what it tells:
+a picture that hangs or kills its worker is handled by the same pool in the same way; what Ray adds is machines. Only
+the driver reads INPUT and writes OUTPUT, also where they are in object storage, so that no other machine needs access
+to them.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Sequence
 from typing import Any
 
-from anonymizer.annotations.areas import Areas
-from anonymizer.annotations.records import Annotations
-from anonymizer.core.errors import AnonymizerError, InputError, ModelError
-from anonymizer.images.release import Release
-from anonymizer.run.inputs import Source
-from anonymizer.run.picture import Outcome
+from anonymizer.core.errors import InputError, ModelError
+from anonymizer.run.pool import Message
 from anonymizer.run.prefetch import AHEAD
-from anonymizer.run.processes import MOST_DEATHS, START_S, Build, ProcessPool
-from anonymizer.run.runner import Task, execute
-from anonymizer.run.summary import Progress, Summary
+from anonymizer.run.processes import Build, ProcessCrew, ProcessWorker
+from anonymizer.run.request import Task
 
-__all__ = ["RayPool", "run"]
+__all__ = ["RayCrew", "RayWorker"]
 
-#: Calls that wait in each actor, so that none idles between two: with the pictures of each call, all that is in flight.
-CALLS = 2
-#: A picture whose worker was lost is tried again, alone, until this many were lost with it.
+#: A picture whose actor was lost is tried again, alone, until this many were lost with it.
 MOST_LOSSES = 3
-#: Workers lost one after the other without a result, per worker, before the run gives up.
+#: Actors lost one after the other without a result, per worker, before the run gives up.
 PATIENCE = 3
 #: Seconds in which a cluster must answer.
 REACH_S = 10.0
 #: Seconds in which a cluster must find a place for every worker; one that adds machines takes minutes.
 PLACE_S = 600.0
+#: Seconds for which an actor waits for news of its worker before it says that there are none.
+BEAT_S = 1.0
+#: Seconds without any answer after which an actor's machine is taken for gone; new ones need a place first.
+SILENCE_S = PLACE_S
+#: Seconds an actor may take to end its worker; then it is ended itself.
+STOP_S = 10.0
 #: Read by Ray before it starts. It reports usage to its makers unless told not to, and nothing here goes on the
 #: network. It runs workers at niceness 15, at which whatever else the machine does keeps them from any work at all,
 #: so that they never start, or pictures fail by ``--timeout``.
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 
 
-def run(
-    build: Build,
-    source: Source,
-    output: Path | str,
-    *,
-    workers: int = 1,
-    timeout_s: float,
-    address: str | None = None,
-    gpus: float = 0.0,
-    annotations: Path | str | Annotations | None = None,
-    release: Release | None = None,
-    areas: Areas | None = None,
-    require_annotations: bool = False,
-    overwrite: bool = False,
-    prune: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Summary:
-    """Anonymize pictures with Ray; the guarantees are those of the local engine.
+class Actor:
+    """What Ray runs: one worker process at a time.
 
     Args:
-        build: Makes the anonymizer, once in each worker; this package must be installed on every node.
-        source: See ``runner.execute``, as for everything not listed here.
-        output: As there; a path is one on the driver's machine.
-        workers: Number of actors.
-        timeout_s: Seconds that reading, anonymizing or writing one picture may take before it counts as failed.
+        build: Makes the anonymizer in it.
+    """
+
+    def __init__(self, build: Build) -> None:
+        self._crew = ProcessCrew(build)
+        self._worker: ProcessWorker | None = None
+        self._listening = threading.Lock()
+
+    def hear(self, new: bool = False) -> list[Message]:
+        """Return what the worker told, after a while also nothing; of a new one if that is asked for."""
+        with self._listening:
+            if new:
+                self._worker = self._crew.hire()
+            told: list[Message] = []
+            wait_s = BEAT_S
+            while self._worker is not None and (heard := self._crew.hear([self._worker], wait_s)):
+                told.append(heard[0][1])
+                if told[-1][0] == "ended":
+                    break
+                wait_s = 0.0
+            return told
+
+    def send(self, pictures: list[tuple[int, Task]]) -> None:
+        """Hand pictures to the worker."""
+        if self._worker is not None:
+            self._worker.send(pictures)
+
+    def stop(self) -> None:
+        """End the worker."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.process.kill()  # Whoever listens to it stops.
+            with self._listening:
+                worker.kill()
+
+
+class RayWorker:
+    """A worker in an actor.
+
+    Args:
+        crew: Where it comes from.
+        actor: The actor.
+        name: A name for messages.
+    """
+
+    def __init__(self, crew: RayCrew, actor: Any, name: str) -> None:
+        self.name = name
+        self.actor = actor
+        self.heard = time.monotonic()
+        #: The call that returns with what it told.
+        self.told = actor.hear.remote(True)
+        self._crew = crew
+
+    def listen(self) -> None:
+        """Ask for what it tells next."""
+        self.heard = time.monotonic()
+        self.told = self.actor.hear.remote()
+
+    def send(self, pictures: list[tuple[int, Task]]) -> None:
+        """Hand over numbered pictures to be anonymized together."""
+        self.actor.send.remote(pictures)
+
+    def dismiss(self) -> None:
+        """Leave it; its actor is ended in any case."""
+
+    def kill(self) -> None:
+        """End the worker, and its actor with it if that does not do so."""
+        self._crew.stop(self.actor)
+
+
+class RayCrew:
+    """Actors of a Ray cluster; lost ones are replaced.
+
+    Args:
+        build: Makes the anonymizer in each actor's worker; this package must be installed on every node.
         address: The cluster's address, ``auto`` for one that runs here; None starts one that ends with the run.
         gpus: GPUs that each actor takes; may be a fraction.
-        annotations: As there.
-        release: As there.
-        areas: As there.
-        require_annotations: As there.
-        overwrite: As there.
-        prune: As there.
-        on_progress: As there.
-
-    Raises:
-        InputError: As there; Ray is not installed or the cluster cannot be reached.
-        ModelError: The models cannot be used, the cluster has no room for every worker, one of them falls silent, or
-            they are lost faster than they get anything done.
-    """
-    with RayPool(build, workers=workers, timeout_s=timeout_s, address=address, gpus=gpus) as pool:
-        return execute(
-            pool,
-            source,
-            output,
-            annotations=annotations,
-            release=release,
-            areas=areas,
-            require_annotations=require_annotations,
-            overwrite=overwrite,
-            prune=prune,
-            on_progress=on_progress,
-        )
-
-
-class Worker:
-    """What a Ray actor runs: a supervised worker process, started with the first call.
-
-    Args:
-        build: Makes the anonymizer.
-        timeout_s: Seconds that one step of one picture may take.
     """
 
-    def __init__(self, build: Build, timeout_s: float) -> None:
-        self._pool = ProcessPool(build, workers=1, timeout_s=timeout_s)
-        self._started = False
+    #: More than a worker at hand holds: pictures are on their way for a while.
+    ahead = 2 * AHEAD
 
-    def start(self) -> tuple[str, dict[str, Any], int, str]:
-        """Load the models; return settings hash, description, pictures to give at once and, if unusable, why."""
-        if not self._started:
-            try:
-                self._pool.__enter__()
-            except AnonymizerError as error:
-                return "", {"refused": type(error).__name__}, 1, str(error)
-            self._started = True
-        return self._pool.settings_hash, dict(self._pool.describe()), self._pool.together, ""
-
-    def work(self, tasks: list[Task]) -> tuple[str, list[Outcome], str]:
-        """Return settings hash, the tasks' outcomes in order and, if the models cannot be used, why."""
-        settings_hash, _, _, refusal = self.start()
-        if refusal:
-            return "", [], refusal
-        outcomes: dict[str, Outcome] = {}
-        try:
-            for task, outcome in self._pool.results(iter(tasks)):
-                outcomes[task.name] = outcome
-        except ModelError as error:
-            return "", [], str(error)
-        return settings_hash, [outcomes[task.name] for task in tasks], ""
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    task: Task
-    losses: int = 0
-
-
-class RayPool:
-    """Keeps Ray actors at work; use it as a context manager.
-
-    Args:
-        build: Makes the anonymizer in each actor's worker process.
-        workers: Number of actors; Ray places them, and lost ones are replaced.
-        timeout_s: Seconds that one step of one picture may take.
-        address: See ``run``.
-        gpus: GPUs that each actor takes.
-
-    Raises:
-        InputError: A number out of range; on entering, Ray is missing or the cluster cannot be reached.
-        ModelError: On entering: the models cannot be used, or the cluster has no room for every worker.
-    """
-
-    def __init__(
-        self, build: Build, *, workers: int = 1, timeout_s: float, address: str | None = None, gpus: float = 0.0
-    ) -> None:
-        if workers < 1:
-            raise InputError(f"workers: expected at least 1, got {workers}")
+    def __init__(self, build: Build, *, address: str | None = None, gpus: float = 0.0) -> None:
         self._build = build
-        self._count = workers
-        self._timeout_s = timeout_s
         self._address = address
         self._gpus = gpus
         self._ray: Any = None
         self._kind: Any = None
+        self._count = 0
+        self._lost = 0
+        self._hired = 0
+        #: Actors without a worker, and all that run.
+        self._spare: list[Any] = []
         self._actors: list[Any] = []
-        self._settings_hash = ""
-        self._together = 1
-        self._description: dict[str, Any] = {}
 
-    def __enter__(self) -> RayPool:
-        self._ray = _connect(self._address, self._count)
-        try:
-            self._kind = self._ray.remote(Worker).options(num_cpus=1, num_gpus=self._gpus)
-            self._actors = [self._actor() for _ in range(self._count)]
-            self._await_places()
-            try:
-                self._settings_hash, self._description, self._together, refusal = self._ray.get(
-                    self._actors[0].start.remote(), timeout=self._longest()
-                )
-            except self._ray.exceptions.RayError as error:
-                raise ModelError(f"a Ray worker did not start: {_line(error)}") from error
-            if refusal:
-                kind = InputError if self._description["refused"] == "InputError" else ModelError
-                raise kind(refusal)
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end()
-
-    @property
-    def settings_hash(self) -> str:
-        """Hex digest of every setting and weight that decides the pixels."""
-        return self._settings_hash
-
-    def describe(self) -> Mapping[str, Any]:
-        """Return preset, models with hashes, and versions, as the first worker told them."""
-        return self._description
-
-    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Outcome]]:
-        """Yield each task once with its outcome, as they are finished.
+    def open(self, workers: int) -> None:
+        """Connect, and wait until every actor runs somewhere; calls to one that never does would never return.
 
         Raises:
-            ModelError: The models cannot be used, a worker fell silent, or too many were lost.
-        """
-        again: deque[_Job] = deque()
-        calls: dict[Any, tuple[int, Any, list[_Job]]] = {}
-        #: When each worker gave an answer, or got a call while it had none.
-        heard = [0.0] * self._count
-        lost = 0
-        while True:
-            for number in range(self._count):
-                while sum(at == number for at, *_ in calls.values()) < CALLS:
-                    # What was lost goes alone, so that it costs no other picture a second time.
-                    jobs = [again.popleft()] if again else [_Job(t) for t in _take(tasks, AHEAD * self._together)]
-                    if not jobs:
-                        break
-                    if not any(at == number for at, *_ in calls.values()):
-                        heard[number] = time.monotonic()
-                    actor = self._actors[number]
-                    calls[actor.work.remote([job.task for job in jobs])] = number, actor, jobs
-            if not calls:
-                return
-            left = min(heard[at] for at, *_ in calls.values()) + self._longest() - time.monotonic()
-            done, _ = self._ray.wait(list(calls), num_returns=1, timeout=max(left, 0.0))
-            if not done:
-                raise ModelError(
-                    f"a Ray worker gave no answer for {self._longest():.0f} s; is its machine still there?"
-                )
-            number, actor, jobs = calls.pop(done[0])
-            heard[number] = time.monotonic()
-            try:
-                settings_hash, outcomes, refusal = self._ray.get(done[0])
-            except self._ray.exceptions.RayTaskError as error:
-                raise ModelError(f"a Ray worker failed: {_line(error)}") from error
-            except self._ray.exceptions.RayError as error:
-                if actor is self._actors[number]:
-                    self._ray.kill(actor)
-                    self._actors[number] = self._actor()
-                lost += 1
-                if lost > PATIENCE * self._count * CALLS:
-                    raise ModelError(f"{lost} calls to Ray workers were lost in a row: {_line(error)}") from error
-                yield from _give_up(jobs, again, error)
-                continue
-            if refusal:
-                raise ModelError(refusal)
-            if settings_hash != self._settings_hash:
-                raise ModelError("Ray workers loaded different models or settings; install the same on every node")
-            lost = 0
-            yield from zip([job.task for job in jobs], outcomes, strict=True)
-
-    def _actor(self) -> Any:
-        # Made anew when lost: while Ray itself restarts an actor, calls to it fail at once and cost their pictures.
-        return self._kind.remote(self._build, self._timeout_s)
-
-    def _await_places(self) -> None:
-        """Wait until every worker runs somewhere; calls to one that never does would never return.
-
-        Raises:
+            InputError: Ray is not installed or the cluster cannot be reached.
             ModelError: The cluster has no room for them.
         """
-        up = [actor.__ray_ready__.remote() for actor in self._actors]
+        self._ray, self._count = _connect(self._address, workers), workers
+        # Three calls at once: one listens, one hands over, one ends.
+        self._kind = self._ray.remote(Actor).options(num_cpus=1, num_gpus=self._gpus, max_concurrency=3)
+        self._spare = [self._actor() for _ in range(workers)]
+        up = [actor.__ray_ready__.remote() for actor in self._spare]
         placed, missing = self._ray.wait(up, num_returns=len(up), timeout=PLACE_S)
         if missing:
             raise ModelError(
@@ -279,36 +161,67 @@ class RayPool:
                 f"{self._gpus:g} GPU for each; lower --workers or --worker-gpus"
             )
 
-    def _longest(self) -> float:
-        """Return the seconds after which one call must have come back by the limits that its worker keeps itself."""
-        # Pictures that failed in company are done again alone, each with as many deaths as any.
-        return AHEAD * self._together * (MOST_DEATHS + 1) * (START_S + self._timeout_s)
+    def hire(self) -> RayWorker:
+        """Return a new worker in an actor that has none."""
+        # Made anew when lost: while Ray itself restarts an actor, calls to it fail at once and cost their pictures.
+        self._hired += 1
+        return RayWorker(self, self._spare.pop() if self._spare else self._actor(), f"{self._hired} of Ray")
 
-    def _end(self) -> None:
+    def hear(self, workers: Sequence[RayWorker], timeout_s: float) -> list[tuple[RayWorker, Message]]:
+        """Return what some workers told next, or that they are lost.
+
+        Raises:
+            ModelError: One of them fell silent or failed, or too many were lost one after the other.
+        """
+        by_call = {worker.told: worker for worker in workers}
+        left = min(worker.heard for worker in workers) + SILENCE_S - time.monotonic()
+        done, _ = self._ray.wait(list(by_call), num_returns=1, timeout=max(min(timeout_s, left), 0.0))
+        if not done and left < timeout_s:
+            raise ModelError(f"a Ray worker gave no answer for {SILENCE_S:.0f} s; is its machine still there?")
+        if done:  # Whoever else has told something by now is not kept waiting.
+            done, _ = self._ray.wait(list(by_call), num_returns=len(by_call), timeout=0.0)
+        heard: list[tuple[RayWorker, Message]] = []
+        for call in done:
+            worker = by_call[call]
+            try:
+                told = self._ray.get(call)
+            except self._ray.exceptions.RayTaskError as error:
+                raise ModelError(f"a Ray worker failed: {_line(error)}") from error
+            except self._ray.exceptions.RayError as error:
+                self._lost += 1
+                if self._lost > PATIENCE * self._count:
+                    raise ModelError(f"{self._lost} Ray workers were lost in a row: {_line(error)}") from error
+                told = [("ended", f"its Ray actor was lost: {_line(error)}", MOST_LOSSES)]
+            else:
+                worker.listen()
+            if any(message[0] == "done" for message in told):
+                self._lost = 0
+            heard += [(worker, message) for message in told]
+        return heard
+
+    def stop(self, actor: Any) -> None:
+        """End an actor's worker; the actor itself as well if it does not do so, or is lost."""
+        try:
+            self._ray.get(actor.stop.remote(), timeout=STOP_S)
+            self._spare.append(actor)
+        except self._ray.exceptions.RayError:  # Also when time runs out.
+            self._ray.kill(actor)
+            self._actors.remove(actor)
+
+    def close(self) -> None:
+        """End all actors, and the cluster if it is our own."""
+        if self._ray is None:
+            return
         for actor in self._actors:
             self._ray.kill(actor)
-        self._actors = []
+        self._actors, self._spare = [], []
         if self._address is None:
             self._ray.shutdown()
 
-
-def _give_up(jobs: list[_Job], again: deque[_Job], error: Exception) -> Iterator[tuple[Task, Outcome]]:
-    """Queue lost jobs again; yield those that were lost too often."""
-    for job in jobs:
-        job.losses += 1
-        if job.losses < MOST_LOSSES:
-            again.append(job)
-        else:
-            reason = f"its Ray worker was lost {job.losses} times: {_line(error)}"
-            yield job.task, Outcome({"status": "failed", "reason": reason, "notes": []})
-
-
-def _take(tasks: Iterator[Task], count: int) -> Iterator[Task]:
-    for _ in range(count):
-        task = next(tasks, None)
-        if task is None:
-            return
-        yield task
+    def _actor(self) -> Any:
+        actor = self._kind.remote(self._build)
+        self._actors.append(actor)
+        return actor
 
 
 def _connect(address: str | None, workers: int) -> Any:

@@ -2,6 +2,7 @@
 
 Pictures, maps and annotations are copied and hashed on the way; each hash must be the one in ledger or seal. Ledger,
 report, review and state stay where they are: they hold names, hashes and reasons that are nobody else's business.
+Where credentials are given, each copied picture is signed; its pixels stay.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,21 @@ from typing import Any
 from anonymizer import __version__
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import PREFIX, write_atomic
+from anonymizer.images.decode import read_bytes
 from anonymizer.images.storage import is_url
 from anonymizer.run.audit import LEDGER, Audit, audit
+from anonymizer.run.credentials import Credentials, carries_credentials
 from anonymizer.run.ledger import Record, read_lines
 from anonymizer.run.output import ANNOTATIONS, LABELS, SEAL
 
-__all__ = ["CHECKSUMS", "SHEET", "Delivery", "deliver"]
+__all__ = ["CHECKSUMS", "COPY_FIRST", "SHEET", "Delivery", "deliver"]
 
 #: Data sheet, for whoever gets the pictures.
 SHEET = "DATASHEET.md"
 #: Hash of every other file, as ``sha256sum --check`` reads it.
 CHECKSUMS = "SHA256SUMS"
+#: What helps where OUTPUT is a URL.
+COPY_FIRST = "expected a folder on this machine, got a URL; copy OUTPUT with its .state into a folder first"
 #: Bytes hashed at a time.
 BLOCK = 1 << 20
 
@@ -51,6 +56,7 @@ class Delivery:
         files: Files in it, data sheet and checksums included.
         bytes: Their size in all.
         signed: Pictures that a reviewer has signed as they are.
+        credentials: Pictures that carry C2PA credentials.
     """
 
     path: str
@@ -58,36 +64,54 @@ class Delivery:
     files: int
     bytes: int
     signed: int
+    credentials: int = 0
 
     def to_json(self) -> str:
         """Return the counts as one line of JSON."""
         return json.dumps(asdict(self))
 
 
-def deliver(output: Path | str, destination: Path | str, *, require_review: bool = False) -> Delivery:
+def deliver(
+    output: Path | str,
+    destination: Path | str,
+    *,
+    require_review: bool = False,
+    credentials: Credentials | None = None,
+) -> Delivery:
     """Copy what may leave of a finished OUTPUT, whole or not at all; OUTPUT is only read.
 
     Args:
         output: Folder of a finished run.
         destination: Folder to make, outside of OUTPUT; new or empty.
         require_review: Whether every picture must be signed by a reviewer.
+        credentials: What signs the copied pictures (C2PA); None leaves them byte for byte.
 
     Raises:
-        InputError: OUTPUT is not as its run left it, a signature is missing, or the destination cannot be used.
+        InputError: OUTPUT is not as its run left it, a signature is missing, the destination cannot be used, or a
+            picture cannot be signed.
         OSError: Something cannot be read or written.
     """
     if is_url(str(output)) or is_url(str(destination)):
-        raise InputError("release: expected folders on this machine, got a URL; copy OUTPUT here first")
+        where = output if is_url(str(output)) else destination
+        raise InputError(f"{where}: {COPY_FIRST}, release there, and copy DEST to where it is to be")
     source, target = Path(output), Path(destination)
     _check_place(source, target)
     found = audit(source)
     _check(source, found, require_review)
     records = _newest(source)
     wanted = _wanted(source, records)
+    pictures = _pictures(records)
+    if credentials is not None:
+        _check_signable(pictures)
     staging = target.resolve().parent / f"{PREFIX}{secrets.token_hex(6)}"
     try:
-        sums = {name: _copied(source / name, staging / name, digest) for name, digest in sorted(wanted.items())}
-        sheet = data_sheet(records, found).encode()
+        sums = {}
+        for name, digest in sorted(wanted.items()):
+            if credentials is None or name not in pictures:
+                sums[name] = _copied(source / name, staging / name, digest)
+            else:
+                sums[name] = _signed(source / name, staging / name, digest, credentials, pictures[name])
+        sheet = data_sheet(records, found, credentials is not None).encode()
         write_atomic(staging / SHEET, sheet)
         sums[SHEET] = hashlib.sha256(sheet).hexdigest()
         write_atomic(staging / CHECKSUMS, "".join(_line(name, sums[name]) for name in sorted(sums)).encode())
@@ -98,15 +122,17 @@ def deliver(output: Path | str, destination: Path | str, *, require_review: bool
         shutil.rmtree(staging, ignore_errors=True)
         raise
     signed = found.pictures - len(found.unsigned) if found.decisions else 0
-    return Delivery(str(target), found.pictures, len(files), size, signed)
+    marked = 0 if credentials is None else len(pictures)
+    return Delivery(str(target), found.pictures, len(files), size, signed, marked)
 
 
-def data_sheet(records: Mapping[str, Record], found: Audit) -> str:
+def data_sheet(records: Mapping[str, Record], found: Audit, credentials: bool = False) -> str:
     """Data sheet in Markdown: counts, how it was made, what was left, and known limits; no name of any picture.
 
     Args:
         records: The newest ledger line of each picture, by recorded name.
         found: What the audit says of OUTPUT.
+        credentials: Whether the copies carry C2PA credentials.
     """
     released = [record for record in records.values() if record["status"] == "released"]
     done: dict[str, Counter[str]] = {}
@@ -131,6 +157,8 @@ def data_sheet(records: Mapping[str, Record], found: Audit) -> str:
         lines += ["", f"{signed} of {found.pictures} were looked at and signed by people."]
     else:
         lines += ["", "Nobody has signed them in a review."]
+    if credentials:
+        lines += ["", "Each carries C2PA credentials, which say what was done to it; its pixels are those of the run."]
     lines += ["", "## What was done", "", f"| class | {' | '.join(ways)} |", f"|---|{'---|' * len(ways)}"]
     lines += [f"| {label} | {' | '.join(str(done[label][how]) for how in ways)} |" for label in sorted(done)]
     lines += ["", f"Each passed: {', '.join(checks) or 'no check, as nothing was found'}."]
@@ -180,13 +208,27 @@ def _newest(source: Path) -> dict[str, Record]:
     return newest
 
 
+def _pictures(records: Mapping[str, Record]) -> dict[str, Record]:
+    """Return the record of each released picture by the name of its file, relative to OUTPUT."""
+    released = ((name, record) for name, record in records.items() if record["status"] == "released")
+    return {f"images/{record.get('released_name', name)}": record for name, record in released}
+
+
+def _check_signable(names: Iterable[str]) -> None:
+    unsignable = sorted(name for name in names if not carries_credentials(name))
+    if unsignable:
+        raise InputError(
+            f"{unsignable[0]}: its format has no place for C2PA credentials ({len(unsignable)} such pictures); run "
+            "with --format png, or release without --c2pa-certificate"
+        )
+
+
 def _wanted(source: Path, records: Mapping[str, Record]) -> dict[str, str]:
     """Return the files that may leave, relative to OUTPUT, with the sha256 that ledger or seal vouch for."""
     out: dict[str, str] = {}
-    for name, record in records.items():
-        if record["status"] == "released":
-            out[f"images/{record.get('released_name', name)}"] = record["output_sha256"]
-            out |= record.get("maps", {})
+    for name, record in _pictures(records).items():
+        out[name] = record["output_sha256"]
+        out |= record.get("maps", {})
     documents: dict[str, Any] = json.loads((source / SEAL).read_bytes())["documents"]
     for name, digest in documents.items():
         if name == "annotations.json" or name.split("/")[0] in (ANNOTATIONS, LABELS, "images"):
@@ -210,5 +252,19 @@ def _copied(source: Path, target: Path, expected: str) -> str:
             digest.update(block)
             copy.write(block)
     if digest.hexdigest() != expected:
-        raise InputError(f"{source}: changed while it was copied; run anonymizer verify")
+        raise _changed(source)
     return expected
+
+
+def _signed(source: Path, target: Path, expected: str, credentials: Credentials, record: Record) -> str:
+    """Write a signed copy of a picture with the expected sha256, and return the copy's."""
+    content = read_bytes(source)
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise _changed(source)
+    signed = credentials.signed(content, str(record.get("released_name", record["name"])), record)
+    write_atomic(target, signed)
+    return hashlib.sha256(signed).hexdigest()
+
+
+def _changed(source: Path) -> InputError:
+    return InputError(f"{source}: changed while it was copied; run anonymizer verify")

@@ -16,9 +16,11 @@ from anonymizer.core.records import Result
 from anonymizer.images.decode import decode_image, read_bytes
 from anonymizer.images.release import Release
 from anonymizer.models.third_party import offline
-from anonymizer.run import local
 from anonymizer.run.inputs import Found, Source, find_inputs
+from anonymizer.run.local import run_workers
 from anonymizer.run.picture import AnonymizerLike, check_result
+from anonymizer.run.processes import ProcessCrew
+from anonymizer.run.request import Request
 from anonymizer.run.summary import Progress, Summary
 
 __all__ = ["anonymize_folder", "iterate_folder"]
@@ -62,17 +64,12 @@ def anonymize_folder(
         ModelError: Weights are missing or not accepted.
     """
     with offline():
-        return local.run_processes(
-            partial(presets.build, preset, seed=seed, **options),
-            source,
-            output,
+        return run_workers(
+            ProcessCrew(partial(presets.build, preset, seed=seed, **options)),
+            Request(source, output, annotations, release or Release(), areas or Areas(), overwrite=overwrite),
+            on_progress,
             workers=workers,
             timeout_s=timeout_s,
-            annotations=annotations,
-            release=release,
-            areas=areas,
-            overwrite=overwrite,
-            on_progress=on_progress,
         )
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Generic, TypeVar, overload
 
 from anonymizer.core.errors import InputError
-from anonymizer.images.formats import SUFFIXES, is_raw
-from anonymizer.images.raw import has_raw
+from anonymizer.images.formats import SUFFIXES, has_raw, is_raw
 from anonymizer.images.storage import Store, Stored, check_name, is_url, locate
 
 __all__ = ["Found", "Inputs", "Source", "check_collisions", "find_inputs"]

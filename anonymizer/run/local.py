@@ -1,106 +1,54 @@
-"""Local runs: an anonymizer in this process, or in processes that can be ended."""
+"""Local runs: an anonymizer in this process; and the one call that has workers do a run, wherever they are."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
-from anonymizer.annotations.areas import Areas
-from anonymizer.annotations.records import Annotations
-from anonymizer.images.release import Release
-from anonymizer.run.batches import pictures_together
-from anonymizer.run.inputs import Source
 from anonymizer.run.picture import AnonymizerLike, Outcome
-from anonymizer.run.prefetch import AHEAD, Steps, groups
-from anonymizer.run.processes import Build, ProcessPool
-from anonymizer.run.runner import Task, execute
+from anonymizer.run.pool import Crew, Pool, W
+from anonymizer.run.prefetch import AHEAD, Steps, groups, pictures_together
+from anonymizer.run.request import Request, Task
+from anonymizer.run.runner import execute
 from anonymizer.run.summary import Progress, Summary
 
-__all__ = ["InProcess", "run", "run_processes"]
+__all__ = ["InProcess", "run", "run_workers"]
 
 
-def run(
-    anonymizer: AnonymizerLike,
-    source: Source,
-    output: Path | str,
-    *,
-    annotations: Path | str | Annotations | None = None,
-    release: Release | None = None,
-    areas: Areas | None = None,
-    require_annotations: bool = False,
-    overwrite: bool = False,
-    prune: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Summary:
+def run(anonymizer: AnonymizerLike, request: Request, on_progress: Callable[[Progress], None] | None = None) -> Summary:
     """Anonymize pictures in this process; a picture on which the model hangs stops the run.
 
     Arguments, results and errors are those of ``runner.execute``.
     """
-    return execute(
-        InProcess(anonymizer),
-        source,
-        output,
-        annotations=annotations,
-        release=release,
-        areas=areas,
-        require_annotations=require_annotations,
-        overwrite=overwrite,
-        prune=prune,
-        on_progress=on_progress,
-    )
+    return execute(InProcess(anonymizer), request, on_progress)
 
 
-def run_processes(
-    build: Build,
-    source: Source,
-    output: Path | str,
+def run_workers(
+    crew: Crew[W],
+    request: Request,
+    on_progress: Callable[[Progress], None] | None = None,
     *,
     workers: int = 1,
     timeout_s: float,
-    annotations: Path | str | Annotations | None = None,
-    release: Release | None = None,
-    areas: Areas | None = None,
-    require_annotations: bool = False,
-    overwrite: bool = False,
-    prune: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
-    """Anonymize pictures in worker processes: one that hangs or dies costs its picture, not the run.
+    """Anonymize pictures with workers: one that hangs or dies costs its picture, not the run.
 
     Args:
-        build: Makes the anonymizer, once in each worker; it must be importable there.
-        source: See ``runner.execute``, as for everything not listed here.
-        output: As there.
-        workers: Number of worker processes.
+        crew: Where workers come from, see ``processes.ProcessCrew`` and ``cluster.RayCrew``.
+        request: What is asked for.
+        on_progress: Called after each picture.
+        workers: Number of workers.
         timeout_s: Seconds that reading, anonymizing or writing one picture may take before it counts as failed.
-        annotations: As there.
-        release: As there.
-        areas: As there.
-        require_annotations: As there.
-        overwrite: As there.
-        prune: As there.
-        on_progress: As there.
 
     Raises:
-        InputError: As there; or ``build`` refused its settings.
-        ModelError: The models cannot be used, or workers die before they are ready.
+        InputError: As for ``runner.execute``; or settings that are refused, or what the crew needs is missing.
+        ModelError: The models cannot be used, there is no room for every worker, or workers are lost faster than they
+            get anything done.
     """
-    with ProcessPool(build, workers=workers, timeout_s=timeout_s) as pool:
-        return execute(
-            pool,
-            source,
-            output,
-            annotations=annotations,
-            release=release,
-            areas=areas,
-            require_annotations=require_annotations,
-            overwrite=overwrite,
-            prune=prune,
-            on_progress=on_progress,
-        )
+    with Pool(crew, workers=workers, timeout_s=timeout_s) as pool:
+        return execute(pool, request, on_progress)
 
 
 class InProcess:

@@ -1,4 +1,4 @@
-"""OUTPUT in object storage: whole objects in the store, what cannot be done there in a local folder."""
+"""OUTPUT in object storage: results as whole objects, what cannot be done there in a folder on this machine."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from anonymizer.annotations.export import side_path
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json, write_atomic
-from anonymizer.images.release import KEY_BYTES, MAPS, map_name
-from anonymizer.images.storage import Store, check_name, locate
+from anonymizer.images.release import KEY_BYTES
+from anonymizer.images.storage import Store, check_name
 from anonymizer.models.weights import cache_root
 from anonymizer.run.decisions import REVIEW, Reviews
 from anonymizer.run.ledger import Ledger
-from anonymizer.run.output import ANNOTATIONS, DOCUMENTS, SEAL, OutputFolder, is_label_copy
+from anonymizer.run.output import ANNOTATIONS, DOCUMENTS, LABELS, LEDGER, SEAL, SIDES, OutputFolder
+from anonymizer.run.place import FolderPlace, StorePlace, place_at
 
 __all__ = ["CHECKPOINT_S", "StoredOutput", "open_output"]
 
@@ -34,11 +34,9 @@ CHECKPOINT_S = 30.0
 #: They take at most this share of a run's time, however long the ledger.
 _SHARE = 0.05
 
-_LEDGER = "ledger.jsonl"
 _LOCK = ".state/lock.json"
 _KEY = ".state/rename.key"
-_SIDES = ".state/annotations"
-_SIDE = re.compile(rf"{re.escape(_SIDES)}/[0-9a-f]{{64}}\.json")
+_SIDE = re.compile(rf"{re.escape(SIDES)}/[0-9a-f]{{64}}\.json")
 #: Most bytes read of lock and key.
 _MOST = 4096
 
@@ -49,8 +47,8 @@ def open_output(output: Path | str) -> OutputFolder:
     Raises:
         InputError: A URL that results cannot be written to.
     """
-    place = locate(output, writing=True)
-    return OutputFolder(place) if isinstance(place, Path) else StoredOutput(place)
+    place = place_at(output, writing=True)
+    return StoredOutput(place.store) if isinstance(place, StorePlace) else OutputFolder(place.path)
 
 
 class StoredOutput(OutputFolder):
@@ -78,10 +76,11 @@ class StoredOutput(OutputFolder):
     remedy = "check the connection, the credentials and the permissions"
 
     def __init__(self, store: Store, work: Path | None = None) -> None:
-        named = hashlib.sha256(store.url.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        super().__init__(work or cache_root().parent / "outputs" / named)
         self._store = store
-        self._present: set[str] = set()
+        self._objects = StorePlace(store)
+        named = hashlib.sha256(store.url.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        super().__init__(work or cache_root().parent / "outputs" / named, self._objects)
+        self._local = FolderPlace(self.path)
         self._owner = ""
         self._held = False
         self._due = 0.0
@@ -91,7 +90,7 @@ class StoredOutput(OutputFolder):
             taken, top = self._store.size() is not None, self._store.top()
         if taken:
             raise InputError(f"OUTPUT {self._store} is an object, expected a folder; choose another URL")
-        if top and _LEDGER not in top and ".state" not in top:
+        if top and LEDGER not in top and ".state" not in top:
             raise InputError(f"OUTPUT {self._store} holds other objects; choose a new or empty folder")
         with self.writing():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,10 +99,10 @@ class StoredOutput(OutputFolder):
             with self.writing():
                 self._hold()
                 # Only now: whoever held it before may have written until then.
-                self._present = set(self._store.sizes())
+                self._objects.refresh()
                 self._fetch()
                 self._due = time.monotonic() + CHECKPOINT_S
-                if _LEDGER not in self._present:
+                if not self.place.is_file(LEDGER):
                     self._copy_ledger()
         except BaseException as error:
             self.__exit__(type(error), error, None)
@@ -122,10 +121,6 @@ class StoredOutput(OutputFolder):
             self._held = False
             super().__exit__(kind, error, trace)
 
-    def address(self, name: str = "") -> str:
-        """Return the URL of a result, or of all."""
-        return self._store.address(name)
-
     @property
     def ignores_case(self) -> bool:
         """Whether two names that differ only in case are one object."""
@@ -139,45 +134,10 @@ class StoredOutput(OutputFolder):
     def clear(self) -> None:
         """Remove every result of earlier runs; an empty ledger says whose folder this is."""
         with self.writing():
-            self.remove_documents()
-            for folder in ("images", *MAPS):
-                self._remove_below(folder)
-            self._remove_below(_SIDES)
+            self._local.remove_below(SIDES)
         super().clear()
         with self.writing():
             self._copy_ledger()
-
-    def pictures(self) -> Iterator[str]:
-        """Yield the name of every object in ``images``."""
-        return (name.removeprefix("images/") for name in self._present if name.startswith("images/"))
-
-    def maps(self) -> Iterator[str]:
-        """Yield the name relative to OUTPUT of every object in the folders of maps."""
-        return (name for name in self._present if name.partition("/")[0] in MAPS)
-
-    def has_picture(self, name: str) -> bool:
-        """Return whether there is an object under the name of a released picture."""
-        return f"images/{name}" in self._present
-
-    def read_picture(self, name: str) -> bytes | None:
-        """Return a released picture's content, None if it is no longer there."""
-        if not self.has_picture(name):
-            return None
-        with self.writing():
-            try:
-                return self._store.read(f"images/{name}")
-            except FileNotFoundError:
-                return None
-
-    def read_map(self, name: str) -> bytes | None:
-        """Return the content of a map by its name relative to OUTPUT, None if it is no longer there."""
-        if name not in self._present:
-            return None
-        with self.writing():
-            try:
-                return self._store.read(name)
-            except FileNotFoundError:
-                return None
 
     @contextmanager
     def shown(self, names: Sequence[str]) -> Iterator[Path]:
@@ -191,40 +151,25 @@ class StoredOutput(OutputFolder):
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def remove_picture(self, name: str, *released: str) -> None:
-        """Remove what an earlier run released of a picture, under whatever name, before it is decided anew."""
-        with self.writing():
-            for target in released:
-                self._remove(f"images/{target}")
-                for kind in MAPS:
-                    self._remove(map_name(kind, target))
-            self._remove(self._side(name))
-        super().remove_picture(name, *released)
-
     def remove_documents(self) -> None:
         """Remove the closing documents: they stand for a finished run."""
-        for name in (SEAL, *DOCUMENTS):
-            self._remove(name)
-        self._remove_below(ANNOTATIONS)
-        for name in [name for name in self._present if is_label_copy(name)]:
-            self._remove(name)
         super().remove_documents()
+        for name in (SEAL, *DOCUMENTS):
+            self._local.remove(name)
+        for folder in (ANNOTATIONS, LABELS):
+            self._local.remove_below(folder)
 
     def release(
         self, name: str, released: str, data: bytes, side: dict[str, Any], maps: Mapping[str, bytes] | None = None
     ) -> None:
         """Write a verified picture, under the name it is released by, and its annotations, each whole or not at all."""
         with self.writing():
-            if (self.path / _KEY).exists() and _KEY not in self._present:
+            if (self.path / _KEY).exists() and not self.place.is_file(_KEY):
                 # Whoever goes on elsewhere must give the same names.
-                self._put(_KEY, self.path / _KEY)
-            for target, content in (maps or {}).items():
-                self._put(target, content)
-            self._put(f"images/{released}", data)
-        content = to_json(side)
-        self.write(side_path(self.state, name), content)
+                self._objects.put(_KEY, self.path / _KEY)
+        super().release(name, released, data, side, maps)
         with self.writing():
-            self._put(self._side(name), content)
+            self.place.put(self.side(name), to_json(side))
 
     def recorded(self) -> None:
         """Copy the ledger into the store from time to time."""
@@ -241,9 +186,9 @@ class StoredOutput(OutputFolder):
         with self.writing():
             self._copy_ledger()
             for name in names:
-                self._put(name, self.path / name)
+                self._objects.put(name, self.path / name)
             self._check_held()
-            self._put(SEAL, self.path / SEAL)
+            self._objects.put(SEAL, self.path / SEAL)
 
     @property
     def _copied(self) -> Path:
@@ -284,12 +229,12 @@ class StoredOutput(OutputFolder):
 
     def _fetch(self) -> None:
         """Take ledger, annotations and key from the store, where they are not those that this folder left there."""
-        if REVIEW in self._present:
+        if self.place.is_file(REVIEW):
             raise InputError(
                 f"{self.address(REVIEW)}: decisions of a review are followed in folders on this machine only; copy "
                 "OUTPUT here and run there"
             )
-        if _KEY in self._present:
+        if self.place.is_file(_KEY):
             key = self._store.read(_KEY, _MOST)
             if len(key) != KEY_BYTES:
                 raise InputError(
@@ -297,53 +242,34 @@ class StoredOutput(OutputFolder):
                     "again with overwrite"
                 )
             _write_private(self.path / _KEY, key)
-        fetched, digest = self.staging / _LEDGER, ""
-        if _LEDGER in self._present:
-            self._store.fetch(_LEDGER, fetched)
+        fetched, digest = self.staging / LEDGER, ""
+        if self.place.is_file(LEDGER):
+            self._store.fetch(LEDGER, fetched)
             digest = _digest(fetched)
         if digest == (self._copied.read_text(encoding="ascii") if self._copied.exists() else ""):
             # Nobody else worked there since: the local ledger is the same or ahead.
             return
-        (self.path / _LEDGER).unlink(missing_ok=True)
-        sides = self.path / _SIDES
-        shutil.rmtree(sides, ignore_errors=True)
+        self._local.remove(LEDGER)
+        self._local.remove_below(SIDES)
         if not digest:
             self._copied.unlink()
             return
-        names = sorted(name for name in self._present if _SIDE.fullmatch(name))
+        names = [name for name in self.place.below(SIDES) if _SIDE.fullmatch(name)]
         for name, content in self._store.read_all(names):
-            write_atomic(self.path / name, content, staging=self.staging)
-        fetched.replace(self.path / _LEDGER)
+            self._local.put(name, content)
+        fetched.replace(self.path / LEDGER)
         write_atomic(self._copied, digest.encode(), staging=self.staging)
 
     def _copy_ledger(self) -> None:
         """Write the local ledger to the store, if only an empty one: it says whose folder that is."""
         self._check_held()
         started = time.monotonic()
-        ledger = self.path / _LEDGER
+        ledger = self.path / LEDGER
         ledger.touch()
-        self._put(_LEDGER, ledger)
+        self._objects.put(LEDGER, ledger)
         write_atomic(self._copied, _digest(ledger).encode(), staging=self.staging)
         ended = time.monotonic()
         self._due = ended + max(CHECKPOINT_S, (ended - started) / _SHARE)
-
-    def _side(self, name: str) -> str:
-        return f"{_SIDES}/{side_path(self.state, name).name}"
-
-    def _put(self, name: str, data: bytes | Path) -> None:
-        self._store.put(name, data)
-        self._present.add(name)
-
-    def _remove(self, name: str) -> None:
-        if name in self._present:
-            self._store.remove(name)
-            self._present.remove(name)
-
-    def _remove_below(self, folder: str) -> None:
-        below = {name for name in self._present if name.startswith(f"{folder}/")}
-        if below:
-            self._store.remove_below(folder)
-            self._present -= below
 
 
 def _digest(path: Path) -> str:

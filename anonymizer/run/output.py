@@ -1,4 +1,4 @@
-"""The OUTPUT folder of a run: whose it is, what lies in it, and how results get there."""
+"""OUTPUT of a run: whose it is, what lies in it, and how results get there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -21,13 +20,16 @@ from anonymizer.images.release import MAPS, map_name
 from anonymizer.run.decisions import Reviews, opened
 from anonymizer.run.inputs import Found, check_collisions
 from anonymizer.run.ledger import Ledger, Record
+from anonymizer.run.place import STAGING, FolderPlace, Place
 
 __all__ = [
     "ANNOTATIONS",
     "DOCUMENTS",
     "DRY_RUN",
     "LABELS",
+    "LEDGER",
     "SEAL",
+    "SIDES",
     "OutputFolder",
     "hold_back",
     "is_label_copy",
@@ -37,6 +39,11 @@ __all__ = [
 #: What closes a finished run. The seal is written last and vouches for the ledger and the others.
 DOCUMENTS = ("annotations.json", "report.html", "quarantine.txt")
 SEAL = "seal.json"
+LEDGER = "ledger.jsonl"
+#: Folder with what annotations say of each released picture.
+SIDES = ".state/annotations"
+#: Folder with released pictures that a review holds back.
+HELD = ".state/held"
 #: Folder with annotations in the format that was given; as closing documents, they are under the seal.
 ANNOTATIONS = "annotations"
 #: Folder beside ``images`` in which training tools look for YOLO labels; below ``images`` where pictures lie in one
@@ -48,14 +55,16 @@ DRY_RUN = "dry-run"
 
 
 class OutputFolder:
-    """An OUTPUT folder held by one run at a time; use it as a context manager.
+    """An OUTPUT held by one run at a time; use it as a context manager.
 
     ``images`` holds released pictures only, ``masks``, ``parts`` and ``depth`` maps of them, ``.state`` what is needed
-    to resume: unfinished files, the annotations of each released picture, and the lock. ``stored.StoredOutput`` is one
-    whose results lie in object storage.
+    to resume: unfinished files, the annotations of each released picture, and the lock. Ledger, documents and
+    ``.state`` are written to a folder on this machine, pictures and maps to the place of results, which is that folder
+    unless ``object_store.StoredOutput`` says otherwise.
 
     Args:
         path: The folder; made if missing.
+        place: Where results lie; the folder if None.
 
     Raises:
         InputError: It is a file, holds something else, or another run works in it.
@@ -64,11 +73,12 @@ class OutputFolder:
     #: What to do when it cannot be written, other than freeing space.
     remedy = "make it writable"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, place: Place | None = None) -> None:
         self.path = path
+        self.place = FolderPlace(path) if place is None else place
         self.images = path / "images"
         self.state = path / ".state"
-        self._staging = self.state / "unfinished"
+        self._staging = path / STAGING
         self._lock = -1
 
     def __enter__(self) -> OutputFolder:
@@ -102,7 +112,7 @@ class OutputFolder:
 
     def address(self, name: str = "") -> str:
         """Return where a result lies, or all of them do, for people."""
-        return str(self.path / name)
+        return self.place.address(name)
 
     @property
     def ignores_case(self) -> bool:
@@ -122,11 +132,10 @@ class OutputFolder:
         """Remove every result of earlier runs; the ledger last, as it says whose folder this is."""
         with self.writing():
             self.remove_documents()
-            for folder in (self.images, self.state / "annotations", self.held(), *(self.path / kind for kind in MAPS)):
-                if folder.exists():
-                    shutil.rmtree(folder)
-            self.images.mkdir()
-            (self.path / "ledger.jsonl").unlink(missing_ok=True)
+            for folder in ("images", SIDES, HELD, *MAPS):
+                self.place.remove_below(folder)
+            self.images.mkdir(exist_ok=True)
+            (self.path / LEDGER).unlink(missing_ok=True)
 
     def refuse_strays(self, known: set[str]) -> None:
         """Refuse to go on while ``images`` or maps are there that no run wrote: they would pass for verified ones.
@@ -150,13 +159,11 @@ class OutputFolder:
 
     def pictures(self) -> Iterator[str]:
         """Yield the name of everything that lies in ``images``."""
-        every = (path for path in self.images.rglob("*") if path.is_symlink() or not path.is_dir())
-        return (path.relative_to(self.images).as_posix() for path in every)
+        return (name.removeprefix("images/") for name in self.place.below("images"))
 
     def maps(self) -> Iterator[str]:
         """Yield the name relative to OUTPUT of everything that lies in the folders of maps."""
-        every = (path for kind in MAPS for path in (self.path / kind).rglob("*"))
-        return (p.relative_to(self.path).as_posix() for p in every if p.is_symlink() or not p.is_dir())
+        return (name for kind in MAPS for name in self.place.below(kind))
 
     def image(self, name: str) -> Path:
         """Return where a released picture lies."""
@@ -164,7 +171,7 @@ class OutputFolder:
 
     def held(self, name: str = "") -> Path:
         """Return where a picture lies that a review holds back, or all of them do."""
-        return self.state / "held" / name
+        return self.path / HELD / name
 
     def hold(self, name: str) -> None:
         """Take a released picture out of ``images``; it stays apart for reviewers to see."""
@@ -182,17 +189,16 @@ class OutputFolder:
 
     def has_picture(self, name: str) -> bool:
         """Return whether something lies under the name of a released picture."""
-        return self.image(name).exists()
+        return self.place.is_file(f"images/{name}") is not None
 
     def read_picture(self, name: str) -> bytes | None:
         """Return a released picture's content, None if it is no longer there."""
-        path = self.image(name)
-        return None if path.is_symlink() or not path.is_file() else path.read_bytes()
+        return self.read_map(f"images/{name}")
 
     def read_map(self, name: str) -> bytes | None:
         """Return the content of a map by its name relative to OUTPUT, None if it is no longer there."""
-        path = self.path / name
-        return None if path.is_symlink() or not path.is_file() else path.read_bytes()
+        with self.writing():
+            return self.place.read(name)
 
     @contextmanager
     def shown(self, names: Sequence[str]) -> Iterator[Path]:
@@ -203,22 +209,20 @@ class OutputFolder:
         """Remove what an earlier run released of a picture, under whatever name, before it is decided anew."""
         with self.writing():
             for target in released:
-                self.image(target).unlink(missing_ok=True)
-                self.held(target).unlink(missing_ok=True)
-                for kind in MAPS:
-                    (self.path / map_name(kind, target)).unlink(missing_ok=True)
+                for place in (f"images/{target}", f"{HELD}/{target}", *(map_name(kind, target) for kind in MAPS)):
+                    self.place.remove(place)
+            self.place.remove(self.side(name))
             side_path(self.state, name).unlink(missing_ok=True)
 
     def remove_documents(self) -> None:
         """Remove the closing documents: they stand for a finished run."""
         for name in (SEAL, *DOCUMENTS):
-            (self.path / name).unlink(missing_ok=True)
+            self.place.remove(name)
         for folder in (ANNOTATIONS, LABELS):
-            if (self.path / folder).exists():
-                shutil.rmtree(self.path / folder)
-        for path in self.images.rglob("*.txt"):
-            if is_label_copy(path.relative_to(self.path).as_posix()):
-                path.unlink()
+            self.place.remove_below(folder)
+        for name in self.place.below("images"):
+            if is_label_copy(name):
+                self.place.remove(name)
 
     def release(
         self, name: str, released: str, data: bytes, side: dict[str, Any], maps: Mapping[str, bytes] | None = None
@@ -232,9 +236,10 @@ class OutputFolder:
             side: What annotations say of it.
             maps: Maps of it by their name relative to OUTPUT.
         """
-        for target, content in (maps or {}).items():
-            self.write(self.path / target, content)
-        self.write(self.image(released), data)
+        with self.writing():
+            for target, content in (maps or {}).items():
+                self.place.put(target, content)
+            self.place.put(f"images/{released}", data)
         self.write(side_path(self.state, name), to_json(side))
 
     def recorded(self) -> None:
@@ -275,6 +280,10 @@ class OutputFolder:
         except (ValueError, TypeError, RecursionError) as error:
             raise InputError(f"{path}: is no seal; run anonymizer verify on the folder") from error
         self.write(path, to_json(seal) + b"\n")
+
+    def side(self, name: str) -> str:
+        """Return the name relative to OUTPUT of the annotations of a released picture."""
+        return f"{SIDES}/{side_path(self.state, name).name}"
 
     def has_side(self, name: str) -> bool:
         """Return whether the annotations of a released picture are there."""

@@ -6,12 +6,12 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
-from typing import Any, Protocol
+from typing import Any
 
 from anonymizer.annotations.areas import Areas
 from anonymizer.annotations.export import annotation_files, coco_out, side_fits
@@ -21,16 +21,17 @@ from anonymizer.annotations.records import Annotations
 from anonymizer.core.errors import InputError
 from anonymizer.images.decode import read_bytes
 from anonymizer.images.release import Release, map_name
-from anonymizer.run.decisions import Instructions, Reviews
-from anonymizer.run.inputs import Found, Source, find_inputs
+from anonymizer.run.decisions import Reviews
+from anonymizer.run.inputs import Found, find_inputs
 from anonymizer.run.ledger import Ledger
 from anonymizer.run.object_store import open_output
 from anonymizer.run.output import ANNOTATIONS, OutputFolder, hold_back
 from anonymizer.run.picture import Outcome
 from anonymizer.run.report import MAX_THUMBNAILS, quarantine_list, render_report
+from anonymizer.run.request import Executor, Request, Task
 from anonymizer.run.summary import Progress, Summary, summarize, told_of
 
-__all__ = ["Executor", "Task", "check_scaling", "execute", "held_back"]
+__all__ = ["check_scaling", "execute", "held_back"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,87 +39,18 @@ _log = logging.getLogger(__name__)
 FIRST = 20
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Task:
-    """A picture to anonymize.
-
-    Args:
-        name: Relative name.
-        content: The file's content.
-        annotations: What is given about this picture, or None.
-        input_sha256: Hex digest of ``content``.
-        annotations_sha256: Hex digest of what is given about it, or None.
-        release: How it is released.
-        instructions: What reviewers ask for.
-        dry_run: Whether it is only looked for what would be anonymized.
-        areas: What of it is left out.
-    """
-
-    name: str
-    content: bytes
-    annotations: Annotations | None
-    input_sha256: str
-    annotations_sha256: str | None
-    release: Release = field(default_factory=Release)
-    instructions: Instructions = field(default_factory=Instructions)
-    dry_run: bool = False
-    areas: Areas = field(default_factory=Areas)
-
-
-class Executor(Protocol):
-    """Takes pictures to their outcomes, somewhere."""
-
-    @property
-    def settings_hash(self) -> str:
-        """Hex digest of every setting and weight that decides the pixels."""
-        ...
-
-    def describe(self) -> Mapping[str, Any]:
-        """Return preset, models with hashes, and versions as plain JSON data, without seeds."""
-        ...
-
-    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Outcome]]:
-        """Yield each task once with its outcome, in any order; a bounded number of tasks is taken ahead.
-
-        Raises:
-            ModelError: The models cannot be used.
-        """
-        ...
-
-
-def execute(
-    executor: Executor,
-    source: Source,
-    output: Path | str,
-    *,
-    annotations: Path | str | Annotations | None = None,
-    release: Release | None = None,
-    areas: Areas | None = None,
-    require_annotations: bool = False,
-    overwrite: bool = False,
-    prune: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Summary:
-    """Anonymize a file, a folder or a glob pattern into an OUTPUT folder; the same call again resumes.
-
-    Both may be URLs of object storage, which this process alone reads and writes, see ``stored.StoredOutput``.
+def execute(executor: Executor, request: Request, on_progress: Callable[[Progress], None] | None = None) -> Summary:
+    """Do what a run was asked; the same call again resumes.
 
     A picture is skipped if it was released or quarantined before with the same content, annotations, settings and
     decisions of reviewers, which lie in OUTPUT itself (``run.decisions``).
-    Only this process writes to OUTPUT, whatever the engine. Results are written so that a run killed at any moment
+    Only this process writes to OUTPUT, whoever executes. Results are written so that a run killed at any moment
     leaves only whole, verified pictures, and leads, when it is resumed, to the same pictures and annotations as one
     that was not disturbed.
 
     Args:
         executor: Anonymizes.
-        source: What to anonymize; never modified.
-        output: Where results go: a new folder, an empty one, or one of an earlier run.
-        annotations: Instances to use as given, see ``annotations.reading``; what is found besides is added.
-        release: Format, metadata and names of what is released; as in the source if None.
-        areas: Areas of pictures that are left as they are, or to which the run is limited; none if None.
-        require_annotations: Hold back pictures of which the annotations know nothing.
-        overwrite: Remove the results of earlier runs first.
-        prune: Withdraw pictures that INPUT no longer holds; otherwise they stay in OUTPUT and are named.
+        request: What is asked for.
         on_progress: Called after each picture.
 
     Returns:
@@ -128,28 +60,26 @@ def execute(
         InputError: Input, output or annotations cannot be used, or a store cannot be read or OUTPUT written any more.
         ModelError: The models cannot be used.
     """
-    if isinstance(annotations, str | Path):
-        settings: dict[str, Any] = {"release": release, "overwrite": overwrite, "prune": prune}
-        settings |= {"areas": areas, "require_annotations": require_annotations, "on_progress": on_progress}
-        with annotations_at(annotations) as given:
-            return execute(executor, source, output, annotations=given, **settings)
+    if isinstance(request.annotations, str | Path):
+        with annotations_at(request.annotations) as given:
+            return execute(executor, replace(request, annotations=given), on_progress)
+    annotations, areas = request.annotations, request.areas
     started = time.monotonic()
-    inputs = find_inputs(source, output)
-    if require_annotations and annotations is None:
+    inputs = find_inputs(request.source, request.output)
+    if request.require_annotations and annotations is None:
         raise InputError("require_annotations: expected annotations, got none; give --annotations")
-    check_scaling(release, annotations)
-    areas = areas or Areas()
+    check_scaling(request.release, annotations)
     areas.check(file.name for file in inputs.files)
-    with open_output(output) as folder:
+    with open_output(request.output) as folder:
         with folder.writing():
-            chosen = (release or Release()).with_key(folder.state)
+            chosen = request.release.with_key(folder.state)
         chosen.check_names(file.name for file in inputs.files)
         folder.check_names(chosen.name(file.name) for file in inputs.files)
         held: dict[str, str] = {}
         if annotations is not None:
             annotations = annotations.placed((file.name for file in inputs.files), chosen.name)
-            held = held_back(annotations, require_annotations)
-        if overwrite:
+            held = held_back(annotations, request.require_annotations)
+        if request.overwrite:
             folder.clear()
         with folder.writing():
             ledger, reviews = Ledger.open(folder.path), Reviews.open(folder.path)
@@ -158,13 +88,13 @@ def execute(
                 hold_back(folder, record, reviews)
         settings_hash = areas.settings_hash(chosen.settings_hash(executor.settings_hash))
         recorded = _check_earlier(ledger, settings_hash, folder.address())
-        if not prune:
+        if not request.prune:
             _check_left(ledger, folder, {chosen.recorded_name(file.name) for file in inputs.files}, annotations)
         folder.refuse_strays(recorded | {chosen.name(file.name) for file in inputs.files})
         with folder.writing():
             folder.remove_documents()
         stay, withdrawn = _reconcile(
-            ledger, folder, {chosen.recorded_name(f.name): chosen.name(f.name) for f in inputs.files}, prune
+            ledger, folder, {chosen.recorded_name(f.name): chosen.name(f.name) for f in inputs.files}, request.prune
         )
         description = {**executor.describe(), **_released_as(chosen, areas)}
         decided = settings_hash, description
@@ -379,13 +309,13 @@ class _Recorder:
             self._on_progress(Progress(self._done, self._total, *told))
 
 
-def check_scaling(release: Release | None, annotations: Annotations | None) -> None:
+def check_scaling(release: Release, annotations: Annotations | None) -> None:
     """Refuse to scale pictures whose annotations would stay as they are.
 
     Raises:
         InputError: They would.
     """
-    if release is not None and release.max_side is not None and annotations is not None and not annotations.scales:
+    if release.max_side is not None and annotations is not None and not annotations.scales:
         raise InputError(
             f"max_side: annotations in {annotations.format} cannot be scaled with their pictures; give them as COCO or "
             "YOLO, or leave --max-side out"

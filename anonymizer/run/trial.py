@@ -7,6 +7,7 @@ evenly spaced, and lays them beside their originals on one sheet, outside of INP
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -17,26 +18,42 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
 from anonymizer.annotations.areas import Areas
+from anonymizer.annotations.reading import annotations_at
 from anonymizer.annotations.records import Annotations
 from anonymizer.core.errors import InputError
 from anonymizer.core.files import to_json, write_atomic
 from anonymizer.core.records import CLASSES
-from anonymizer.images.decode import read_bytes
+from anonymizer.images.decode import decode_image, read_bytes
 from anonymizer.images.release import KEY_BYTES, Release
 from anonymizer.images.storage import locate
-from anonymizer.run.inputs import Found, Inputs, Source, find_inputs
+from anonymizer.run.inputs import Found, Inputs, find_inputs
 from anonymizer.run.output import DRY_RUN, is_output
-from anonymizer.run.runner import Executor, Task, check_scaling, held_back
-from anonymizer.run.sheet import SUFFIXES, Pair, draw_sheet
+from anonymizer.run.picture import Outcome
+from anonymizer.run.report import printable
+from anonymizer.run.request import Executor, Request, Task
+from anonymizer.run.runner import check_scaling, held_back
 from anonymizer.run.summary import Progress
 
-__all__ = ["MOST", "Trial", "check_preview", "evenly", "trial"]
+__all__ = ["MOST", "SUFFIXES", "WARNING", "Pair", "Trial", "check_preview", "draw_sheet", "evenly", "trial"]
 
 #: Pictures that a dry run anonymizes, and forgets, to learn how long one takes.
 TIMED = 3
 #: Most pictures of a preview: a sheet of them is still one that can be opened.
 MOST = 50
+#: Suffixes of a sheet, with Pillow's name of the format.
+SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+WARNING = "HOLDS ORIGINALS: not anonymized, not for release"
+#: Longer side of a picture on the sheet, in pixels: a face of 40 pixels in a picture of 4000 is still one of 8.
+SIDE = 800
+#: Pixels around pictures, height of a line of text, height of the warning.
+GAP, LINE, HEAD = 16, 26, 56
+#: Colours of ground, text, warning.
+GROUND, INK, RED = (245, 243, 238), (30, 30, 30), (170, 25, 25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,43 +98,38 @@ class Trial:
 
 def trial(
     executor: Executor,
-    source: Source,
-    output: Path | str,
+    request: Request,
+    on_progress: Callable[[Progress], None] | None = None,
     *,
     dry_run: bool = True,
     preview: int = 0,
     sheet: Path | None = None,
-    annotations: Annotations | None = None,
-    release: Release | None = None,
-    areas: Areas | None = None,
-    require_annotations: bool = False,
     workers: int = 1,
-    on_progress: Callable[[Progress], None] | None = None,
 ) -> Trial:
     """Try a run without releasing anything.
 
     Args:
         executor: Detects and anonymizes.
-        source: See ``runner.execute``; never modified.
-        output: The OUTPUT of the run to come. A dry run writes into its folder ``dry-run`` and nowhere else, a
-            preview alone writes nothing there.
+        request: What the run to come will be asked. A dry run writes into the folder ``dry-run`` of its OUTPUT and
+            nowhere else, a preview alone writes nothing there.
+        on_progress: Called after each picture.
         dry_run: Whether to detect on every picture.
         preview: Pictures to anonymize and show beside their originals; 0: none.
         sheet: Where to write these, a ``.jpg`` or ``.png`` outside of INPUT and OUTPUT.
-        annotations: See there.
-        release: See there.
-        areas: See there.
-        require_annotations: See there.
         workers: Pictures that the executor works on at once, for the estimate.
-        on_progress: Called after each picture.
 
     Raises:
         InputError: Input, output, annotations or sheet cannot be used.
         ModelError: The models cannot be used.
     """
-    inputs = find_inputs(source, output)
-    check_scaling(release, annotations)
-    areas = areas or Areas()
+    if isinstance(request.annotations, str | Path):
+        with annotations_at(request.annotations) as given:
+            asked = replace(request, annotations=given)
+            options: dict[str, Any] = {"dry_run": dry_run, "preview": preview, "sheet": sheet, "workers": workers}
+            return trial(executor, asked, on_progress, **options)
+    output, areas = request.output, request.areas
+    inputs = find_inputs(request.source, output)
+    check_scaling(request.release, request.annotations)
     areas.check(file.name for file in inputs.files)
     target = sheet if preview else None
     if preview:
@@ -125,10 +137,11 @@ def trial(
     if dry_run:
         _check_output(output)
     held: Mapping[str, str] = {}
+    annotations = request.annotations
     if annotations is not None:
         annotations = annotations.placed(file.name for file in inputs.files)
-        held = held_back(annotations, require_annotations)
-    chosen = release or Release()
+        held = held_back(annotations, request.require_annotations)
+    chosen = request.release
     if chosen.keyed:  # Of this trial alone: a run draws one for each OUTPUT.
         chosen = replace(chosen, key=os.urandom(KEY_BYTES))
     files = [file for file in inputs.files if file.name not in held]
@@ -299,3 +312,89 @@ def _coco(images: Sequence[Mapping[str, Any]], lines: IO[bytes]) -> Iterator[byt
     for number, line in enumerate(lines):
         yield (b",\n" if number else b"\n") + line.rstrip(b"\n")
     yield b"\n]}\n"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """One picture of a preview.
+
+    Args:
+        name: Its relative name.
+        status: What became of it.
+        reason: Why it would be held back.
+        before: The original, reduced, RGB uint8 (h, w, 3); None where it cannot be read or is not to be shown.
+        after: What would be released, reduced; None where nothing would.
+    """
+
+    name: str
+    status: str
+    reason: str
+    before: NDArray[np.uint8] | None
+    after: NDArray[np.uint8] | None
+
+    @classmethod
+    def of(cls, name: str, content: bytes, outcome: Outcome, *, show: bool) -> Pair:
+        """Make the pair of a picture's file and what became of it.
+
+        Args:
+            name: Relative name.
+            content: Content of the original's file.
+            outcome: What became of it.
+            show: Whether pictures are kept at all.
+        """
+        status, reason = outcome.record["status"], str(outcome.record.get("reason", ""))
+        if not show:
+            return cls(name, status, reason, None, None)
+        after = None if outcome.data is None else _reduced(outcome.data, name)
+        return cls(name, status, reason, _reduced(content, name), after)
+
+
+def draw_sheet(pairs: Sequence[Pair], suffix: str) -> bytes:
+    """Return the sheet as a file: a row for each picture, the original at the left.
+
+    Args:
+        pairs: The pictures.
+        suffix: One of ``SUFFIXES``.
+    """
+    rows = [max((p.shape[0] for p in (pair.before, pair.after) if p is not None), default=4 * LINE) for pair in pairs]
+    width = 2 * SIDE + 3 * GAP
+    height = HEAD + GAP + sum(row + LINE + GAP for row in rows)
+    sheet = Image.new("RGB", (width, height), GROUND)
+    draw = ImageDraw.Draw(sheet)
+    large, small = ImageFont.load_default(28), ImageFont.load_default(18)
+    draw.rectangle((0, 0, width, HEAD), RED)
+    draw.text((GAP, HEAD // 2), WARNING, "white", large, anchor="lm")
+    top = HEAD + GAP
+    for pair, row in zip(pairs, rows, strict=True):
+        draw.text((GAP, top + LINE // 2), f"{_plain(pair.name)}, original", INK, small, anchor="lm")
+        draw.text((2 * GAP + SIDE, top + LINE // 2), pair.status, INK, small, anchor="lm")
+        top += LINE
+        for left, pixels, lacking in ((GAP, pair.before, "cannot be read"), (2 * GAP + SIDE, pair.after, pair.reason)):
+            if pixels is None:
+                draw.multiline_text((left, top + LINE), _wrapped(lacking), RED, small)
+            else:
+                sheet.paste(Image.fromarray(pixels), (left, top))
+        top += row + GAP
+    buffer = io.BytesIO()
+    options = {"quality": 92} if SUFFIXES[suffix] == "JPEG" else {}
+    sheet.save(buffer, SUFFIXES[suffix], **options)
+    return buffer.getvalue()
+
+
+def _reduced(content: bytes, name: str) -> NDArray[np.uint8] | None:
+    try:
+        picture = Image.fromarray(decode_image(content, name).pixels)
+    except InputError:
+        return None  # The sheet says so in its place.
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
+    return np.asarray(picture)
+
+
+def _plain(text: str) -> str:
+    """Return a text as the font has it: it knows no more than Latin letters."""
+    return printable(text).encode("latin-1", "backslashreplace").decode("latin-1")
+
+
+def _wrapped(text: str, columns: int = 80) -> str:
+    plain = _plain(text)
+    return "\n".join(plain[at : at + columns] for at in range(0, len(plain), columns))

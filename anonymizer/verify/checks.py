@@ -131,11 +131,15 @@ def shares_box(person: Instance, others: Sequence[Instance]) -> bool:
     return max(taken, default=0.0) >= SHARED * (x2 - x1) * (y2 - y1)
 
 
-def face_distance(similarity: float, threshold: float, instance_id: int | None = None) -> Verdict:
-    """Check that a face is no longer the same person's: cosine similarity to the original below the threshold."""
-    return Verdict(
-        "face_distance", similarity < threshold, similarity, threshold, instance_id, "cosine similarity to the original"
-    )
+def face_distance(
+    similarity: float, threshold: float, instance_id: int | None = None, profile: bool = False
+) -> Verdict:
+    """Check that a face is no longer the same person's: cosine similarity to the original below the threshold.
+
+    A descriptor that hardly tells profiles apart says so: what shows then that nothing is left is ``pixels_replaced``.
+    """
+    detail = "cosine similarity to the original" + (", which tells little of a profile" if profile else "")
+    return Verdict("face_distance", similarity < threshold, similarity, threshold, instance_id, detail)
 
 
 def plate_text(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import cv2
 import numpy as np
@@ -70,7 +71,7 @@ class Evidence:
     Args:
         original: RGB uint8 (H, W, 3).
         instances: What was found in it.
-        faces: Unit embedding float32 (D,) by instance id; empty without an embedder.
+        faces: Unit embedding float32 (D,) by instance id, made when it is first compared; empty without an embedder.
         texts: Readings by instance id; empty without OCR.
         profiles: Ids of faces seen in profile.
     """
@@ -80,6 +81,32 @@ class Evidence:
     faces: Mapping[int, NDArray[np.float32]] = field(repr=False)
     texts: Mapping[int, tuple[str, ...]] = field(repr=False)
     profiles: frozenset[int] = frozenset()
+
+
+class _Embeddings(Mapping[int, NDArray[np.float32]]):
+    """Embeddings by instance id, made when they are first asked for: those of faces that are filled rarely are.
+
+    Args:
+        make: Makes each.
+    """
+
+    def __init__(self, make: Mapping[int, Callable[[], NDArray[np.float32]]]) -> None:
+        self._make = dict(make)
+        self._made: dict[int, NDArray[np.float32]] = {}
+
+    def __getitem__(self, key: int) -> NDArray[np.float32]:
+        if key not in self._made:
+            self._made[key] = self._make[key]()
+        return self._made[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._make
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._make)
+
+    def __len__(self) -> int:
+        return len(self._make)
 
 
 class Verifier:
@@ -109,7 +136,7 @@ class Verifier:
         self.keep = keep or tuple
 
     def examine(self, original: Image, instances: Sequence[Instance], known: Evidence | None = None) -> Evidence:
-        """Return what the original shows: embeddings of its faces and readings of its plates.
+        """Return what the original shows: embeddings of its faces, made when compared, and readings of its plates.
 
         Args:
             original: RGB uint8 (H, W, 3).
@@ -118,28 +145,28 @@ class Verifier:
 
         Raises:
             InputError: The image is no RGB uint8 (H, W, 3), or two instances share an id.
-            StageError: An embedding is not of unit length.
         """
         check_image(original)
         every = tuple(instances)
         if len({instance.id for instance in every}) != len(every):
             raise InputError("instances: expected a different id for each, got duplicates; number them from 1")
-        faces: dict[int, NDArray[np.float32]] = {}
+        faces: dict[int, Callable[[], NDArray[np.float32]]] = {}
         texts: dict[int, tuple[str, ...]] = {}
         profiles: set[int] = set()
         before = {id(instance) for instance in known.instances} if known is not None else set()
         for instance in every:
             if known is not None and id(instance) in before:
-                faces |= {instance.id: known.faces[instance.id]} if instance.id in known.faces else {}
+                if instance.id in known.faces:
+                    faces[instance.id] = partial(known.faces.__getitem__, instance.id)
                 texts |= {instance.id: known.texts[instance.id]} if instance.id in known.texts else {}
                 profiles |= {instance.id} & known.profiles
             elif instance.label == "face" and self.face_embedder is not None:
-                faces[instance.id] = self._embed(self.face_embedder, original, instance)
+                faces[instance.id] = partial(self._embed, self.face_embedder, original, instance)
                 if _in_profile(instance):
                     profiles.add(instance.id)
             elif instance.label in ("license_plate", "text") and self.ocr is not None:
                 texts[instance.id] = self._read(self.ocr, original, instance)
-        return Evidence(original, every, faces, texts, frozenset(profiles))
+        return Evidence(original, every, _Embeddings(faces), texts, frozenset(profiles))
 
     def find(self, result: Image) -> tuple[Instance, ...]:
         """Return detections in a result; give them to ``check`` and ``leaks`` to detect only once."""
@@ -247,8 +274,8 @@ class Verifier:
     ) -> Verdict:
         limit = self.settings.face_similarity
         usual = embedder.threshold
-        if instance.id in evidence.profiles:
-            usual = getattr(embedder, "profile_threshold", usual)
+        apart = getattr(embedder, "profile_threshold", None) if instance.id in evidence.profiles else None
+        usual = usual if apart is None else apart
         threshold = usual if limit is None else limit
         # A descriptor says nothing about a patch without a face: such patches all lie near the average face.
         if action == "redacted" and not checks.class_kept(instance, bare, SOME_FACE).passed:
@@ -257,7 +284,8 @@ class Verifier:
             )
         # Where the face shows: the original's box and landmarks, or the place of an avatar's.
         now = self._embed(embedder, result, instance)
-        return checks.face_distance(float(np.dot(evidence.faces[instance.id], now)), threshold, instance.id)
+        similarity = float(np.dot(evidence.faces[instance.id], now))
+        return checks.face_distance(similarity, threshold, instance.id, apart is not None)
 
     def _read(self, ocr: OCRReader, image: Image, instance: Instance, margin: float | None = None) -> tuple[str, ...]:
         """Return what OCR reads in and around an instance: each line, and all lines joined."""

@@ -170,15 +170,24 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--teachers", type=Path, help="what teachers.py wrote; without it, only older teacher boxes")
     parser.add_argument("--out", type=Path, default=Path("runs/labels.json"))
+    parser.add_argument("--without", nargs="+", default=[], help="packs that are left out")
+    parser.add_argument("--every", type=int, default=1, help="take every so many pictures only")
+    parser.add_argument(
+        "--unaided", action="store_true", help="the embedded detector, which knows every pack, agrees with no teacher"
+    )
     args = parser.parse_args()
-    seen = {}
+    seen: dict[tuple[str, str], Any] = {}
     if args.teachers:
         seen = {(r["pack"], r["file"]): r for r in map(json.loads, args.teachers.read_text().splitlines())}
+    if args.unaided:
+        seen = {key: {**found, "own": dict.fromkeys(found["own"], ())} for key, found in seen.items()}
     earlier = json.loads((args.data / "teacher_boxes.json").read_text())
     rows, counts = [], Counter[str]()
     for pack in PACKS:
-        training = [p for p in read_pack(args.data, pack, teacher=False) if p.split == "train"]
-        most = MOST.get(pack, len(training))
+        if pack in args.without:
+            continue
+        training = [p for p in read_pack(args.data, pack, teacher=False) if p.split == "train"][:: args.every]
+        most = max(MOST.get(pack, args.every * len(training)) // args.every, 1)
         for picture in training[:: max(len(training) // most, 1)][:most]:
             made = row(picture, earlier, seen.get((pack, picture.path.name)))
             # Until head_labels.py has looked.

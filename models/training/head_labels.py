@@ -1,7 +1,6 @@
 """Add labels of heads, from whatever side they are seen, to the label file of ``complete_labels.py``.
 
-    python models/training/head_labels.py --data ../shared/data --labels runs/labels.json \
-        --pose blazepose-full.onnx --sheet runs/heads.png
+    python models/training/head_labels.py --data ../shared/data --labels runs/labels.json --sheet runs/heads.png
 
 No pack annotates heads. Two sources are sure enough: a face, whose box is extended to the head's, and for persons
 without a face the joints of BlazePose: the head reaches from the top of the person's mask down to a stated share of
@@ -60,14 +59,8 @@ def of_person(session: ort.InferenceSession, image: np.ndarray, box: Box, mask: 
         source = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         matrix[:, :2] /= scale
     crop = cv2.warpAffine(source, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR).astype(np.float32) / 255
-    given = dict(
-        zip(
-            (o.name.split(":")[0] for o in session.get_outputs()),
-            session.run(None, {session.get_inputs()[0].name: crop[None]}),
-            strict=True,
-        )
-    )
-    present, marks, drawn = (given[name] for name in ("Identity_3", "Identity_2", "Identity_1"))
+    outputs = ["presence", "landmarks", "mask"]
+    present, marks, drawn = session.run(outputs, {session.get_inputs()[0].name: crop[None]})
     if float(present.ravel()[0]) < PRESENT:
         return None
     joints = marks.reshape(39, 5)
@@ -144,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--labels", type=Path, default=Path("runs/labels.json"))
-    parser.add_argument("--pose", type=Path, required=True)
+    parser.add_argument("--pose", type=Path, default=Path("models/embedded/blazepose/blazepose.onnx"))
     parser.add_argument("--out", type=Path, help="another file to write to")
     parser.add_argument("--sheet", type=Path, help="contact sheet to draw")
     parser.add_argument("--every", type=int, default=1, help="only every so many pictures, for a look")

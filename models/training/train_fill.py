@@ -24,7 +24,7 @@ from packs import read_pack
 from torch import nn
 from torch.nn import functional as F
 
-from anonymizer.fill.smooth import push_pull
+from anonymizer.fill.patches import push_pull
 
 SEED = 11
 PACKS = (

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,6 @@ from PIL import Image
 
 import anonymizer
 import anonymizer.config
-import anonymizer.run
 from anonymizer import cli
 from anonymizer.annotations.areas import Areas
 from anonymizer.annotations.coco import CocoAnnotations
@@ -31,6 +31,7 @@ from anonymizer.core.errors import InputError, ModelError, StageError
 from anonymizer.images.release import Release
 from anonymizer.models import hub, weights
 from anonymizer.run.local import InProcess
+from anonymizer.run.request import Request
 from anonymizer.run.summary import Progress, Summary
 from tests.unit.fakes import FakeAnonymizer
 
@@ -79,11 +80,21 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
         seen.built = {"preset": preset, **settings}
         return "the anonymizer"
 
-    def run(make: Callable[[], str], source: str, output: str, **settings: Any) -> Summary:
+    def crew(make: Callable[[], str], **settings: Any) -> str:
         assert make() == "the anonymizer"
-        seen.ran = {"source": source, "output": output, **settings}
+        seen.ran |= settings
+        return "the crew"
+
+    def pool(crew: str, **settings: Any) -> nullcontext[str]:
+        seen.ran |= settings
+        return nullcontext(f"the pool of {crew}")
+
+    def run(executor: str, request: Request, on_progress: Callable[[Progress], None]) -> Summary:
+        assert executor == "the pool of the crew"
+        seen.ran |= {item.name: getattr(request, item.name) for item in fields(request)}
+        seen.ran["on_progress"] = on_progress
         print("noise of a third party")
-        settings["on_progress"](Progress(1, 2, "a.jpg", "released", False))
+        on_progress(Progress(1, 2, "a.jpg", "released", False))
         if seen.error:
             raise seen.error
         return seen.summary
@@ -91,8 +102,10 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.delenv("ANONYMIZER_DEBUG", raising=False)
     fake = SimpleNamespace(build=build, fetchable=presets.fetchable)
     monkeypatch.setattr(anonymizer.config, "presets", fake)
-    monkeypatch.setattr(anonymizer.run, "local", SimpleNamespace(run_processes=run), raising=False)
-    monkeypatch.setattr(anonymizer.run, "cluster", SimpleNamespace(run=run), raising=False)
+    monkeypatch.setattr("anonymizer.run.processes.ProcessCrew", crew)
+    monkeypatch.setattr("anonymizer.run.cluster.RayCrew", crew)
+    monkeypatch.setattr("anonymizer.run.pool.Pool", pool)
+    monkeypatch.setattr("anonymizer.run.runner.execute", run)
     monkeypatch.chdir(tmp_path)
     picture(tmp_path / "in" / "a.jpg")
     categories = '[{"id": 1, "name": "person"}, {"id": 2, "name": "Fahrer"}]'
@@ -440,6 +453,31 @@ def test_inputs_are_read_from_a_list(
         assert words in capsys.readouterr().err
 
 
+def test_a_review_to_follow_must_be_there(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    for output, words in (("out", "holds no review.jsonl"), ("s3://bucket/out", "copy OUTPUT with its .state")):
+        assert cli.main(["run", "in", output, "--review"]) == 2
+        error = capsys.readouterr().err.strip()
+        assert words in error and "\n" not in error and not calls.built
+    Path("out").mkdir()
+    Path("out/review.jsonl").touch()
+    assert cli.main(["run", "in", "out", "--review"]) == 0
+    assert calls.ran["output"] == "out"
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"), [("anonymizer re", ["review", "release"]), ("anonymizer run --preview-", [])]
+)
+def test_a_shell_completes_commands_and_options(typed: str, words: list[str]) -> None:
+    asked = {"_ANONYMIZER_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    command = [sys.executable, "-m", "anonymizer"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | asked, check=True)
+    assert done.stdout.split() == (words or ["--preview-to"])
+    script = subprocess.run(
+        [*command, "--show-completion", "bash"], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert "complete -o default -F _anonymizer_completion anonymizer" in script.stdout
+
+
 def test_one_path_is_not_enough(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "in"]) == 2
     assert "expected INPUT and OUTPUT, got one path" in capsys.readouterr().err
@@ -490,7 +528,7 @@ def test_trials_that_cannot_be_end_before_models_are_loaded(
 def test_a_trial_is_printed_and_releases_nothing(
     calls: Calls, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anonymizer.run.processes.ProcessPool", pool_of_fakes)
+    monkeypatch.setattr("anonymizer.run.pool.Pool", pool_of_fakes)
     picture(Path("in/b.png"))
     assert cli.main(["run", "in", "out", "--dry-run", "--preview", "1", "--preview-to", "sheet.png"]) == 0
     captured = capsys.readouterr()
@@ -504,7 +542,7 @@ def test_a_trial_is_printed_and_releases_nothing(
     assert told["trial"] and told["found"] == {"person": 1} and list(told["failed"]) == ["b.png"]
 
 
-def pool_of_fakes(build: Callable[[], str], **settings: Any) -> nullcontext[InProcess]:
+def pool_of_fakes(crew: str, **settings: Any) -> nullcontext[InProcess]:
     return nullcontext(InProcess(FakeAnonymizer()))
 
 

@@ -117,19 +117,24 @@ def rules(document: dict[str, Any]) -> dict[str, int]:
     return {stop["rule"]: stop["count"] for stop in document["verdict"]["stops"]}
 
 
-def test_a_plain_copy_is_stopped(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    document = verdict(case(tmp_path, 0, as_it_is), capfd, "--fail-on", "leak", code=4)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_plain_copy_is_stopped(tmp_path: Path, capfd: pytest.CaptureFixture[str], seed: int) -> None:
+    document = verdict(case(tmp_path, seed, as_it_is), capfd, "--fail-on", "leak", "--seed", str(seed), code=4)
     assert document["verdict"]["state"] == "stop"
     assert rules(document) == {"the original's pixels": 60, "untouched": 60}
 
 
-def test_a_copy_of_four_pictures_of_two_people_is_stopped(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    document = verdict(case(tmp_path, 0, as_it_is, people=2), capfd)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_copy_of_four_pictures_of_two_people_is_stopped(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], seed: int
+) -> None:
+    document = verdict(case(tmp_path, seed, as_it_is, people=2), capfd, "--seed", str(seed))
     assert document["verdict"]["state"] == "stop"
 
 
-def test_a_copy_saved_anew_is_stopped(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    document = verdict(case(tmp_path, 0, as_it_is, suffix=".jpg"), capfd)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_copy_saved_anew_is_stopped(tmp_path: Path, capfd: pytest.CaptureFixture[str], seed: int) -> None:
+    document = verdict(case(tmp_path, seed, as_it_is, suffix=".jpg"), capfd, "--seed", str(seed))
     assert document["verdict"]["state"] == "stop"
     assert rules(document) == {"untouched": 60}
     (persons,) = document["verdict"]["classes"]
@@ -176,11 +181,15 @@ def test_swapped_pairs_are_stopped_and_leave_the_figures(
     assert {first.name, second.name} == set(document["inputs"]["problems"]["another scene"]["first"])
 
 
-def test_duplicates_are_stopped_and_leave_the_figures(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    case(tmp_path, 0)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_duplicates_are_stopped_and_leave_the_figures(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], seed: int
+) -> None:
+    case(tmp_path, seed)
+    one, two = np.random.default_rng(seed).permutation(30)[:2].tolist()
     for folder in ("originals", "released"):
-        held = (tmp_path / folder / "p0_0.png").read_bytes()
-        (tmp_path / folder / "p1_0.png").write_bytes(held)
+        held = (tmp_path / folder / f"p{one}_0.png").read_bytes()
+        (tmp_path / folder / f"p{two}_0.png").write_bytes(held)
     document = verdict(tmp_path, capfd)
     assert document["verdict"]["state"] == "stop"
     assert rules(document) == {"a duplicate among the others": 1} and document["inputs"]["pairs"] == 59

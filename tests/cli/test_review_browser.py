@@ -20,6 +20,7 @@ from anonymizer.core.records import Image as Pixels
 from anonymizer.core.records import Instance, Result
 from anonymizer.run.ledger import SCHEMA_VERSION, START, chained, line_digest
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 pytest.importorskip("selenium", reason="the extra test is not installed: no selenium")
 pytest.importorskip("uvicorn", reason="the extra review is not installed")
@@ -70,7 +71,7 @@ def place(tmp_path: Path) -> Path:
     for index, name in enumerate(["a.png", "b <i>.png", "c.png"]):
         pixels = np.random.default_rng(index).integers(90, 160, (240, 360, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "in" / name)
-    run(Finder(), tmp_path / "in", tmp_path / "out")
+    run(Finder(), Request(tmp_path / "in", tmp_path / "out"))
     return tmp_path
 
 
@@ -200,7 +201,7 @@ def test_a_missed_person_is_marked_redone_signed_and_verified(
     page.says("it can be signed after that")
     assert len(lines(output)) == 1
 
-    summary = run(Finder(), place / "in", output)
+    summary = run(Finder(), Request(place / "in", output))
     assert (summary.released, summary.skipped) == (3, 2)
     # The page hears of the run by itself.
     page.wait(lambda: page.count(".instance rect.line") == 2, "a second instance")
@@ -213,6 +214,13 @@ def test_a_missed_person_is_marked_redone_signed_and_verified(
     code, told = verify(output)
     assert code == 0
     assert "1 of 3 released pictures signed in review" in told
+    # After the last one comes what is left at the beginning.
+    page.press("\ue014")
+    page.says("3 of 3")
+    page.wait(lambda: page.driver.execute_script(LOADED), "the last picture")
+    page.press("a")
+    page.says("c.png is signed")
+    page.says("2 of 3")
     assert page.problems() == []
 
 

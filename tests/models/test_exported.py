@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from anonymizer.config import factory, read_preset
+from anonymizer import cli
+from anonymizer.cli import doctor
+from anonymizer.config import factory, read_preset, requirements
 from anonymizer.config.presets import tables
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.models import weights
@@ -156,15 +158,46 @@ def test_what_was_made_from_something_else_is_refused(copied: Path, part: str) -
         ExportedInpainter(copied, SETTINGS)
 
 
-def test_a_run_of_the_embedded_preset_loads_neither_torch_nor_diffusers() -> None:
+def test_the_embedded_preset_runs_without_the_packages_of_extras() -> None:
     code = (
-        "import sys, numpy, anonymizer\n"
+        "import sys\n"
+        # An import of a name that stands for None fails as if the package were not installed.
+        "sys.modules |= dict.fromkeys(('torch', 'torchvision', 'diffusers', 'transformers', 'accelerate', 'sklearn',\n"
+        "    'huggingface_hub', 'ultralytics', 'insightface', 'fsspec'))\n"
+        "import numpy, anonymizer\n"
         "made = anonymizer.Anonymizer.from_preset('embedded', seed=1)\n"
-        "made(numpy.full((64, 96, 3), 120, numpy.uint8))\n"
-        "print([name for name in ('torch', 'diffusers', 'transformers') if name in sys.modules])\n"
+        "result = made(numpy.full((64, 96, 3), 120, numpy.uint8))\n"
+        "print(sorted(result.provenance['versions']))\n"
+        "try:\n"
+        "    anonymizer.Anonymizer.from_preset('embedded', device='cuda')\n"
+        "except anonymizer.ModelError as error:\n"
+        "    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    versions, refusal = done.stdout.splitlines()
+    assert versions == "['anonymizer', 'numpy', 'onnxruntime', 'opencv-python', 'rapidocr']"
+    assert "expected the package torch" in refusal and "anonymizer[hub]" in refusal
+
+
+def test_what_runs_torch_is_refused_without_it_and_names_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert requirements.check_packages("embedded", needs_torch=False) == ()
+    assert requirements.check_packages("sd15", needs_torch=True) == requirements.TORCH
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(ModelError, match=r"preset 'sd15': expected the package diffusers.*anonymizer\[hub\]"):
+        requirements.check_packages("sd15", needs_torch=True)
+
+
+def test_the_doctor_opens_every_embedded_network(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--json"]) == 0
+    found = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert found["inpaint"]["level"] == "ok" and found["embedded"]["detail"] == "usable"
+
+
+def test_the_doctor_tells_of_graphs_without_their_weights(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "path", lambda name: copied)
+    assert doctor._refusal(weights.entry("inpaint")) is None
+    (copied / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    assert "unet" in (doctor._refusal(weights.entry("inpaint")) or "")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +216,7 @@ def test_what_the_graphs_cannot_do_is_left_to_torch(change: dict[str, Any]) -> N
     embedded = read_preset("embedded", table).redraw
     other = read_preset("other", table | {"redraw": table["redraw"] | change}).redraw
     folder = weights.path("inpaint")
-    assert factory._without_torch(embedded, folder, "cpu")
-    assert not factory._without_torch(embedded, folder, "cuda")
-    assert not factory._without_torch(embedded, folder / "unet", "cpu")
-    assert not factory._without_torch(other, folder, "cpu")
+    assert factory.runs_exported(embedded, folder, "cpu")
+    assert not factory.runs_exported(embedded, folder, "cuda")
+    assert not factory.runs_exported(embedded, folder / "unet", "cpu")
+    assert not factory.runs_exported(other, folder, "cpu")

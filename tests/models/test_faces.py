@@ -143,3 +143,8 @@ def test_nothing_is_read_where_nothing_is_written(reader: RapidOcrReader) -> Non
 def test_rendered_plate_is_found_by_its_text(reader: RapidOcrReader) -> None:
     (plate,) = TextDetector(reader).detect(rendered("KX 4827"))
     assert plate.label == "license_plate"
+
+
+def test_the_network_takes_nothing_but_a_picture(detector: CenterFaceDetector) -> None:
+    assert [entry.name for entry in detector._session.get_inputs()] == ["input.1"]
+    assert not detector._session.get_overridable_initializers()

@@ -14,8 +14,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from anonymizer.condition.depth_anything import DepthAnything
-from anonymizer.condition.hed import HedEdges
+from anonymizer.condition.depth import DepthAnything
+from anonymizer.condition.edges import HedEdges
 from anonymizer.config import presets
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.core.records import Instance, Result

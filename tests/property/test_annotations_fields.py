@@ -15,6 +15,7 @@ from PIL import Image
 
 from anonymizer.images.release import Release
 from anonymizer.run.local import InProcess
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 from tests.unit.fakes import FakeAnonymizer
 
@@ -212,7 +213,7 @@ def test_nothing_unlisted_is_released(kind: str, rng: random.Random, names: list
         Image.new("RGB", (80, 60)).save(folder / "in" / f"{STEM}.png")
         release = Release(rename=rename)
         anonymizer = InProcess(FakeAnonymizer())
-        summary = execute(anonymizer, folder / "in", folder / "out", annotations=given_place, release=release)
+        summary = execute(anonymizer, Request(folder / "in", folder / "out", annotations=given_place, release=release))
         assert summary.released == 1
         assert summary.fields_removed or kind == "yolo"
         needles = [form.encode() for form in FORMS]

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from anonymizer.core.compositing import blend, feather
+from anonymizer.core.geometry import blend, feather
 
 SIZES = st.tuples(st.integers(1, 16), st.integers(1, 16))
 

@@ -21,6 +21,7 @@ from PIL import Image
 from anonymizer.core.errors import InputError
 from anonymizer.run.audit import audit
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 from ..unit.fakes import FakeAnonymizer
 from .corpus import SIDE, mutated_annotations, mutated_pictures
@@ -82,7 +83,7 @@ def test_damaged_annotations_are_used_or_reported(tmp_path: Path) -> None:
         path.write_bytes(content)
         started = time.process_time()
         try:
-            summary = run(FakeAnonymizer(), tmp_path / "in", out, annotations=path)
+            summary = run(FakeAnonymizer(), Request(tmp_path / "in", out, annotations=path))
         except InputError as error:
             assert "coco.json" in str(error), error
             status["refused"] += 1

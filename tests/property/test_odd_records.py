@@ -16,6 +16,7 @@ from PIL import Image
 
 from anonymizer.run.audit import audit
 from anonymizer.run.local import InProcess
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 from tests.unit.fakes import FakeAnonymizer
 
@@ -203,7 +204,7 @@ def test_one_odd_record_costs_at_most_itself(build: Builder, fields: tuple[str, 
         Image.new("RGB", (WIDTH, HEIGHT), (90, 120, 60)).save(root / "in/a.png")
         (root / "ann").mkdir()
         annotated = build(root / "ann", change)
-        summary = execute(InProcess(FakeAnonymizer()), root / "in", root / "out", annotations=annotated)
+        summary = execute(InProcess(FakeAnonymizer()), Request(root / "in", root / "out", annotations=annotated))
         record = json.loads((root / "out/ledger.jsonl").read_text().splitlines()[-1])
         assert audit(root / "out").clean
         json.loads((root / "out/annotations.json").read_text(), parse_constant=pytest.fail)

@@ -13,6 +13,7 @@ from PIL import Image
 from anonymizer.annotations.areas import Areas, read_areas
 from anonymizer.core.errors import InputError
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer
 from .test_run_local import ledger, pictures
@@ -101,14 +102,16 @@ def test_an_area_for_no_picture_ends_the_run_before_it_begins(tmp_path: Path) ->
     source, fake = pictures(tmp_path / "in", "a.png"), FakeAnonymizer()
     areas = read_areas(written(tmp_path / "a.json", area(), area(name="rear", pictures="rear/*")))
     with pytest.raises(InputError, match="'rear/\\*' fit none of the 1 in INPUT"):
-        run(fake, source, tmp_path / "out", areas=areas)
+        run(fake, Request(source, tmp_path / "out", areas=areas))
     assert fake.calls == [] and not (tmp_path / "out").exists()
 
 
 def test_an_area_of_another_size_fails_its_picture(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png")
     fake = FakeAnonymizer()
-    summary = run(fake, source, tmp_path / "out", areas=read_areas(written(tmp_path / "a.json", area(size=[12, 32]))))
+    summary = run(
+        fake, Request(source, tmp_path / "out", areas=read_areas(written(tmp_path / "a.json", area(size=[12, 32]))))
+    )
     assert summary.failed == 1 and fake.calls == []
     assert "for pictures of 32x12, this one is 32x24" in ledger(tmp_path / "out")["a.png"]["reason"]
 

@@ -10,6 +10,7 @@ import pytest
 from anonymizer.annotations.reading import read_annotations
 from anonymizer.run.audit import audit
 from anonymizer.run.local import InProcess
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 
 from .fakes import FakeAnonymizer
@@ -53,7 +54,7 @@ def test_cases_come_out_right(tmp_path: Path, case: str) -> None:
         pytest.skip(f"no cases beside this checkout at {CASES}")
     given = next(path for path in (folder / "ann", folder / "ann.json") if path.exists())
     expected, held, remarks = EXPECTED[case]
-    summary = execute(InProcess(FakeAnonymizer()), folder / "in", tmp_path / "out", annotations=given)
+    summary = execute(InProcess(FakeAnonymizer()), Request(folder / "in", tmp_path / "out", annotations=given))
     records: dict[str, Mapping[str, Any]] = {}
     for line in (tmp_path / "out/ledger.jsonl").read_text().splitlines():
         record = json.loads(line)

@@ -14,6 +14,7 @@ from anonymizer.annotations.scrubbing import REMOVED, Scrubber, identities, name
 from anonymizer.core.errors import InputError
 from anonymizer.images.release import Release
 from anonymizer.run.local import InProcess
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 from anonymizer.run.summary import Summary
 
@@ -55,7 +56,9 @@ def run(tmp_path: Path, document: Any = DOCUMENT, **release: Any) -> tuple[Summa
     (tmp_path / "in").mkdir()
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / f"in/{STEM}.png")
     out = tmp_path / "out"
-    made = execute(InProcess(FakeAnonymizer()), tmp_path / "in", out, annotations=given, release=Release(**release))
+    made = execute(
+        InProcess(FakeAnonymizer()), Request(tmp_path / "in", out, annotations=given, release=Release(**release))
+    )
     (own,) = (out / "annotations").glob("*.json")
     return made, json.loads((out / "annotations.json").read_text()), json.loads(own.read_text())
 

@@ -19,6 +19,7 @@ from anonymizer.core.records import CLASSES, Action, Instance, Treatment
 from anonymizer.images.release import Release
 from anonymizer.run.audit import audit
 from anonymizer.run.local import InProcess
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 
 from .fakes import FakeAnonymizer
@@ -346,7 +347,7 @@ def test_a_run_writes_annotations_in_the_format_that_was_given(tmp_path: Path, k
         path.parent.mkdir(parents=True)
         Image.fromarray(np.random.default_rng(1).integers(0, 256, (*SIZE, 3), dtype=np.uint8)).save(path)
     out = tmp_path / "out"
-    summary = execute(InProcess(FakeAnonymizer()), tmp_path / "in", out, annotations=place)
+    summary = execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", out, annotations=place))
     assert summary.released == 2
     written = {p.relative_to(out / "annotations").as_posix(): p.read_bytes() for p in out.glob("annotations/**/*.*")}
     expected = {
@@ -365,7 +366,7 @@ def test_a_run_writes_annotations_in_the_format_that_was_given(tmp_path: Path, k
     document = json.loads((out / "annotations.json").read_text())
     assert {record["source"] for record in document["annotations"] if "action" in record} == {"given", "fake"}
     before = (out / "annotations.json").read_bytes()
-    assert execute(InProcess(FakeAnonymizer()), tmp_path / "in", out, annotations=place).skipped == 2
+    assert execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", out, annotations=place)).skipped == 2
     assert (out / "annotations.json").read_bytes() == before
     assert {
         p.relative_to(out / "annotations").as_posix(): p.read_bytes() for p in out.glob("annotations/**/*.*")
@@ -382,11 +383,11 @@ def test_a_damaged_file_costs_its_own_picture_only(tmp_path: Path) -> None:
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True)
         Image.new("RGB", (80, 60)).save(path)
-    summary = execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "out", annotations=place)
+    summary = execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out", annotations=place))
     assert (summary.released, summary.failed) == (1, 1)
     assert "expected Pascal VOC as XML" in (tmp_path / "out/quarantine.txt").read_text()
     put(tmp_path / "given/Annotations/b/2.xml", VOC.replace("1.png", "2.png"))
-    again = execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "out", annotations=place)
+    again = execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out", annotations=place))
     assert (again.released, again.skipped) == (2, 1)
 
 

@@ -16,6 +16,7 @@ from anonymizer.core.errors import InputError
 from anonymizer.images.release import Release
 from anonymizer.run.audit import audit
 from anonymizer.run.local import InProcess
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 from anonymizer.run.summary import Summary
 
@@ -41,7 +42,7 @@ def pictures(folder: Path, *names: str) -> Path:
 
 def run(root: Path, given: Path, **options: Any) -> tuple[Summary, dict[str, dict[str, Any]]]:
     """Return the summary of a run and its ledger by name; the folder is as the run left it."""
-    summary = execute(InProcess(FakeAnonymizer()), root / "in", root / "out", annotations=given, **options)
+    summary = execute(InProcess(FakeAnonymizer()), Request(root / "in", root / "out", annotations=given, **options))
     lines = (root / "out/ledger.jsonl").read_text().splitlines()
     assert audit(root / "out").clean
     return summary, {record["name"]: record for record in map(json.loads, lines)}
@@ -289,10 +290,10 @@ def test_a_doubtful_category_ends_the_run_before_anything_is_written(
     for file in [given] if given.is_file() else [path for path in given.rglob("*") if path.is_file()]:
         file.write_text(file.read_text().replace("tree", "face in a mirror"))
     with pytest.raises(InputError, match='--map "face in a mirror=face"'):
-        execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "refused", annotations=given)
+        execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "refused", annotations=given))
     assert not (tmp_path / "refused/ledger.jsonl").exists()
     with annotations_at(given, {"face in a mirror": "face"}) as told:
-        summary = execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "told", annotations=told)
+        summary = execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "told", annotations=told))
     assert summary.annotations is not None and summary.annotations["left_alone"] == []
     assert summary.redrawn.get("face", 0) == (write is not voc)  # that one has no box
 
@@ -431,7 +432,7 @@ def test_a_flat_segmentation_is_released_as_one_polygon(tmp_path: Path) -> None:
 
 def test_annotations_that_come_later_also_make_pictures_without_a_record_anew(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "a.png", "b.png")
-    execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "out")
+    execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out"))
     given = coco(tmp_path, [(5, 5, 20, 20)], {"bbox": [1, 1, 3, 3]})
     assert run(tmp_path, given)[0].skipped == 0
     assert run(tmp_path, given)[0].skipped == 2
@@ -446,10 +447,7 @@ def test_reasons_under_hashed_names_tell_nothing_of_the_annotations_place(tmp_pa
     put(tmp_path / "Mustermann/home/erika.xml", "<annotation>")
     execute(
         InProcess(FakeAnonymizer()),
-        tmp_path / "in",
-        tmp_path / "out",
-        annotations=tmp_path / "Mustermann",
-        release=Release(rename=True),
+        Request(tmp_path / "in", tmp_path / "out", annotations=tmp_path / "Mustermann", release=Release(rename=True)),
     )
     for name in ("ledger.jsonl", "quarantine.txt", "report.html"):
         text = (tmp_path / "out" / name).read_text()

@@ -14,6 +14,7 @@ from anonymizer.annotations import reading
 from anonymizer.annotations.reading import annotations_at
 from anonymizer.core.errors import InputError
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer
 
@@ -42,7 +43,7 @@ def put(name: str, text: str) -> None:
 def released(tmp_path: Path, place: str | Path, output: str) -> dict[str, bytes]:
     (tmp_path / "in").mkdir(exist_ok=True)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)).save(tmp_path / "in/a.png")
-    assert run(FakeAnonymizer(), tmp_path / "in", tmp_path / output, annotations=place).released == 1
+    assert run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / output, annotations=place)).released == 1
     files = [tmp_path / output / "annotations.json", *(tmp_path / output / "annotations").rglob("*")]
     return {file.relative_to(tmp_path / output).as_posix(): file.read_bytes() for file in files if file.is_file()}
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from anonymizer.run.audit import audit
 from anonymizer.run.local import InProcess
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 
 from .fakes import FakeAnonymizer, rejection
@@ -71,7 +72,7 @@ def test_splits_beside_each_other_load_in_ultralytics(tmp_path: Path, rename: bo
     put(tmp_path / "ann/data.yaml", "train: ../train/images\nval: ../valid/images\nnc: 2\nnames: [dog, person]\n")
     out = tmp_path / "out"
     release = Release(rename=rename)
-    execute(InProcess(FakeAnonymizer()), tmp_path / "in", out, annotations=tmp_path / "ann", release=release)
+    execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", out, annotations=tmp_path / "ann", release=release))
     found = loaded(out, "segment")
     if rename:
         assert [sorted(found[split].values()) for split in ("train", "val")] == [[1, 1], [1]]
@@ -87,14 +88,14 @@ def test_splits_beside_each_other_load_in_ultralytics(tmp_path: Path, rename: bo
     # The same call again makes the same, and strays among the copies are told.
     assert (
         execute(
-            InProcess(FakeAnonymizer()), tmp_path / "in", out, annotations=tmp_path / "ann", release=release
+            InProcess(FakeAnonymizer()), Request(tmp_path / "in", out, annotations=tmp_path / "ann", release=release)
         ).skipped
         == 3
     )
     assert audit(out).clean
     put(out / "labels/stray.txt", "x")
     assert {finding.kind for finding in audit(out).findings} == {"extra"}
-    execute(InProcess(FakeAnonymizer()), tmp_path / "in", out, release=release)
+    execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", out, release=release))
     assert audit(out).clean and [path.name for path in out.rglob("*.txt")] == ["quarantine.txt"]
 
 
@@ -126,7 +127,7 @@ def test_every_layout_loads_in_ultralytics(
     for name in names:
         put((tmp_path / "ann" / labels / name.removeprefix("images/")).with_suffix(".txt"), BOX)
     put(tmp_path / "ann/data.yaml", f"{splits}names: [dog, person]\ndownload: touch /tmp/never\n")
-    execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "out", annotations=tmp_path / "ann")
+    execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out", annotations=tmp_path / "ann"))
     found = loaded(tmp_path / "out")
     assert (found["train"], found["val"]) == (dict.fromkeys(train, 1), dict.fromkeys(train if val is None else val, 1))
     assert "download" not in (tmp_path / "out/annotations/data.yaml").read_text()
@@ -146,7 +147,7 @@ def test_lines_that_tools_refuse_are_put_right_or_left_out(tmp_path: Path) -> No
     put(tmp_path / "ann/a.txt", "\n".join(lines))
     put(tmp_path / "ann/b.txt", OUTLINE + "1 0.5 0.5 0.25 0.25\n1 0.1 0.1 1.3 0.1 1.3 0.4 0.1 0.4 0.9\n")
     put(tmp_path / "ann/classes.txt", "dog\nperson\n")
-    execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "out", annotations=tmp_path / "ann")
+    execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out", annotations=tmp_path / "ann"))
     assert loaded(tmp_path / "out")["train"] == {"a.jpg": 4, "b.jpg": 3}
     a = (tmp_path / "out/annotations/labels/a.txt").read_text().splitlines()
     assert a[:3] == ["1 0.25 0.5 0.25 0.5", lines[1], lines[4]]
@@ -177,7 +178,7 @@ def test_files_of_pictures_that_differ_in_the_suffix_alone_stay_apart(tmp_path: 
     else:
         put(tmp_path / "ann/b_gtFine_polygons.json", '{"imgHeight": 60, "imgWidth": 80, "objects": []}')
     out = tmp_path / "out"
-    summary = execute(InProcess(FakeAnonymizer()), tmp_path / "in", out, annotations=tmp_path / "ann")
+    summary = execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", out, annotations=tmp_path / "ann"))
     assert summary.released == 3
     ending = ".xml" if kind == "voc" else "_gtFine_polygons.json"
     files = {path.name for path in (out / "annotations").iterdir()}
@@ -197,14 +198,18 @@ def test_tools_files_beside_labels_are_no_annotations(tmp_path: Path) -> None:
     put(tmp_path / "ann/classes.txt", "dog\nperson\n")
     put(tmp_path / "ann/notes.json", '{"categories": [{"id": 0, "name": "dog"}], "info": {"contributor": "x"}}')
     put(tmp_path / "ann/train.txt", "images/a.jpg\n")
-    summary = execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "out", annotations=tmp_path / "ann")
+    summary = execute(
+        InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out", annotations=tmp_path / "ann")
+    )
     assert summary.redrawn == {"person": 1} and summary.annotations is not None
     assert summary.annotations["fits_no_picture"] == [] and summary.annotations["left_alone"] == ["dog"]
     put(tmp_path / "ann/args.yaml", "task: detect\n")
     put(tmp_path / "ann/list.yaml", "- a\n")
     put(tmp_path / "ann/broken.yaml", "a: [\n")
     put(tmp_path / "ann/data.yaml", "names: [dog, person]\n")
-    summary = execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "two", annotations=tmp_path / "ann")
+    summary = execute(
+        InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "two", annotations=tmp_path / "ann")
+    )
     assert summary.redrawn == {"person": 1}
 
 
@@ -228,7 +233,7 @@ def test_coco_loads_in_pycocotools_with_results_on_top(
     anonymizer = FakeAnonymizer()
     anonymizer.raises = {"held.jpg": rejection()}
     annotations = put(tmp_path / "ann.json", json.dumps(document)) if given else None
-    execute(InProcess(anonymizer), tmp_path / "in", tmp_path / "out", annotations=annotations)
+    execute(InProcess(anonymizer), Request(tmp_path / "in", tmp_path / "out", annotations=annotations))
     for file in [tmp_path / "out/annotations.json", *(tmp_path / "out/annotations").glob("*.json")]:
         truth = COCO(str(file))
         ours = {"anonymizer_schema": 2} if file.parent == tmp_path / "out" else {}

@@ -22,6 +22,7 @@ from anonymizer.images.release import Release
 from anonymizer.redraw.avatars import draw_avatars, seen_by
 from anonymizer.run.audit import audit
 from anonymizer.run.local import InProcess
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 
 from .fakes import FakeAnonymizer
@@ -92,7 +93,7 @@ class Drawing(FakeAnonymizer):
 
 
 def run(tmp_path: Path, fake: FakeAnonymizer | None = None, **options: Any) -> Any:
-    return execute(InProcess(fake or Drawing()), tmp_path / "in", tmp_path / "out", **options)
+    return execute(InProcess(fake or Drawing()), Request(tmp_path / "in", tmp_path / "out", **options))
 
 
 def pictures(tmp_path: Path, *names: str) -> None:
@@ -313,10 +314,7 @@ def test_linked_persons_are_handed_over_named_in_the_ledger_and_keyed_per_output
     before = list(seen)
     execute(
         InProcess(Watching()),
-        tmp_path / "in",
-        tmp_path / "other",
-        annotations=path,
-        release=Release(link_identities=True),
+        Request(tmp_path / "in", tmp_path / "other", annotations=path, release=Release(link_identities=True)),
     )
     assert not set(before) & set(seen[len(before) :])
     run(tmp_path, Watching(), annotations=path, overwrite=True)

@@ -22,6 +22,7 @@ from anonymizer.core.records import Instance, Treatment
 from anonymizer.images.release import Release
 from anonymizer.run.audit import audit
 from anonymizer.run.local import InProcess
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 
 from .fakes import FakeAnonymizer
@@ -360,7 +361,7 @@ def test_a_run_writes_the_format_that_was_given(tmp_path: Path, kind: str, renam
         Image.fromarray(np.random.default_rng(1).integers(0, 256, (*SIZE, 3), dtype=np.uint8)).save(path)
     out = tmp_path / "out"
     release = Release(rename=rename)
-    summary = execute(InProcess(FakeAnonymizer()), tmp_path / "in", out, annotations=place, release=release)
+    summary = execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", out, annotations=place, release=release))
     assert (summary.released, summary.redrawn["person"]) == (2, 3)
     assert audit(out).clean
     again = read_annotations(out / "annotations")
@@ -372,7 +373,10 @@ def test_a_run_writes_the_format_that_was_given(tmp_path: Path, kind: str, renam
         assert again.instances(name, SIZE) is not None
     document = json.loads((out / "annotations.json").read_text())
     assert len(document["annotations"]) == 5 and document["info"]["anonymizer_schema"] == 2
-    assert execute(InProcess(FakeAnonymizer()), tmp_path / "in", out, annotations=place, release=release).skipped == 2
+    assert (
+        execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", out, annotations=place, release=release)).skipped
+        == 2
+    )
 
 
 BOMB = "<!DOCTYPE a [<!ENTITY b 'x'>]><annotations><version>&b;</version></annotations>"

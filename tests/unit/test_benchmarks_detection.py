@@ -107,3 +107,15 @@ def test_darkening_reaches_the_mean_by_one_gain_and_leaves_dark_pictures(measure
 
 def test_a_gain_of_one_changes_nothing(measures: ModuleType) -> None:
     assert measures._curve(1.0).tolist() == list(range(256))
+
+
+def test_a_label_moved_by_a_pixel_says_what_a_pixel_is_worth(measures: ModuleType) -> None:
+    assert measures.moved_iou(rectangle(5, 5, 9, 15)) == pytest.approx(3 / 5)
+    assert measures.moved_iou(rectangle(5, 5, 15, 15)) == pytest.approx(9 / 11)
+
+
+def test_what_differs_at_the_border_of_a_label_alone_does_not_count(measures: ModuleType) -> None:
+    label = rectangle(5, 5, 15, 15)
+    assert measures.inner_iou(rectangle(4, 4, 16, 16), label) == 1
+    assert measures.inner_iou(rectangle(6, 6, 14, 14), label) == 1
+    assert measures.inner_iou(rectangle(2, 6, 14, 14), label) == pytest.approx(64 / (64 + 2 * 8))

@@ -20,6 +20,7 @@ from anonymizer.detect.given import with_given
 from anonymizer.detect.left import unlike, with_consent, within
 from anonymizer.run.audit import audit
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 from .test_flow_pipeline import FACE, PERSON, SIZE, build, instance, picture
 from .test_run_local import ledger, pictures
@@ -164,7 +165,7 @@ def test_what_is_left_is_named_in_ledger_report_summary_and_annotations(tmp_path
     (tmp_path / "areas.json").write_text(json.dumps({"areas": [area]}))
     areas = read_areas(tmp_path / "areas.json")
     fake = FakePipeline(lambda _: [PERSON, FACE, OTHER])
-    summary = run(fake, source, tmp_path / "out", annotations=given, areas=areas)
+    summary = run(fake, Request(source, tmp_path / "out", annotations=given, areas=areas))
     assert (summary.released, summary.redrawn, summary.redacted) == (1, {}, {})
     assert (summary.excluded, summary.consented, summary.with_areas) == ({"person": 1}, {"face": 1, "person": 1}, 1)
     record = ledger(tmp_path / "out")["a.png"]
@@ -182,7 +183,7 @@ def test_what_is_left_is_named_in_ledger_report_summary_and_annotations(tmp_path
     assert audit(tmp_path / "out").clean
     # Another choice is another setting.
     with pytest.raises(InputError, match="other settings"):
-        run(fake, source, tmp_path / "out", annotations=given)
+        run(fake, Request(source, tmp_path / "out", annotations=given))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_consent_is_read_in_other_formats_and_stays_in_what_is_released(
 ) -> None:
     (tmp_path / name).write_text(text.format(value))
     source = pictures(tmp_path / "in", "a.png", size=(128, 96))
-    summary = run(FakePipeline(lambda _: [PERSON]), source, tmp_path / "out", annotations=tmp_path / name)
+    summary = run(FakePipeline(lambda _: [PERSON]), Request(source, tmp_path / "out", annotations=tmp_path / name))
     assert summary.consented == ({"person": 1} if value == "true" else {})
     assert summary.redrawn == ({} if value == "true" else {"person": 1})
     assert "consent" in (tmp_path / "out/annotations" / name).read_text()

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.records import Image, Instance
 from anonymizer.evaluation import networks
 from anonymizer.evaluation.judges import Judges, judges_folder
 from anonymizer.evaluation.networks import AttributePredictor, FaceInput, MultiPoseDetector, NetworkFace
@@ -108,15 +109,84 @@ def test_judges_at_hand_take_part_and_missing_ones_are_named(tmp_path: Path, mon
     judges = Judges(judges_folder())
     (face,) = judges.faces()
     assert face.name == "mobileface" and face.judge and "MIT" in face.licence
-    assert judges.features() is None and judges.predictors() == () and judges.detectors() == ()
+    assert (
+        judges.features() is None
+        and judges.silhouette(Outline()) is None
+        and judges.predictors() == ()
+        and judges.detectors() == ()
+    )
     missing = {item.name for item in judges.unavailable}
     assert {"faceres", "ImageNet features", "faceres (age)", "nanodet (detector)"} <= missing
-    assert all("make_judges.py" in item.reason for item in judges.unavailable)
+    scripts = {item.name: item.reason.rsplit("/", 1)[1] for item in judges.unavailable}
+    assert scripts.pop("silhouette network") == "train_silhouettes.py" and set(scripts.values()) == {"make_judges.py"}
     with pytest.raises(InputError, match="expected a folder"):
         judges_folder(tmp_path / "none")
     # Named by its file it is the same judge.
     (named,), _ = choose((str(folder / "mobileface.onnx"),), {}, False)
     assert named.name == "mobileface" and named.sha256 == face.sha256
+
+
+class Outline:
+    """Sees one person, as wide as it is bright, wherever somebody is looked for."""
+
+    def detect(self, image: Image) -> tuple[Instance, ...]:
+        mask = (image[..., 0] > 100)[10:70, 5:45]
+        return (Instance(1, "person", np.array([5, 10, 45, 70], np.float32), mask, 0.9, "test"),) if mask.any() else ()
+
+
+def silhouettes(path: Path) -> Path:
+    """Write a network that describes a frame by the sums of its rows."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceSum", ["frame", "axes"], ["rows"], keepdims=0),
+            helper.make_node("Squeeze", ["rows", "one"], ["description"]),
+        ],
+        "judge",
+        [helper.make_tensor_value_info("frame", TensorProto.FLOAT, ["n", 1, *networks.OUTLINE])],
+        [helper.make_tensor_value_info("description", TensorProto.FLOAT, ["n", networks.OUTLINE[0]])],
+        [onnx.numpy_helper.from_array(np.array([n], np.int64), name) for name, n in (("axes", 3), ("one", 1))],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def test_the_network_of_silhouettes_sees_the_outline_found_in_the_picture_and_nothing_else(tmp_path: Path) -> None:
+    silhouettes(tmp_path / "silhouette.onnx")
+    judge = Judges(tmp_path).silhouette(Outline())
+    assert judge is not None and judge.label == "person" and judge.judge
+    image, box = np.zeros((80, 50, 3), np.uint8), np.array([5, 10, 45, 70], np.float32)
+    image[12:70, 20:30, 0] = 200
+    image[30:40, 10:40, 0] = 200
+    given = np.ones((60, 40), np.bool_)
+    rows = judge.embed(image, box, None, given)
+    assert np.linalg.norm(rows) == pytest.approx(1)
+    # 58 rows of 10 pixels, ten of them of 30: arms are three times as wide as the body, whatever mask was given.
+    assert rows.max() / rows[2] == pytest.approx(3, rel=0.1) and 9 <= (rows > 2 * rows[2]).sum() <= 13
+    bright = image.copy()
+    bright[..., 1:] = 255
+    bright[image[..., 0] > 0] = (250, 3, 7)
+    assert np.array_equal(judge.embed(bright, box, None, None), rows)
+    with pytest.raises(InputError, match="none found again"):
+        judge.embed(np.zeros_like(image), box, None, given)
+
+
+def test_another_file_is_no_network_of_silhouettes(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Identity", ["v"], ["out"])]
+    network(tmp_path / "silhouette.onnx", nodes, [1, 3, 64, 48], {"out": [1, 4]}, {"v": np.ones((1, 4), np.float32)})
+    with pytest.raises(ModelError, match="expected an input of"):
+        Judges(tmp_path).silhouette(Outline())
+
+
+@pytest.mark.parametrize(("shape", "frame"), [((120, 30), (0, 64, 16, 32)), ((30, 120), (26, 38, 0, 48))])
+def test_a_silhouette_keeps_its_proportions_in_the_frame(
+    shape: tuple[int, int], frame: tuple[int, int, int, int]
+) -> None:
+    mask = np.zeros((200, 200), np.bool_)
+    mask[20 : 20 + shape[0], 40 : 40 + shape[1]] = True
+    seen = networks.outline_frame(mask)
+    wanted = np.zeros(networks.OUTLINE, np.float32)
+    wanted[frame[0] : frame[1], frame[2] : frame[3]] = 1
+    assert np.allclose(seen, wanted, atol=1e-3)
 
 
 def test_features_of_persons_see_neither_scene_nor_outline(tmp_path: Path) -> None:

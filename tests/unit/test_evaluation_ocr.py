@@ -15,9 +15,8 @@ from anonymizer.core.errors import InputError, ModelError
 from anonymizer.core.records import Image
 from anonymizer.evaluation import ocr as ocrs
 from anonymizer.evaluation.ocr import LETTERS, PlateWindows, windows
-from anonymizer.recognize import captcha, tesseract
-from anonymizer.recognize.captcha import DdddReader
-from anonymizer.recognize.tesseract import TesseractReader
+from anonymizer.recognize import ocr as readers
+from anonymizer.recognize.ocr import DdddReader, TesseractReader
 
 
 def program(folder: Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
@@ -133,14 +132,14 @@ def test_who_is_not_here_is_told_and_ppocr_is_no_judge(monkeypatch: pytest.Monke
             self.data = tmp_path / "eng"
             self.data.write_bytes(b"data")
 
-    monkeypatch.setattr(captcha, "DdddReader", absent)
-    monkeypatch.setattr(tesseract, "TesseractReader", Here)
+    monkeypatch.setattr(readers, "DdddReader", absent)
+    monkeypatch.setattr(readers, "TesseractReader", Here)
     found, missing = ocrs.choose_ocr()
     assert [(ocr.name, ocr.judge) for ocr in found] == [("ppocr", False), ("tesseract", True)]
     assert [(item.name, item.reason) for item in missing] == [("ddddocr", "ddddocr: not installed")]
 
 
 def test_an_optional_package_that_is_absent_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(captcha, "find_spec", lambda name: None)
+    monkeypatch.setattr(readers, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="pip install ddddocr"):
         DdddReader()

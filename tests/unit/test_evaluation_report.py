@@ -69,6 +69,13 @@ def test_report_is_whole_and_holds_nothing_from_elsewhere() -> None:
         assert said in words
 
 
+def test_numbers_stay_with_their_per_cent_and_dates_are_in_words() -> None:
+    html = report.render(made.document(created="2026-11-03T07:05:00+00:00")).decode()
+    assert re.search(r"\d\u00a0%", html) and not re.search(r"\d %", html)
+    assert "evaluated on 3 November 2026 at 07:05 UTC with" in html
+    assert "evaluated once with" in report.render(made.document(created="once")).decode()
+
+
 def test_every_text_is_escaped_wherever_it_comes_from() -> None:
     def poisoned(value: Any) -> Any:
         if isinstance(value, dict):

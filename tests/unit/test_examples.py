@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,16 @@ def test_gather_puts_five_pictures_and_the_rendered_ones_are_the_same_each_time(
     for picture in ("plates.png", "street.png"):
         first, second = (cv2.imread(str(tmp_path / name / picture)) for name in ("first", "second"))
         assert first is not None and np.array_equal(first, second)
+
+
+def test_gather_takes_photographs_out_of_wheels(tmp_path: Path) -> None:
+    for package, inner in (("ultralytics", "assets/bus.jpg"), ("insightface", "data/images/t1.jpg")):
+        with zipfile.ZipFile(tmp_path / f"{package}-9.9-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{package}/{inner}", package)
+    command = [sys.executable, EXAMPLES / "gather.py", tmp_path / "in", "--wheels", tmp_path]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "in" / "bus.jpg").read_bytes() == b"ultralytics"
+    assert (tmp_path / "in" / "t1.jpg").read_bytes() == b"insightface"
 
 
 def run(name: str, *arguments: Path) -> str:

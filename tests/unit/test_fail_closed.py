@@ -27,6 +27,7 @@ from anonymizer.redraw.redrawer import Redrawer
 from anonymizer.run import picture as steps
 from anonymizer.run.audit import audit
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 from anonymizer.verify.verifier import Verifier
 
 from .fakes import FakeAnonymizer
@@ -122,7 +123,7 @@ def anonymize(tmp_path: Path, anonymizer: Any, suffix: str = "png") -> dict[str,
     """Return the record of one picture after holding the output to what is promised."""
     (tmp_path / "in").mkdir(exist_ok=True)
     Pillow.fromarray(ORIGINAL).save(tmp_path / f"in/a.{suffix}")
-    run(anonymizer, tmp_path / "in", tmp_path / "out")
+    run(anonymizer, Request(tmp_path / "in", tmp_path / "out"))
     assert audit(tmp_path / "out").clean
     [line] = (tmp_path / "out/ledger.jsonl").read_text().splitlines()
     record: dict[str, Any] = json.loads(line)
@@ -331,9 +332,9 @@ def test_a_jpeg_that_shows_the_original_is_withheld(
     image = Pillow.fromarray(ORIGINAL).resize((16, 12)).resize((SIZE[1], SIZE[0]))
     (tmp_path / "in").mkdir()
     image.save(tmp_path / "in/a.jpg", quality=quality)
-    assert run(FakeAnonymizer(), tmp_path / "in", tmp_path / "good").released == 1
+    assert run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "good")).released == 1
     monkeypatch.setattr(steps, "encode_image", always((tmp_path / "in/a.jpg").read_bytes()))
-    assert run(FakeAnonymizer(), tmp_path / "in", tmp_path / "out").failed == 1
+    assert run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "out")).failed == 1
     assert "does not hold the verified pixels" in (tmp_path / "out/ledger.jsonl").read_text()
     assert list((tmp_path / "out/images").iterdir()) == []
 

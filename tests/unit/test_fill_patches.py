@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anonymizer.fill.patches import ANYTHING, HALF, OBJECT, ONCE, Mosaic, mosaic
-from anonymizer.fill.smooth import push_pull
+from anonymizer.fill.patches import ANYTHING, HALF, OBJECT, ONCE, Mosaic, mosaic, push_pull
 
 
 def rng() -> np.random.Generator:

@@ -16,6 +16,7 @@ from anonymizer.images.encode import encode_image
 from anonymizer.images.high_bit_depth import merge_deep, reduce_deep
 from anonymizer.images.release import Release
 from anonymizer.run.local import InProcess
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 
 from .fakes import FakeAnonymizer
@@ -147,7 +148,7 @@ def test_a_run_keeps_all_sixteen_bits_of_untreated_samples(tmp_path: Path, kind:
     samples = np.random.default_rng(1).integers(0, 65536, (24, 32, 3), dtype=np.uint16)
     (tmp_path / "in").mkdir()
     (tmp_path / f"in/a.{kind}").write_bytes(deep_file(kind, samples))
-    execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "out", release=Release(target))
+    execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out", release=Release(target)))
     (path,) = (tmp_path / "out/images").iterdir()
     again = decode_image(path.read_bytes(), "b")
     ledger = (tmp_path / "out/ledger.jsonl").read_text()
@@ -187,7 +188,7 @@ def test_avif_and_heic_are_written_finely_with_a_note(tmp_path: Path, suffix: st
     (tmp_path / "in/a.png").unlink()
     (tmp_path / f"in/a{suffix}").write_bytes(encode_image(decoded.pixels, decoded, suffix))
     source = decode_image((tmp_path / f"in/a{suffix}").read_bytes(), "a")
-    summary = execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "out")
+    summary = execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out"))
     assert summary.released == 1
     again = decode_image((tmp_path / f"out/images/a{suffix}").read_bytes(), "b")
     assert again.format == source.format
@@ -201,11 +202,11 @@ def test_one_lossless_format_for_all(tmp_path: Path) -> None:
         buffer = io.BytesIO()
         scene().save(buffer, kind)
         (tmp_path / f"in/{kind}.{kind.lower()}").write_bytes(buffer.getvalue())
-    summary = execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "out", release=Release("png"))
+    summary = execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out", release=Release("png")))
     assert summary.released == 4
     assert {path.suffix for path in (tmp_path / "out/images").iterdir()} == {".png"}
     assert "with losses" not in (tmp_path / "out/ledger.jsonl").read_text()
     # Found by its new name in the annotations, by its old one in the ledger.
     assert '"file_name": "BMP.png"' in (tmp_path / "out/annotations.json").read_text()
-    again = execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "out", release=Release("png"))
+    again = execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out", release=Release("png")))
     assert again.skipped == 4

@@ -12,13 +12,14 @@ import tifffile
 from PIL import Image
 
 from anonymizer.core.errors import InputError
-from anonymizer.images import jxl, raw
+from anonymizer.images import formats, jxl
 from anonymizer.images.decode import decode_image, stated_pixels
 from anonymizer.images.jxl import jxl_header
 from anonymizer.images.release import Release
 from anonymizer.images.segments import segments
 from anonymizer.run.inputs import find_inputs
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer
 from .test_run_local import files, ledger
@@ -79,7 +80,7 @@ def test_a_picture_is_released_as_png_with_nothing_of_its_file(tmp_path: Path, n
     (tmp_path / "in").mkdir()
     content = WHOLE[name]()
     (tmp_path / "in" / name).write_bytes(content)
-    assert run(FakeAnonymizer(), tmp_path / "in", tmp_path / "out").released == 1
+    assert run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "out")).released == 1
     assert set(files(tmp_path / "out/images")) == {"a.png"}
     record = ledger(tmp_path / "out")[name]
     assert record["released_name"] == "a.png" and "written as PNG" in record["notes"][-1]
@@ -198,7 +199,7 @@ def test_without_their_packages_jxl_fails_by_name_and_raw_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jxl, "has_jxl", lambda: False)
-    monkeypatch.setattr(raw, "has_raw", lambda: False)
+    monkeypatch.setattr(formats, "has_raw", lambda: False)
     monkeypatch.setattr("anonymizer.run.inputs.has_raw", lambda: False)
     with pytest.raises(InputError, match=r"install anonymizer\[jxl\]"):
         decode_image(WHOLE["a.jxl"](), "a.jxl")

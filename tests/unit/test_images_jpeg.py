@@ -18,6 +18,7 @@ from anonymizer.images.jpeg import encode_planes, source_planes, stored_planes
 from anonymizer.images.segments import segments, unexpected
 from anonymizer.run.audit import audit
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer
 from .planted import saved, scene
@@ -144,7 +145,7 @@ def test_what_is_not_kept_is_noted(tmp_path: Path, kind: str) -> None:
         data = data.replace(old, b"\xff\xdb" + (len(wide) + 2).to_bytes(2, "big") + wide)
         data = data.replace(b"\xff\xc0", b"\xff\xc1")  # Tables of 16 bits are for extended JPEG.
     (tmp_path / "in/a.jpg").write_bytes(data)
-    assert run(FakeAnonymizer(), tmp_path / "in", tmp_path / "out").released == 1
+    assert run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "out")).released == 1
     assert "JPEG of an unusual kind" in (tmp_path / "out/ledger.jsonl").read_text()
 
 
@@ -154,7 +155,7 @@ def test_cases_of_the_field_are_released_as_they_came(tmp_path: Path, name: str)
     data = (CASES / name).read_bytes()
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / name).write_bytes(data)
-    summary = run(FakeAnonymizer(), tmp_path / "in", tmp_path / "out")
+    summary = run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "out"))
     assert summary.released == 1 and audit(tmp_path / "out").clean
     before, after = decode_image(data, name), decode_image((tmp_path / "out/images" / name).read_bytes(), name)
     assert (after.format, after.quantization, after.sampling) == (before.format, before.quantization, before.sampling)
@@ -168,7 +169,7 @@ def test_a_stereo_picture_is_released_as_one_jpeg(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     first.save(buffer, "MPO", save_all=True, append_images=[second])
     (tmp_path / "in/a.mpo").write_bytes(buffer.getvalue())
-    assert run(FakeAnonymizer(), tmp_path / "in", tmp_path / "out").released == 1
+    assert run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "out")).released == 1
     data = (tmp_path / "out/images/a.mpo").read_bytes()
     assert data.count(b"\xff\xd8\xff") == 1 and unexpected(data, "JPEG", {}) == ()
     with Image.open(io.BytesIO(data)) as image:

@@ -22,6 +22,7 @@ from anonymizer.images.release import Release
 from anonymizer.images.segments import segments, unexpected
 from anonymizer.run import picture as steps
 from anonymizer.run.local import InProcess
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 
 from . import planted
@@ -52,7 +53,7 @@ def exiftool(*files: Path) -> list[dict[str, Any]]:
 def released(tmp_path: Path, release: Release | None = None) -> dict[str, Path]:
     """Anonymize the planted files; return the released ones by kind."""
     source = planted.plant(tmp_path / "in")
-    summary = execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "out", release=release)
+    summary = execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out", release=release))
     lines = [json.loads(line) for line in (tmp_path / "out/ledger.jsonl").read_text().splitlines()]
     assert (summary.released, summary.failed) == (len(source), 0), [line["reason"] for line in lines]
     names = {line["name"]: line["released_name"] for line in lines}
@@ -177,7 +178,7 @@ def test_a_file_that_holds_more_than_it_should_is_not_released(tmp_path: Path, m
     monkeypatch.setattr(steps, "encode_image", leaky)
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.jpg").write_bytes(planted.jpeg())
-    summary = execute(InProcess(FakeAnonymizer()), tmp_path / "in", tmp_path / "out")
+    summary = execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out"))
     assert (summary.released, summary.failed) == (0, 1)
     assert "holds more than it should: COM" in (tmp_path / "out/ledger.jsonl").read_text()
     assert not list((tmp_path / "out/images").iterdir())

@@ -12,10 +12,9 @@ import pytest
 import tifffile
 
 from anonymizer.core.errors import InputError
-from anonymizer.images.containers import Damaged, tiff_pages
 from anonymizer.images.decode import decode_image
 from anonymizer.images.encode import encode_image
-from anonymizer.images.segments import unexpected
+from anonymizer.images.segments import Damaged, tiff_pages, unexpected
 
 FULL, REDUCED, MASK, REDUCED_MASK, PAGE = 0, 1, 4, 5, 2
 

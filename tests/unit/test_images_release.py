@@ -15,6 +15,7 @@ from anonymizer.images.names import name_hints, repeats, text_hints
 from anonymizer.images.release import Release
 from anonymizer.run.audit import audit
 from anonymizer.run.local import InProcess
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 from anonymizer.run.summary import Summary
 
@@ -27,7 +28,7 @@ NAME = st.builds(lambda parts, suffix: "/".join(parts) + suffix, st.lists(PART, 
 
 
 def run(tmp_path: Path, fake: FakeAnonymizer | None = None, **options: Any) -> Summary:
-    return execute(InProcess(fake or FakeAnonymizer()), tmp_path / "in", tmp_path / "out", **options)
+    return execute(InProcess(fake or FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out", **options))
 
 
 def pictures(tmp_path: Path, *names: str) -> None:

@@ -18,6 +18,7 @@ from anonymizer.images.decode import read_bytes
 from anonymizer.images.storage import Store, Stored, check_name, locate
 from anonymizer.run.inputs import find_inputs
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer
 
@@ -52,7 +53,7 @@ def test_a_file_url_is_a_path_and_a_path_is_left_alone(tmp_path: Path) -> None:
 def test_a_run_from_a_file_url_to_a_file_url(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "in/a.png")
-    summary = run(FakeAnonymizer(), f"file://{tmp_path}/in/*.png", f"file://{tmp_path}/out")
+    summary = run(FakeAnonymizer(), Request(f"file://{tmp_path}/in/*.png", f"file://{tmp_path}/out"))
     assert summary.released == 1
     assert (tmp_path / "out/images/a.png").is_file() and (tmp_path / "out/.state/lock").is_file()
 

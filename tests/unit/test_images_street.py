@@ -25,6 +25,7 @@ from anonymizer.images.release import Release
 from anonymizer.images.segments import segments, unexpected
 from anonymizer.run.audit import audit
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer
 from .planted import scene
@@ -117,7 +118,7 @@ def test_what_is_asked_for_is_kept_and_proven_and_shown(tmp_path: Path, name: st
     kind = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[name.rpartition(".")[2]]
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / name).write_bytes(file(kind, name.startswith("deep")))
-    summary = run(FakeAnonymizer(), tmp_path / "in", tmp_path / "out", release=Release(keep_metadata=STREET))
+    summary = run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "out", release=Release(keep_metadata=STREET)))
     record = json.loads((tmp_path / "out/ledger.jsonl").read_text())
     assert summary.released == 1, record["reason"]
     data = (tmp_path / "out/images" / name).read_bytes()
@@ -183,11 +184,11 @@ def test_a_format_without_a_place_for_it_is_refused_with_a_remedy(tmp_path: Path
     )  # The content decides what is read, the suffix what is written.
     group = "gpano" if suffix == ".avif" else "gps"
     release = Release(keep_metadata=(group, "camera"))
-    assert run(FakeAnonymizer(), tmp_path / "in", tmp_path / "out", release=release).failed == 1
+    assert run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "out", release=release)).failed == 1
     reason = json.loads((tmp_path / "out/ledger.jsonl").read_text())["reason"]
     assert f"has no place for the metadata to keep ({group}); release it with --format" in reason
     plain = Release(keep_metadata=("camera",))
-    assert run(FakeAnonymizer(), tmp_path / "in", tmp_path / "other", release=plain).released == 1
+    assert run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "other", release=plain)).released == 1
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -32,6 +34,8 @@ RANKS = {
 UPWARD = {("flow", "config")}
 HEAVY = {"torch", "onnxruntime", "diffusers", "transformers", "ultralytics", "rapidocr", "dlib", "accelerate"}
 HEAVY |= {"embreex"}
+#: Folders of the package that are rooms; `evaluation/attacks` is part of one.
+ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 
 
 def modules() -> list[Path]:
@@ -98,7 +102,22 @@ def test_heavy_packages_are_imported_where_they_are_used(path: Path) -> None:
             assert not tops & HEAVY, f"line {statement.lineno}: import {tops & HEAVY} inside the function that uses it"
 
 
-@pytest.mark.parametrize("name", ["anonymizer", "anonymizer.cli"])
+@pytest.mark.parametrize("room", ROOMS)
+def test_each_room_states_its_public_names(room: str) -> None:
+    assert room in RANKS
+    module = importlib.import_module(f"anonymizer.{room}")
+    # Modules of a room become its attributes when they are imported: none may hide a public name then.
+    for path in (PACKAGE / room).glob("*.py"):
+        importlib.import_module(f"anonymizer.{room}.{path.stem}".removesuffix(".__init__"))
+    names = module.__all__
+    assert 1 <= len(names) <= 10 and len(set(names)) == len(names)
+    for name in names:
+        assert not isinstance(getattr(module, name), ModuleType), f"{room} has a module called {name}"
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = module.nothing
+
+
+@pytest.mark.parametrize("name", ["anonymizer", "anonymizer.cli", "anonymizer.redraw", "anonymizer.run"])
 def test_importing_loads_nothing_heavy(name: str) -> None:
     code = f"import {name}, sys; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)

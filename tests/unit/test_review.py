@@ -20,6 +20,7 @@ from anonymizer.review.doubt import doubt
 from anonymizer.run.audit import audit
 from anonymizer.run.local import run
 from anonymizer.run.output import OutputFolder
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer, rejection
 
@@ -35,7 +36,7 @@ def place(tmp_path: Path) -> Path:
         Image.fromarray(pixels).save(tmp_path / "in" / name)
     fake = FakeAnonymizer()
     fake.raises = {"c.png": rejection()}
-    run(fake, tmp_path / "in", tmp_path / "out")
+    run(fake, Request(tmp_path / "in", tmp_path / "out"))
     return tmp_path
 
 
@@ -76,7 +77,7 @@ def test_what_is_more_doubtful_comes_first(less: list[Any], more: list[Any]) -> 
 def test_reasons_for_doubt_are_told() -> None:
     found = [instance(score=0.31, action="redacted", second_pass=True), instance(attempts=2)]
     assert doubt({"status": "released", "instances": found})[1] == [
-        "1 found late",
+        "1 only in second pass",
         "lowest score 0.31",
         "1 filled",
         "2 attempts",
@@ -98,7 +99,7 @@ def test_a_mark_withdraws_the_picture_and_a_run_brings_it_back(place: Path, desk
     assert Image.open(io.BytesIO(desk.result("a.png"))).size == (32, 24)
     with pytest.raises(InputError, match="cannot be signed; run again first"):
         decide(desk, "a.png", "accept")
-    run(FakeAnonymizer(), place / "in", place / "out")
+    run(FakeAnonymizer(), Request(place / "in", place / "out"))
     assert states(desk)["a.png"] == "unsigned"
     assert [i["source"] for i in desk.picture("a.png")["instances"]] == ["given:review"]
     assert decide(desk, "a.png", "accept")["signed"] == "Ana"
@@ -144,7 +145,7 @@ def test_a_wish_points_to_where_the_original_showed_it(place: Path) -> None:
             (done,) = result.treatments
             return replace(result, treatments=(replace(done, found=(2.0, 1.0, 12.0, 9.0)),))
 
-    run(Moving(), place / "in", place / "moved")
+    run(Moving(), Request(place / "in", place / "moved"))
     desk = Desk(place / "moved", "Ana")
     (line,) = decide(desk, "a.png", "fill", instance=1)["decisions"]
     assert line["bbox"] == [2.0, 1.0, 10.0, 8.0]
@@ -152,7 +153,7 @@ def test_a_wish_points_to_where_the_original_showed_it(place: Path) -> None:
 
 def test_decisions_are_written_in_pixels_of_the_source(place: Path) -> None:
     Image.new("RGB", (128, 96), "grey").save(place / "in/a.png")
-    run(FakeAnonymizer(), place / "in", place / "small", release=Release(max_side=64))
+    run(FakeAnonymizer(), Request(place / "in", place / "small", release=Release(max_side=64)))
     desk = Desk(place / "small", "Ana", place / "in")
     assert desk.picture("a.png")["size"] == [48, 64]
     told = decide(desk, "a.png", "missed", label="face", bbox=[40, 30, 10, 6])
@@ -162,7 +163,7 @@ def test_decisions_are_written_in_pixels_of_the_source(place: Path) -> None:
     written = [json.loads(line) for line in (place / "small/review.jsonl").read_text().splitlines()]
     assert [line.get("bbox") for line in written] == [[80, 60, 20, 12], None, [0, 0, 64, 48]]
     assert written[1]["segmentation"] == [[2, 4, 40, 4, 40, 18]]
-    run(FakeAnonymizer(), place / "in", place / "small", release=Release(max_side=64))
+    run(FakeAnonymizer(), Request(place / "in", place / "small", release=Release(max_side=64)))
     assert desk.picture("a.png")["instances"][0]["box"] == [40, 30, 50, 36]
     with pytest.raises(InputError, match="in numbers, got neither"):
         decide(desk, "b.png", "missed", label="face", bbox=[1, 2, "x", 4])
@@ -180,7 +181,7 @@ def test_classes_that_the_run_does_not_treat_cannot_be_marked(place: Path) -> No
         def describe(self) -> Any:
             return {"settings": {"classes": ["person", "face"], "people": "face"}}
 
-    run(Faces(), place / "in", place / "faces")
+    run(Faces(), Request(place / "in", place / "faces"))
     desk = Desk(place / "faces", "Ana")
     assert desk.picture("a.png")["classes"] == ["face"]
     with pytest.raises(InputError, match="the run treats face only"):
@@ -204,7 +205,7 @@ def test_originals_are_shown_while_input_is_given_and_never_kept(place: Path, de
 
 def test_what_could_not_be_read_is_no_thumbnail_and_no_accident(place: Path) -> None:
     (place / "in/bad.png").write_bytes(b"no picture")
-    run(FakeAnonymizer(), place / "in", place / "out")
+    run(FakeAnonymizer(), Request(place / "in", place / "out"))
     desk = Desk(place / "out", "Ana", place / "in")
     assert (states(desk)["bad.png"], desk.picture("bad.png")["size"]) == ("withheld", None)
     for call in (desk.thumbnail, desk.original):
@@ -213,7 +214,7 @@ def test_what_could_not_be_read_is_no_thumbnail_and_no_accident(place: Path) -> 
 
 
 def test_originals_are_found_under_hashed_names(place: Path) -> None:
-    run(FakeAnonymizer(), place / "in", place / "hashed", release=Release(rename=True))
+    run(FakeAnonymizer(), Request(place / "in", place / "hashed", release=Release(rename=True)))
     desk = Desk(place / "hashed", "Ana", place / "in")
     names = [picture["name"] for picture in desk.overview()["pictures"]]
     assert len(names) == 3 and not any(name.startswith("a") and len(name) < 10 for name in names)

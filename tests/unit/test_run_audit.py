@@ -13,6 +13,7 @@ from anonymizer import cli
 from anonymizer.core.errors import InputError
 from anonymizer.run.audit import audit
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer, rejection
 
@@ -26,7 +27,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(pixels).save(base / "in" / name)
     fake = FakeAnonymizer()
     fake.raises = {"held.png": rejection()}
-    run(fake, base / "in", base / "out")
+    run(fake, Request(base / "in", base / "out"))
     return base / "out"
 
 
@@ -154,9 +155,9 @@ def test_a_run_that_was_not_finished_is_not_clean(tmp_path: Path) -> None:
     fake = FakeAnonymizer()
     fake.raises = {"b.png": KeyboardInterrupt()}
     with pytest.raises(KeyboardInterrupt):
-        run(fake, tmp_path / "in", tmp_path / "out")
+        run(fake, Request(tmp_path / "in", tmp_path / "out"))
     assert ("unfinished", "seal.json") in [(f.kind, f.name) for f in audit(tmp_path / "out").findings]
-    run(FakeAnonymizer(), tmp_path / "in", tmp_path / "out")
+    run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "out"))
     assert audit(tmp_path / "out").clean
 
 

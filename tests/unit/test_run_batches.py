@@ -15,9 +15,11 @@ from PIL import Image
 from anonymizer.core.errors import ModelError
 from anonymizer.run import prefetch as steps
 from anonymizer.run.audit import audit
-from anonymizer.run.local import run, run_processes
+from anonymizer.run.local import run, run_workers
 from anonymizer.run.picture import Picture
 from anonymizer.run.prefetch import groups
+from anonymizer.run.processes import ProcessCrew
+from anonymizer.run.request import Request
 from anonymizer.run.runner import Task
 
 from .fakes import FakeAnonymizer
@@ -67,10 +69,10 @@ def check_equal(output: Path, calm: Path) -> None:
 def test_each_picture_comes_out_as_it_would_alone(tmp_path: Path, together: int) -> None:
     source, marks = pictures(tmp_path / "in", *FATES), tmp_path / "marks"
     marks.mkdir()
-    summary = run(GroupFake(tmp_path, 1), source, tmp_path / "calm")
+    summary = run(GroupFake(tmp_path, 1), Request(source, tmp_path / "calm"))
     assert (summary.released, summary.quarantined, summary.failed) == (6, 1, 3)
     assert given_groups(tmp_path) == []
-    run(GroupFake(marks, together), source, tmp_path / "out")
+    run(GroupFake(marks, together), Request(source, tmp_path / "out"))
     check_equal(tmp_path / "out", tmp_path / "calm")
     assert all(line["timings_s"].keys() >= {"read", "anonymize", "write"} for line in timed(tmp_path / "out"))
     if together == 3:
@@ -87,7 +89,7 @@ def timed(output: Path) -> Iterator[dict[str, Any]]:
 
 def test_time_together_is_shared_and_the_stages_clocks_are_not_told(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png", "b.png", "c.png", "d.png", "e.png")
-    run(GroupFake(tmp_path, 4, delay_s=0.1), source, tmp_path / "out")
+    run(GroupFake(tmp_path, 4, delay_s=0.1), Request(source, tmp_path / "out"))
     first, *_, last = timed(tmp_path / "out")
     assert 0.1 <= first["timings_s"]["anonymize"] < 0.4 and "redraw" not in first["timings_s"]
     assert last["timings_s"]["redraw"] == 0.01
@@ -138,7 +140,7 @@ def test_memory_holds_three_groups_or_one_large_picture(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(Picture, "read", reading)
     monkeypatch.setattr(Picture, "write", writing)
-    assert run(GroupFake(tmp_path, 8, delay_s=0.01), source, tmp_path / "out").released == 30
+    assert run(GroupFake(tmp_path, 8, delay_s=0.01), Request(source, tmp_path / "out")).released == 30
     # Of eight pictures handed in, three at a time have fewer than 3000 pixels, and a large one is left alone.
     given = [line.split() for line in given_groups(tmp_path)]
     assert len(given) > 5 and all(len(group) <= 3 and "27.png" not in group for group in given)
@@ -151,7 +153,7 @@ def test_a_group_that_fails_as_a_whole_is_done_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     source = pictures(tmp_path / "in", *FATES)
-    run(GroupFake(tmp_path, 1), source, tmp_path / "calm")
+    run(GroupFake(tmp_path, 1), Request(source, tmp_path / "calm"))
     many = GroupFake.anonymize_many
 
     def broken(self: GroupFake, *arguments: Any) -> Any:
@@ -161,7 +163,7 @@ def test_a_group_that_fails_as_a_whole_is_done_one_by_one(
         return answers[1:]
 
     monkeypatch.setattr(GroupFake, "anonymize_many", broken)
-    run(GroupFake(tmp_path, 4), source, tmp_path / "out")
+    run(GroupFake(tmp_path, 4), Request(source, tmp_path / "out"))
     assert given_groups(tmp_path)
     check_equal(tmp_path / "out", tmp_path / "calm")
 
@@ -181,9 +183,9 @@ def test_models_that_cannot_be_used_end_the_run_resumably(
     with monkeypatch.context() as patch:
         patch.setattr(GroupFake, "anonymize_many", broken)
         with pytest.raises(ModelError, match="weights missing"):
-            run(GroupFake(tmp_path, 2), source, tmp_path / "out")
+            run(GroupFake(tmp_path, 2), Request(source, tmp_path / "out"))
     assert not (tmp_path / "out/annotations.json").exists()
-    assert run(GroupFake(tmp_path, 3), source, tmp_path / "out").released == 5
+    assert run(GroupFake(tmp_path, 3), Request(source, tmp_path / "out")).released == 5
     assert audit(tmp_path / "out").clean
 
 
@@ -196,24 +198,26 @@ def test_a_change_outside_of_the_treated_mask_costs_its_picture_only(tmp_path: P
             return answers
 
     source = pictures(tmp_path / "in", "a.png", "b.png", "c.png")
-    summary = run(Spilling(tmp_path, 3), source, tmp_path / "out")
+    summary = run(Spilling(tmp_path, 3), Request(source, tmp_path / "out"))
     assert (summary.released, summary.failed) == (2, 1)
     assert set(contents(tmp_path / "out/images")) == {"a.png", "c.png"}
 
 
 def test_an_earlier_run_goes_on_whatever_was_together(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png", "b.png", "c.png")
-    run(FakeAnonymizer(), source, tmp_path / "out")
+    run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     pictures(source, "a.png", "b.png", "c.png", "d.png", "e.png")
-    assert run(GroupFake(tmp_path, 2), source, tmp_path / "out").skipped == 3
+    assert run(GroupFake(tmp_path, 2), Request(source, tmp_path / "out")).skipped == 3
     assert given_groups(tmp_path) == ["d.png e.png"]
 
 
 def test_processes_make_together_what_one_thread_makes_alone(tmp_path: Path) -> None:
     source, marks = pictures(tmp_path / "in", *FATES), tmp_path / "marks"
     marks.mkdir()
-    run(GroupFake(tmp_path, 1), source, tmp_path / "calm")
-    summary = run_processes(partial(GroupFake, marks, 3), source, tmp_path / "out", workers=2, timeout_s=60)
+    run(GroupFake(tmp_path, 1), Request(source, tmp_path / "calm"))
+    summary = run_workers(
+        ProcessCrew(partial(GroupFake, marks, 3)), Request(source, tmp_path / "out"), workers=2, timeout_s=60
+    )
     assert (summary.released, summary.quarantined, summary.failed) == (6, 1, 3)
     assert sorted(given_groups(marks)) == ["a.png b.png crowd.png", "given.png reject.png", "stage.png x.png y.png"]
     check_equal(tmp_path / "out", tmp_path / "calm")
@@ -221,7 +225,7 @@ def test_processes_make_together_what_one_thread_makes_alone(tmp_path: Path) -> 
 
 def test_one_that_hangs_in_company_is_found_out_and_costs_no_other(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png", "sleep.png", "x.png", "y.png", "z.png")
-    summary = run_processes(partial(GroupFake, tmp_path, 2), source, tmp_path / "out", timeout_s=5)
+    summary = run_workers(ProcessCrew(partial(GroupFake, tmp_path, 2)), Request(source, tmp_path / "out"), timeout_s=5)
     assert (summary.released, summary.failed) == (4, 1)
     (failed,) = (line for line in lines(tmp_path / "out") if line["status"] == "failed")
     assert failed["name"] == "sleep.png" and "anonymize: took longer than 5 s" in failed["reason"]
@@ -232,7 +236,7 @@ def test_one_that_hangs_in_company_is_found_out_and_costs_no_other(tmp_path: Pat
 
 def test_one_that_kills_its_worker_in_company_is_found_out_and_costs_no_other(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png", "die.png", "once.png", "reject.png", "x.png")
-    summary = run_processes(partial(GroupFake, tmp_path, 4), source, tmp_path / "out", timeout_s=60)
+    summary = run_workers(ProcessCrew(partial(GroupFake, tmp_path, 4)), Request(source, tmp_path / "out"), timeout_s=60)
     assert (summary.released, summary.quarantined, summary.failed) == (3, 1, 1)
     (failed,) = (line for line in lines(tmp_path / "out") if line["status"] == "failed")
     assert failed["name"] == "die.png" and "exit code -9" in failed["reason"]
@@ -245,6 +249,8 @@ def test_one_that_kills_its_worker_in_company_is_found_out_and_costs_no_other(tm
 
 def test_pictures_together_have_as_long_as_one_after_the_other(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png", "b.png", "c.png")
-    run_processes(partial(GroupFake, tmp_path, 3, delay_s=2.5), source, tmp_path / "out", timeout_s=5)
+    run_workers(
+        ProcessCrew(partial(GroupFake, tmp_path, 3, delay_s=2.5)), Request(source, tmp_path / "out"), timeout_s=5
+    )
     assert {line["status"] for line in lines(tmp_path / "out")} == {"released"}
     assert [seen(tmp_path, name) for name in ("a.png", "b.png", "c.png")] == [1, 1, 1]

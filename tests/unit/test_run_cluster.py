@@ -18,8 +18,10 @@ from PIL import Image
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.run import cluster as distributed
 from anonymizer.run.audit import audit
-from anonymizer.run.cluster import RayPool
-from anonymizer.run.local import run
+from anonymizer.run.cluster import RayCrew, RayWorker
+from anonymizer.run.local import run, run_workers
+from anonymizer.run.pool import Pool
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 
 from .fakes import FakeAnonymizer, UnrulyAnonymizer, broken_build
@@ -95,10 +97,10 @@ def address(cluster: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_two_workers_share_a_gpu_and_make_what_one_thread_makes(tmp_path: Path, address: str) -> None:
     names = [f"{index:02}.png" for index in range(20)]
     source = pictures(tmp_path / "in", *names, "sleep.png", "die.png")
-    run(FakeAnonymizer(), source, tmp_path / "calm")
+    run(FakeAnonymizer(), Request(source, tmp_path / "calm"))
     build = partial(UnrulyAnonymizer, tmp_path)
-    with RayPool(build, workers=2, timeout_s=8, address=address, gpus=0.5) as pool:
-        summary = execute(pool, source, tmp_path / "out")
+    with Pool(RayCrew(build, address=address, gpus=0.5), workers=2, timeout_s=8) as pool:
+        summary = execute(pool, Request(source, tmp_path / "out"))
     assert (summary.released, summary.failed) == (20, 2)
     calm = contents(tmp_path / "calm/images")
     assert contents(tmp_path / "out/images") == {name: calm[name] for name in names}
@@ -108,13 +110,13 @@ def test_two_workers_share_a_gpu_and_make_what_one_thread_makes(tmp_path: Path, 
 
 
 def actors() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children(recursive=True) if any("ray::Worker" in part for part in p.cmdline())]
+    return [p for p in psutil.Process().children(recursive=True) if any("ray::Actor" in part for part in p.cmdline())]
 
 
 def test_lost_workers_are_replaced_and_every_picture_gets_one_record(tmp_path: Path, address: str) -> None:
     names = [f"{index:02}.png" for index in range(24)]
     source = pictures(tmp_path / "in", *names)
-    run(FakeAnonymizer(), source, tmp_path / "calm")
+    run(FakeAnonymizer(), Request(source, tmp_path / "calm"))
     taken: list[str] = []
     decided: list[str] = []
     killed: list[int] = []
@@ -124,7 +126,7 @@ def test_lost_workers_are_replaced_and_every_picture_gets_one_record(tmp_path: P
             victim.send_signal(signal.SIGKILL)
             killed.append(victim.pid)
 
-    class Watched(RayPool):
+    class Watched(Pool[RayWorker]):
         def results(self, tasks: Any) -> Any:
             def watched() -> Any:
                 for task in tasks:
@@ -139,8 +141,8 @@ def test_lost_workers_are_replaced_and_every_picture_gets_one_record(tmp_path: P
                     shoot()
                 yield task, outcome
 
-    with Watched(partial(FakeAnonymizer, delay_s=0.05), workers=2, timeout_s=30, address=address) as pool:
-        summary = execute(pool, source, tmp_path / "out")
+    with Watched(RayCrew(partial(FakeAnonymizer, delay_s=0.05), address=address), workers=2, timeout_s=30) as pool:
+        summary = execute(pool, Request(source, tmp_path / "out"))
     assert len(killed) == 2
     assert sorted(decided) == names
     assert summary.released == 24
@@ -152,9 +154,9 @@ def test_models_that_do_not_load_end_the_run_with_their_message(tmp_path: Path, 
     source = pictures(tmp_path / "in", "a.png")
     with (
         pytest.raises(ModelError, match="RuntimeError: no such library"),
-        RayPool(broken_build, timeout_s=60, address=address) as pool,
+        Pool(RayCrew(broken_build, address=address), timeout_s=60) as pool,
     ):
-        execute(pool, source, tmp_path / "out")
+        execute(pool, Request(source, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -164,7 +166,7 @@ def test_workers_for_whom_there_is_no_room_end_the_run_with_the_reason(
     monkeypatch.setattr(distributed, "PLACE_S", 3.0)
     with (
         pytest.raises(ModelError, match="started 0 of 1 workers within 3 s; expected 1 free CPU and 2 GPU"),
-        RayPool(FakeAnonymizer, timeout_s=60, address=address, gpus=2.0),
+        Pool(RayCrew(FakeAnonymizer, address=address, gpus=2.0), timeout_s=60),
     ):
         pass
 
@@ -173,25 +175,25 @@ def test_a_worker_that_does_not_answer_ends_the_run_with_the_reason(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = pictures(tmp_path / "in", "a.png")
-    with RayPool(FakeAnonymizer, timeout_s=60, address=address) as pool:
-        monkeypatch.setattr(RayPool, "_longest", lambda _: 2.0)
+    with Pool(RayCrew(FakeAnonymizer, address=address), timeout_s=60) as pool:
+        monkeypatch.setattr(distributed, "SILENCE_S", 2.0)
         for process in actors():
             process.suspend()
         with pytest.raises(ModelError, match="gave no answer for 2 s"):
-            execute(pool, source, tmp_path / "out")
+            execute(pool, Request(source, tmp_path / "out"))
 
 
 @pytest.mark.parametrize("nowhere", ["127.0.0.1:1", "ray://127.0.0.1:1", "cluster.invalid:6379"])
 def test_an_address_that_leads_nowhere_is_wrong_usage(tmp_path: Path, nowhere: str) -> None:
     source = pictures(tmp_path / "in", "a.png")
     with pytest.raises(InputError, match="nobody answers there"):
-        distributed.run(FakeAnonymizer, source, tmp_path / "out", timeout_s=60, address=nowhere)
+        run_workers(RayCrew(FakeAnonymizer, address=nowhere), Request(source, tmp_path / "out"), timeout_s=60)
 
 
 def test_a_run_can_start_its_own_cluster(tmp_path: Path) -> None:
     ray.shutdown()
     source = pictures(tmp_path / "in", "a.png", "b.png")
-    summary = distributed.run(FakeAnonymizer, source, tmp_path / "out", timeout_s=60)
+    summary = run_workers(RayCrew(FakeAnonymizer), Request(source, tmp_path / "out"), timeout_s=60)
     assert summary.released == 2
     assert not ray.is_initialized()
     assert threading.active_count() < 20

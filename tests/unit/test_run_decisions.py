@@ -17,6 +17,7 @@ from anonymizer.run.decisions import REVIEW, Instructions, Reviews
 from anonymizer.run.ledger import Ledger
 from anonymizer.run.local import run
 from anonymizer.run.output import OutputFolder, hold_back
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer, rejection
 
@@ -48,7 +49,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def output(source: Path) -> Path:
-    run(FakeAnonymizer(), source, source.parent / "out")
+    run(FakeAnonymizer(), Request(source, source.parent / "out"))
     return source.parent / "out"
 
 
@@ -183,7 +184,7 @@ def test_a_marked_picture_is_withdrawn_at_once_and_only_it_is_redone(source: Pat
     assert not (output / "images/a.png").exists()
     assert details(output) == ["review: images/a.png"]
     fake = Wished()
-    summary = run(fake, source, output)
+    summary = run(fake, Request(source, output))
     assert list(fake.asked) == ["a.png"]
     assert (summary.released, summary.skipped) == (3, 2)
     assert {name: (output / "images" / name).read_bytes() for name in before} == before
@@ -193,7 +194,7 @@ def test_a_marked_picture_is_withdrawn_at_once_and_only_it_is_redone(source: Pat
     assert audit(output).clean
     assert not (output / ".state/held/a.png").exists()
     again = Wished()
-    run(again, source, output)
+    run(again, Request(source, output))
     assert again.asked == {}
     assert audit(output).clean
 
@@ -206,7 +207,7 @@ def test_a_decision_that_is_undone_before_the_run_leaves_all_as_it_was(source: P
     assert (output / "images/a.png").read_bytes() == before
     assert audit(output).clean
     fake = Wished()
-    run(fake, source, output)
+    run(fake, Request(source, output))
     assert fake.asked == {}
 
 
@@ -225,7 +226,7 @@ def test_a_review_that_was_killed_before_it_withdrew_the_picture_is_caught(sourc
     assert (output / "images/a.png").exists()
     assert details(output) == [f"review: {REVIEW}", "review: images/a.png"]
     fake = Wished()
-    run(fake, source, output)
+    run(fake, Request(source, output))
     assert list(fake.asked) == ["a.png"]
     assert audit(output).clean
 
@@ -233,13 +234,13 @@ def test_a_review_that_was_killed_before_it_withdrew_the_picture_is_caught(sourc
 def test_a_rejected_picture_leaves_images_and_comes_back_when_that_is_undone(source: Path, output: Path) -> None:
     rejected = decide(output, "a.png", "reject", comment="a poster of the mayor")
     assert not (output / "images/a.png").exists()
-    summary = run(Wished(), source, output)
+    summary = run(Wished(), Request(source, output))
     assert (summary.released, summary.quarantined) == (2, 1)
     assert "rejected in review: a poster of the mayor" in (output / "quarantine.txt").read_text()
     assert audit(output).clean
     assert not list((output / ".state/held").rglob("*.png"))
     decide(output, "a.png", "undo", of=rejected["number"])
-    assert run(Wished(), source, output).released == 3
+    assert run(Wished(), Request(source, output)).released == 3
     assert audit(output).clean
 
 
@@ -247,7 +248,7 @@ def test_another_redraw_starts_from_other_chance_and_wishes_reach_the_anonymizer
     decide(output, "a.png", "redraw", label="person", bbox=[0, 0, 16, 12])
     decide(output, "b.png", "false_find", label="person", bbox=[0, 0, 16, 12])
     fake = Wished()
-    run(fake, source, output)
+    run(fake, Request(source, output))
     assert list(fake.asked) == ["a.png\n1", "b.png"]
     assert {key: [i.wish for i in asked or ()] for key, asked in fake.asked.items()} == {
         "a.png\n1": ["redraw"],
@@ -264,7 +265,7 @@ def test_a_mark_that_is_dropped_or_cut_on_the_way_fails_the_picture(source: Path
             return super().__call__(image, tuple(cut), key=key)
 
     decide(output, "a.png", "missed", **MISSED)
-    summary = run(Dropping(), source, output)
+    summary = run(Dropping(), Request(source, output))
     assert (summary.released, summary.failed) == (2, 1)
     assert "not all that was marked in review was treated" in records(output)["a.png"]["reason"]
     assert not (output / "images/a.png").exists()
@@ -273,7 +274,7 @@ def test_a_mark_that_is_dropped_or_cut_on_the_way_fails_the_picture(source: Path
 def test_marks_of_another_source_are_not_laid_on_a_new_one(source: Path, output: Path) -> None:
     decide(output, "a.png", "missed", **MISSED)
     (source / "c.png").replace(source / "a.png")
-    run(Wished(), source, output)
+    run(Wished(), Request(source, output))
     assert records(output)["a.png"]["status"] == "quarantined"
     assert "has changed since it was reviewed" in records(output)["a.png"]["reason"]
 
@@ -281,7 +282,7 @@ def test_marks_of_another_source_are_not_laid_on_a_new_one(source: Path, output:
 def test_decisions_survive_overwrite(source: Path, output: Path) -> None:
     decide(output, "a.png", "missed", **MISSED)
     fake = Wished()
-    run(fake, source, output, overwrite=True)
+    run(fake, Request(source, output, overwrite=True))
     assert {key: len(asked or ()) for key, asked in fake.asked.items()} == {"a.png": 1, "b.png": 0, "c.png": 0}
     assert not (output / ".state/held").exists() or not list((output / ".state/held").rglob("*.png"))
     assert audit(output).clean
@@ -290,7 +291,7 @@ def test_decisions_survive_overwrite(source: Path, output: Path) -> None:
 def test_a_marked_picture_that_left_input_is_withdrawn(source: Path, output: Path) -> None:
     decide(output, "a.png", "missed", **MISSED)
     (source / "a.png").unlink()
-    run(Wished(), source, output)
+    run(Wished(), Request(source, output))
     assert records(output)["a.png"]["status"] == "withdrawn"
     assert audit(output).clean
     assert not list((output / ".state/held").rglob("*.png"))
@@ -303,10 +304,10 @@ def test_lines_that_the_seal_vouches_for_may_not_go(source: Path, output: Path) 
     (output / REVIEW).write_bytes(lines[0])
     assert f"review: {REVIEW}" in details(output)
     with pytest.raises(InputError, match="lacks decisions that the seal vouches for"):
-        run(Wished(), source, output)
+        run(Wished(), Request(source, output))
     (output / REVIEW).unlink()
     with pytest.raises(InputError, match="lacks decisions"):
-        run(Wished(), source, output)
+        run(Wished(), Request(source, output))
 
 
 def test_a_broken_chain_stops_the_run_and_is_told_by_verify(source: Path, output: Path) -> None:
@@ -315,13 +316,13 @@ def test_a_broken_chain_stops_the_run_and_is_told_by_verify(source: Path, output
     path.write_text(path.read_text().replace("[20, 10, 8, 12]", "[0, 0, 1, 1]"))
     decide_again = pytest.raises(InputError, match="lacks decisions")
     with decide_again:
-        run(Wished(), source, output)
+        run(Wished(), Request(source, output))
     found = audit(output)
     assert not found.clean
     path.write_text(path.read_text().replace('"number": 1', '"number": 2'))
     assert any("does not follow" in finding.detail for finding in audit(output).findings)
     with pytest.raises(InputError, match="does not follow"):
-        run(Wished(), source, output)
+        run(Wished(), Request(source, output))
 
 
 def test_a_signature_stands_for_one_picture_until_something_is_said(source: Path, output: Path) -> None:
@@ -333,7 +334,7 @@ def test_a_signature_stands_for_one_picture_until_something_is_said(source: Path
     assert found.review_head == Reviews.open(output).head
     decide(output, "a.png", "missed", **MISSED)
     assert audit(output).unsigned == ("a.png", "c.png")
-    run(Wished(), source, output)
+    run(Wished(), Request(source, output))
     assert audit(output).unsigned == ("a.png", "c.png")
     decide(output, "a.png", "accept")
     assert audit(output).unsigned == ("c.png",)
@@ -348,22 +349,22 @@ def test_without_a_review_nothing_is_said_of_one(output: Path) -> None:
 def test_a_withheld_picture_may_be_marked_and_tried_again(source: Path, tmp_path: Path) -> None:
     fake = FakeAnonymizer()
     fake.raises = {"a.png": rejection()}
-    run(fake, source, tmp_path / "held")
+    run(fake, Request(source, tmp_path / "held"))
     assert records(tmp_path / "held")["a.png"]["status"] == "quarantined"
     decide(tmp_path / "held", "a.png", "missed", **MISSED)
     assert audit(tmp_path / "held").clean
-    assert run(Wished(), source, tmp_path / "held").released == 3
+    assert run(Wished(), Request(source, tmp_path / "held")).released == 3
 
 
 def test_marks_are_in_pixels_of_the_source_whatever_the_size_of_the_release(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.fromarray(np.full((96, 128, 3), 90, np.uint8)).save(tmp_path / "in/a.png")
     out = tmp_path / "out"
-    run(FakeAnonymizer(), tmp_path / "in", out, release=Release(max_side=64))
+    run(FakeAnonymizer(), Request(tmp_path / "in", out, release=Release(max_side=64)))
     decide(out, "a.png", "missed", label="person", bbox=[20, 10, 8, 12])
     for release, size in ((Release(max_side=64), [48, 64]), (Release(), [96, 128])):
         wished = Wished()
-        run(wished, tmp_path / "in", out, release=release, overwrite=True)
+        run(wished, Request(tmp_path / "in", out, release=release, overwrite=True))
         (asked,) = wished.asked.values()
         assert asked is not None and asked[-1].box.tolist() == [20, 10, 28, 22]
         assert records(out)["a.png"]["size"] == size

@@ -1,8 +1,11 @@
 """Deliveries: only what may leave, whole or not at all, and checksums that standard tools understand."""
 
+import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from anonymizer.run.delivery import CHECKSUMS, SHEET, deliver
 from anonymizer.run.ledger import Ledger
 from anonymizer.run.local import run
 from anonymizer.run.output import OutputFolder
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer, rejection
 
@@ -27,7 +31,7 @@ def output(tmp_path: Path) -> Path:
         Image.fromarray(pixels).save(tmp_path / "in" / name)
     fake = FakeAnonymizer()
     fake.raises = {"held.png": rejection()}
-    run(fake, tmp_path / "in", tmp_path / "out", release=Release(write=("masks",)))
+    run(fake, Request(tmp_path / "in", tmp_path / "out", release=Release(write=("masks",))))
     return tmp_path / "out"
 
 
@@ -56,6 +60,38 @@ def test_only_what_may_leave_is_copied(output: Path, tmp_path: Path) -> None:
     sheet = (tmp_path / "delivery" / SHEET).read_text()
     assert "2 pictures" in sheet and "1 more were withheld" in sheet and "Nobody has signed" in sheet
     assert not any(name in sheet for name in ("a.png", "held.png", "Ana"))
+
+
+class Obscuring(FakeAnonymizer):
+    """Blurs what it treats, and leaves one person on request and one with consent."""
+
+    def __call__(self, image: Any, instances: Any = None, *, key: str = "") -> Any:
+        result = super().__call__(image, instances, key=key)
+        (done,), (one,) = result.treatments, result.instances
+        blurred = replace(done, action="redacted", method="blur")
+        left = replace(one, id=2, box=one.box + 8)
+        return replace(result, treatments=(blurred,), excluded=(left,), consented=(replace(left, id=3),))
+
+
+def test_a_weaker_method_and_what_was_left_are_named_in_ledger_annotations_report_and_data_sheet(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.random.default_rng(1).integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(
+            tmp_path / "in" / name
+        )
+    run(Obscuring(), tmp_path / "in", tmp_path / "out")
+    record = Ledger.open(tmp_path / "out").get("a.png")
+    assert record is not None and record["status"] == "released", record
+    assert [one["method"] for one in record["instances"]] == ["blur"]
+    annotated = json.loads((tmp_path / "out/annotations.json").read_text())["annotations"]
+    assert [one["method"] for one in annotated] == ["blur", "blur"]
+    assert "2 person by blur" in (tmp_path / "out/report.html").read_text()
+    deliver(tmp_path / "out", tmp_path / "delivery")
+    sheet = (tmp_path / "delivery" / SHEET).read_text()
+    assert "| class | blur |\n|---|---|\n| person | 2 |" in sheet
+    assert "- in areas that were left out: 2 person\n- with consent: 2 person" in sheet
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is not installed")
@@ -100,5 +136,5 @@ def test_a_copy_that_fails_leaves_nothing(output: Path, tmp_path: Path, monkeypa
 def test_places_that_hold_or_lie_in_something_are_refused(output: Path, tmp_path: Path, place: str) -> None:
     with pytest.raises(InputError, match="DEST"):
         deliver(output, tmp_path / place)
-    with pytest.raises(InputError, match="folders on this machine"):
+    with pytest.raises(InputError, match="expected a folder on this machine.*copy OUTPUT"):
         deliver("s3://bucket/out", tmp_path / "delivery")

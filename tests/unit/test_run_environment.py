@@ -19,6 +19,7 @@ from anonymizer.run import ledger as ledgers
 from anonymizer.run.audit import audit
 from anonymizer.run.ledger import Ledger
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer
 
@@ -50,7 +51,7 @@ def test_links_to_pictures_are_followed_and_loops_and_folders_are_not(tmp_path: 
     (source / "folder").symlink_to(elsewhere)
     (source / "loop").symlink_to(source)
     (source / "loop.png").symlink_to(source / "loop.png")
-    summary = run(FakeAnonymizer(), source, tmp_path / "out")
+    summary = run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     assert (summary.released, summary.failed) == (2, 1)
     assert set(files(tmp_path / "out/images")) == {"a.png", "linked.png"}
     assert not (tmp_path / "out/images/linked.png").is_symlink()
@@ -59,42 +60,42 @@ def test_links_to_pictures_are_followed_and_loops_and_folders_are_not(tmp_path: 
 
 def test_links_planted_in_the_output_are_neither_followed_nor_left(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "sub/a.png", "b.png")
-    run(FakeAnonymizer(), source, tmp_path / "out")
+    run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     treasure = pictures(tmp_path / "treasure", "a.png", "b.png")
     before = files(treasure)
     released = files(tmp_path / "out/images")
     (tmp_path / "out/images/b.png").unlink()
     (tmp_path / "out/images/b.png").symlink_to(treasure / "b.png")
-    assert run(FakeAnonymizer(), source, tmp_path / "out").skipped == 1
+    assert run(FakeAnonymizer(), Request(source, tmp_path / "out")).skipped == 1
     assert files(tmp_path / "out/images") == released
     assert files(treasure) == before
     assert not (tmp_path / "out/images/b.png").is_symlink()
     (tmp_path / "out/images/other").symlink_to(treasure)
     with pytest.raises(InputError, match="no recorded run released"):
-        run(FakeAnonymizer(), source, tmp_path / "out")
+        run(FakeAnonymizer(), Request(source, tmp_path / "out"))
 
 
 def test_a_folder_swapped_for_a_link_is_not_written_through(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "sub/a.png", "b.png")
-    run(FakeAnonymizer(), source, tmp_path / "out")
+    run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     treasure = pictures(tmp_path / "treasure", "keep.png")
     before = files(treasure)
     (tmp_path / "out/images/sub/a.png").unlink()
     (tmp_path / "out/images/sub").rmdir()
     (tmp_path / "out/images/sub").symlink_to(treasure)
     with pytest.raises(InputError, match="no recorded run released"):
-        run(FakeAnonymizer(), source, tmp_path / "out")
+        run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     assert files(treasure) == before
 
 
 @pytest.mark.skipif(os.fsencode("ü") != b"\xc3\xbc", reason="needs a file system of byte names")
 def test_names_that_are_no_text_go_through_every_document(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", os.fsdecode(b"\xff\xfe/caf\xe9.png"), "x" * 200 + ".png", "a\tb\nc.png")
-    summary = run(FakeAnonymizer(), source, tmp_path / "out")
+    summary = run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     assert summary.released == 3
     assert set(files(tmp_path / "out/images")) == set(files(source))
     assert audit(tmp_path / "out").clean
-    assert run(FakeAnonymizer(), source, tmp_path / "out").skipped == 3
+    assert run(FakeAnonymizer(), Request(source, tmp_path / "out")).skipped == 3
 
 
 def test_the_input_is_only_ever_opened_for_reading(tmp_path: Path) -> None:
@@ -116,9 +117,10 @@ def test_the_input_is_only_ever_opened_for_reading(tmp_path: Path) -> None:
             if event in CHANGES or (event == "open" and isinstance(args[2], int) and args[2] & writes):
                 changes.append((event, paths))
         from anonymizer.run.local import run
+        from anonymizer.run.request import Request
         from tests.unit.fakes import FakeAnonymizer
         sys.addaudithook(hook)
-        summary = run(FakeAnonymizer(), source, sys.argv[2])
+        summary = run(FakeAnonymizer(), Request(source, sys.argv[2]))
         print(summary.released, summary.failed, changes)
     """
     done = child(code, source, tmp_path / "out")
@@ -129,11 +131,12 @@ def test_the_input_is_only_ever_opened_for_reading(tmp_path: Path) -> None:
 FULL = """
     import sys
     from anonymizer.run.local import run
+    from anonymizer.run.request import Request
     from anonymizer.core.errors import InputError
     from tests.unit.fakes import FakeAnonymizer
     {prepare}
     try:
-        print(run(FakeAnonymizer(), sys.argv[1], sys.argv[2]).released)
+        print(run(FakeAnonymizer(), Request(sys.argv[1], sys.argv[2])).released)
     except InputError as error:
         print(error)
 """
@@ -154,7 +157,7 @@ def test_a_limit_on_file_size_stops_the_run_cleanly_and_it_resumes(tmp_path: Pat
     source = pictures(tmp_path / "in", *(f"{n}.png" for n in range(3)), size=(200, 200))
     prepare = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))"
     check_stop_and_resume(source, tmp_path / "out", prepare)
-    assert run(FakeAnonymizer(), source, tmp_path / "out").released == 3
+    assert run(FakeAnonymizer(), Request(source, tmp_path / "out")).released == 3
     assert audit(tmp_path / "out").clean
 
 
@@ -170,7 +173,7 @@ def test_a_full_disk_stops_the_run_cleanly_and_it_resumes(tmp_path: Path) -> Non
     try:
         check_stop_and_resume(source, disk / "out", "")
         subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
-        assert run(FakeAnonymizer(), source, disk / "out").released == 12
+        assert run(FakeAnonymizer(), Request(source, disk / "out")).released == 12
         assert audit(disk / "out").clean
     finally:
         subprocess.run(["umount", str(disk)], check=True)
@@ -178,16 +181,16 @@ def test_a_full_disk_stops_the_run_cleanly_and_it_resumes(tmp_path: Path) -> Non
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = pictures(tmp_path / "in", "a.png", "b.png", "c.png")
-    run(FakeAnonymizer(), source, tmp_path / "calm")
+    run(FakeAnonymizer(), Request(source, tmp_path / "calm"))
     jumps = iter(range(10_000))
     monkeypatch.setattr(time, "time", lambda: 2e9 - 1e6 * next(jumps))
     monkeypatch.setattr(time, "time_ns", lambda: 10**18 - 10**15 * next(jumps))
-    summary = run(FakeAnonymizer(), source, tmp_path / "out")
+    summary = run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     assert summary.released == 3 and 0 <= summary.seconds < 60
     assert files(tmp_path / "out/images") == files(tmp_path / "calm/images")
     for path in source.iterdir():
         os.utime(path, (0, 0))
-    assert run(FakeAnonymizer(), source, tmp_path / "out").skipped == 3
+    assert run(FakeAnonymizer(), Request(source, tmp_path / "out")).skipped == 3
 
 
 def test_the_ledger_holds_little_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

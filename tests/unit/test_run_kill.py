@@ -17,6 +17,7 @@ from PIL import Image
 
 from anonymizer.run.audit import audit
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer, rejection
 
@@ -28,6 +29,7 @@ HELD = "05.png"
 ZYGOTE = """
     import os, signal, sys, time
     from anonymizer.run.local import run
+    from anonymizer.run.request import Request
     from tests.unit.fakes import FakeAnonymizer, rejection
     print("ready", flush=True)
     for line in sys.stdin:
@@ -36,7 +38,7 @@ ZYGOTE = """
         if pid == 0:
             anonymizer = FakeAnonymizer(delay_s=0.005)
             anonymizer.raises = {"05.png": rejection()}
-            run(anonymizer, sys.argv[1], output)
+            run(anonymizer, Request(sys.argv[1], output))
             os._exit(0)
         if float(seconds) >= 0:
             time.sleep(float(seconds))
@@ -63,7 +65,7 @@ def calm(tmp_path: Path) -> Path:
         Image.fromarray(pixels).save(tmp_path / "in" / f"{index:02}.{suffix}")
     fake = FakeAnonymizer()
     fake.raises = {HELD: rejection()}
-    run(fake, tmp_path / "in", tmp_path / "calm")
+    run(fake, Request(tmp_path / "in", tmp_path / "calm"))
     return tmp_path / "calm"
 
 
@@ -118,9 +120,12 @@ def test_the_parent_of_worker_processes_can_be_killed(tmp_path: Path, calm: Path
     code = """
         import sys
         from functools import partial
-        from anonymizer.run.local import run_processes
+        from anonymizer.run.local import run_workers
+        from anonymizer.run.processes import ProcessCrew
+        from anonymizer.run.request import Request
         from tests.unit.fakes import HoldingAnonymizer
-        run_processes(partial(HoldingAnonymizer, delay_s=0.03), sys.argv[1], sys.argv[2], workers=2, timeout_s=60)
+        crew = ProcessCrew(partial(HoldingAnonymizer, delay_s=0.03))
+        run_workers(crew, Request(sys.argv[1], sys.argv[2]), workers=2, timeout_s=60)
     """
     command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "in"), str(tmp_path / "out")]
     wait_for: Callable[[], bool] = [

@@ -16,6 +16,7 @@ from anonymizer.images.release import Release
 from anonymizer.run.audit import audit
 from anonymizer.run.ledger import SCHEMA_VERSION, Ledger
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 from anonymizer.run.summary import Summary
 
 from .fakes import FakeAnonymizer, rejection
@@ -33,14 +34,14 @@ def shrunk(tmp_path: Path) -> Path:
     source = pictures(tmp_path / "in", "a.png", "b.png", "c.png")
     anonymizer = FakeAnonymizer()
     anonymizer.raises["c.png"] = rejection()
-    run(anonymizer, source, tmp_path / "out")
+    run(anonymizer, Request(source, tmp_path / "out"))
     (source / "b.png").unlink()
     (source / "c.png").unlink()
     return tmp_path
 
 
 def again(place: Path, **options: Any) -> Summary:
-    return run(FakeAnonymizer(), place / "in", place / "out", **options)
+    return run(FakeAnonymizer(), Request(place / "in", place / "out", **options))
 
 
 def test_a_picture_that_left_the_input_is_named(shrunk: Path) -> None:
@@ -95,9 +96,9 @@ def test_a_withdrawal_that_was_cut_short_is_completed(shrunk: Path, lost: str) -
 def test_a_picture_whose_place_another_takes_is_withdrawn(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png", "b.png")
     release = Release("jpeg")
-    run(FakeAnonymizer(), source, tmp_path / "out", release=release)
+    run(FakeAnonymizer(), Request(source, tmp_path / "out", release=release))
     (source / "a.png").rename(source / "a.bmp")
-    summary = run(FakeAnonymizer(), source, tmp_path / "out", release=release)
+    summary = run(FakeAnonymizer(), Request(source, tmp_path / "out", release=release))
     assert (summary.released, summary.not_in_input, summary.withdrawn) == (2, 0, 1)
     assert sorted(path.name for path in (tmp_path / "out/images").iterdir()) == ["a.jpg", "b.jpg"]
     assert audit(tmp_path / "out").clean
@@ -113,21 +114,21 @@ def test_a_withdrawn_picture_that_comes_back_is_made_anew(shrunk: Path) -> None:
 
 def test_withdrawn_pictures_hold_nobody_to_their_settings(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png")
-    run(FakeAnonymizer(), source, tmp_path / "out")
+    run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     (source / "a.png").rename(source / "b.png")
     with pytest.raises(InputError, match="other settings"):
-        run(FakeAnonymizer(settings_hash="others"), source, tmp_path / "out")
+        run(FakeAnonymizer(settings_hash="others"), Request(source, tmp_path / "out"))
     ledger = Ledger.open(tmp_path / "out")
     ledger.append({**(ledger.get("a.png") or {}), "status": "withdrawn", "reason": "", "output_sha256": None})
     (tmp_path / "out/images/a.png").unlink()
-    assert run(FakeAnonymizer(settings_hash="others"), source, tmp_path / "out").released == 1
+    assert run(FakeAnonymizer(settings_hash="others"), Request(source, tmp_path / "out")).released == 1
 
 
 def test_what_is_passed_over_is_told_by_suffix(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png")
     for name in ("film.mp4", "other.MP4", "notes.<b>", ".hidden.png"):
         (source / name).touch()
-    summary = run(FakeAnonymizer(), source, tmp_path / "out")
+    summary = run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     assert summary.passed_over == {".mp4": 2, ".<b>": 1, "hidden files": 1} and summary.ignored == 4
     assert json.loads(summary.to_json())["passed_over"][".mp4"] == 2
     report = (tmp_path / "out/report.html").read_text()
@@ -152,23 +153,23 @@ def plain(output: Path, version: object = None) -> None:
 
 def test_a_ledger_without_a_version_is_read_and_gets_one(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png", "b.png")
-    run(FakeAnonymizer(), source, tmp_path / "out")
+    run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     plain(tmp_path / "out")
     assert not any("schema_version" in record for record in records(tmp_path / "out").values())
     assert audit(tmp_path / "out").clean
     assert read_run(tmp_path / "out/ledger.jsonl").statuses == {"released": 2}
-    assert run(FakeAnonymizer(), source, tmp_path / "out").skipped == 2
+    assert run(FakeAnonymizer(), Request(source, tmp_path / "out")).skipped == 2
     assert {record["schema_version"] for record in records(tmp_path / "out").values()} == {SCHEMA_VERSION}
 
 
 @pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, "2", 0, True])
 def test_a_ledger_of_a_newer_version_is_refused_with_what_is_needed(tmp_path: Path, version: object) -> None:
     source = pictures(tmp_path / "in", "a.png")
-    run(FakeAnonymizer(), source, tmp_path / "out")
+    run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     plain(tmp_path / "out", version)
     for call in (
         lambda: audit(tmp_path / "out"),
-        lambda: run(FakeAnonymizer(), source, tmp_path / "out"),
+        lambda: run(FakeAnonymizer(), Request(source, tmp_path / "out")),
         lambda: read_run(tmp_path / "out/ledger.jsonl"),
     ):
         with pytest.raises(InputError, match=r"schema version .*use the release of anonymizer that wrote it"):
@@ -195,7 +196,7 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(pictures(tmp_path / "in", "a.png"))
     places: dict[str, Any] = {"source": str(tmp_path / "in"), "output": str(tmp_path / "out"), empty: ""}
     with pytest.raises(InputError, match="got an empty text"):
-        run(FakeAnonymizer(), **places)
+        run(FakeAnonymizer(), Request(**places))
     with pytest.raises(InputError, match="got an empty text"):
-        run(FakeAnonymizer(), [str(tmp_path / "in/a.png"), ""], tmp_path / "out")
+        run(FakeAnonymizer(), Request([str(tmp_path / "in/a.png"), ""], tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -18,6 +18,7 @@ from anonymizer.core import files as atomic
 from anonymizer.core.errors import InputError, ModelError, StageError
 from anonymizer.run.local import run
 from anonymizer.run.output import OutputFolder
+from anonymizer.run.request import Request
 from anonymizer.run.summary import Progress
 
 from .fakes import FakeAnonymizer, rejection
@@ -47,7 +48,7 @@ def test_a_run_releases_every_picture_with_ledger_annotations_and_report(tmp_pat
     (source / "notes.txt").write_text("x")
     before = files(source)
     seen: list[Progress] = []
-    summary = run(FakeAnonymizer(), source, tmp_path / "out", on_progress=seen.append)
+    summary = run(FakeAnonymizer(), Request(source, tmp_path / "out"), on_progress=seen.append)
     assert (summary.released, summary.quarantined, summary.failed, summary.skipped) == (3, 0, 0, 0)
     assert summary.redrawn == {"person": 3}
     assert summary.ignored == 1
@@ -80,7 +81,7 @@ def test_pictures_that_fail_are_named_and_nothing_of_them_is_released(tmp_path: 
         "c.png": MemoryError(),
         "d.png": RuntimeError("CUDA out\nof memory"),
     }
-    summary = run(fake, source, tmp_path / "out")
+    summary = run(fake, Request(source, tmp_path / "out"))
     assert (summary.released, summary.quarantined, summary.failed) == (1, 1, 7)
     assert set(files(tmp_path / "out/images")) == {"e.png"}
     lines = ledger(tmp_path / "out")
@@ -95,7 +96,7 @@ def test_pictures_that_fail_are_named_and_nothing_of_them_is_released(tmp_path: 
 def test_a_wrong_suffix_is_noted_and_the_name_kept(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png")
     (source / "a.png").rename(source / "a.jpg")
-    run(FakeAnonymizer(), source, tmp_path / "out")
+    run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     assert (tmp_path / "out/images/a.jpg").read_bytes().startswith(b"\xff\xd8")
     assert ledger(tmp_path / "out")["a.jpg"]["notes"] == [
         "written as JPEG with losses",
@@ -106,7 +107,7 @@ def test_a_wrong_suffix_is_noted_and_the_name_kept(tmp_path: Path) -> None:
 def test_change_outside_of_the_treated_mask_is_never_released(tmp_path: Path) -> None:
     fake = FakeAnonymizer()
     fake.spill = True
-    summary = run(fake, pictures(tmp_path / "in", "a.png"), tmp_path / "out")
+    summary = run(fake, Request(pictures(tmp_path / "in", "a.png"), tmp_path / "out"))
     assert summary.failed == 1
     assert "outside" in ledger(tmp_path / "out")["a.png"]["reason"]
     assert files(tmp_path / "out/images") == {}
@@ -116,9 +117,9 @@ def test_a_second_run_skips_what_is_decided_and_retries_failures(tmp_path: Path)
     source = pictures(tmp_path / "in", "a.png", "b.png", "c.png")
     fake = FakeAnonymizer()
     fake.raises = {"b.png": rejection(), "c.png": RuntimeError("passing")}
-    run(fake, source, tmp_path / "out")
+    run(fake, Request(source, tmp_path / "out"))
     again = FakeAnonymizer()
-    summary = run(again, source, tmp_path / "out")
+    summary = run(again, Request(source, tmp_path / "out"))
     assert again.calls == ["c.png"]
     assert (summary.released, summary.quarantined, summary.failed, summary.skipped) == (2, 1, 0, 2)
     assert summary.redrawn == {"person": 2}
@@ -128,7 +129,7 @@ def test_a_second_run_skips_what_is_decided_and_retries_failures(tmp_path: Path)
 def test_what_changed_since_is_made_anew(tmp_path: Path, spoil: str) -> None:
     source = pictures(tmp_path / "in", "a.png", "b.png")
     out = tmp_path / "out"
-    run(FakeAnonymizer(), source, out)
+    run(FakeAnonymizer(), Request(source, out))
     before = files(out / "images")
     if spoil == "input":
         (source / "a.png").write_bytes((source / "b.png").read_bytes())
@@ -140,7 +141,7 @@ def test_what_changed_since_is_made_anew(tmp_path: Path, spoil: str) -> None:
         for path in (out / ".state/annotations").iterdir():
             path.unlink()
     again = FakeAnonymizer()
-    run(again, source, out)
+    run(again, Request(source, out))
     assert again.calls == (["a.png", "b.png"] if spoil == "side" else ["a.png"])
     if spoil != "input":
         assert files(out / "images") == before
@@ -150,23 +151,23 @@ def test_what_changed_since_is_made_anew(tmp_path: Path, spoil: str) -> None:
 def test_a_picture_that_is_held_back_now_loses_its_earlier_release(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png", "b.png")
     out = tmp_path / "out"
-    run(FakeAnonymizer(), source, out)
+    run(FakeAnonymizer(), Request(source, out))
     (source / "a.png").write_bytes((source / "b.png").read_bytes())
     fake = FakeAnonymizer()
     fake.raises = {"a.png": rejection()}
-    assert run(fake, source, out).quarantined == 1
+    assert run(fake, Request(source, out)).quarantined == 1
     assert set(files(out / "images")) == {"b.png"}
     assert len(json.loads((out / "annotations.json").read_text())["images"]) == 1
 
 
 def test_other_settings_are_refused_unless_overwriting(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png")
-    run(FakeAnonymizer(), source, tmp_path / "out")
+    run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     other = FakeAnonymizer(settings_hash="other")
     with pytest.raises(InputError, match="other settings.*overwrite"):
-        run(other, source, tmp_path / "out")
+        run(other, Request(source, tmp_path / "out"))
     assert (tmp_path / "out/annotations.json").exists()
-    assert run(other, source, tmp_path / "out", overwrite=True).skipped == 0
+    assert run(other, Request(source, tmp_path / "out", overwrite=True)).skipped == 0
     assert ledger(tmp_path / "out")["a.png"]["settings_hash"] == "other"
 
 
@@ -175,25 +176,25 @@ def test_a_folder_that_is_not_ours_is_refused_even_when_overwriting(tmp_path: Pa
     pictures(tmp_path / "out", "family.png")
     for overwrite in (False, True):
         with pytest.raises(InputError, match="other files"):
-            run(FakeAnonymizer(), source, tmp_path / "out", overwrite=overwrite)
+            run(FakeAnonymizer(), Request(source, tmp_path / "out", overwrite=overwrite))
     assert set(files(tmp_path / "out")) == {"family.png"}
     with pytest.raises(InputError, match="is a file"):
-        run(FakeAnonymizer(), source, tmp_path / "out/family.png")
+        run(FakeAnonymizer(), Request(source, tmp_path / "out/family.png"))
 
 
 def test_files_that_no_run_released_are_not_left_among_the_released(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png")
-    run(FakeAnonymizer(), source, tmp_path / "out")
+    run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     pictures(tmp_path / "out/images", "stray.png")
     with pytest.raises(InputError, match=r"stray\.png"):
-        run(FakeAnonymizer(), source, tmp_path / "out")
+        run(FakeAnonymizer(), Request(source, tmp_path / "out"))
 
 
 def test_two_runs_cannot_share_an_output(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png")
     with OutputFolder(tmp_path / "out"), pytest.raises(InputError, match="in use"):
-        run(FakeAnonymizer(), source, tmp_path / "out")
-    assert run(FakeAnonymizer(), source, tmp_path / "out").released == 1
+        run(FakeAnonymizer(), Request(source, tmp_path / "out"))
+    assert run(FakeAnonymizer(), Request(source, tmp_path / "out")).released == 1
 
 
 def test_names_that_collide_are_refused_where_case_does_not_count(
@@ -202,7 +203,7 @@ def test_names_that_collide_are_refused_where_case_does_not_count(
     source = pictures(tmp_path / "in", "a.png", "A.png")
     monkeypatch.setattr(OutputFolder, "ignores_case", True)
     with pytest.raises(InputError, match="same file"):
-        run(FakeAnonymizer(), source, tmp_path / "out")
+        run(FakeAnonymizer(), Request(source, tmp_path / "out"))
 
 
 def test_missing_models_and_interruptions_end_the_run_resumably(tmp_path: Path) -> None:
@@ -211,10 +212,10 @@ def test_missing_models_and_interruptions_end_the_run_resumably(tmp_path: Path) 
         fake = FakeAnonymizer()
         fake.raises = {"b.png": error}
         with pytest.raises(type(error)):
-            run(fake, source, tmp_path / "out")
+            run(fake, Request(source, tmp_path / "out"))
         assert set(files(tmp_path / "out/images")) == {"a.png"}
         assert not (tmp_path / "out/annotations.json").exists()
-    assert run(FakeAnonymizer(), source, tmp_path / "out").released == 2
+    assert run(FakeAnonymizer(), Request(source, tmp_path / "out")).released == 2
 
 
 def test_a_full_disk_stops_cleanly_and_the_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,9 +232,9 @@ def test_a_full_disk_stops_cleanly_and_the_run_resumes(tmp_path: Path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(atomic.os, "fsync", full)
         with pytest.raises(InputError, match="No space left.*free space"):
-            run(FakeAnonymizer(), source, tmp_path / "out")
+            run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     assert not [name for name in files(tmp_path / "out") if atomic.PREFIX in name]
-    assert run(FakeAnonymizer(), source, tmp_path / "out").released == 2
+    assert run(FakeAnonymizer(), Request(source, tmp_path / "out")).released == 2
 
 
 def test_given_annotations_are_used_and_a_change_of_them_redoes_their_picture(tmp_path: Path) -> None:
@@ -246,16 +247,16 @@ def test_given_annotations_are_used_and_a_change_of_them_redoes_their_picture(tm
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(document))
     out = tmp_path / "out"
-    summary = run(FakeAnonymizer(), source, out, annotations=path)
+    summary = run(FakeAnonymizer(), Request(source, out, annotations=path))
     assert summary.redrawn == {"face": 1, "person": 1}
     document["annotations"][0]["bbox"] = [5, 5, 8, 8]
     path.write_text(json.dumps(document))
     again = FakeAnonymizer()
-    run(again, source, out, annotations=path)
+    run(again, Request(source, out, annotations=path))
     assert again.calls == ["a.png"]
     document["annotations"][0]["segmentation"] = {"size": [1, 1], "counts": [1]}
     path.write_text(json.dumps(document))
-    assert run(FakeAnonymizer(), source, out, annotations=path).failed == 1
+    assert run(FakeAnonymizer(), Request(source, out, annotations=path)).failed == 1
     assert set(files(out / "images")) == {"b.png"}
 
 
@@ -264,18 +265,19 @@ def test_odd_names_survive(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "ü ß.png", "new\nline.png", "<b>&.png")
     pictures(tmp_path / "x", "a.png")
     (tmp_path / "x/a.png").rename(source / os.fsdecode(b"\xff.png"))
-    assert run(FakeAnonymizer(), source, tmp_path / "out").released == 4
+    assert run(FakeAnonymizer(), Request(source, tmp_path / "out")).released == 4
     assert len(json.loads((tmp_path / "out/annotations.json").read_text())["images"]) == 4
 
 
 CHILD = """
     import sys
     from anonymizer.run.local import run
+    from anonymizer.run.request import Request
     from tests.unit.fakes import FakeAnonymizer, rejection
     anonymizer = FakeAnonymizer(delay_s=0.02)
     anonymizer.raises = {"05.png": rejection()}
     print("ready", flush=True)
-    run(anonymizer, sys.argv[1], sys.argv[2])
+    run(anonymizer, Request(sys.argv[1], sys.argv[2]))
 """
 
 
@@ -285,7 +287,7 @@ def test_a_run_killed_at_random_moments_resumes_to_the_same_bytes(tmp_path: Path
     calm, out = tmp_path / "calm", tmp_path / "out"
     fake = FakeAnonymizer()
     fake.raises = {"05.png": rejection()}
-    run(fake, source, calm)
+    run(fake, Request(source, calm))
     verified = files(calm / "images")
     child = [sys.executable, "-c", textwrap.dedent(CHILD), str(source), str(out)]
     rng = random.Random(3)

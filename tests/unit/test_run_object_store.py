@@ -22,10 +22,14 @@ from anonymizer import cli
 from anonymizer.core.errors import InputError
 from anonymizer.images.release import Release
 from anonymizer.images.storage import Store
+from anonymizer.review import Desk
 from anonymizer.run import object_store as stored
 from anonymizer.run.audit import audit
-from anonymizer.run.local import run, run_processes
+from anonymizer.run.delivery import deliver
+from anonymizer.run.local import run, run_workers
 from anonymizer.run.object_store import StoredOutput, open_output
+from anonymizer.run.processes import ProcessCrew
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer, HoldingAnonymizer, UnrulyAnonymizer
 from .object_store import ObjectFolder, contents, objects
@@ -54,6 +58,26 @@ def copy(url: str, folder: Path) -> Path:
     return folder
 
 
+def test_a_copy_of_a_stored_output_is_reviewed_run_and_released_from(objects: str, tmp_path: Path) -> None:
+    source, output = f"{objects}/in", f"{objects}/out"
+    fill(source)
+    assert run(FakeAnonymizer(), Request(source, output)).released == 5
+    for place in (Desk, partial(deliver, destination=tmp_path / "delivery")):
+        with pytest.raises(InputError, match="got a URL; copy OUTPUT with its .state into a folder first"):
+            place(output, *(["Ana"] if place is Desk else []))
+    folder = copy(output, tmp_path / "copy")
+    desk = Desk(folder, "Ana", source)
+    assert desk.original("01.png").startswith(b"\xff\xd8")
+    seen = desk.picture("01.png")["seen"]
+    desk.decide({"name": "01.png", "decision": "missed", "seen": seen, "label": "person", "bbox": [20, 10, 8, 12]})
+    again = FakeAnonymizer()
+    summary = run(again, Request(source, folder))
+    assert (summary.released, summary.skipped, again.calls) == (5, 4, ["01.png"])
+    for name in NAMES:
+        desk.decide({"name": name, "decision": "accept", "seen": desk.picture(name)["seen"]})
+    assert deliver(folder, tmp_path / "delivery", require_review=True).signed == 5
+
+
 def lines(data: bytes) -> list[dict[str, Any]]:
     records = [json.loads(line) for line in data.splitlines()]
     return [{key: value for key, value in record.items() if key not in ("timings_s", "previous")} for record in records]
@@ -73,7 +97,7 @@ def bucket(objects: str) -> str:
 @pytest.fixture
 def calm(bucket: str, tmp_path: Path) -> Path:
     """What a run on this machine makes of the same pictures."""
-    run(HoldingAnonymizer(), copy(f"{bucket}/in", tmp_path / "in"), tmp_path / "calm")
+    run(HoldingAnonymizer(), Request(copy(f"{bucket}/in", tmp_path / "in"), tmp_path / "calm"))
     return tmp_path / "calm"
 
 
@@ -99,7 +123,7 @@ def test_a_run_from_a_store_to_a_store_makes_what_one_between_folders_makes(buck
     before = contents(f"{bucket}/in")
     steps: list[str] = []
     summary = run(
-        HoldingAnonymizer(), f"{bucket}/in", f"{bucket}/out", on_progress=lambda step: steps.append(step.name)
+        HoldingAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"), on_progress=lambda step: steps.append(step.name)
     )
     assert (summary.released, summary.quarantined, summary.skipped) == (4, 1, 0)
     assert summary.paths["images"] == f"{bucket}/out/images"
@@ -109,20 +133,20 @@ def test_a_run_from_a_store_to_a_store_makes_what_one_between_folders_makes(buck
     report = contents(f"{bucket}/out")["report.html"].decode()
     assert report.count("data:image/jpeg;base64,") == 4
     again = FakeAnonymizer()
-    assert run(again, f"{bucket}/in", f"{bucket}/out").skipped == 5 and again.calls == []
+    assert run(again, Request(f"{bucket}/in", f"{bucket}/out")).skipped == 5 and again.calls == []
     check_equal(f"{bucket}/out", calm)
 
 
 def test_only_one_side_in_a_store(bucket: str, calm: Path, tmp_path: Path) -> None:
-    run(HoldingAnonymizer(), f"{bucket}/in", tmp_path / "out")
+    run(HoldingAnonymizer(), Request(f"{bucket}/in", tmp_path / "out"))
     assert (tmp_path / "out/annotations.json").read_bytes() == (calm / "annotations.json").read_bytes()
     assert audit(tmp_path / "out").clean
-    run(HoldingAnonymizer(), tmp_path / "in", f"{bucket}/out")
+    run(HoldingAnonymizer(), Request(tmp_path / "in", f"{bucket}/out"))
     check_equal(f"{bucket}/out", calm)
 
 
 def test_picture_then_annotations_then_seal(bucket: str) -> None:
-    run(HoldingAnonymizer(), f"{bucket}/in/01.png", f"{bucket}/out")
+    run(HoldingAnonymizer(), Request(f"{bucket}/in/01.png", f"{bucket}/out"))
     order = [path.partition("/out/")[2] for path in ObjectFolder.written]
     side = next(name for name in order if name.startswith(".state/annotations/"))
     documents = ["annotations.json", "quarantine.txt", "report.html"]
@@ -138,7 +162,7 @@ def test_picture_then_annotations_then_seal(bucket: str) -> None:
 
 
 def test_the_local_folder_is_private_and_holds_no_pictures(bucket: str, tmp_path: Path) -> None:
-    run(HoldingAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    run(HoldingAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
     (work,) = (tmp_path / "cache/anonymizer/outputs").iterdir()
     assert work.stat().st_mode & 0o077 == 0
     suffixes = {path.suffix for path in work.rglob("*") if path.is_file()}
@@ -169,7 +193,7 @@ def broken(bucket: str, output: str, at: int, error: BaseException, *, done: boo
 
     StoredOutput.__exit__ = leave  # type: ignore[method-assign]
     try:
-        run(HoldingAnonymizer(), f"{bucket}/in", output)
+        run(HoldingAnonymizer(), Request(f"{bucket}/in", output))
     except (InputError, Killed) as caught:
         assert isinstance(error, Killed) or "run the same command again, finished pictures are kept" in str(caught)
     finally:
@@ -204,7 +228,7 @@ def test_at_every_moment_only_whole_verified_pictures_lie_there_and_resuming_equ
         if kind == "killed, elsewhere":
             elsewhere(monkeypatch, tmp_path / f"other{at}")
             Store(output).remove(".state/lock.json")
-        run(HoldingAnonymizer(), f"{bucket}/in", output)
+        run(HoldingAnonymizer(), Request(f"{bucket}/in", output))
         check_equal(output, calm)
     # Lock, empty ledger, 4 pictures, 4 annotations, 5 ledgers and the last one, 3 documents, seal; lock away.
     assert moments >= 21
@@ -214,10 +238,10 @@ def test_a_run_that_was_killed_goes_on_from_the_local_ledger(bucket: str, calm: 
     first = HoldingAnonymizer()
     first.raises["sub/04.png"] = Killed()
     with pytest.raises(Killed):
-        run(first, f"{bucket}/in", f"{bucket}/out")
+        run(first, Request(f"{bucket}/in", f"{bucket}/out"))
     assert contents(f"{bucket}/out")["ledger.jsonl"] == b"", "no half minute has passed"
     second = HoldingAnonymizer()
-    assert run(second, f"{bucket}/in", f"{bucket}/out").skipped >= 1
+    assert run(second, Request(f"{bucket}/in", f"{bucket}/out")).skipped >= 1
     check_equal(f"{bucket}/out", calm)
 
 
@@ -228,36 +252,36 @@ def test_another_machine_goes_on_from_the_copied_ledger_and_the_first_learns_of_
     first = HoldingAnonymizer()
     first.raises["sub/04.png"] = Killed()
     with pytest.raises(Killed):
-        run(first, f"{bucket}/in", f"{bucket}/out")
+        run(first, Request(f"{bucket}/in", f"{bucket}/out"))
     known = {record["name"] for record in lines(contents(f"{bucket}/out")["ledger.jsonl"])}
     assert known
     elsewhere(monkeypatch, tmp_path / "other")
     second = HoldingAnonymizer()
-    run(second, f"{bucket}/in", f"{bucket}/out")
+    run(second, Request(f"{bucket}/in", f"{bucket}/out"))
     assert not known & set(second.calls)
     check_equal(f"{bucket}/out", calm)
     # The first one's ledger is behind now; it takes the other's.
     elsewhere(monkeypatch, tmp_path / "cache")
     fill(f"{bucket}/in", (*NAMES, "06.png"))
     third = HoldingAnonymizer()
-    run(third, f"{bucket}/in", f"{bucket}/out")
+    run(third, Request(f"{bucket}/in", f"{bucket}/out"))
     assert third.calls == ["06.png"]
     assert audit(f"{bucket}/out").clean
 
 
 def test_a_removed_local_folder_costs_nothing_but_time(bucket: str, calm: Path, tmp_path: Path) -> None:
-    run(HoldingAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    run(HoldingAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
     shutil.rmtree(tmp_path / "cache")
     again = HoldingAnonymizer()
-    assert run(again, f"{bucket}/in", f"{bucket}/out").skipped == 5 and again.calls == []
+    assert run(again, Request(f"{bucket}/in", f"{bucket}/out")).skipped == 5 and again.calls == []
     check_equal(f"{bucket}/out", calm)
 
 
 def test_an_emptied_store_is_an_empty_output(bucket: str, calm: Path) -> None:
-    run(HoldingAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    run(HoldingAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
     shutil.rmtree(Path(bucket.removeprefix("objects://")) / "out")
     again = HoldingAnonymizer()
-    assert run(again, f"{bucket}/in", f"{bucket}/out").skipped == 0
+    assert run(again, Request(f"{bucket}/in", f"{bucket}/out")).skipped == 0
     assert sorted(again.calls) == sorted(NAMES)
     check_equal(f"{bucket}/out", calm)
 
@@ -265,7 +289,7 @@ def test_an_emptied_store_is_an_empty_output(bucket: str, calm: Path) -> None:
 def test_two_runs_into_one_output_are_refused(bucket: str, tmp_path: Path) -> None:
     with open_output(f"{bucket}/out"):
         with pytest.raises(InputError, match="is in use by another run"):
-            run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+            run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
         with (
             pytest.raises(
                 InputError, match=r"in use by a run on .*remove objects://.*/out/\.state/lock\.json and run the"
@@ -273,7 +297,7 @@ def test_two_runs_into_one_output_are_refused(bucket: str, tmp_path: Path) -> No
             StoredOutput(Store(f"{bucket}/out"), tmp_path / "another machine"),
         ):
             pass
-    assert run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out").released == 5
+    assert run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out")).released == 5
 
 
 def test_a_run_stops_before_it_writes_over_another_ones_ledger(
@@ -283,7 +307,7 @@ def test_a_run_stops_before_it_writes_over_another_ones_ledger(
         Store(f"{bucket}/out").put(".state/lock.json", b'{"owner": "another"}')
 
     with pytest.raises(InputError, match=r"lock\.json was removed or taken over while this run was at work"):
-        run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out", on_progress=take_over)
+        run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"), on_progress=take_over)
     assert contents(f"{bucket}/out")["ledger.jsonl"] == b"" and "seal.json" not in contents(f"{bucket}/out")
     assert contents(f"{bucket}/out")[".state/lock.json"] == b'{"owner": "another"}', "it is not ours to remove"
 
@@ -292,16 +316,16 @@ def test_a_run_stops_before_it_writes_over_another_ones_ledger(
 def test_a_damaged_lock_is_no_ones_to_take(bucket: str, lock: bytes) -> None:
     Store(f"{bucket}/out").put(".state/lock.json", lock)
     with pytest.raises(InputError, match="is in use by a run"):
-        run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+        run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
 
 
 def test_strays_are_refused_and_overwrite_removes_them(bucket: str, calm: Path) -> None:
-    run(HoldingAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    run(HoldingAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
     Store(f"{bucket}/out").put("images/original.png", b"x")
     with pytest.raises(InputError, match=r"out/images holds 1 files that no recorded run released, e\.g\. original"):
-        run(HoldingAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+        run(HoldingAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
     again = HoldingAnonymizer()
-    run(again, f"{bucket}/in", f"{bucket}/out", overwrite=True)
+    run(again, Request(f"{bucket}/in", f"{bucket}/out", overwrite=True))
     assert sorted(again.calls) == sorted(NAMES)
     check_equal(f"{bucket}/out", calm)
 
@@ -309,26 +333,26 @@ def test_strays_are_refused_and_overwrite_removes_them(bucket: str, calm: Path) 
 def test_other_objects_are_not_taken_for_an_output(bucket: str) -> None:
     Store(f"{bucket}/out").put("holiday.txt", b"x")
     with pytest.raises(InputError, match="out holds other objects; choose a new or empty folder"):
-        run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+        run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
     assert contents(f"{bucket}/out") == {"holiday.txt": b"x"}
     with pytest.raises(InputError, match=r"holiday\.txt is an object, expected a folder"):
-        run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out/holiday.txt")
+        run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out/holiday.txt"))
 
 
 def test_pictures_that_were_lost_or_changed_there_are_made_anew(bucket: str, calm: Path) -> None:
-    run(HoldingAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    run(HoldingAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
     store = Store(f"{bucket}/out")
     store.put("images/01.png", b"x")
     store.remove("images/sub/04.png")
     store.put("images/05.png", b"what was held back")
     again = HoldingAnonymizer()
-    run(again, f"{bucket}/in", f"{bucket}/out")
+    run(again, Request(f"{bucket}/in", f"{bucket}/out"))
     assert sorted(again.calls) == ["01.png", "05.png", "sub/04.png"]
     check_equal(f"{bucket}/out", calm)
 
 
 def test_what_an_earlier_run_left_of_a_picture_goes_before_it_is_made_anew(bucket: str) -> None:
-    run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
     side = f".state/annotations/{hashlib.sha256(b'05.png').hexdigest()}.json"
     assert {"images/05.png", side, "seal.json"} <= contents(f"{bucket}/out").keys()
     source = Store(f"{bucket}/in")
@@ -337,28 +361,28 @@ def test_what_an_earlier_run_left_of_a_picture_goes_before_it_is_made_anew(bucke
     second = HoldingAnonymizer()
     second.raises["sub/04.png"] = Killed()
     with pytest.raises(Killed):
-        run(second, f"{bucket}/in", f"{bucket}/out")
+        run(second, Request(f"{bucket}/in", f"{bucket}/out"))
     left = contents(f"{bucket}/out").keys()
     assert not left & {"images/05.png", "images/sub/04.png", side, "seal.json", "annotations.json", "report.html"}
     assert "images/01.png" in left
 
 
 def test_a_changed_ledger_there_is_not_gone_on_from(bucket: str) -> None:
-    run(HoldingAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    run(HoldingAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
     store = Store(f"{bucket}/out")
     ledger = store.read("ledger.jsonl")
     for changed in (ledger.replace(b"quarantined", b"released"), ledger[1:], b"".join(ledger.splitlines(True)[1:])):
         store.put("ledger.jsonl", changed)
         with pytest.raises(InputError, match="run again with overwrite"):
-            run(HoldingAnonymizer(), f"{bucket}/in", f"{bucket}/out")
-    run(HoldingAnonymizer(), f"{bucket}/in", f"{bucket}/out", overwrite=True)
+            run(HoldingAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
+    run(HoldingAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out", overwrite=True))
     assert audit(f"{bucket}/out").clean
 
 
 def test_other_settings_are_not_mixed(bucket: str) -> None:
-    run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
     with pytest.raises(InputError, match=r"OUTPUT objects://.*/out holds 5 pictures made with other settings"):
-        run(FakeAnonymizer(settings_hash="other"), f"{bucket}/in", f"{bucket}/out")
+        run(FakeAnonymizer(settings_hash="other"), Request(f"{bucket}/in", f"{bucket}/out"))
 
 
 SPOILS: dict[str, tuple[str, bytes | None, tuple[str, str]]] = {
@@ -392,7 +416,7 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_verify_finds_what_was_changed(memory: str, capsys: pytest.CaptureFixture[str]) -> None:
     output = f"{memory}/out"
-    run(HoldingAnonymizer(), f"{memory}/in", output)
+    run(HoldingAnonymizer(), Request(f"{memory}/in", output))
     assert cli.main(["verify", output]) == 0
     assert f"{output}: as the run left it; 4 pictures released, 1 withheld" in capsys.readouterr().out
     before, files = dict(MemoryFileSystem.store), Store(output)
@@ -413,7 +437,7 @@ def test_verify_finds_what_was_changed(memory: str, capsys: pytest.CaptureFixtur
 
 
 def test_verify_says_when_the_store_cannot_be_read(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(HoldingAnonymizer(), f"{memory}/in", f"{memory}/out")
+    run(HoldingAnonymizer(), Request(f"{memory}/in", f"{memory}/out"))
 
     def refuse(*_: object, **__: object) -> bytes:
         raise PermissionError("token expired")
@@ -427,7 +451,7 @@ def test_worker_processes_read_and_write_no_store(memory: str, tmp_path: Path) -
     """The store is in this process's memory: no other one can reach it."""
     fill(f"{memory}/in", ("die.png", "sleep.png"))
     build = partial(UnrulyAnonymizer, tmp_path)
-    summary = run_processes(build, f"{memory}/in", f"{memory}/out", workers=2, timeout_s=5)
+    summary = run_workers(ProcessCrew(build), Request(f"{memory}/in", f"{memory}/out"), workers=2, timeout_s=5)
     assert (summary.released, summary.failed) == (5, 2)
     assert audit(f"{memory}/out").clean
     assert sorted(pictures(f"{memory}/out")) == sorted(NAMES)
@@ -446,8 +470,8 @@ def test_one_connection_lost_while_reading_stops_the_run_and_fails_no_picture(
     with monkeypatch.context() as patch:
         patch.setattr(MemoryFileSystem, "cat_file", lost)
         with pytest.raises(InputError, match=r"INPUT memory://bucket/in/sub/03\.webp: connection reset by peer; check"):
-            run(HoldingAnonymizer(), f"{memory}/in", f"{memory}/out")
-    summary = run(HoldingAnonymizer(), f"{memory}/in", f"{memory}/out")
+            run(HoldingAnonymizer(), Request(f"{memory}/in", f"{memory}/out"))
+    summary = run(HoldingAnonymizer(), Request(f"{memory}/in", f"{memory}/out"))
     assert (summary.released, summary.quarantined, summary.failed) == (4, 1, 0)
 
 
@@ -457,7 +481,7 @@ def test_an_object_that_is_gone_or_empty_costs_itself_only(memory: str) -> None:
     def vanish(step: Any) -> None:
         Store(f"{memory}/in").remove("sub/04.png")
 
-    summary = run(HoldingAnonymizer(), f"{memory}/in", f"{memory}/out", on_progress=vanish)
+    summary = run(HoldingAnonymizer(), Request(f"{memory}/in", f"{memory}/out"), on_progress=vanish)
     records = {record["name"]: record for record in lines(contents(f"{memory}/out")["ledger.jsonl"])}
     assert (summary.released, summary.failed) == (3, 2)
     assert "it is gone" in records["sub/04.png"]["reason"]
@@ -473,13 +497,13 @@ def test_hashed_names_are_the_same_on_every_machine(
     first.raises["sub/04.png"] = Killed()
     copy_often(monkeypatch)
     with pytest.raises(Killed):
-        run(first, f"{bucket}/in", f"{bucket}/out", release=release)
+        run(first, Request(f"{bucket}/in", f"{bucket}/out", release=release))
     before = pictures(f"{bucket}/out")
     (work,) = (tmp_path / "cache/anonymizer/outputs").iterdir()
     key = (work / ".state/rename.key").read_bytes()
     assert before and not any(name in before for name in NAMES)
     elsewhere(monkeypatch, tmp_path / "other")
-    run(HoldingAnonymizer(), f"{bucket}/in", f"{bucket}/out", release=release)
+    run(HoldingAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out", release=release))
     assert before.items() <= pictures(f"{bucket}/out").items()
     assert len(pictures(f"{bucket}/out")) == 4 and audit(f"{bucket}/out").clean
     (work,) = (tmp_path / "other/anonymizer/outputs").iterdir()
@@ -487,7 +511,7 @@ def test_hashed_names_are_the_same_on_every_machine(
     assert (work / ".state/rename.key").stat().st_mode & 0o077 == 0
     Store(f"{bucket}/out").put(".state/rename.key", b"short")
     with pytest.raises(InputError, match=r"rename\.key: expected a key of 32 bytes, got 5"):
-        run(HoldingAnonymizer(), f"{bucket}/in", f"{bucket}/out", release=release)
+        run(HoldingAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out", release=release))
 
 
 def test_annotations_in_their_own_format_are_sealed_there(bucket: str, tmp_path: Path) -> None:
@@ -496,11 +520,11 @@ def test_annotations_in_their_own_format_are_sealed_there(bucket: str, tmp_path:
     (labels / "classes.txt").write_text("person\n")
     for name in ("01", "02"):
         (labels / f"{name}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
-    run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out", annotations=labels)
+    run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out", annotations=labels))
     assert any(name.startswith("annotations/") for name in contents(f"{bucket}/out"))
     assert audit(f"{bucket}/out").clean
     # Another run's closing documents take their place, and nothing of the old ones stays.
-    run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out", overwrite=True)
+    run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out", overwrite=True))
     assert not any(name.startswith("annotations/") for name in contents(f"{bucket}/out"))
     assert audit(f"{bucket}/out").clean
 
@@ -509,9 +533,9 @@ def test_names_that_objects_cannot_have_are_refused_before_anything_is_released(
     source = copy(f"{bucket}/in", tmp_path / "in")
     (source / "01.png").rename(source / "a\nb.png")
     with pytest.raises(InputError, match="cannot be the name of a picture in object storage"):
-        run(FakeAnonymizer(), source, f"{bucket}/out")
+        run(FakeAnonymizer(), Request(source, f"{bucket}/out"))
     assert contents(f"{bucket}/out").keys() == {"ledger.jsonl"}
-    assert run(FakeAnonymizer(), source, f"{bucket}/out", release=Release(rename=True)).released == 5
+    assert run(FakeAnonymizer(), Request(source, f"{bucket}/out", release=Release(rename=True))).released == 5
 
 
 def test_the_ledger_is_copied_from_time_to_time_and_seldom_where_that_takes_long(
@@ -521,11 +545,11 @@ def test_the_ledger_is_copied_from_time_to_time_and_seldom_where_that_takes_long
         return sum(path.endswith("ledger.jsonl") for path in ObjectFolder.written)
 
     copy_often(monkeypatch)
-    run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
     assert copies() == len(NAMES) + 2
     ObjectFolder.heal()
     monkeypatch.setattr(stored, "_SHARE", 1e-9)
-    run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out2")
+    run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out2"))
     assert copies() == 2, "at the start and at the end"
 
 
@@ -533,6 +557,7 @@ KILLED = """
     import os, random, signal, sys, threading, time
     from anonymizer.run import object_store as stored
     from anonymizer.run.local import run
+    from anonymizer.run.request import Request
     from tests.unit.fakes import HoldingAnonymizer
     from tests.unit.object_store import register
     register()
@@ -540,7 +565,7 @@ KILLED = """
     seconds = float(sys.argv[2])
     if seconds >= 0:
         threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
-    run(HoldingAnonymizer(delay_s=0.03), sys.argv[1] + "/in", sys.argv[1] + "/out")
+    run(HoldingAnonymizer(delay_s=0.03), Request(sys.argv[1] + "/in", sys.argv[1] + "/out"))
 """
 
 
@@ -561,10 +586,12 @@ def test_processes_killed_at_random_moments(bucket: str, calm: Path) -> None:
 
 def test_ray_reads_and_writes_no_store_elsewhere(memory: str) -> None:
     ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'anonymizer[ray]'")
-    from anonymizer.run.cluster import run as run_ray
+    from anonymizer.run.cluster import RayCrew
 
     try:
-        summary = run_ray(FakeAnonymizer, f"{memory}/in", f"{memory}/out", workers=1, timeout_s=60)
+        summary = run_workers(
+            RayCrew(FakeAnonymizer), Request(f"{memory}/in", f"{memory}/out"), workers=1, timeout_s=60
+        )
     finally:
         ray.shutdown()
     assert summary.released == 5
@@ -574,12 +601,12 @@ def test_ray_reads_and_writes_no_store_elsewhere(memory: str) -> None:
 
 
 def test_what_left_the_input_is_named_and_withdrawn_in_a_store_too(bucket: str) -> None:
-    run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
     Store(f"{bucket}/in").remove("sub/04.png")
-    summary = run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out")
+    summary = run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out"))
     assert (summary.not_in_input_first, summary.withdrawn) == (("sub/04.png",), 0)
     assert audit(f"{bucket}/out").not_in_input == ("sub/04.png",)
-    summary = run(FakeAnonymizer(), f"{bucket}/in", f"{bucket}/out", prune=True)
+    summary = run(FakeAnonymizer(), Request(f"{bucket}/in", f"{bucket}/out", prune=True))
     assert (summary.not_in_input, summary.withdrawn) == (0, 1)
     assert set(pictures(f"{bucket}/out")) == set(NAMES) - {"sub/04.png"}
     assert len([name for name in contents(f"{bucket}/out") if name.startswith(".state/annotations/")]) == 4
@@ -589,16 +616,16 @@ def test_what_left_the_input_is_named_and_withdrawn_in_a_store_too(bucket: str) 
 
 def test_maps_lie_beside_the_pictures_there_and_go_with_them(bucket: str) -> None:
     release = Release(write=("masks", "parts"))
-    run(Drawing(), f"{bucket}/in", f"{bucket}/out", release=release)
+    run(Drawing(), Request(f"{bucket}/in", f"{bucket}/out", release=release))
     maps = {f"{kind}/{Path(name).with_suffix('.png')}" for kind in ("masks", "parts") for name in NAMES}
     found = contents(f"{bucket}/out")
     assert {name for name in found if name.startswith(("masks/", "parts/"))} == maps
     assert audit(f"{bucket}/out").clean
     Store(f"{bucket}/out").put("masks/01.png", b"x")
     assert [(f.kind, f.name) for f in audit(f"{bucket}/out").findings] == [("tampered", "masks/01.png")]
-    assert run(Drawing(), f"{bucket}/in", f"{bucket}/out", release=release).skipped == len(NAMES) - 1
+    assert run(Drawing(), Request(f"{bucket}/in", f"{bucket}/out", release=release)).skipped == len(NAMES) - 1
     assert contents(f"{bucket}/out")["masks/01.png"] == found["masks/01.png"]
     Store(f"{bucket}/in").remove("01.png")
-    run(Drawing(), f"{bucket}/in", f"{bucket}/out", release=release, prune=True)
+    run(Drawing(), Request(f"{bucket}/in", f"{bucket}/out", release=release, prune=True))
     left = {name for name in contents(f"{bucket}/out") if name.startswith(("masks/", "parts/"))}
     assert left == maps - {"masks/01.png", "parts/01.png"} and audit(f"{bucket}/out").clean

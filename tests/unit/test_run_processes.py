@@ -17,8 +17,10 @@ from PIL import Image
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.core.logs import log_to_stderr
 from anonymizer.run.audit import audit
-from anonymizer.run.local import run, run_processes
-from anonymizer.run.processes import ProcessPool
+from anonymizer.run.local import run, run_workers
+from anonymizer.run.pool import Pool
+from anonymizer.run.processes import ProcessCrew
+from anonymizer.run.request import Request
 from anonymizer.run.runner import execute
 
 from .fakes import FakeAnonymizer, HangingStep, StarvingAnonymizer, UnrulyAnonymizer, broken_build, dying_build
@@ -48,20 +50,20 @@ def seen(folder: Path) -> list[str]:
 
 def test_two_processes_make_what_one_thread_makes(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", *(f"{index}.png" for index in range(9)))
-    run(FakeAnonymizer(), source, tmp_path / "calm")
-    summary = run_processes(FakeAnonymizer, source, tmp_path / "out", workers=2, timeout_s=60)
+    run(FakeAnonymizer(), Request(source, tmp_path / "calm"))
+    summary = run_workers(ProcessCrew(FakeAnonymizer), Request(source, tmp_path / "out"), workers=2, timeout_s=60)
     assert (summary.released, summary.failed) == (9, 0)
     assert contents(tmp_path / "out/images") == contents(tmp_path / "calm/images")
     assert (tmp_path / "out/annotations.json").read_bytes() == (tmp_path / "calm/annotations.json").read_bytes()
     assert audit(tmp_path / "out").clean
-    assert run_processes(FakeAnonymizer, source, tmp_path / "out", timeout_s=60).skipped == 9
+    assert run_workers(ProcessCrew(FakeAnonymizer), Request(source, tmp_path / "out"), timeout_s=60).skipped == 9
 
 
 @pytest.mark.parametrize("fault", ["sleep", "spin"])
 def test_a_picture_that_hangs_fails_and_the_run_goes_on(tmp_path: Path, fault: str) -> None:
     source = pictures(tmp_path / "in", "a.png", f"{fault}.png", "x.png", "y.png", "z.png")
     build = partial(UnrulyAnonymizer, tmp_path)
-    summary = run_processes(build, source, tmp_path / "out", timeout_s=6)
+    summary = run_workers(ProcessCrew(build), Request(source, tmp_path / "out"), timeout_s=6)
     assert (summary.released, summary.failed) == (4, 1)
     assert "anonymize: took longer than 6 s" in ledger(tmp_path / "out")[f"{fault}.png"]["reason"]
     assert not (tmp_path / f"out/images/{fault}.png").exists()
@@ -72,7 +74,9 @@ def test_a_picture_that_hangs_fails_and_the_run_goes_on(tmp_path: Path, fault: s
 
 def test_a_picture_that_another_kept_from_being_read_is_done_again(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "spin.png", "starved.png")
-    summary = run_processes(partial(StarvingAnonymizer, tmp_path), source, tmp_path / "out", timeout_s=6)
+    summary = run_workers(
+        ProcessCrew(partial(StarvingAnonymizer, tmp_path)), Request(source, tmp_path / "out"), timeout_s=6
+    )
     assert (summary.released, summary.failed) == (1, 1)
     assert "anonymize: took longer than 6 s" in ledger(tmp_path / "out")["spin.png"]["reason"]
     assert seen(tmp_path) == ["spin.png", "spin.png", "starved.png"]
@@ -82,14 +86,16 @@ def test_a_picture_that_another_kept_from_being_read_is_done_again(tmp_path: Pat
 @pytest.mark.parametrize(("step", "told"), [("decode_image", "read"), ("released_record", "write")])
 def test_reading_and_writing_that_hang_fail_the_picture(tmp_path: Path, step: str, told: str) -> None:
     source = pictures(tmp_path / "in", "a.png", "hang.png", "z.png")
-    summary = run_processes(partial(HangingStep, step), source, tmp_path / "out", timeout_s=6)
+    summary = run_workers(ProcessCrew(partial(HangingStep, step)), Request(source, tmp_path / "out"), timeout_s=6)
     assert (summary.released, summary.failed) == (2, 1)
     assert ledger(tmp_path / "out")["hang.png"]["reason"].startswith(f"{told}: took longer than 6 s")
 
 
 def test_a_picture_that_kills_its_worker_fails_and_costs_no_other(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png", "b.png", "die.png", "e.png", "f.png", "once.png", "z.png")
-    summary = run_processes(partial(UnrulyAnonymizer, tmp_path), source, tmp_path / "out", timeout_s=60)
+    summary = run_workers(
+        ProcessCrew(partial(UnrulyAnonymizer, tmp_path)), Request(source, tmp_path / "out"), timeout_s=60
+    )
     assert (summary.released, summary.failed) == (6, 1)
     assert "exit code -9" in ledger(tmp_path / "out")["die.png"]["reason"]
     assert seen(tmp_path).count("die.png") == 2
@@ -100,13 +106,13 @@ def test_a_picture_that_kills_its_worker_fails_and_costs_no_other(tmp_path: Path
 def test_workers_killed_from_outside_are_replaced(tmp_path: Path) -> None:
     names = [f"{index:02}.png" for index in range(30)]
     source = pictures(tmp_path / "in", *names)
-    run(FakeAnonymizer(), source, tmp_path / "calm")
-    with ProcessPool(partial(FakeAnonymizer, delay_s=0.1), workers=2, timeout_s=60) as pool:
+    run(FakeAnonymizer(), Request(source, tmp_path / "calm"))
+    with Pool(ProcessCrew(partial(FakeAnonymizer, delay_s=0.4)), workers=2, timeout_s=60) as pool:
         stop, kills = threading.Event(), []
 
         def shoot() -> None:
             while not stop.wait(0.5):
-                ready = [worker.process.pid for worker in pool._workers if worker.ready]
+                ready = [worker.process.pid for worker in pool.ready]
                 # One of the two is spared: workers that never get ready are another test's.
                 if len(ready) == 2 and len(kills) < 4:
                     kills.append(ready[0])
@@ -114,44 +120,44 @@ def test_workers_killed_from_outside_are_replaced(tmp_path: Path) -> None:
 
         shooter = threading.Timer(0.3, shoot)
         shooter.start()
-        summary = execute(pool, source, tmp_path / "out")
+        summary = execute(pool, Request(source, tmp_path / "out"))
         stop.set()
         shooter.join()
     assert kills
     # A picture that happened to be at work during two kills is given up; the next run does it.
     assert summary.released + summary.failed == 30
-    assert run(FakeAnonymizer(), source, tmp_path / "out").released == 30
+    assert run(FakeAnonymizer(), Request(source, tmp_path / "out")).released == 30
     assert contents(tmp_path / "out/images") == contents(tmp_path / "calm/images")
 
 
 def test_models_that_do_not_load_end_the_run_with_their_message(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png")
     with pytest.raises(ModelError, match="RuntimeError: no such library"):
-        run_processes(broken_build, source, tmp_path / "out", timeout_s=60)
+        run_workers(ProcessCrew(broken_build), Request(source, tmp_path / "out"), timeout_s=60)
     with pytest.raises(ModelError, match="ended while it loaded the models"):
-        run_processes(dying_build, source, tmp_path / "out", timeout_s=60)
+        run_workers(ProcessCrew(dying_build), Request(source, tmp_path / "out"), timeout_s=60)
     assert not (tmp_path / "out").exists()
     assert not multiprocessing.active_children()
 
 
 def test_settings_are_checked() -> None:
     with pytest.raises(InputError, match="workers"):
-        ProcessPool(FakeAnonymizer, workers=0, timeout_s=1)
+        Pool(ProcessCrew(FakeAnonymizer), workers=0, timeout_s=1)
     for seconds in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="timeout"):
-            ProcessPool(FakeAnonymizer, timeout_s=seconds)
+            Pool(ProcessCrew(FakeAnonymizer), timeout_s=seconds)
 
 
 def test_workers_log_as_much_as_the_one_who_started_them(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = pictures(tmp_path / "in", "a.png")
     log_to_stderr(logging.DEBUG)
     try:
-        run_processes(FakeAnonymizer, source, tmp_path / "out", timeout_s=60)
+        run_workers(ProcessCrew(FakeAnonymizer), Request(source, tmp_path / "out"), timeout_s=60)
     finally:
         log_to_stderr(logging.WARNING)
     told = capfd.readouterr().err
     assert "is ready after" in told and "1 pictures in INPUT" in told
     assert "INFO anonymizer.run.picture: a.png: released; read" in told
     assert "DEBUG anonymizer.run.picture: a.png: person at [0.0, 0.0, 16.0, 12.0] redrawn after 1 attempts" in told
-    run_processes(FakeAnonymizer, source, tmp_path / "again", timeout_s=60)
+    run_workers(ProcessCrew(FakeAnonymizer), Request(source, tmp_path / "again"), timeout_s=60)
     assert "anonymizer." not in capfd.readouterr().err

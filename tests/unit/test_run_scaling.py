@@ -13,7 +13,7 @@ from PIL import Image
 
 from anonymizer.annotations.reading import read_annotations
 from anonymizer.annotations.rle import decode_rle, encode_rle
-from anonymizer.annotations.scaled import scaled_record
+from anonymizer.annotations.shapes import scaled_record
 from anonymizer.core.errors import InputError
 from anonymizer.core.geometry import full_mask
 from anonymizer.core.records import Instance, Result, Treatment
@@ -21,6 +21,7 @@ from anonymizer.images.decode import decode_image, read_image
 from anonymizer.images.release import Release
 from anonymizer.run.audit import audit
 from anonymizer.run.local import run
+from anonymizer.run.request import Request
 from anonymizer.run.scaling import scaled_decoded, scaled_instance, scaled_result, size_within
 
 from .fakes import FakeAnonymizer
@@ -84,12 +85,7 @@ def test_a_record_is_scaled_with_all_its_geometry() -> None:
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
 def test_a_picture_is_released_scaled_and_the_ledger_says_so(tmp_path: Path, name: str) -> None:
     source = pictures(tmp_path / "in", name, size=(320, 200))
-    run(
-        FakeAnonymizer(),
-        source,
-        tmp_path / "out",
-        release=Release(max_side=160, write=("masks",)),
-    )
+    run(FakeAnonymizer(), Request(source, tmp_path / "out", release=Release(max_side=160, write=("masks",))))
     assert read_image(tmp_path / "out/images" / name).size == (100, 160)
     record = ledger(tmp_path / "out")[name]
     assert record["size"] == [100, 160] and record["scaled_from"] == [200, 320]
@@ -105,13 +101,13 @@ def test_a_picture_is_released_scaled_and_the_ledger_says_so(tmp_path: Path, nam
 
 def test_untreated_pixels_are_means_of_the_originals_and_small_pictures_stay(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png", size=(320, 200))
-    run(FakeAnonymizer(), source, tmp_path / "out", release=Release(max_side=160))
+    run(FakeAnonymizer(), Request(source, tmp_path / "out", release=Release(max_side=160)))
     original = np.asarray(Image.open(source / "a.png")).astype(float)
     means = original.reshape(100, 2, 160, 2, 3).mean(axis=(1, 3))
     released = read_image(tmp_path / "out/images/a.png").pixels.astype(float)
     assert np.abs(released[50:] - means[50:]).max() <= 0.5
     assert np.abs(released[:50, :80] - means[:50, :80]).mean() > 20
-    run(FakeAnonymizer(), source, tmp_path / "same", release=Release(max_side=320))
+    run(FakeAnonymizer(), Request(source, tmp_path / "same", release=Release(max_side=320)))
     assert "scaled_from" not in ledger(tmp_path / "same")["a.png"]
     assert np.array_equal(read_image(tmp_path / "same/images/a.png").pixels[100:], original[100:])
 
@@ -122,7 +118,9 @@ def test_sixteen_bit_pictures_and_panoramas_are_scaled(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     deep = np.random.default_rng(0).integers(0, 65536, (200, 320, 3), dtype=np.uint16)
     cv2.imwrite(str(tmp_path / "in/a.png"), deep)
-    assert run(FakeAnonymizer(), tmp_path / "in", tmp_path / "out", release=Release(max_side=160)).released == 1
+    assert (
+        run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "out", release=Release(max_side=160))).released == 1
+    )
     released = read_image(tmp_path / "out/images/a.png")
     assert released.deep is not None and released.deep.shape == (100, 160, 3)
     means = deep[..., ::-1].astype(float).reshape(100, 2, 160, 2, 3).mean(axis=(1, 3))
@@ -156,7 +154,7 @@ def given_for(folder: Path, kind: str) -> Path:
 def test_coco_annotations_are_scaled_also_of_what_was_not_treated(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png", size=(320, 200))
     given = given_for(tmp_path / "given", "coco")
-    run(FakeAnonymizer(), source, tmp_path / "out", annotations=given, release=Release(max_side=160))
+    run(FakeAnonymizer(), Request(source, tmp_path / "out", annotations=given, release=Release(max_side=160)))
     for path in ("annotations/given.json", "annotations.json"):
         document = json.loads((tmp_path / "out" / path).read_text())
         assert (document["images"][0]["width"], document["images"][0]["height"]) == (160, 100)
@@ -171,7 +169,10 @@ def test_coco_annotations_are_scaled_also_of_what_was_not_treated(tmp_path: Path
 def test_yolo_annotations_stay_and_pixels_of_other_formats_are_refused(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png", size=(320, 200))
     release = Release(max_side=160)
-    run(FakeAnonymizer(), source, tmp_path / "out", annotations=given_for(tmp_path / "yolo", "yolo"), release=release)
+    run(
+        FakeAnonymizer(),
+        Request(source, tmp_path / "out", annotations=given_for(tmp_path / "yolo", "yolo"), release=release),
+    )
     (path,) = (tmp_path / "out/annotations").rglob("a.txt")
     lines = path.read_text().splitlines()
     assert [float(v) for v in lines[1].split()] == pytest.approx([1, 0.7, 0.35, 0.1875, 0.5], abs=1e-5)
@@ -179,7 +180,9 @@ def test_yolo_annotations_stay_and_pixels_of_other_formats_are_refused(tmp_path:
     assert coco["annotations"][0]["bbox"] == pytest.approx([10, 10, 30, 50], abs=0.01)
     fake = FakeAnonymizer()
     with pytest.raises(InputError, match="voc cannot be scaled"):
-        run(fake, source, tmp_path / "voc-out", annotations=given_for(tmp_path / "voc", "voc"), release=release)
+        run(
+            fake, Request(source, tmp_path / "voc-out", annotations=given_for(tmp_path / "voc", "voc"), release=release)
+        )
     assert fake.calls == []
 
 
@@ -187,7 +190,7 @@ def test_quality_is_that_of_lossy_files_and_named(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.jpg", "b.png", "c.avif", size=(320, 200))
     for quality in (30, 90):
         output = tmp_path / str(quality)
-        assert run(FakeAnonymizer(), source, output, release=Release(quality=quality)).released == 3
+        assert run(FakeAnonymizer(), Request(source, output, release=Release(quality=quality))).released == 3
         assert ledger(output)["a.jpg"]["provenance"]["release"]["quality"] == quality
         assert "written as JPEG with losses" in ledger(output)["a.jpg"]["notes"]
     for name in ("a.jpg", "c.avif"):

@@ -15,6 +15,7 @@ from anonymizer.core.errors import InputError
 from anonymizer.images.release import Release
 from anonymizer.run.audit import audit
 from anonymizer.run.local import InProcess, run
+from anonymizer.run.request import Request
 from anonymizer.run.summary import Progress
 from anonymizer.run.trial import evenly, trial
 
@@ -26,7 +27,7 @@ def test_a_dry_run_writes_annotations_and_releases_nothing(tmp_path: Path) -> No
     source = pictures(tmp_path / "in", *(f"{n}.png" for n in range(8)))
     (source / "cut.png").write_bytes(b"no picture")
     before, steps = files(source), list[Progress]()
-    found = trial(InProcess(FakeAnonymizer(delay_s=0.05)), source, tmp_path / "out", on_progress=steps.append)
+    found = trial(InProcess(FakeAnonymizer(delay_s=0.05)), Request(source, tmp_path / "out"), on_progress=steps.append)
     assert files(source) == before
     assert set(files(tmp_path / "out")) == {"dry-run/annotations.json"}
     assert (found.pictures, found.looked_at, found.with_instances, dict(found.found)) == (9, 8, 8, {"person": 8})
@@ -40,7 +41,7 @@ def test_a_dry_run_writes_annotations_and_releases_nothing(tmp_path: Path) -> No
 
 def test_what_a_dry_run_writes_can_be_given_back_as_annotations(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "a.png", "b/c.png")
-    trial(InProcess(FakeAnonymizer()), source, tmp_path / "out")
+    trial(InProcess(FakeAnonymizer()), Request(source, tmp_path / "out"))
     read = read_coco(tmp_path / "out/dry-run/annotations.json").placed(["a.png", "b/c.png"])
     for name in ("a.png", "b/c.png"):
         given = read.instances(name, (24, 32))
@@ -51,10 +52,10 @@ def test_what_a_dry_run_writes_can_be_given_back_as_annotations(tmp_path: Path) 
 
 def test_a_run_goes_on_where_a_dry_run_was_and_its_annotations_stay(tmp_path: Path) -> None:
     source, output = pictures(tmp_path / "in", "a.png"), tmp_path / "out"
-    trial(InProcess(FakeAnonymizer()), source, output)
-    assert run(FakeAnonymizer(), source, output).released == 1
-    assert run(FakeAnonymizer(), source, output, overwrite=True).released == 1
-    trial(InProcess(FakeAnonymizer()), source, output)
+    trial(InProcess(FakeAnonymizer()), Request(source, output))
+    assert run(FakeAnonymizer(), Request(source, output)).released == 1
+    assert run(FakeAnonymizer(), Request(source, output, overwrite=True)).released == 1
+    trial(InProcess(FakeAnonymizer()), Request(source, output))
     assert (output / "dry-run/annotations.json").is_file()
     assert audit(output).clean
 
@@ -64,7 +65,7 @@ def test_a_preview_shows_pictures_before_and_after_and_leaves_output_alone(tmp_p
     fake = FakeAnonymizer()
     fake.raises = {"4.png": rejection()}
     sheet = tmp_path / "sheet.png"
-    found = trial(InProcess(fake), source, tmp_path / "out", dry_run=False, preview=3, sheet=sheet)
+    found = trial(InProcess(fake), Request(source, tmp_path / "out"), dry_run=False, preview=3, sheet=sheet)
     assert found.sampled == {"1.png": "released", "4.png": "quarantined", "7.png": "released"}
     assert found.seconds is None and found.paths == {"preview": str(sheet)} and found.withheld
     assert not (tmp_path / "out").exists() and fake.calls == ["1.png", "4.png", "7.png"]
@@ -90,17 +91,17 @@ def test_a_preview_shows_pictures_before_and_after_and_leaves_output_alone(tmp_p
 def test_a_sheet_of_originals_lies_neither_in_output_nor_over_a_picture(tmp_path: Path, sheet: str, words: str) -> None:
     source, fake = pictures(tmp_path / "in", "0.png"), FakeAnonymizer()
     with pytest.raises(InputError, match=words):
-        trial(InProcess(fake), source, tmp_path / "out", dry_run=False, preview=1, sheet=tmp_path / sheet)
+        trial(InProcess(fake), Request(source, tmp_path / "out"), dry_run=False, preview=1, sheet=tmp_path / sheet)
     assert fake.calls == [] and not (tmp_path / "out").exists()
 
 
 def test_a_link_into_output_is_no_way_around(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", "0.png")
-    run(FakeAnonymizer(), source, tmp_path / "out")
+    run(FakeAnonymizer(), Request(source, tmp_path / "out"))
     (tmp_path / "elsewhere").symlink_to(tmp_path / "out/images")
     settings: dict[str, Any] = {"dry_run": False, "preview": 1, "sheet": tmp_path / "elsewhere/sheet.png"}
     with pytest.raises(InputError, match="lies in OUTPUT"):
-        trial(InProcess(FakeAnonymizer()), source, tmp_path / "out", **settings)
+        trial(InProcess(FakeAnonymizer()), Request(source, tmp_path / "out"), **settings)
 
 
 def test_a_dry_run_refuses_a_folder_of_something_else_and_urls(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_a_dry_run_refuses_a_folder_of_something_else_and_urls(tmp_path: Path) -
     pictures(tmp_path / "out", "mine.png")
     for output, words in ((tmp_path / "out", "holds other files"), ("memory://bucket/out", "on this machine")):
         with pytest.raises(InputError, match=words):
-            trial(InProcess(FakeAnonymizer()), source, output)
+            trial(InProcess(FakeAnonymizer()), Request(source, output))
 
 
 def test_linked_identities_can_be_tried(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_linked_identities_can_be_tried(tmp_path: Path) -> None:
     (tmp_path / "given.json").write_text(json.dumps(given))
     settings: dict[str, Any] = {"annotations": read_coco(tmp_path / "given.json")}
     release = Release(link_identities=True)
-    found = trial(InProcess(FakeAnonymizer()), source, tmp_path / "out", release=release, **settings)
+    found = trial(InProcess(FakeAnonymizer()), Request(source, tmp_path / "out", release=release, **settings))
     assert found.sampled == {"a.png": "released"}
 
 

@@ -22,6 +22,7 @@ from anonymizer.run.audit import audit
 from anonymizer.run.ledger import Ledger
 from anonymizer.run.local import run
 from anonymizer.run.report import quarantine_list, render_report
+from anonymizer.run.request import Request
 
 from .fakes import FakeAnonymizer
 
@@ -59,24 +60,24 @@ def test_a_pickle_among_pictures_and_annotations_is_never_loaded(tmp_path: Path,
     picture(tmp_path / "in/a.png")
     for name in ("b.png", "c.jpg", "d.tif", "e.webp", "f.pkl", "g.npy", "h.pt"):
         (tmp_path / "in" / name).write_bytes(planted)
-    summary = run(FakeAnonymizer(), tmp_path / "in", tmp_path / "out")
+    summary = run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "out"))
     assert (summary.released, summary.failed) == (1, 4)
     for name in ("coco.json", "annotations.json"):
         (tmp_path / name).write_bytes(planted)
         with pytest.raises(InputError):
-            run(FakeAnonymizer(), tmp_path / "in", tmp_path / "other", annotations=tmp_path / name)
+            run(FakeAnonymizer(), Request(tmp_path / "in", tmp_path / "other", annotations=tmp_path / name))
 
 
 @pytest.mark.parametrize("place", ["ledger.jsonl", "seal.json", "annotations.json", ".state/annotations"])
 def test_a_pickle_in_the_output_is_never_loaded(tmp_path: Path, planted: bytes, place: str) -> None:
     picture(tmp_path / "in/a.png")
     out = tmp_path / "out"
-    run(FakeAnonymizer(), tmp_path / "in", out)
+    run(FakeAnonymizer(), Request(tmp_path / "in", out))
     target = next((out / place).iterdir()) if (out / place).is_dir() else out / place
     target.write_bytes(planted)
     assert audit(out).clean == (place == ".state/annotations")
     try:
-        run(FakeAnonymizer(), tmp_path / "in", out)
+        run(FakeAnonymizer(), Request(tmp_path / "in", out))
     except InputError as error:
         assert "damaged" in str(error)
 
@@ -127,7 +128,7 @@ def test_nothing_in_the_source_unpickles(path: Path) -> None:
 def test_a_ledger_that_names_files_elsewhere_is_refused(tmp_path: Path, field: str, name: str) -> None:
     out = tmp_path / "out"
     picture(tmp_path / "in/a.png")
-    run(FakeAnonymizer(), tmp_path / "in", out)
+    run(FakeAnonymizer(), Request(tmp_path / "in", out))
     picture(tmp_path / "secret.png")
     ledger = Ledger.open(out)
     record = ledger.get("a.png")
@@ -135,7 +136,7 @@ def test_a_ledger_that_names_files_elsewhere_is_refused(tmp_path: Path, field: s
     ledger.append(record | {"name": "z.png", field: name})
     assert not audit(out).clean
     with pytest.raises(InputError, match="damaged"):
-        run(FakeAnonymizer(), tmp_path / "in", out)
+        run(FakeAnonymizer(), Request(tmp_path / "in", out))
 
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'>{{7*7}}</td><a href='javascript:x'>"
@@ -203,6 +204,6 @@ def test_hostile_annotation_names_touch_no_file(tmp_path: Path) -> None:
         coco = {"categories": [{"id": 1, "name": "person"}], "images": images, "annotations": []}
         (tmp_path / "coco.json").write_text(json.dumps(coco))
         out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
-        assert run(FakeAnonymizer(), tmp_path / "in", out, annotations=tmp_path / "coco.json").released == 1
+        assert run(FakeAnonymizer(), Request(tmp_path / "in", out, annotations=tmp_path / "coco.json")).released == 1
         assert {p.name for p in (out / "images").rglob("*")} == {"a.png"}
     assert secret.read_bytes() == before

@@ -133,6 +133,7 @@ def test_profiles_have_a_threshold_of_their_own(original, treated, eye, profile,
     verdicts = verifier.check(evidence, redraw(original, treated), treated, {2: "redrawn"})
     (mine,) = [v for v in verdicts if v.check == "face_distance"]
     assert mine.threshold == threshold
+    assert ("little of a profile" in mine.detail) == (eye == 25 and profile is not None)
 
 
 @pytest.mark.parametrize(("confidence", "threshold"), [(0.0, 0.97), (0.5, 0.9), (None, 0.9)])
@@ -206,13 +207,33 @@ def test_bad_calls_are_refused(original, treated):
         verifier.examine(original, (PERSON, PERSON))
 
 
-def test_a_broken_embedding_is_an_error_not_a_pass(original):
+def test_a_broken_embedding_is_an_error_not_a_pass(original, treated):
     class Broken(MeanColour):
         def embed(self, image, box, landmarks):
             return np.full(3, np.nan, np.float32)
 
+    verifier = Verifier(Finds(), Broken())
     with pytest.raises(StageError, match="finite"):
-        Verifier(Finds(), Broken()).examine(original, EVERY)
+        verifier.check(verifier.examine(original, EVERY), redraw(original, treated), treated, REDRAWN)
+
+
+def test_a_face_is_embedded_only_where_it_is_compared(original, treated):
+    class Counting(MeanColour):
+        seen = 0
+
+        def embed(self, image, box, landmarks):
+            Counting.seen += 1
+            return super().embed(image, box, landmarks)
+
+    result = redraw(original, treated)
+    # Nothing of the filled face is found: there is nothing to compare.
+    verifier = Verifier(Finds(PERSON, PLATE), Counting())
+    evidence = verifier.examine(original, EVERY)
+    verdicts = verifier.check(evidence, result, treated, {**REDRAWN, 2: "redacted"})
+    assert ("face_distance", 2) in names(verdicts) and Counting.seen == 0
+    verifier.check(evidence, result, treated, REDRAWN)
+    verifier.check(evidence, result, treated, REDRAWN)
+    assert Counting.seen == 3  # The original once, each result.
 
 
 def test_evidence_does_not_print_what_identifies(original):
@@ -243,7 +264,7 @@ def test_what_was_examined_is_not_looked_at_again(original: np.ndarray) -> None:
     known = verifier.examine(original, EVERY)
     other = at(4, "face", 70, 12, 90, 36)
     again = verifier.examine(original, (*EVERY, other), known)
-    assert Counting.seen == 2
-    assert again.faces[2] is known.faces[2] and set(again.faces) == {2, 4} and again.texts == known.texts
+    assert again.faces[2] is known.faces[2] and again.faces[4] is again.faces[4] and Counting.seen == 2
+    assert set(again.faces) == {2, 4} and again.texts == known.texts
     moved = replace(FACE, box=FACE.box + 1)
     assert verifier.examine(original, (moved,), known).faces[2] is not known.faces[2]

@@ -62,6 +62,7 @@ export function showPicture(app, page, picture) {
   }
 
   function outlines() {
+    if (kept.compare && picture.original && picture.status === "released") return;
     kept.outlines = !kept.outlines;
     stage.outlines(kept.outlines);
     bar();
@@ -71,7 +72,8 @@ export function showPicture(app, page, picture) {
     const comparable = picture.original && picture.status === "released";
     toggles.replaceChildren(
       toggle("Compare", "C", kept.compare && comparable, compare, comparable),
-      toggle("Outlines", "O", kept.outlines, outlines),
+      // Beside the original, outlines of the result would stand on what is not there.
+      toggle("Outlines", "O", kept.outlines && !(kept.compare && comparable), outlines, !(kept.compare && comparable)),
       el("button", { class: "quiet", onclick: () => enlarge(-1), "aria-label": "Smaller" }, "−"),
       el("button", { class: "quiet", onclick: () => enlarge(1), "aria-label": "Larger" }, "+"),
       el("button", { class: "quiet", onclick: app.help }, "Keys", el("kbd", {}, "?")));
@@ -128,10 +130,11 @@ export function showPicture(app, page, picture) {
     if (await decide("accept", {}, `${name} is signed.`) && !left) onward();
   }
 
-  // The next one that is still to be reviewed, in the order of the overview.
+  // The next one that is still to be reviewed, in the order of the overview; from its beginning after the last.
   function onward() {
     const states = new Map(app.overview.pictures.map((other) => [other.name, other.state]));
-    const next = app.shown.find((other, at) => at > index && states.get(other.name) === "unsigned");
+    const order = [...app.shown.slice(index + 1), ...app.shown.slice(0, index)];
+    const next = order.find((other) => states.get(other.name) === "unsigned");
     if (next) app.route(`#/picture/${encodeURIComponent(next.name)}`);
   }
 
@@ -187,7 +190,7 @@ export function showPicture(app, page, picture) {
     return el("li", { class: chosen ? "chosen" : "" },
       el("button", { class: `instance ${instance.label}`, "data-id": instance.id, "aria-expanded": String(chosen), onclick: () => { choose(instance.id); side.querySelector(`[data-id="${instance.id}"]`)?.focus(); } },
         el("span", { class: "swatch" }), el("span", {}, words(instance.label)),
-        el("span", { class: "fact" }, done(instance) + (instance.second_pass ? ", found late" : "")),
+        el("span", { class: "fact" }, done(instance) + (instance.second_pass ? ", second pass" : "")),
         el("span", { class: "score" }, instance.source.startsWith("given") ? "given" : instance.score.toFixed(2))),
       chosen ? el("div", { class: "wishes" }, ...WISHES.map(([key, text, letter]) =>
         el("button", { onclick: () => wish(key), disabled: picture.status !== "released" }, text, el("kbd", {}, letter)))) : null);
@@ -208,8 +211,9 @@ export function showPicture(app, page, picture) {
     side.replaceChildren(
       summary(),
       failed.length ? el("section", {}, el("h2", {}, "Checks that failed"), el("ul", { class: "plain" }, ...failed)) : "",
-      picture.instances.length ? el("section", {}, el("h2", {}, "In this picture"), el("ul", { class: "instances" }, ...picture.instances.map(row))) : "",
-      picture.decisions.length ? el("section", {}, el("h2", {}, "Decisions"), el("ol", { class: "decisions" }, ...picture.decisions.map(line))) : "");
+      // What was decided stands before what was found, of which there may be dozens.
+      picture.decisions.length ? el("section", {}, el("h2", {}, "Decisions"), el("ol", { class: "decisions" }, ...picture.decisions.map(line))) : "",
+      picture.instances.length ? el("section", {}, el("h2", {}, "In this picture"), el("ul", { class: "instances" }, ...picture.instances.map(row))) : "");
     if (back) side.querySelector(`[data-id="${back}"]`)?.focus();
   }
 

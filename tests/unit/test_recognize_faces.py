@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from anonymizer.core.errors import InputError, ModelError
-from anonymizer.recognize.arcface import ArcFaceEmbedder
+from anonymizer.recognize.faces import ArcFaceEmbedder
 
 BOX = np.array([20, 20, 120, 150], np.float32)
 
