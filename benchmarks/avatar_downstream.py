@@ -18,9 +18,8 @@ from downstream import downstream_check
 from markdown_table import table
 from packs import Truth, pictures, read
 
-from anonymizer.evaluation.baselines import baseline
 from anonymizer.evaluation.records import Context, Pair, Store, Subject
-from anonymizer.evaluation.variants import ANONYMIZED, Released
+from anonymizer.evaluation.variants import ANONYMIZED, Released, baseline
 
 
 class Pictures:

@@ -59,7 +59,7 @@ def proportion(hits: Sequence[float], groups: Sequence[str]) -> Measured:
 
 
 class Distance:
-    """Kernel distance of pictures to real ones: unbiased squared MMD under (x·y / d + 1)³, as in ``evaluation.kid``.
+    """Kernel distance of pictures to real ones: unbiased squared MMD under (x·y / d + 1)³, as ``distances`` has it.
 
     Features are standardized by the mean and spread of the real ones: as they are, rare features hardly count. Pairs
     within one picture are left out on either side, so that neither two persons of a scene nor a picture that is drawn

@@ -16,7 +16,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from judges import Floats, Image, MoveNet
 from numpy.typing import NDArray
 from packs import Truth, pictures, read
 
@@ -24,10 +23,11 @@ from anonymizer import Anonymizer, Instance, Result, VerificationFailed, detect
 from anonymizer.core import records as types
 from anonymizer.core.errors import InputError, StageError
 from anonymizer.core.geometry import box_iou, context_box, integer_box, outline_box, take
-from anonymizer.evaluation.baselines import Blur
+from anonymizer.core.records import Floats, Image
 from anonymizer.evaluation.detectors import outline_detector
-from anonymizer.evaluation.networks import ImageFeatures, NanoDet
+from anonymizer.evaluation.networks import ImageFeatures, MoveNet, NanoDet
 from anonymizer.evaluation.records import Pair, Subject
+from anonymizer.evaluation.variants import Blur
 from anonymizer.recognize.body import SilhouetteEmbedder
 
 LIST = Path(__file__).with_name("avatar_instances.json")
@@ -147,7 +147,7 @@ class Judged:
             anonymizer._detector = KeptDetector(anonymizer._detector, kept, settings)
         self._find, self._pose, self._describe = (
             NanoDet(judges / "nanodet.onnx"),
-            MoveNet(judges),
+            MoveNet(judges / "movenet.onnx"),
             ImageFeatures(judges / "efficientnet-lite2.onnx"),
         )
         self._outline = SilhouetteEmbedder(outline_detector())

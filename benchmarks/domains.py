@@ -35,8 +35,7 @@ from packs import pictures, read, some
 from anonymizer import Instance
 from anonymizer.condition.depth import GroundPlaneDepth
 from anonymizer.condition.edges import EdgeNet
-from anonymizer.core.compositing import blend, feather
-from anonymizer.core.geometry import IntBox, box_iou, context_box, dilate, paste_window, take
+from anonymizer.core.geometry import IntBox, blend, box_iou, context_box, dilate, feather, paste_window, take
 from anonymizer.detect.centernet import CenterNetDetector
 from anonymizer.evaluation.networks import ImageFeatures, NanoDet
 from anonymizer.fill import redact

@@ -21,6 +21,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from anonymizer.evaluation.baselines import Blur
 from avatar_measures import Distance, told_apart
 from avatar_run import Kept
 from avatars import cell
@@ -31,7 +32,6 @@ from plates import WIDTH
 
 from anonymizer.core.geometry import box_iou, context_box, take
 from anonymizer.detect.yolo import YoloSegDetector
-from anonymizer.evaluation.baselines import Blur
 from anonymizer.evaluation.networks import FEATURE_MARGIN, FEATURE_SIDE, ImageFeatures
 from anonymizer.evaluation.records import Pair, Subject
 from anonymizer.fill import redact

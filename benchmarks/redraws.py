@@ -18,10 +18,9 @@ from packs import Truth, pictures, read, some
 from anonymizer import Anonymizer, Instance, Result, VerificationFailed
 from anonymizer.core.geometry import box_iou, context_box, take
 from anonymizer.detect.faces import CenterFaceDetector
-from anonymizer.evaluation.baselines import Blur, Mosaic, Solid
-from anonymizer.evaluation.features import CropFeatures
-from anonymizer.evaluation.kid import kid
+from anonymizer.evaluation.distances import CropFeatures, kid
 from anonymizer.evaluation.records import Pair, Subject
+from anonymizer.evaluation.variants import Blur, Mosaic, Solid
 from anonymizer.models import weights
 from anonymizer.recognize.faces import ArcFaceEmbedder
 from anonymizer.verify.checks import text_similarity

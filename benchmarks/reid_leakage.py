@@ -34,13 +34,12 @@ from anonymizer.config import presets
 from anonymizer.evaluation import document as documents
 from anonymizer.evaluation import report, runner, summary
 from anonymizer.evaluation.attacks import ATTACKS
-from anonymizer.evaluation.baselines import baseline
 from anonymizer.evaluation.dataset import PictureDataset
 from anonymizer.evaluation.detectors import embedded_detector
 from anonymizer.evaluation.pairing import Rule
 from anonymizer.evaluation.records import Context, Store, plain
 from anonymizer.evaluation.subjects import CLASSES, FaceFinder, SubjectSource
-from anonymizer.evaluation.variants import ANONYMIZED, Released
+from anonymizer.evaluation.variants import ANONYMIZED, Released, baseline
 from anonymizer.images.formats import SUFFIXES
 from anonymizer.models.third_party import offline
 from anonymizer.run import local

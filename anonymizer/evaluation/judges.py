@@ -13,12 +13,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from anonymizer.core.errors import InputError, ModelError
+from anonymizer.core.errors import InputError
 from anonymizer.core.records import Detector
 from anonymizer.evaluation.networks import (
     AttributePredictor,
+    CropDistance,
+    CropNetwork,
     FaceInput,
     ImageFeatures,
+    MoveNet,
     MultiPoseDetector,
     NanoDet,
     SilhouetteNetwork,
@@ -118,11 +121,26 @@ class Judges:
                 found.append((name, make(path)))
         return tuple(found)
 
+    def pose(self) -> MoveNet | None:
+        """Return the network that finds joints, or None."""
+        path = self._path("movenet", "movenet (pose)")
+        return None if path is None else MoveNet(path)
+
+    def inception(self) -> CropNetwork | None:
+        """Return the features for the Fréchet distance, or None: no script makes them."""
+        path = self._path("inception", "Inception (FID)", "")
+        return None if path is None else CropNetwork(path)
+
+    def lpips(self) -> CropDistance | None:
+        """Return LPIPS, or None: no script makes it."""
+        path = self._path("lpips", "LPIPS", "")
+        return None if path is None else CropDistance(path)
+
     def _path(self, file: str, name: str, script: str = SCRIPT) -> Path | None:
         """Return a judge's file; None, and a note of it, where it is not there."""
         path = self._folder / f"{file}.onnx"
         if path.is_file():
             return path
-        reason = str(ModelError(f"{path.name} not found in {self._folder}; make it with {script}"))
-        self.unavailable.append(Unavailable(name, reason))
+        remedy = f"make it with {script}" if script else "see docs/evaluation.md for what it takes"
+        self.unavailable.append(Unavailable(name, f"{path.name} not found in {self._folder}; {remedy}"))
         return None

@@ -23,8 +23,11 @@ from anonymizer.recognize.body import found_again
 __all__ = [
     "KERAS",
     "AttributePredictor",
+    "CropDistance",
+    "CropNetwork",
     "FaceInput",
     "ImageFeatures",
+    "MoveNet",
     "MultiPoseDetector",
     "NanoDet",
     "NetworkFace",
@@ -56,6 +59,10 @@ PERSON = (256, 128)
 IMAGENET_MEAN, IMAGENET_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: Height and width in pixels of the frame in which a silhouette is seen whole: few standing persons are wider.
 OUTLINE = (64, 48)
+#: Surroundings of a person for MoveNet on each side, as a proportion of the box's longer side; its input in pixels.
+POSE_MARGIN, POSE_SIDE = 0.125, 256
+#: Side of crops in pixels: Inception's resolution, and what LPIPS is mostly given.
+INCEPTION_SIDE, LPIPS_SIDE = 299, 128
 #: Side of ArcFace's template in pixels.
 TEMPLATE_SIDE = 112
 #: Surroundings of a face that networks trained on loose squares see, as a proportion of its longer side on each side.
@@ -182,6 +189,86 @@ def boxes_as_instances(
             mask = np.ones((y2 - y1, x2 - x1), dtype=np.bool_)
             out.append(Instance(len(out) + 1, label, box, mask, float(np.clip(score, 0, 1)), source))
     return tuple(out)
+
+
+class MoveNet:
+    """Joints of a person, by MoveNet Thunder.
+
+    Args:
+        path: ``movenet.onnx``.
+
+    Raises:
+        ModelError: The file is missing or unreadable.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._session = open_session(path, path.stem)
+        self.sha256 = file_sha256(path)
+
+    def find(self, image: Image, box: Floats) -> Floats:
+        """Return COCO's 17 joints of the person in a box, float32 (17, 3): x, y in the picture's pixels and score."""
+        crop, window = _window(image, box, POSE_MARGIN, POSE_SIDE)
+        feed = {self._session.get_inputs()[0].name: crop.astype(np.int32)[None]}
+        joints = self._session.run(None, feed)[0][0, 0][:, [1, 0, 2]]
+        joints[:, :2] = joints[:, :2] * (window[2] - window[0]) + np.array(window[:2], np.float32)
+        return np.asarray(joints, np.float32)
+
+
+class CropNetwork:
+    """Features of a crop for the Fréchet distance, by a network whose user has its file.
+
+    Args:
+        path: ``inception.onnx``: RGB in [0, 1], (N, 3, 299, 299) -> (N, D).
+
+    Raises:
+        ModelError: The file is missing or unreadable.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._session = open_session(path, path.stem)
+        self.sha256 = file_sha256(path)
+
+    def describe(self, image: Image, box: Floats) -> Floats:
+        """Return float32 (D,) for the square around a box."""
+        blob = _blob(_window(image, box, FEATURE_MARGIN, INCEPTION_SIDE)[0])
+        return np.asarray(self._session.run(None, {self._session.get_inputs()[0].name: blob})[0][0], np.float32).ravel()
+
+
+class CropDistance:
+    """LPIPS of two crops, by a network whose user has its file.
+
+    Args:
+        path: ``lpips.onnx``: two inputs, RGB in [-1, 1], (N, 3, H, W) each -> one number for each pair.
+
+    Raises:
+        ModelError: The file is missing or unreadable, or takes another number of inputs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._session = open_session(path, path.stem)
+        self._inputs = [taken.name for taken in self._session.get_inputs()]
+        if len(self._inputs) != 2:
+            raise ModelError(f"{path.name}: expected two inputs, got {len(self._inputs)}")
+        self.sha256 = file_sha256(path)
+
+    def between(self, one: Image, two: Image, box: Floats) -> float:
+        """Return the distance of what two pictures show in the square around a box."""
+        blobs = [_blob(_window(image, box, FEATURE_MARGIN, LPIPS_SIDE)[0]) * 2 - 1 for image in (one, two)]
+        return float(np.ravel(self._session.run(None, dict(zip(self._inputs, blobs, strict=True)))[0])[0])
+
+
+def _window(image: Image, box: Floats, margin: float, side: int) -> tuple[Image, tuple[int, int, int, int]]:
+    """Return the square around a box, RGB uint8 (side, side, 3), and where it lies."""
+    import cv2
+
+    window = context_box(box, margin, 1.0)
+    method = _method(window[2] - window[0], side)
+    return np.asarray(cv2.resize(take(image, window), (side, side), interpolation=method), np.uint8), window
+
+
+def _blob(crop: Image) -> Floats:
+    """Return a crop (H, W, 3) in [0, 1] as float32 (1, 3, H, W)."""
+    return np.ascontiguousarray((crop.astype(np.float32) / 255).transpose(2, 0, 1)[None])
 
 
 class ImageFeatures:

@@ -17,9 +17,9 @@ import numpy as np
 from anonymizer.core.errors import InputError
 from anonymizer.core.geometry import integer_box
 from anonymizer.core.records import Image, Mask, check_image
-from anonymizer.evaluation.baselines import Blur, Mosaic, Solid
 from anonymizer.evaluation.pairing import by_stem, stem
 from anonymizer.evaluation.records import Pair, Subject
+from anonymizer.evaluation.variants import Blur, Mosaic, Solid
 from anonymizer.images.decode import read_image
 from anonymizer.run.inputs import find_inputs
 

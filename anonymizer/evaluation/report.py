@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from anonymizer.core.files import write_atomic
-from anonymizer.evaluation import charts, summary
+from anonymizer.evaluation import charts, standard, summary
 from anonymizer.evaluation.records import Pair
 from anonymizer.images.decode import read_image
 from anonymizer.run.report import printable
@@ -109,6 +109,7 @@ def render(document: Record, pictures: Sequence[Pair] = ()) -> bytes:
         overview=[_overview(clean, label, variants) for label in summary.HEADLINE if subjects.get(label)],
         curves=[part for label in ("face", "person") for part in _curves(findings, label)],
         columns=COLUMNS,
+        changed_levels=standard.CHANGED,
         people=_by_group(findings),
         groups=_groups(findings),
         skipped=_not_done(clean["skipped"]),

@@ -16,7 +16,6 @@ from anonymizer.core.errors import InputError, ModelError
 from anonymizer.core.stages import timed
 from anonymizer.evaluation.attacks import ATTACKS
 from anonymizer.evaluation.background_fidelity import RunRegions
-from anonymizer.evaluation.baselines import BASELINES, baseline
 from anonymizer.evaluation.cache import EmbeddingStore
 from anonymizer.evaluation.control import Control, Resaved, controls
 from anonymizer.evaluation.dataset import PictureDataset
@@ -29,9 +28,10 @@ from anonymizer.evaluation.pairing import Pairing, Rule, find_pairs
 from anonymizer.evaluation.recognizers import Unavailable, choose, choose_person
 from anonymizer.evaluation.records import Context, Finding, Recognizer, Skipped, Variant
 from anonymizer.evaluation.regions import ON_REGION, MaskFolder, OnRegion, Regions
+from anonymizer.evaluation.standard import Tools
 from anonymizer.evaluation.subjects import CLASSES, FaceFinder, SubjectSource
 from anonymizer.evaluation.utility import measure_utility
-from anonymizer.evaluation.variants import AGAIN, ANONYMIZED, CONTROL, Released
+from anonymizer.evaluation.variants import AGAIN, ANONYMIZED, BASELINES, CONTROL, Released, baseline
 from anonymizer.models.third_party import check_extra
 from anonymizer.recognize.body import ColourShapeEmbedder, SilhouetteEmbedder
 
@@ -41,6 +41,8 @@ __all__ = ["ALL_BASELINES", "Evaluation", "Progress", "Settings", "evaluate"]
 ALL_BASELINES = (*BASELINES, *ON_REGION)
 DEFAULT_BASELINES = (*(name for name in BASELINES if name != "original"), "solid-region")
 
+#: Detectors whose recall stands beside that of the embedded one: those that find, quickly, and take part in no run.
+UTILITY_DETECTORS = ("nanodet", "dlib-frontal")
 REGION_UNKNOWN = "it is not known what was treated; give masks with --regions"
 
 #: Called with what is being done and (done, total) of it.
@@ -290,6 +292,13 @@ def evaluate(
                 utility = measure_utility(
                     context,
                     regions=regions,
+                    tools=Tools(
+                        finder,
+                        judges.pose() if "person" in labels else None,
+                        tuple(one for one in detectors if one.name in UTILITY_DETECTORS),
+                        judges.inception(),
+                        judges.lpips(),
+                    ),
                     on_progress=lambda done, total: on_progress("utility", done, total),
                 )
     return Evaluation(

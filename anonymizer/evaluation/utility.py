@@ -1,8 +1,8 @@
 """Utility of released pictures, measured on the same pictures as the attacks, for every variant.
 
 Per class: average precision and recall of a detector against the annotations of the originals, overlap of what it
-finds, and the kernel distance between original and treated crops. For the released pictures also what changed
-outside of the treated regions. One pass over the pictures, each decoded once.
+finds, and the kernel distance between original and treated crops; standard metrics beside them. For the released
+pictures also what changed outside of the treated regions. One pass over the pictures, each decoded once.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 
 from anonymizer.core.records import CLASSES, Detector, Floats
 from anonymizer.evaluation.background_fidelity import BackgroundFidelity
-from anonymizer.evaluation.features import CropFeatures
-from anonymizer.evaluation.kid import kid
+from anonymizer.evaluation.distances import CropFeatures, kid
 from anonymizer.evaluation.label_consistency import LabelConsistency, as_instance
 from anonymizer.evaluation.records import Context, Pair
 from anonymizer.evaluation.regions import Regions
+from anonymizer.evaluation.standard import StandardMetrics, Tools
 from anonymizer.models import weights
 from anonymizer.redraw.crops import anonymized_mask
 
@@ -67,6 +67,7 @@ def measure_utility(
     *,
     detector: tuple[Detector, dict[str, Any]] | None = None,
     regions: Regions | None = None,
+    tools: Tools | None = None,
     limit: int = LIMIT,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -76,13 +77,15 @@ def measure_utility(
         context: Pictures, variants, classes and seed.
         detector: A detector and what to say about it (``name``, ``sha256``, ``note``); the embedded one if None.
         regions: Knows exactly what was treated. None: the subjects' masks stand for that.
+        tools: What else measures, see ``standard``; None: nothing.
         limit: Most pictures, evenly spaced.
         on_progress: Called with pictures done and pictures in all.
 
     Returns:
         Plain data and estimates: ``pictures``, ``of``, ``detector``, ``annotations`` (where the truth comes from),
         ``retention`` (records of ``LabelConsistency.rows``), ``features``, ``kid`` (``label``, ``variant``,
-        ``estimate``), ``outside`` (``BackgroundFidelity.summary`` and ``regions``, where they come from).
+        ``estimate``), ``outside`` (``BackgroundFidelity.summary`` and ``regions``, where they come from), ``standard``
+        (``StandardMetrics.rows``).
 
     Raises:
         InputError: A picture cannot be read or does not fit its annotations.
@@ -95,6 +98,7 @@ def measure_utility(
     retention = {label: LabelConsistency(label, names) for label in labels}
     crops: dict[tuple[str, str], list[Floats]] = {(label, name): [] for label in labels for name in names}
     outside, sources = BackgroundFidelity(), set[str]()
+    standard = StandardMetrics(labels, tools or Tools())
     chosen = evenly(context.dataset.pairs, limit)
     for done, pair in enumerate(chosen, start=1):
         original = context.dataset.original(pair)
@@ -106,10 +110,12 @@ def measure_utility(
         for name in names:
             image = original if name == "original" else context.variants[name](pair, original, subjects)
             found[name] = finder.detect(image)
+            known = regions(pair, size) if regions is not None and name == "anonymized" else None
+            standard.add(name, original, image, subjects, known)
             for subject in wanted:
                 crops[subject.label, name].append(network.describe(image, subject.box))
             if name == "anonymized":
-                treated = anonymized_mask(map(as_instance, subjects), size) if regions is None else regions(pair, size)
+                treated = anonymized_mask(map(as_instance, subjects), size) if regions is None else known
                 outside.add(pair, original, image, treated)
         for each in retention.values():
             each.add(subjects, found, size)
@@ -131,6 +137,7 @@ def measure_utility(
         "features": {"name": network.name, "sha256": network.sha256},
         "kid": distances,
         "outside": outside.summary() | {"regions": "subjects' masks" if regions is None else "what was treated"},
+        "standard": standard.rows(context.rng("standard"), ROUNDS),
     }
 
 

@@ -22,7 +22,7 @@ REDRAW = "redraw"
 #: Methods by name, with the classes they are for; none: all.
 METHODS: dict[str, tuple[str, ...]] = {"blur": (), "mosaic": (), "solid": (), "blank": ("license_plate",)}
 #: Standard deviation of the blur, and side of a mosaic's cell, as shares of the square root of the box's area at
-#: strength 1: those with which blur tools are compared (``evaluation.baselines``).
+#: strength 1: those with which blur tools are compared (``evaluation.variants``).
 SIGMA, CELL = 0.10, 0.125
 #: Below the first, what is left can be read; above the second, nothing changes any more.
 LEAST_STRENGTH, MOST_STRENGTH = 0.5, 4.0

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import torch
 
-from anonymizer.evaluation.kid import kid
+from anonymizer.evaluation.distances import kid
 from anonymizer.models.onnx import open_session
 from anonymizer.redraw.diffusion import DiffusionInpainter, DiffusionSettings, InpaintJob
 

@@ -163,6 +163,23 @@ def utility(labels: tuple[str, ...] = ("face", "person")) -> dict[str, Any]:
             "unknown": 0,
             "regions": "annotations of the run",
         },
+        "standard": {
+            "changed": [
+                {"variant": name, "pixels": near(0.2), "needless": near(0.3), "false_regions": near(0.6)}
+                for name in kept
+            ],
+            "places": [
+                {"label": label, "variant": name, "error": near(0.05), "kept": near(ap)}
+                for label in labels
+                for name, ap in kept.items()
+            ],
+            "detected": [
+                {"detector": "nanodet", "label": "person", "variant": name, "found": near(ap)}
+                for name, ap in kept.items()
+            ],
+            "fid": [],
+            "lpips": [{"label": label, "variant": "anonymized", "estimate": near(0.4)} for label in labels],
+        },
         "downstream": {
             "label": "person",
             "steps": 400,

@@ -24,7 +24,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def ablation() -> Iterator[ModuleType]:
-    names = ("ablation", "avatars", "avatar_measures", "avatar_run", "judges", "packs", "markdown_table")
+    names = ("ablation", "avatars", "avatar_measures", "avatar_run", "packs", "markdown_table")
     sys.path.insert(0, str(BENCHMARKS))
     try:
         yield importlib.import_module("ablation")

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from anonymizer.core.records import Instance
-from anonymizer.evaluation.kid import polynomial_mmd
+from anonymizer.evaluation.distances import polynomial_mmd
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def scripts() -> Iterator[SimpleNamespace]:
-    names = ("avatar_measures", "avatar_run", "avatars", "judges", "packs", "markdown_table")
+    names = ("avatar_measures", "avatar_run", "avatars", "packs", "markdown_table")
     sys.path.insert(0, str(BENCHMARKS))
     try:
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})

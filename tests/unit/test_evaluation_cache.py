@@ -11,12 +11,11 @@ from PIL import Image as Pillow
 
 from anonymizer.annotations.reading import read_annotations
 from anonymizer.core.errors import InputError
-from anonymizer.evaluation.baselines import baseline
 from anonymizer.evaluation.cache import EmbeddingStore
 from anonymizer.evaluation.dataset import PictureDataset
 from anonymizer.evaluation.pairing import find_pairs
 from anonymizer.evaluation.subjects import SubjectSource
-from anonymizer.evaluation.variants import Released
+from anonymizer.evaluation.variants import Released, baseline
 
 from .evaluation import album, picture
 

@@ -12,9 +12,9 @@ from PIL import Image as Pillow
 
 from anonymizer.core.errors import ModelError
 from anonymizer.core.records import Image, Instance
-from anonymizer.evaluation import features as features_module
+from anonymizer.evaluation import distances as features_module
 from anonymizer.evaluation.background_fidelity import BackgroundFidelity, RunRegions
-from anonymizer.evaluation.features import CropFeatures
+from anonymizer.evaluation.distances import CropFeatures
 from anonymizer.evaluation.label_consistency import LabelConsistency, as_instance
 from anonymizer.evaluation.records import Context, Pair, Subject
 from anonymizer.evaluation.utility import evenly, measure_utility

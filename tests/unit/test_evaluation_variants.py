@@ -11,8 +11,8 @@ from PIL import Image as Pictures
 
 from anonymizer.core.errors import InputError
 from anonymizer.core.records import Image
-from anonymizer.evaluation.baselines import BASELINES, CELLS, SIGMA, baseline
 from anonymizer.evaluation.records import Pair, Subject
+from anonymizer.evaluation.variants import BASELINES, CELLS, SIGMA, baseline
 
 PAIR = Pair("a.png", Path("a.png"), Path("b.png"))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anonymizer.core.errors import InputError
-from anonymizer.evaluation.kid import LEAST, kid, polynomial_mmd
+from anonymizer.evaluation.distances import LEAST, kid, polynomial_mmd
 
 
 def test_distance_agrees_with_a_hand_computed_case() -> None:
