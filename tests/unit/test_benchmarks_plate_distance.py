@@ -56,5 +56,7 @@ def test_the_judge_sees_a_plate_with_its_margin_stretched(distance: ModuleType, 
     ((window, square),) = seen
     assert np.abs(np.array(window) - (0, 0, FEATURE_SIDE, FEATURE_SIDE)).max() <= 1
     bright = square[..., 0] > 127
-    # The margin is a tenth of the longer side on every side of the plate.
-    assert 0.4 < bright.mean() < 0.75 and bright[FEATURE_SIDE // 2, FEATURE_SIDE // 2] and not bright[:5].any()
+    # A tenth of the longer side lies above and below, and at the sides as much as keeps the plate's shape.
+    height = y2 - y1 + 2 * FEATURE_MARGIN * max(x2 - x1, y2 - y1)
+    assert bright.mean() == pytest.approx(((y2 - y1) / height) ** 2, abs=0.02)
+    assert bright[FEATURE_SIDE // 2, FEATURE_SIDE // 2] and not bright[:5].any()
