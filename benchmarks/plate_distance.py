@@ -21,7 +21,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from anonymizer.evaluation.baselines import Blur
 from avatar_measures import Distance, told_apart
 from avatar_run import Kept
 from avatars import cell
@@ -34,6 +33,7 @@ from anonymizer.core.geometry import box_iou, context_box, take
 from anonymizer.detect.yolo import YoloSegDetector
 from anonymizer.evaluation.networks import FEATURE_MARGIN, FEATURE_SIDE, ImageFeatures
 from anonymizer.evaluation.records import Pair, Subject
+from anonymizer.evaluation.variants import Blur
 from anonymizer.fill import redact
 from anonymizer.models import weights
 from anonymizer.models.third_party import offline
