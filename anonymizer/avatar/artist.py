@@ -62,11 +62,15 @@ LEAST_FACE = 0.3
 FACE_MORE = (0.15, 0.05)
 #: How far light on hair is that of all hair of a head.
 TRANSLUCENT = np.float32(0.6)
+#: Share of the picture's height from which somebody is what it is of, and greatest blur of them in pixels.
+LARGE, FOCUSED = 0.75, 1.0
 #: Depth step in metres and step of brightness that are full edges.
 EDGE_DEPTH, EDGE_LIGHT = 0.12, 0.5
 #: Standard deviation in pixels of the blur that the rays of a pixel are averaged over, and the limits of what is added
 #: to make a rendering as soft as its picture.
 SAMPLED, SOFT = 0.35, (0.3, 2.0)
+#: Least blur where a pixel has one ray.
+SINGLE = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,7 +232,11 @@ class AvatarArtist:
         # Rendered in the frame of its box, smaller where that is huge.
         inner = replace(pose, scale=pose.scale * share, shift=(pose.shift - corner) * np.float32(share))
         frame = 0, 0, max(round((box[2] - box[0]) * share), 1), max(round((box[3] - box[1]) * share), 1)
-        soft = float(np.clip(np.sqrt(max((around.blur * share) ** 2 - SAMPLED**2, 0)), *SOFT))
+        # Whoever fills the picture is in focus, though what lies behind is not.
+        blur = min(around.blur, FOCUSED) if box[3] - box[1] > LARGE * size[0] else around.blur
+        # One ray a pixel leaves steps at edges, and hair in dots.
+        least = SOFT[0] if frame[3] <= FINE else SINGLE
+        soft = float(np.clip(np.sqrt(max((blur * share) ** 2 - SAMPLED**2, 0)), least, SOFT[1]))
         made = _render(body, shape, measures, outer, inner, posed, frame, light, around.pitch, soft, rng)
         return (
             None

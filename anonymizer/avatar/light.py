@@ -35,7 +35,7 @@ AROUND = 0.6
 #: Light (linear) of ordinary surroundings, median; the light on people follows it with this power, as under one light
 #: for all, but within narrow limits: cameras expose for people, and dark rooms have lamps. Of 520 annotated persons the
 #: brightness is the same, 0.12 to 0.14, from surroundings of 0.02 to those of 0.5.
-USUAL, POWER, LIMITS = 0.16, 0.6, (0.6, 1.5)
+USUAL, POWER, LIMITS = 0.16, 0.6, (0.5, 1.4)
 #: Share of the surroundings' cast in the light, and the norm by which their colours are averaged.
 CAST, NORM = 0.6, 6
 #: What a white surface that faces the light sends back in ordinary surroundings: all together, and the ground's part

@@ -20,6 +20,8 @@ STEP, STEEPEST = 0.03, np.float32(1.4)
 WAVES = 5
 #: How much of the scalp's colour is the hair's: the rest is skin between strands.
 ROOTS = 0.8
+#: Light that comes to the scalp between strands: at a parting it is darker than the hair beside it.
+UNDER = 0.55
 #: White of a highlight on hair, and of one on skin.
 GLINT, SKIN_GLOSS = np.float32(0.13), np.float32(0.07)
 #: Greatest brightness of a highlight on hair beside its colour, and how much of it is lost at the ends.
@@ -54,12 +56,13 @@ def skin_paint(
     mottled = 1 + 0.02 * waves(at, 60, 5)[1] + 0.015 * waves(at, 900, 6)[1]
     colour = look.skin * mottled[:, None] * look.face.look_up(places[:, :2], places[:, 2])
     hair = np.clip(scalp / THIN + 0.35 * waves(at, 700, 3)[1], 0, 1)[:, None]
-    colour = colour + (ROOTS * look.hair + (1 - ROOTS) * look.skin * look.hair - colour) * hair * 0.92
+    roots = UNDER * (ROOTS * look.hair + (1 - ROOTS) * look.skin * look.hair)
+    colour = colour + (roots - colour) * hair * 0.92
     colour = colour + (SKIN_GLOSS * sheen(normal, light, 14))[:, None] * (1 - 0.7 * hair)
     ball = eye > 0.5
     if ball.any():
         colour[ball] = _eye(look, pupil[ball])
-    return np.clip(colour, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(colour, 0, 1), np.float32)
 
 
 def _eye(look: Appearance, pupil: Floats) -> Floats:

@@ -81,7 +81,7 @@ def make_detector(table: Detect, source: Source, reader: OCRReader, classes: Seq
         )
     found.append(CenterFaceDetector(source.path(table.faces), threshold=table.centerface))
     if table.scrfd is not None and table.scrfd_score is not None:
-        from anonymizer.detect.scrfd import ScrfdDetector
+        from anonymizer.detect.faces import ScrfdDetector
 
         found.append(ScrfdDetector(source.path(table.scrfd), table.scrfd_score, device))
     if table.plates is not None and table.plate_sizes is not None:

@@ -41,9 +41,6 @@ POOR = 0.6
 #: Proportion of a larger find's box that a smaller one has, from which a network's outline of the smaller is better
 #: than the one drawn in the box of the larger.
 ALIKE = 0.75
-#: Highest score of a find by boxes alone, without a face, that is a poor view of a larger, drawn find in whose outline
-#: this proportion of it lies, even at its side: a second box around somebody's arm or bag.
-WEAK, PARTLY = 0.35, 0.4
 #: Landmarks that say where a person is.
 PLACES = [LANDMARKS.index(name) for name in ("nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip")]
 
@@ -105,10 +102,6 @@ def _whole(part: Instance, larger: Sequence[Instance], faced: set[int | None]) -
     together = np.logical_or.reduce([_inside(part, i, i.outline) for i in others])
     if shares[others[0].id] < INSIDE <= together.mean():
         return others[0]
-    if part.score <= WEAK:
-        near = [i for i in others if shares[i.id] >= PARTLY and not by_boxes(i) and part.score < POOR * i.score]
-        if near:
-            return near[0]
     drawn = [i for i in apart if not by_boxes(i)]
     return next((i for i in drawn if _inside(part, i, i.mask).mean() >= HELD), None)
 

@@ -10,8 +10,7 @@ import numpy as np
 from anonymizer.core.errors import InputError
 from anonymizer.core.geometry import box_iou, clip_box, integer_box, paste_window
 from anonymizer.core.records import CLASSES, Detector, Image, Instance, check_image
-from anonymizer.detect.feet import with_feet
-from anonymizer.detect.gaps import without_gaps
+from anonymizer.detect.masks import with_feet, without_gaps
 from anonymizer.detect.neighbours import split, tells, told_apart
 from anonymizer.detect.regions import MIN_SIDE, coverage, ellipse, grow, overlap, unite, widen
 

@@ -17,7 +17,7 @@ from anonymizer.core.records import FREE, Detector, Floats, Image, Instance, Mas
 from anonymizer.detect.blazepose import MARGIN as POSE_MARGIN
 from anonymizer.detect.blazepose import BlazePose, square_windows
 from anonymizer.detect.facemesh import FaceMesh
-from anonymizer.detect.narrow import narrowed
+from anonymizer.detect.masks import narrowed
 from anonymizer.detect.regions import OUTLINE, ellipse, grow, is_sketch, overlap, widen
 from anonymizer.detect.safe_mask import refine
 from anonymizer.models.onnx import open_session

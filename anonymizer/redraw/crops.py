@@ -30,7 +30,7 @@ __all__ = [
 #: segmentation is a little too tight holds no original pixels. The paper dilates by 13×13 at a long side of 768.
 GROW_SHARE = 0.025
 GROW_LIMITS = (2, 12)
-#: The same share for persons whose outline was found and seen well, see ``detect.narrow``; their limits follow it.
+#: The same share for persons whose outline was found and seen well, see ``detect.masks``; their limits follow it.
 GROW_SEEN = 0.75 * GROW_SHARE
 #: What stands for the surroundings where there are none.
 GREY = 112.0

@@ -19,9 +19,9 @@ from anonymizer.condition.edges import HedEdges
 from anonymizer.config import presets
 from anonymizer.core.errors import InputError, ModelError
 from anonymizer.core.records import Instance, Result
+from anonymizer.detect.faces import ScrfdDetector
 from anonymizer.detect.plate_network import PlateNetwork
 from anonymizer.detect.sam import SamRefiner
-from anonymizer.detect.scrfd import ScrfdDetector
 from anonymizer.models import weights
 
 torch: Any = importlib.import_module("torch")

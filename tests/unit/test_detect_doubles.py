@@ -120,15 +120,6 @@ def test_who_stands_at_the_side_of_a_larger_find_stays(left: int, height: int, c
     assert len(one_each((front, behind))) == count
 
 
-@pytest.mark.parametrize(("evidence", "left", "count"), [(0.3, 76, 1), (0.4, 76, 2), (0.3, 90, 2)])
-def test_a_doubtful_box_half_on_a_person_is_no_second_one(evidence: float, left: int, count: int) -> None:
-    whole = person(1, [50, 20, 100, 180])
-    beside = person(2, [left, 20, left + 40, 180], {"centernet": evidence, "outline": 0.3})
-    found = one_each((whole, beside))
-    assert len(found) == count
-    assert np.array_equal(covered(found), covered((whole, beside)))
-
-
 @pytest.mark.parametrize(("score", "width"), [(0.3, 40), (0.7, 60)])
 def test_the_better_of_two_outlines_is_kept(score: float, width: int) -> None:
     whole, part = person(1, [50, 20, 110, 180], {"yolo": score}), person(2, [60, 20, 100, 180], {"yolo": 0.8})

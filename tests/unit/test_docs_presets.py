@@ -62,3 +62,8 @@ def test_the_page_asks_for_the_comparison_and_agrees_with_it(hook: ModuleType) -
     assert page.count(hook.COMPARISON) == 1
     written = {name: row for row in rows(page) for name in re.findall(r"`([\w-]+)`", row[0])}
     assert set(tables()) <= set(written)
+
+
+def test_the_front_page_fits_on_a_screen() -> None:
+    lines = (DOCS.parent / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120 and max(map(len, lines)) <= 120

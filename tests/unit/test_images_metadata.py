@@ -53,7 +53,9 @@ def exiftool(*files: Path) -> list[dict[str, Any]]:
 def released(tmp_path: Path, release: Release | None = None) -> dict[str, Path]:
     """Anonymize the planted files; return the released ones by kind."""
     source = planted.plant(tmp_path / "in")
-    summary = execute(InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out", release=release))
+    summary = execute(
+        InProcess(FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out", release=release or Release())
+    )
     lines = [json.loads(line) for line in (tmp_path / "out/ledger.jsonl").read_text().splitlines()]
     assert (summary.released, summary.failed) == (len(source), 0), [line["reason"] for line in lines]
     names = {line["name"]: line["released_name"] for line in lines}

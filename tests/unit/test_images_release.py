@@ -28,7 +28,9 @@ NAME = st.builds(lambda parts, suffix: "/".join(parts) + suffix, st.lists(PART, 
 
 
 def run(tmp_path: Path, fake: FakeAnonymizer | None = None, **options: Any) -> Summary:
-    return execute(InProcess(fake or FakeAnonymizer()), Request(tmp_path / "in", tmp_path / "out", **options))
+    on_progress = options.pop("on_progress", None)
+    request = Request(tmp_path / "in", tmp_path / "out", **options)
+    return execute(InProcess(fake or FakeAnonymizer()), request, on_progress)
 
 
 def pictures(tmp_path: Path, *names: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from anonymizer.cli import doctor
 from anonymizer.core.errors import ModelError
-from anonymizer.detect.scrfd import ScrfdDetector
+from anonymizer.detect.faces import ScrfdDetector
 from anonymizer.evaluation.runner import Settings, evaluate
 from anonymizer.models.convert import yolo_to_onnx
 

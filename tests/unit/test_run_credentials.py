@@ -19,6 +19,7 @@ from PIL import Image
 from anonymizer import cli
 from anonymizer.core.errors import InputError
 from anonymizer.images.decode import decode_image
+from anonymizer.images.formats import has_heif
 from anonymizer.run.credentials import ALTERED, DRAWN, PAINTED, SOURCE_TYPES, Credentials, statement
 from anonymizer.run.delivery import CHECKSUMS, SHEET, deliver
 from anonymizer.run.local import run
@@ -109,9 +110,11 @@ def output(tmp_path: Path, *names: str) -> Path:
 def test_every_format_is_signed_and_keeps_its_pixels(tmp_path: Path, signer: Callable[..., tuple[Path, Path]]) -> None:
     kinds = {"a.jpg": "jpeg", "b.png": "png", "sub/c.webp": "webp", "d.tif": "tiff", "e.avif": "avif"}
     kinds["deep.tif"] = "tiff"
+    if has_heif():
+        kinds["f.heic"] = "heif"
     source = output(tmp_path, *kinds)
     made = deliver(source, tmp_path / "delivery", credentials=Credentials(*signer()))
-    assert (made.pictures, made.credentials) == (6, 6)
+    assert (made.pictures, made.credentials) == (len(kinds), len(kinds))
     for name, kind in kinds.items():
         before, after = source / "images" / name, tmp_path / "delivery/images" / name
         assert before.read_bytes() != after.read_bytes()

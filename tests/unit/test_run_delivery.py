@@ -81,7 +81,7 @@ def test_a_weaker_method_and_what_was_left_are_named_in_ledger_annotations_repor
         Image.fromarray(np.random.default_rng(1).integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(
             tmp_path / "in" / name
         )
-    run(Obscuring(), tmp_path / "in", tmp_path / "out")
+    run(Obscuring(), Request(tmp_path / "in", tmp_path / "out"))
     record = Ledger.open(tmp_path / "out").get("a.png")
     assert record is not None and record["status"] == "released", record
     assert [one["method"] for one in record["instances"]] == ["blur"]

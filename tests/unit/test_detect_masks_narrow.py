@@ -9,7 +9,7 @@ import pytest
 
 from anonymizer.core.geometry import full_mask
 from anonymizer.core.records import Instance, PersonView
-from anonymizer.detect.narrow import narrowed
+from anonymizer.detect.masks import narrowed
 from anonymizer.detect.regions import ellipse
 from anonymizer.redraw.crops import grow_radius, safe_radius
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from anonymizer.core.geometry import full_mask
 from anonymizer.core.records import Instance, Mask
-from anonymizer.detect.gaps import without_gaps
+from anonymizer.detect.masks import without_gaps
 
 SIZE = (240, 320)
 

@@ -3,7 +3,7 @@ import pytest
 
 from anonymizer.core.geometry import full_mask
 from anonymizer.core.records import Instance
-from anonymizer.detect.feet import with_feet
+from anonymizer.detect.masks import with_feet
 
 SIZE = (300, 200)
 
