@@ -419,7 +419,7 @@ def _check_earlier(ledger: Ledger, settings_hash: str, output: str) -> set[str]:
             released.add(record["released_name"])
     if other:
         raise InputError(
-            f"OUTPUT {output} holds {other} pictures made with other settings; use the same settings, another OUTPUT, "
-            "or overwrite (--overwrite) to make all anew"
+            f"OUTPUT {output} holds {other} pictures made with other settings or by another version; use the same, "
+            "another OUTPUT, or overwrite (--overwrite) to make all anew"
         )
     return released
