@@ -2,13 +2,14 @@
 
     python benchmarks/domains.py --data DATA --judges JUDGES --out DIR [--domain NAME]... [--limit N]
 
-``vehicles`` are cars, buses, trucks and motorcycles on ``val`` pictures, compared with ``train`` pictures; ``things``
-are COCO's other classes, most of them indoors, on every second picture, compared with the others. CenterNet finds them,
-GrabCut cuts them out. Each gets another colour and lightness at random in Lab and is denoised by the shipped inpainter
-at several strengths, held to depth and edges of the recoloured picture; or it is filled and painted from noise, held to
-the same maps. *Shading*: the fine shading alone is taken over, as for avatars. Measured as in ``avatars.py``, and
-whether CenterNet and NanoDet find one of the class again. An object keeps its shape: this anonymizes nothing. ``DIR``
-gets ``NAME.md`` and a sheet, its columns in the table's order; pictures done before are read from it.
+``vehicles`` are cars, buses, trucks and motorcycles on ``val`` pictures, compared with ``train`` ones; ``things`` are
+COCO's other classes, as animals, food and furniture, on every second picture, compared with the others. CenterNet finds
+them, GrabCut cuts them out. Each gets another colour and lightness at random in Lab and is denoised by the shipped
+inpainter at several strengths, held to depth and edges of the recoloured picture; or it is filled and painted from
+noise, held to the same maps. *Shading*: the fine shading alone is taken over, as for avatars. Measured as in
+``avatars.py``, and whether CenterNet and NanoDet find one of the class again. An object keeps its shape: nobody and
+nothing is anonymized. ``DIR`` gets ``NAME.md`` and a sheet, its columns in the table's order; pictures done before are
+read from it.
 """
 
 from __future__ import annotations
