@@ -32,9 +32,10 @@ class DlibFaceEmbedder:
             person lie above. Cosines of this descriptor are high throughout (different people 0.84 on average),
             since it was trained on distances and not centred.
         profile_threshold: The same of faces in profile, 0.975: the predictor knows frontal faces only, and profiles of
-            different people come out alike (0.91 on average, 30 % above 0.925). It is the 0.999 quantile of 10,701
-            pairs of 147 faces in profile of different pictures, 0.974 (0.970 to 0.980, bootstrap over faces). The price
-            is high: of profiles that were only stored as JPEG of quality 40, 42 % still lie above it.
+            different people come out alike (0.91 on average, 32 % above 0.925). The 0.999 quantile of 4,437 pairs of 95
+            faces in profile is 0.972 (0.964 to 0.980, bootstrap over faces; ``benchmarks/profiles.py``), of 10,701
+            pairs of 147 faces 0.974 (0.970 to 0.980). The price is high: of profiles that were only stored anew, as
+            JPEG of quality 40, 25 % lie above it.
 
     Raises:
         ModelError: A file is missing or dlib cannot read it.
