@@ -14,7 +14,7 @@ from anonymizer.core.geometry import box_iou, integer_box
 from anonymizer.core.records import Floats, Image, Instance, Mask, check_image
 from anonymizer.detect.regions import ellipse, grow, make_instance, nms, number, overlap, unite
 from anonymizer.detect.safe_mask import refine, vote
-from anonymizer.models.onnx import Halves
+from anonymizer.models.onnx import open_session
 
 __all__ = ["COCO", "COCO_LABELS", "OWN", "YoloSegDetector", "letterbox"]
 
@@ -128,19 +128,20 @@ class YoloSegDetector:
             raise InputError(f"thresholds: expected classes among {known}, got {', '.join(unknown)}")
         if not sizes or min(sizes) < STRIDE:
             raise InputError(f"sizes: expected one or more of at least {STRIDE} pixels, got {tuple(sizes)}")
-        self._network = Halves(path, "detector", device)
-        outputs = self._network.outputs
+        self._session = open_session(path, "detector", device)
+        outputs = self._session.get_outputs()
         if len(outputs) != 2 or len(outputs[0].shape) != 3 or len(outputs[1].shape) != 4:
             shapes = ", ".join(str(output.shape) for output in outputs)
             raise ModelError(
                 f"detector: expected a YOLO-seg export with outputs of 3 and 4 axes, got {shapes} in {path}"
             )
-        entry = self._network.input
+        entry = self._session.get_inputs()[0]
         # Exported for one size, a network sees squares of it; others see the smallest rectangle.
         side = entry.shape[-1]
         self._square = isinstance(side, int)
         if self._square and tuple(sizes) != (side,):
             raise InputError(f"sizes: expected ({side},), the fixed input of {path}, got {tuple(sizes)}")
+        self._input = entry.name
         self._thresholds = dict(thresholds)
         self._sizes = tuple(sizes)
         self._iou = iou
@@ -195,15 +196,12 @@ class YoloSegDetector:
         size = image.shape[0], image.shape[1]
         boxed, scale_x, scale_y, left, top = letterbox(image, long_side, self._square)
         blob = np.ascontiguousarray(boxed.transpose(2, 0, 1)[None], dtype=np.float32) / 255  # (h, w, 3) -> (1, 3, h, w)
-        raw, between = self._network.first(blob)
+        raw, protos = self._session.run(None, {self._input: blob})
         count = len(self._classes)
-        depth = self._network.outputs[1].shape[1]
-        protos: Floats | None = None
-        if not isinstance(depth, int):
-            protos = self._network.second(between)[0]
-            depth = len(protos)
-        if raw.shape[1] != 4 + count + depth:
-            raise ModelError(f"detector: expected {4 + count + depth} channels for {count} classes, got {raw.shape[1]}")
+        if raw.shape[1] != 4 + count + protos.shape[1]:
+            raise ModelError(
+                f"detector: expected {4 + count + protos.shape[1]} channels for {count} classes, got {raw.shape[1]}"
+            )
         table = raw[0].T  # (4 + C + 32, N) -> (N, 4 + C + 32)
         shift, scale = np.array([left, top] * 2, np.float32), np.array([scale_x, scale_y] * 2, np.float32)
         found: list[Instance] = []
@@ -216,25 +214,19 @@ class YoloSegDetector:
             boxes = (np.concatenate([centre - half, centre + half], axis=1) - shift) / scale
             for keep in nms(boxes, table[rows, 4 + index], self._iou):
                 row = table[rows[keep]]
-                if protos is None and self._drawn(label):
-                    protos = self._network.second(between)[0]
                 instance = self._instance(
                     label,
                     boxes[keep],
                     size,
                     float(row[4 + index]),
                     row[4 + count :],
-                    protos,
+                    protos[0],
                     (scale_x, scale_y, left, top),
                 )
                 if instance is not None:
                     name = self._classes[index]
                     found.append(instance if name == label else replace(instance, source=f"{self._source}:{name}"))
         return found
-
-    def _drawn(self, label: str) -> bool:
-        """Return whether the network's masks of a class are used, which cost a third of the larger networks' time."""
-        return label != "face" and (label != "license_plate" or self._plate_outlines)
 
     def _instance(
         self,
@@ -243,7 +235,7 @@ class YoloSegDetector:
         size: tuple[int, int],
         score: float,
         coefficients: Floats,
-        protos: Floats | None,
+        protos: Floats,
         frame: tuple[float, float, int, int],
     ) -> Instance | None:
         if box[2] <= box[0] or box[3] <= box[1]:
@@ -254,13 +246,13 @@ class YoloSegDetector:
             mask = ellipse(box)
         elif label == "license_plate":
             box = grow(box, *PLATE_MARGIN)
-        elif protos is not None:
+        else:
             height, width = size
             low, high = np.zeros(4, np.float32), np.array([width, height, width, height], np.float32)
             box = np.clip(box, low, high)
             mask = _mask(box, coefficients, protos, frame)
         instance = make_instance(label, box, size, score=score, source=self._source, mask=mask)
-        if instance is None or label != "license_plate" or protos is None or not self._plate_outlines:
+        if instance is None or label != "license_plate" or not self._plate_outlines:
             return instance
         core = _mask(instance.box, coefficients, protos, frame)
         return replace(instance, core=core) if core.any() else instance
