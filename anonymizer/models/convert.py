@@ -1,4 +1,4 @@
-"""Turns fetched pickles into files that cannot run code, once, when they are fetched.
+"""Conversion of fetched pickles into files that cannot run code, once, when they are fetched.
 
 Some weights are published only as PyTorch pickles. They are read with ``weights_only=True``, which rebuilds tensors and
 an allow-list of known classes and refuses everything else, and are written as safetensors or ONNX. The pickle is
