@@ -59,8 +59,8 @@ def clip_box(box: Floats, size: tuple[int, int]) -> Floats:
 def box_iou(a: Floats, b: Floats) -> Floats:
     """Return the IoU of every box of ``a`` (N, 4) with every box of ``b`` (M, 4): float32 (N, M) in [0, 1].
 
-    >>> box_iou(np.array([[0, 0, 2, 2]]), np.array([[0, 0, 2, 2], [0, 0, 2, 1], [5, 5, 6, 6]]))
-    array([[1. , 0.5, 0. ]], dtype=float32)
+    >>> box_iou(np.array([[0, 0, 2, 2]]), np.array([[0, 0, 2, 2], [0, 0, 2, 1], [5, 5, 6, 6]])).tolist()
+    [[1.0, 0.5, 0.0]]
     """
     a, b = np.asarray(a, np.float32).reshape(-1, 4), np.asarray(b, np.float32).reshape(-1, 4)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
