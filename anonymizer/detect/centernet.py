@@ -43,7 +43,7 @@ class CenterNetDetector:
         path: ONNX file with input ``image`` and output ``detections``.
         thresholds: Lowest score by class, in [0, 1]: ``person``, ``vehicle`` (car, bus, truck, motorcycle, bicycle)
             or both; classes not named here are not reported.
-        device: Where it runs, see ``sessions.open_session``.
+        device: Where it runs, see ``models.onnx.open_session``.
         quarters: Whether the picture is also seen in four overlapping quarters, where small persons appear.
 
     Raises:

@@ -199,7 +199,7 @@ class ScrfdDetector:
     Args:
         path: SCRFD with landmarks (``*_bnkps``) in ONNX.
         threshold: Lowest score, in [0, 1].
-        device: Where it runs, see ``sessions.open_session``.
+        device: Where it runs, see ``models.onnx.open_session``.
 
     Raises:
         ModelError: The file is missing, unreadable or another network.

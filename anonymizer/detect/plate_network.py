@@ -27,7 +27,7 @@ class PlateNetwork:
         threshold: Lowest score, in [0, 1].
         sizes: Long sides of the picture as the network sees it, in pixels, one look each.
         iou: Boxes with at least this IoU are the same plate.
-        device: Where it runs, see ``sessions.open_session``.
+        device: Where it runs, see ``models.onnx.open_session``.
 
     Raises:
         InputError: No size, or one below 32.

@@ -100,7 +100,7 @@ class YoloSegDetector:
             names are the classes.
         plate_outlines: Plates carry the network's mask as their ``core``, e.g. to find their corners; the mask that is
             anonymized stays the whole box.
-        device: Where it runs, see ``sessions.open_session``.
+        device: Where it runs, see ``models.onnx.open_session``.
         source: Name of the network in what it finds.
 
     Raises:
