@@ -40,6 +40,7 @@ from anonymizer.core.geometry import IntBox, blend, box_iou, context_box, dilate
 from anonymizer.detect.centernet import CenterNetDetector
 from anonymizer.evaluation.networks import ImageFeatures, NanoDet
 from anonymizer.fill import redact
+from anonymizer.fill.migan import MiGan
 from anonymizer.models import weights
 from anonymizer.models.third_party import offline
 from anonymizer.redraw.crops import CropSetting, crop_box, paint_size
@@ -95,6 +96,7 @@ class Bench:
         self._nanodet._session = SimpleNamespace(run=lambda *a: [heeding(p, self._wanted) for p in run(*a)])
         self._describe = ImageFeatures(judges / "efficientnet-lite2.onnx")
         self._depth, self._edges = GroundPlaneDepth(), EdgeNet(weights.path("edges"))
+        self._filler = MiGan(weights.path("fill"))
         self._inpainter = ExportedInpainter(weights.path("inpaint"), DiffusionSettings(STEPS, 1.0, SCALES))
 
     def paths(self, data: Path, treated: bool, limit: int) -> list[Path]:
@@ -122,7 +124,7 @@ class Bench:
         if mask is None:
             return False
         rng = np.random.default_rng((7, zlib.crc32(thing.picture.encode()), int(box[0])))
-        coloured, filled = recoloured(image, mask, rng), redact(image, dilate(mask, 2), rng)
+        coloured, filled = recoloured(image, mask, rng), redact(image, dilate(mask, 2), rng, self._filler)
         whole = np.array([0, 0, *image.shape[1::-1]], np.float32)
         depth = self._depth.estimate(image, (Instance(1, "vehicle", whole, mask),))
         window = crop_box(box, CROP, (image.shape[0], image.shape[1]))

@@ -7,9 +7,8 @@ half of the picture, beside what is annotated. What is annotated as person, face
 Per engine, over all holes: PSNR; the energy of gradients as a proportion of the truth's (1 is right); texture, the mean
 absolute difference of local contrast in five octaves of a Laplacian pyramid, in bits (0 is right); the jump at the
 hole's border as a proportion of the truth's (1 is right); seconds of processor time per megapixel of hole and per
-picture. ``scenery`` is ``present`` with vehicles and text found beside the hole, as in a run; finding them is not
-counted in its seconds. ``xphoto`` needs opencv-contrib-python, ``pypatchmatch`` the package of that name, ``network``
-the file that ``models/training/train_fill.py`` writes; an engine whose package is missing ends the run.
+picture. ``shiftmap`` and ``fsr`` need opencv-contrib-python, ``pypatchmatch`` the package of that name; an engine whose
+package is missing ends the run.
 """
 
 from __future__ import annotations
@@ -29,8 +28,9 @@ from packs import pictures, read
 
 from anonymizer.core.geometry import dilate
 from anonymizer.fill import redact
-from anonymizer.fill.patches import push_pull
-from anonymizer.flow.work import kinds_of
+from anonymizer.fill.migan import MiGan
+from anonymizer.fill.smooth import push_pull
+from anonymizer.models import weights
 
 SEED = 3
 #: Packs with places where nobody stands, and how many pictures of each.
@@ -50,8 +50,6 @@ SHAPES = ("pennfudan", "ccp", "humanseg")
 LONGEST = 1280
 #: Octaves that texture is compared in.
 OCTAVES = 5
-#: Level of what detectors may not see.
-GREY = 114
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -203,34 +201,13 @@ def _pypatchmatch() -> Engine:
     return fill
 
 
-def _present(image: Image, hole: Mask, hidden: Mask) -> Image:
-    return redact(image, hole, np.random.default_rng(SEED), hole | hidden)
+def _present() -> Engine:
+    filler = MiGan(weights.path("fill"))
 
+    def fill(image: Image, hole: Mask, hidden: Mask) -> Image:
+        return redact(image, hole, np.random.default_rng(SEED), filler, hole | hidden)
 
-class _Scenery:
-    """The present engine with what is seen of vehicles and text; seen once a picture, while no time is taken."""
-
-    def __init__(self) -> None:
-        from anonymizer.detect.centernet import CenterNetDetector
-        from anonymizer.detect.plates import TextDetector
-        from anonymizer.models import weights
-        from anonymizer.recognize.ocr import RapidOcrReader
-
-        self._detectors = (
-            CenterNetDetector(weights.path("centernet"), {"vehicle": 0.25}, quarters=True),
-            TextDetector(RapidOcrReader(weights.path("ppocr")), emit_text=True),
-        )
-        self._kinds: dict[int, NDArray[np.uint8]] = {}
-
-    def look(self, case: Case) -> None:
-        # What hides in the hole is hidden here, too.
-        seen = case.image.copy()
-        seen[case.hole | case.hidden] = GREY
-        found = tuple(i for detector in self._detectors for i in detector.detect(seen))
-        self._kinds[id(case.image)] = kinds_of(found, (seen.shape[0], seen.shape[1]))
-
-    def __call__(self, image: Image, hole: Mask, hidden: Mask) -> Image:
-        return redact(image, hole, np.random.default_rng(SEED), hole | hidden, kinds=self._kinds[id(image)])
+    return fill
 
 
 def _smooth(image: Image, hole: Mask, hidden: Mask) -> Image:
@@ -239,33 +216,10 @@ def _smooth(image: Image, hole: Mask, hidden: Mask) -> Image:
     return np.where(hole[..., None], done, image)
 
 
-def _network(path: Path) -> Engine:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-    def fill(image: Image, hole: Mask, hidden: Mask) -> Image:
-        size, scale = image.shape[:2], 160 / max(image.shape[:2])
-        small = tuple(max(round(v * scale / 8), 1) * 8 for v in size)
-        known = (~(hole | hidden)).astype(np.float32)
-        weights = cv2.resize(known, small[::-1], interpolation=cv2.INTER_AREA)
-        colours = cv2.resize(image * known[..., None], small[::-1], interpolation=cv2.INTER_AREA)
-        smooth = push_pull(colours, weights)
-        seen = np.dstack([smooth / 127.5 - 1, 1 - (weights > 0.999)]).astype(np.float32).transpose(2, 0, 1)[None]
-        (made,) = session.run(None, {"seen": seen})
-        made = cv2.resize(made[0].transpose(1, 2, 0) * 127.5 + 127.5, size[::-1], interpolation=cv2.INTER_CUBIC)
-        return np.where(hole[..., None], np.clip(np.rint(made), 0, 255).astype(np.uint8), image)
-
-    return fill
-
-
-def engine(name: str, network: Path | None) -> Engine:
+def engine(name: str) -> Engine:
     """Return an engine by name."""
     known: dict[str, Callable[[], Engine]] = {
-        "present": lambda: _present,
-        "scenery": _Scenery,
+        "present": _present,
         "smooth": lambda: _smooth,
         "telea": lambda: _opencv(cv2.INPAINT_TELEA),
         "navier_stokes": lambda: _opencv(cv2.INPAINT_NS),
@@ -273,12 +227,8 @@ def engine(name: str, network: Path | None) -> Engine:
         "fsr": lambda: _xphoto("FSR_FAST"),
         "pypatchmatch": _pypatchmatch,
     }
-    if name == "network":
-        if network is None:
-            raise SystemExit("--network: expected the file that models/training/train_fill.py writes")
-        return _network(network)
     if name not in known:
-        raise SystemExit(f"--engines: expected some of {', '.join([*known, 'network'])}, got {name!r}")
+        raise SystemExit(f"--engines: expected some of {', '.join(known)}, got {name!r}")
     return known[name]()
 
 
@@ -311,7 +261,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--engines", default="present,smooth,telea,navier_stokes")
-    parser.add_argument("--network", type=Path)
     parser.add_argument("--limit", type=int, help="cases at most, spread over all")
     parser.add_argument("--sheet", type=Path, help="PNG with all cases")
     args = parser.parse_args()
@@ -320,10 +269,8 @@ def main() -> None:
     made: list[tuple[Case, dict[str, Image]]] = [(case, {}) for case in every]
     rows = []
     for name in args.engines.split(","):
-        fill, values, spent = engine(name, args.network), [], 0.0
+        fill, values, spent = engine(name), [], 0.0
         for case, results in made:
-            if isinstance(fill, _Scenery):
-                fill.look(case)
             started = time.process_time()
             results[name] = fill(case.image, case.hole, case.hidden)
             spent += time.process_time() - started

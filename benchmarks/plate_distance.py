@@ -35,6 +35,7 @@ from anonymizer.evaluation.networks import FEATURE_MARGIN, FEATURE_SIDE, ImageFe
 from anonymizer.evaluation.records import Pair, Subject
 from anonymizer.evaluation.variants import Blur
 from anonymizer.fill import redact
+from anonymizer.fill.migan import MiGan
 from anonymizer.models import weights
 from anonymizer.models.third_party import offline
 from anonymizer.recognize.ocr import RapidOcrReader
@@ -64,6 +65,7 @@ class Bench:
             plate_outlines=True,
             source="platedet",
         )
+        self._filler = MiGan(weights.path("fill"))
         self._read = Verifier(self._find, None, RapidOcrReader())
         self._describe, self._blur = ImageFeatures(judges / "efficientnet-lite2.onnx"), Blur()
 
@@ -83,7 +85,7 @@ class Bench:
         rng = np.random.default_rng((7, zlib.crc32(name.encode())))
         plates = [plate for _, plate in here]
         hidden = anonymized_mask(plates, (image.shape[0], image.shape[1]))
-        filled = redact(image, hidden, rng)
+        filled = redact(image, hidden, rng, self._filler)
         texts = self._read.examine(image, plates).texts
         every = tuple(line for lines in texts.values() for line in lines)
         patches = [

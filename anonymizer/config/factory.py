@@ -10,7 +10,7 @@ from typing import Any
 
 from anonymizer.config.schema import Condition, Crop, Detect, Direct, LongSideCrop, Redraw
 from anonymizer.core.errors import InputError
-from anonymizer.core.records import CLASSES, AvatarArtist, DepthEstimator, Detector, EdgeDetector, OCRReader
+from anonymizer.core.records import CLASSES, AvatarArtist, DepthEstimator, Detector, EdgeDetector, Filler, OCRReader
 from anonymizer.models import weights
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "make_depth",
     "make_detector",
     "make_edges",
+    "make_filler",
     "make_redrawer",
     "runs_exported",
 ]
@@ -88,8 +89,7 @@ def make_detector(table: Detect, source: Source, reader: OCRReader, classes: Seq
         from anonymizer.detect.plate_network import PlateNetwork
 
         found.append(PlateNetwork(source.path(table.plates), table.license_plate, table.plate_sizes, device=device))
-    # Text is found in any case: the fill does not repeat it.
-    found.append(TextDetector(reader, emit_text=True))
+    found.append(TextDetector(reader, emit_text="text" in classes))
     tiled = [
         TiledDetector(
             part,
@@ -238,6 +238,15 @@ def runs_exported(table: Redraw, folder: Path, device: str) -> bool:
         and table.direction is None
         and not any(asked)
     )
+
+
+def make_filler(table: Redraw, source: Source) -> Filler | None:
+    """Return what makes up the fill of a ``redraw`` table, None if it names nothing."""
+    if table.fill is None:
+        return None
+    from anonymizer.fill.migan import MiGan
+
+    return MiGan(source.path(table.fill), source.device)
 
 
 def make_artist(table: Redraw, source: Source) -> AvatarArtist | None:

@@ -21,7 +21,7 @@ PEOPLE = ("body", "face")
 SENSITIVITIES = ("high", "normal", "low")
 #: Number of the way from a picture to its redraw: raised whenever the same settings give other pixels, so that a
 #: resumed run never mixes two.
-ALGORITHM = 4
+ALGORITHM = 5
 #: Packages whose version shapes every result; presets that run torch add theirs.
 VERSIONED = ("anonymizer", "onnxruntime", "opencv-python", "numpy", "rapidocr")
 
@@ -185,6 +185,7 @@ def _wire(
         detector=chooser,
         depth=own.get("depth") or factory.make_depth(condition, source),
         edges=own.get("edges") or factory.make_edges(condition, source),
+        filler=factory.make_filler(redraw, source),
         segmenter=detector if isinstance(detector, PersonSegmenter) else None,
         artist=own.get("artist") or factory.make_artist(redraw, source),
         redrawer=factory.make_redrawer(redraw, source, batch_size),

@@ -281,6 +281,9 @@ class Redraw(Table):
     attempts: dict[Class, Annotated[int, Field(ge=1)]] = Field(description="Redraws before an instance is filled.")
     prototypes: Reference | None = Field(default=None, description="Average faces to start from.")
     avatar: Reference | None = Field(default=None, description="Body model of avatars.")
+    fill: Reference | None = Field(
+        default=None, description="Network that makes up what is behind; colours are spread smoothly without."
+    )
     poses: Reference | None = Field(default=None, description="Plausible poses, for what was not seen of a person.")
     joint_noise: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Epsilon of the noise on joints and place of avatars, per unit of distance."

@@ -29,6 +29,7 @@ __all__ = [
     "EdgeDetector",
     "FaceEmbedder",
     "FaceView",
+    "Filler",
     "Findings",
     "Instance",
     "OCRReader",
@@ -496,6 +497,17 @@ class EdgeDetector(Protocol):
 
     def detect(self, image: Image) -> Floats:
         """Return edge strength float32 (H, W) in [0, 1]."""
+        ...
+
+
+class Filler(Protocol):
+    """Makes up what hidden parts of a picture may hide."""
+
+    def complete(self, crop: Image, known: Mask) -> Image:
+        """Return RGB uint8 (h, w, 3), a crop with all made up that is not ``known``, bool (h, w).
+
+        Nothing that is not known may have influence.
+        """
         ...
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from anonymizer.fill.obscure import obscure
-from anonymizer.fill.patches import ANYTHING, OBJECT, ONCE
-from anonymizer.fill.redaction import redact, safe_fill
+from anonymizer.fill.redaction import redact
 
-__all__ = ["ANYTHING", "OBJECT", "ONCE", "obscure", "redact", "safe_fill"]
+__all__ = ["obscure", "redact"]

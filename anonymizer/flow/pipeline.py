@@ -28,6 +28,7 @@ from anonymizer.core.records import (
     DepthEstimator,
     Detector,
     EdgeDetector,
+    Filler,
     Findings,
     Floats,
     Image,
@@ -60,8 +61,6 @@ REDACTION_ROUNDS = 3
 #: Score from which platedet alone is believed away from vehicles: of three such finds on held-out pictures two are
 #: plates and one is a wrapper on the road; the one find below 0.5 is none. Where OCR read it, other networks' too.
 LIKELY_PLATE = 0.5
-#: What is seen beside what is anonymized: the fill and avatars go by it.
-SCENERY = ("vehicle", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +112,7 @@ class Anonymizer:
         detector: Finds persons, faces and plates.
         depth: Estimates depth.
         edges: Finds edges.
+        filler: Makes up what is behind what is anonymized; None: colours are spread smoothly.
         artist: Draws the avatars that redraws of persons start from; who cannot be posed is filled. None: redraws of
             persons start from noise.
         segmenter: Draws persons who are given as boxes; None: those that the detector does not find are filled.
@@ -129,6 +129,7 @@ class Anonymizer:
         detector: Detector,
         depth: DepthEstimator,
         edges: EdgeDetector,
+        filler: Filler | None = None,
         segmenter: PersonSegmenter | None = None,
         artist: AvatarArtist | None = None,
         redrawer: Redrawer,
@@ -140,6 +141,7 @@ class Anonymizer:
         self._detector = detector
         self._depth = depth
         self._edges = edges
+        self._filler = filler
         self._segmenter = segmenter
         self._artist = artist
         self._redrawer = redrawer
@@ -168,7 +170,7 @@ class Anonymizer:
 
     def close(self) -> None:
         """Let go of the models and of the memory that they take on a GPU; the anonymizer cannot be used any more."""
-        for part in ("_detector", "_depth", "_edges", "_segmenter", "_artist", "_redrawer", "_verifier"):
+        for part in ("_detector", "_depth", "_edges", "_filler", "_segmenter", "_artist", "_redrawer", "_verifier"):
             if hasattr(self, part):
                 delattr(self, part)
         gc.collect()
@@ -243,7 +245,7 @@ class Anonymizer:
         ]
         # crc32 is no secret: it only keeps pictures apart under one seed.
         entropy = seed, zlib.crc32(key.encode("utf-8", "surrogateescape"))
-        scenery = tuple(i for i in seen if i.label in SCENERY and i.label not in self.settings.classes)
+        scenery = tuple(i for i in seen if i.label == "vehicle" and i.label not in self.settings.classes)
         work = Work(image, targets, depth, evidence, entropy, scenery, exclude, looked.consented, left=left)
         made = self._process(work, timings)
         return Result(
@@ -383,7 +385,7 @@ class Anonymizer:
         for attempt in range(tries + REDACTION_ROUNDS):
             if work.base is None:
                 with timed(timings, "fill"), stage("fill"):
-                    _fill(work, self.settings.strength)
+                    _fill(work, self._filler, self.settings.strength)
             with timed(timings, "redraw"), stage("redraw"):
                 self._redraw(work, pending, attempt)
             assessed = self._assess(work, timings)
@@ -537,14 +539,14 @@ class Anonymizer:
         return [face for face in faces if not self._verifier.keeps(face.shown, found)]
 
 
-def _fill(work: Work, strength: float) -> None:
-    """Lay a fill over everything anonymized; what is stuck gets noise in place of texture.
+def _fill(work: Work, filler: Filler | None, strength: float) -> None:
+    """Lay a fill over everything anonymized; what is stuck gets smooth colours with noise.
 
     What is obscured on request shows where nothing else lies: of a face on a redrawn person, nothing does.
     """
     stuck = [t for t in work.targets if t.stuck]
     plain = work.hidden(stuck) if stuck else None
-    filled = redact(work.image, work.hidden(), work.fill_rng(), plain=plain, kinds=work.kinds())
+    filled = redact(work.image, work.hidden(), work.fill_rng(), filler=filler, plain=plain)
     _obscure(work, filled, strength)
     work.base, work.treated = compose(work.image, [region_patch(filled, t.found) for t in work.targets])
     work.fills, work.view = work.fills + 1, None

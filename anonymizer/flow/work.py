@@ -7,20 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anonymizer.condition.depth import far_to_near
-from anonymizer.core.geometry import box_iou, integer_box, mask_iou, outline_box, outlined
+from anonymizer.core.geometry import box_iou, mask_iou, outline_box, outlined
 from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Treatment, Verdict
 from anonymizer.detect.left import inside, unlike
 from anonymizer.detect.regions import coverage
-from anonymizer.fill import ANYTHING, OBJECT, ONCE
 from anonymizer.redraw.avatars import face_as, shown_as
 from anonymizer.redraw.crops import anonymized_mask
 from anonymizer.redraw.redrawer import Patch
 from anonymizer.verify.verifier import SOME_FACE, Evidence
 
-__all__ = ["Target", "Work", "floating", "half_filled", "kinds_of", "riders"]
+__all__ = ["Target", "Work", "floating", "half_filled", "riders"]
 
 #: Least coverage of a face by a person's mask that makes it the person's.
 ON = 0.5
@@ -99,7 +97,7 @@ class Work:
         depth: float32 (H, W) of the original, for the order of instances.
         evidence: What the original showed.
         entropy: What decides on chance.
-        scenery: Vehicles and text that are not anonymized.
+        scenery: Vehicles that are not anonymized.
         excluded: bool (H, W), the area that is left out; None: nowhere.
         consented: Who agreed to be shown.
         base: The original with the fill laid over everything anonymized, RGB uint8 (H, W, 3); None: to be filled.
@@ -153,10 +151,6 @@ class Work:
         """Return what the second pass found, without what is left as it is on purpose."""
         return unlike((i for i in leaks if not inside(i, self.excluded)), self.consented)
 
-    def kinds(self) -> NDArray[np.uint8]:
-        """Return what a fill may repeat where, see ``kinds_of``."""
-        return kinds_of(self.scenery, self.size)
-
     def outline(self) -> None:
         """Give redrawn persons with an avatar the outline of what shows of it, and their faces the place of its face.
 
@@ -188,23 +182,6 @@ class Work:
     def fill_rng(self) -> np.random.Generator:
         """Return the source of chance for the present fill."""
         return np.random.default_rng((*self.entropy, FILL_DRAW, self.fills))
-
-
-def kinds_of(scenery: Iterable[Instance], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return what a fill may repeat where, uint8 (H, W): parts of vehicles inside of vehicles, lettering nowhere.
-
-    Args:
-        scenery: Vehicles and text; others are left out.
-        size: Height and width of the picture.
-    """
-    out = np.full(size, ANYTHING, np.uint8)
-    # Lettering on a vehicle is lettering.
-    for label, kind in (("vehicle", OBJECT), ("text", ONCE)):
-        for instance in scenery:
-            if instance.label == label:
-                x1, y1, x2, y2 = integer_box(instance.box)
-                out[y1:y2, x1:x2] = kind
-    return out
 
 
 def riders(instances: Iterable[Instance], scenery: Iterable[Instance]) -> dict[int, str]:

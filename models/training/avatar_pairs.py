@@ -31,6 +31,7 @@ from anonymizer.core.records import Conditions, Image, Instance, Rendering
 from anonymizer.detect.blazepose import BlazePose
 from anonymizer.detect.outlines import OutlineDetector
 from anonymizer.fill import redact
+from anonymizer.fill.migan import MiGan
 from anonymizer.models import weights
 from anonymizer.redraw.avatars import draw_avatars, pasted, seen_by, shaded, shown_as
 from anonymizer.redraw.crops import CropSetting, anonymized_mask, crop_box
@@ -73,6 +74,7 @@ class Studio:
     outlines: OutlineDetector
     depth: GroundPlaneDepth
     edges: EdgeNet
+    filler: MiGan
 
     @classmethod
     def open(cls) -> Studio:
@@ -81,7 +83,7 @@ class Studio:
         artist = AvatarArtist(weights.path("body"), textures, weights.path("poses"))
         pose = BlazePose(weights.path("blazepose"))
         outlines = OutlineDetector(Nothing(), weights.path("outlines"), "cpu", pose)
-        return cls(artist, outlines, GroundPlaneDepth(), EdgeNet(weights.path("edges")))
+        return cls(artist, outlines, GroundPlaneDepth(), EdgeNet(weights.path("edges")), MiGan(weights.path("fill")))
 
 
 def persons_of(studio: Studio, image: Image, picture: Picture) -> list[tuple[Instance, Label]]:
@@ -228,7 +230,7 @@ def pairs_of(studio: Studio, picture: Picture) -> list[dict[str, np.ndarray]]:
     number = int(picture.record["id"])
     rng = np.random.default_rng((SEED, number))
     everybody = [i for i, _ in known]
-    clean = redact(image, anonymized_mask(everybody, whole), rng)
+    clean = redact(image, anonymized_mask(everybody, whole), rng, studio.filler)
     chosen = sorted(tall, key=lambda one: -float(one[0].box[3] - one[0].box[1]))[:MOST]
     seeds = {i.id: int(rng.integers(2**31)) for i, _ in chosen}
     faces = faces_of(picture, everybody)

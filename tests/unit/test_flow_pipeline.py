@@ -115,7 +115,7 @@ def test_painter_gets_the_original_around_a_person_and_the_new_body_around_a_fac
     image = np.zeros((*SIZE, 3), np.uint8)
     build(lambda _: [PERSON, FACE], inpainter)(image)
     person, face = inpainter.jobs
-    assert not person.image.any()
+    assert person.image.mean() < 5  # Black, but for the noise of a plain fill.
     assert face.image.any()
 
 

@@ -1,4 +1,4 @@
-"""What a picture on its way is asked: who rides, and what a fill may repeat."""
+"""What a picture on its way is asked: who rides."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from anonymizer.core.records import Instance
-from anonymizer.fill import ANYTHING, OBJECT, ONCE
-from anonymizer.flow.work import kinds_of, riders
+from anonymizer.flow.work import riders
 
 
 def found(number: int, label: str, box: tuple[float, ...], source: str = "centernet", score: float = 0.5) -> Instance:
@@ -43,9 +42,3 @@ def test_who_stands_beside_one_does_not(beside: Instance) -> None:
 
 def test_only_persons_ride() -> None:
     assert not riders([found(1, "face", (20, 10, 60, 100))], [cycle((15, 60, 70, 110))])
-
-
-def test_lettering_comes_once_and_vehicles_are_objects() -> None:
-    scenery = [found(3, "text", (30, 10, 50, 20)), found(2, "vehicle", (20, 5, 60, 40)), RIDER]
-    kinds = kinds_of(scenery, (80, 90))
-    assert kinds.shape == (80, 90) and kinds[15, 40] == ONCE and kinds[30, 40] == OBJECT and kinds[60, 40] == ANYTHING
