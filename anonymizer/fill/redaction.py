@@ -98,10 +98,7 @@ def _windows(mask: Mask, known: Mask) -> Iterator[tuple[Window, Mask]]:
             continue
         side = max(LEAST, round(AROUND * int(longer[hole])))
         window = _window(boxes[hole], side, size)
-        while (
-            known[window].mean() < KNOWN
-            and (window[0].stop - window[0].start, window[1].stop - window[1].start) != size
-        ):
+        while known[window].mean() < KNOWN and known[window].shape != size:
             side *= 2
             window = _window(boxes[hole], side, size)
         with_it = left & _within(boxes, longer, window, size) & (side <= SHARED * np.maximum(LEAST, AROUND * longer))
