@@ -43,7 +43,7 @@ UNSEEN, SEEN = 0.25, 0.65
 BEYOND = 0.05
 #: How far a landmark counts that the network only guesses, but inside of picture and person; and where guesses are
 #: believed, which the person's outline has to bear out.
-GUESSED, BELIEVED = 0.3, 0.7
+GUESSED, BELIEVED = 0.3, 0.9
 #: Values of the person's mask between which a landmark begins to count, and how near it must be, as a share of the
 #: window.
 MASKED, NEAR = (0.2, 0.6), 0.03
