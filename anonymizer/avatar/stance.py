@@ -126,7 +126,9 @@ def trust_of(view: PersonView, size: tuple[int, int], believed: bool = False) ->
     column = np.clip((x - left) / (right - left) * columns, 0, columns - 1).astype(int)
     row = np.clip((y - top) / (bottom - top) * rows, 0, rows - 1).astype(int)
     owned = np.clip((mask[row, column] - MASKED[0]) / (MASKED[1] - MASKED[0]), 0, 1)
-    guessed = (BELIEVED if believed else GUESSED) * view.presence * np.clip((view.inside - UNSEEN) / (SEEN - UNSEEN), 0, 1)
+    guessed = (
+        (BELIEVED if believed else GUESSED) * view.presence * np.clip((view.inside - UNSEEN) / (SEEN - UNSEEN), 0, 1)
+    )
     out = np.maximum(np.clip((seen - UNSEEN) / (SEEN - UNSEEN), 0, 1), guessed) * shown * owned
     # Of people cut at the hips the network guesses crouching legs and is sure of the hips: these count by what follows.
     for joints, ends in ((KNEES, ANKLES), (HIPS, KNEES)):
