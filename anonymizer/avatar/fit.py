@@ -77,9 +77,9 @@ LEAST_IOU, BOX_IOU = 0.25, 0.2
 SURE = ((0.9, 0.35), (0.3, 0.45), (0.0, 0.55))
 #: How much more of a leg's landmark must count where guesses are believed for that to be tried.
 GUESSES = 0.2
-#: Score, score of the face and height in pixels from which somebody stands there though no landmark fits: on 56 held-out
-#: pictures of seven below all of these, two had a person in them, cut by the border; others had lamps, clothes in a
-#: shop window, and the blur of a crowd.
+#: Score, score of the face and height in pixels from which somebody stands there though no landmark fits. Of six finds
+#: below all of these on 56 held-out pictures one was a person, cut by the border; the others were lamps, clothes in a
+#: shop window and the blur of a crowd.
 CERTAIN, FACED, NEARBY = 0.65, 0.7, 100
 #: Share of the outline that a body covers and of the body that lies in it, below which it counts this much less.
 COVER, INSIDE, LEFT_OUT = 0.5, 0.55, 0.3
