@@ -368,4 +368,4 @@ def test_an_avatar_ends_a_little_below_the_outline() -> None:
     behind = replace(PERSON, core=core)
     drawn = drawn_for([behind], rendering())[0][1]
     rows = np.flatnonzero(drawn.alpha.any(1)) + drawn.box[1]
-    assert rows[0] == 22 and 50 < rows[-1] <= 53 and drawn.cut == 0
+    assert rows[0] == 22 and 50 < rows[-1] <= 53 and drawn.cut < 0.2, "what lies lower was no part of them"
