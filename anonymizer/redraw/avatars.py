@@ -30,8 +30,8 @@ HALF = 0.5
 #: Share of a person's longer side by which an avatar may reach beyond the safe masks, and its limits in pixels: hair,
 #: sleeves and hems of somebody else, and no more than a hand's breadth of what may stand in front.
 MARGIN, MARGIN_LIMITS = 0.03, (2, 24)
-#: How far an avatar may reach below a person's outline, in heights of the outline: feet and their shadow. A mask that is
-#: wider on the safe side may hold the table that somebody sits at.
+#: How far an avatar may reach below a person's outline, in heights of the outline: feet and their shadow. A mask that
+#: is wider on the safe side may hold the table that somebody sits at.
 BELOW = 0.1
 #: Share of a person's longer side over which a shadow fades at the edge of its room, beyond which none may lie.
 SHADOW_RIM = 0.025

@@ -17,6 +17,7 @@ from anonymizer.avatar.body import Body
 from anonymizer.condition.depth import GroundPlaneDepth
 from anonymizer.core.geometry import full_mask
 from anonymizer.core.records import FaceView, Image, Instance, Result, Verdict
+from anonymizer.fill.migan import MiGan
 from anonymizer.flow.pipeline import Anonymizer, Settings
 from anonymizer.models import weights
 from anonymizer.redraw.crops import CropSetting
@@ -146,6 +147,7 @@ def anonymized(
         detector=Given(found),
         depth=GroundPlaneDepth(),
         edges=Brightness(),
+        filler=MiGan(weights.path("fill")),
         artist=artist,
         redrawer=Redrawer(Shown(), CROPS, bank, {"person": 0.1, "face": 0.5}),
         verifier=Replayed(found, rounds),
