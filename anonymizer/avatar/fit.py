@@ -93,6 +93,8 @@ TIMES, GIANT = (1.0, 1.3, 1.7, 2.2, 3.0), 2.0
 LIKE = 1.4
 #: How far landmarks that are good for nothing else are trusted to tell where somebody faces.
 FACING = 0.5
+#: Trust in an elbow or a wrist from which arms are taken as they were seen where nothing else fits.
+ARMED = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,8 +229,7 @@ class Fitter:
             return None
         trust, believed = (trust_of(person.body, size, guesses) for guesses in (False, True))
         legs = [*KNEES, *ANKLES]
-        upper = trust.copy()
-        upper[[*HIPS, *KNEES, *ANKLES, *HEELS, *TOES]] = 0
+        upper = _upper(trust)
         best: tuple[float, Fit] | None = None
         for chosen in (trust, believed, upper):
             if chosen is believed and (believed - trust)[legs].max() < GUESSES:
@@ -263,21 +264,30 @@ class Fitter:
     def _upright(
         self, person: Instance, shape: Shape, size: tuple[int, int], face: Instance | None
     ) -> Iterator[tuple[Fit, Floats, float]]:
-        """Yield fits of somebody who stands, to face and outline, with their vertices and margins."""
+        """Yield fits of somebody who stands, to face and outline, with their vertices and margins.
+
+        First with trunk and arms as they were seen: their directions may be right where their sizes are not, as of
+        somebody who leans towards the camera.
+        """
         rows = np.tile(np.array([0, 0, 1], np.float32), (len(ROWS), 1))
         rows[[ACROSS_HIPS, ACROSS_SHOULDERS, HEAD_LEFT]] = 1, 0, 0
         known = np.zeros(len(ROWS), np.float32)
+        stances = []
         if person.body is not None:
             # Landmarks that fit nothing else still tell where somebody faces.
             none = np.zeros(len(person.body.visibility), np.float32)
             read = read_stance(person.body, none, face)
             rows, known = read.rows, read.trust
             known[[ACROSS_HIPS, ACROSS_SHOULDERS]] = FACING
-        stance = self._prior.complete(Stance(rows, known))
-        transforms = self._body.transforms(shape, rotations(stance, self._body, shape))
-        vertices = self._body.pose(shape, transforms)
-        for scale, shift, margin in _upright_places(_flat(vertices), self._head, person, size, face):
-            yield Fit(stance, transforms, scale, shift, 0.0, 0.0), vertices, margin
+            upper = _upper(trust_of(person.body, size))
+            if upper[[*ELBOWS, *WRISTS]].max() >= ARMED:
+                stances.append(read_stance(person.body, upper, face))
+        for stance in (*stances, Stance(rows, known)):
+            stance = self._prior.complete(stance)
+            transforms = self._body.transforms(shape, rotations(stance, self._body, shape))
+            vertices = self._body.pose(shape, transforms)
+            for scale, shift, margin in _upright_places(_flat(vertices), self._head, person, size, face):
+                yield Fit(stance, transforms, scale, shift, 0.0, 0.0), vertices, margin
 
     def _seen(
         self, person: Instance, trust: Floats, shape: Shape, size: tuple[int, int], face: Instance | None
@@ -425,6 +435,13 @@ def _sole_row(person: Instance, marks: Floats, size: tuple[int, int]) -> float |
     # An outline that goes on far below the foot is that of something else; one that is cut tells nothing.
     known = row < size[0] - BORDER and abs(row - float(marks[:, 1].max())) < BELOW * height
     return row if known else None
+
+
+def _upper(trust: Floats) -> Floats:
+    """Return how far landmarks count, float32 (33,), without those from the hips down."""
+    out = trust.copy()
+    out[[*HIPS, *KNEES, *ANKLES, *HEELS, *TOES]] = 0
+    return out
 
 
 def _doubtful(person: Instance, face: Instance | None) -> bool:
