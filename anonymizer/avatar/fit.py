@@ -59,8 +59,6 @@ HEAD, HAIR = 1.05, 0.02
 LEAST_WEIGHT, LEAST_JOINTS, LEAST_SPAN = 2.0, 4, 0.1
 #: Largest root mean square distance of seen joints, in metres of the body, and in pixels for small persons.
 WORST, BLUR = 0.16, 3.0
-#: Least presence of a person in the view.
-PRESENT = 0.3
 #: Steps of reweighting, and the distance in metres from which a joint counts less (Huber).
 STEPS, HUBER = 4, 0.08
 #: Longer side in pixels at which the body's outline is compared with the person's.
@@ -72,10 +70,17 @@ AROUND = 0.25
 BESIDE, BELOW = 0.02, 0.08
 #: Distance in pixels from the picture's border at which an outline counts as cut off.
 BORDER = 2
-#: Least IoU of body and person, and IoU from which no plainer fit is tried, for people whom the view shows doubtfully
-#: and surely (from ``SURE`` on); all of them of a person who is known as a box, of which the body fills a part.
-LEAST_IOU, DOUBTFUL_IOU, SURE_IOU, BOX_IOU = 0.25, 0.45, 0.35, 0.2
-SURE = 0.9
+#: Least IoU of body and person; all of a person who is known as a box, of which the body fills a part.
+LEAST_IOU, BOX_IOU = 0.25, 0.2
+#: IoU from which no plainer fit is tried, from each presence of a person in the view on. Of people cut by the border or
+#: seated far away landmarks are often right though the presence is low.
+SURE = ((0.9, 0.35), (0.3, 0.45), (0.0, 0.55))
+#: How much more of a leg's landmark must count where guesses are believed for that to be tried.
+GUESSES = 0.2
+#: Score, score of the face and height in pixels from which somebody stands there though no landmark fits. Of six finds
+#: below all of these on 56 held-out pictures one was a person, cut by the border; the others were lamps, clothes in a
+#: shop window and the blur of a crowd.
+CERTAIN, FACED, NEARBY = 0.65, 0.7, 100
 #: Share of the outline that a body covers and of the body that lies in it, below which it counts this much less.
 COVER, INSIDE, LEFT_OUT = 0.5, 0.55, 0.3
 #: How much better a fit to the upper body must be to be taken, one of somebody who stands, and of somebody who stands
@@ -88,6 +93,8 @@ TIMES, GIANT = (1.0, 1.3, 1.7, 2.2, 3.0), 2.0
 LIKE = 1.4
 #: How far landmarks that are good for nothing else are trusted to tell where somebody faces.
 FACING = 0.5
+#: Trust in an elbow or a wrist from which arms are taken as they were seen where nothing else fits.
+ARMED = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,27 +198,51 @@ class Fitter:
             rng: Source of the noise.
             face: The person's face, if it was found.
         """
-        view = person.body
         target = _Target(person, size)
-        best: tuple[float, Fit] | None = None
-        least, sure = LEAST_IOU - LEFT_OUT, SURE_IOU if view is not None and view.presence >= SURE else DOUBTFUL_IOU
+        least, sure = LEAST_IOU - LEFT_OUT, BOX_IOU
         if person.boxed:
-            least = sure = BOX_IOU
-        if view is not None and view.presence >= PRESENT:
-            trust = trust_of(view, size)
-            upper = trust.copy()
-            upper[[*HIPS, *KNEES, *ANKLES, *HEELS, *TOES]] = 0
-            for chosen in (trust, upper):
-                if best is None or best[0] < sure:
-                    made = self._seen(person, chosen, shape, size, face)
-                    if made is not None and made[0].residual <= max(WORST, BLUR / made[0].scale):
-                        best = _better(best, target.score(made[1], made[0], self._body), made[0], BETTER)
+            least = BOX_IOU
+        else:
+            presence = 1.0 if person.body is None else person.body.presence
+            sure = next(iou for known, iou in SURE if presence >= known)
+        best = self._by_landmarks(person, shape, size, face, target, sure)
+        if (best is None or best[0] < LEAST_IOU) and _doubtful(person, face):
+            return None
         if best is None or best[0] < sure:
             for fit, vertices, margin in self._upright(person, shape, size, face):
                 best = _better(best, target.score(vertices, fit, self._body), fit, margin)
         if best is None or best[0] < least:
             return None
         return self._veiled(best[1], shape, rng) if self._bank or self._noise is not None else best[1]
+
+    def _by_landmarks(
+        self,
+        person: Instance,
+        shape: Shape,
+        size: tuple[int, int],
+        face: Instance | None,
+        target: _Target,
+        sure: float,
+    ) -> tuple[float, Fit] | None:
+        """Return the best fit to landmarks and its score: to those seen, to guesses too, to the upper body alone."""
+        if person.body is None:
+            return None
+        trust, believed = (trust_of(person.body, size, guesses) for guesses in (False, True))
+        legs = [*KNEES, *ANKLES]
+        upper = _upper(trust)
+        best: tuple[float, Fit] | None = None
+        for chosen in (trust, believed, upper):
+            if chosen is believed and (believed - trust)[legs].max() < GUESSES:
+                continue
+            if chosen is upper and best is not None and best[0] >= sure:
+                continue
+            made = self._seen(person, chosen, shape, size, face)
+            if made is None or made[0].residual > max(WORST, BLUR / made[0].scale):
+                continue
+            # A decimetre that seen and guessed joints are off counts as much as a tenth of the outline.
+            margin = BETTER if chosen is upper or best is None else made[0].residual - best[1].residual
+            best = _better(best, target.score(made[1], made[0], self._body), made[0], margin)
+        return best
 
     def _veiled(self, fit: Fit, shape: Shape, rng: np.random.Generator) -> Fit:
         """Return a fit with noise, or with a stance of the bank, or both; its lowest point stays as low."""
@@ -233,21 +264,30 @@ class Fitter:
     def _upright(
         self, person: Instance, shape: Shape, size: tuple[int, int], face: Instance | None
     ) -> Iterator[tuple[Fit, Floats, float]]:
-        """Yield fits of somebody who stands, to face and outline, with their vertices and margins."""
+        """Yield fits of somebody who stands, to face and outline, with their vertices and margins.
+
+        First with trunk and arms as they were seen: their directions may be right where their sizes are not, as of
+        somebody who leans towards the camera.
+        """
         rows = np.tile(np.array([0, 0, 1], np.float32), (len(ROWS), 1))
         rows[[ACROSS_HIPS, ACROSS_SHOULDERS, HEAD_LEFT]] = 1, 0, 0
         known = np.zeros(len(ROWS), np.float32)
+        stances = []
         if person.body is not None:
             # Landmarks that fit nothing else still tell where somebody faces.
             none = np.zeros(len(person.body.visibility), np.float32)
             read = read_stance(person.body, none, face)
             rows, known = read.rows, read.trust
             known[[ACROSS_HIPS, ACROSS_SHOULDERS]] = FACING
-        stance = self._prior.complete(Stance(rows, known))
-        transforms = self._body.transforms(shape, rotations(stance, self._body, shape))
-        vertices = self._body.pose(shape, transforms)
-        for scale, shift, margin in _upright_places(_flat(vertices), self._head, person, size, face):
-            yield Fit(stance, transforms, scale, shift, 0.0, 0.0), vertices, margin
+            upper = _upper(trust_of(person.body, size))
+            if upper[[*ELBOWS, *WRISTS]].max() >= ARMED:
+                stances.append(read_stance(person.body, upper, face))
+        for stance in (*stances, Stance(rows, known)):
+            stance = self._prior.complete(stance)
+            transforms = self._body.transforms(shape, rotations(stance, self._body, shape))
+            vertices = self._body.pose(shape, transforms)
+            for scale, shift, margin in _upright_places(_flat(vertices), self._head, person, size, face):
+                yield Fit(stance, transforms, scale, shift, 0.0, 0.0), vertices, margin
 
     def _seen(
         self, person: Instance, trust: Floats, shape: Shape, size: tuple[int, int], face: Instance | None
@@ -395,6 +435,20 @@ def _sole_row(person: Instance, marks: Floats, size: tuple[int, int]) -> float |
     # An outline that goes on far below the foot is that of something else; one that is cut tells nothing.
     known = row < size[0] - BORDER and abs(row - float(marks[:, 1].max())) < BELOW * height
     return row if known else None
+
+
+def _upper(trust: Floats) -> Floats:
+    """Return how far landmarks count, float32 (33,), without those from the hips down."""
+    out = trust.copy()
+    out[[*HIPS, *KNEES, *ANKLES, *HEELS, *TOES]] = 0
+    return out
+
+
+def _doubtful(person: Instance, face: Instance | None) -> bool:
+    """Return whether somebody is there at all only if landmarks say so: found at a low score, and large enough."""
+    if person.given or person.wish is not None or person.score >= CERTAIN:
+        return False
+    return (face is None or face.score < FACED) and float(person.box[3] - person.box[1]) >= NEARBY
 
 
 def _better(best: tuple[float, Fit] | None, score: float, fit: Fit, margin: float) -> tuple[float, Fit]:

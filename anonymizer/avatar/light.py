@@ -36,6 +36,10 @@ AROUND = 0.6
 #: for all, but within narrow limits: cameras expose for people, and dark rooms have lamps. Of 520 annotated persons the
 #: brightness is the same, 0.12 to 0.14, from surroundings of 0.02 to those of 0.5.
 USUAL, POWER, LIMITS = 0.16, 0.6, (0.5, 1.4)
+#: Light from which a picture is burnt out: a sky, a door or a white wall behind somebody lights their back. It tells
+#: nothing of the light on them, but that there is less of it: of 626 annotated persons those with a fifth of their
+#: surroundings burnt out are darker by this proportion.
+BURNT, FIFTH, BACKLIT = 0.8, 0.2, 0.26
 #: Share of the surroundings' cast in the light, and the norm by which their colours are averaged.
 CAST, NORM = 0.6, 6
 #: What a white surface that faces the light sends back in ordinary surroundings: all together, and the ground's part
@@ -207,7 +211,11 @@ def estimate_light(scene: Scene, box: IntBox, rng: np.random.Generator) -> Light
         near, seen = scene.linear, scene.open
     pixels = near[seen] if seen.any() else np.full((1, 3), USUAL, np.float32)
     grey = pixels.mean(1)
-    bright = FULL * float(np.clip((max(float(np.median(grey)), 1e-3) / USUAL) ** POWER, *LIMITS))
+    burnt = grey > BURNT
+    # What is left of a white background, as the fill of what stood there, tells as little.
+    front = float(np.median(grey[~burnt])) if burnt.mean() < 1 - FIFTH else USUAL
+    bright = FULL * float(np.clip((max(front, 1e-3) / USUAL) ** POWER, *LIMITS))
+    bright *= 1 - BACKLIT * min(float(burnt.mean()) / FIFTH, 1.0)
     everything = scene.linear[scene.open]
     tint = _tint(everything if len(everything) else pixels)
     half = seen.copy()

@@ -22,6 +22,9 @@ ERROR = 0.05
 LEAST = 0.02
 #: How far arms and head count when a stance is chosen: they move freely, and tell little of legs that were not seen.
 LOOSE = 0.4
+#: Rows of each arm, and trust in an arm's direction at which half of it is what was seen.
+ARMS = [[ROWS.index(f"{name}.{side}") for name in ("upperarm", "lowerarm", "hand")] for side in "LR"]
+HALF_SEEN = 0.12
 ABOVE = [number for number, name in enumerate(ROWS) if name.startswith(("head", "upperarm", "lowerarm", "hand"))]
 #: Ways in which a stance of the bank may face.
 WAYS = 16
@@ -78,7 +81,25 @@ class PosePrior:
         turn = facing(stance)
         number, away = self._likeliest(stance, turn)
         rows = (self._middles[number] + self._covariance @ away).reshape(-1, 3).astype(np.float32)
+        for own, other in (ARMS, ARMS[::-1]):
+            unseen = HALF_SEEN**2 / (HALF_SEEN**2 + stance.trust[own, None] ** 2)
+            if unseen.max() > HALF_SEEN:
+                rows[own] = (1 - unseen) * rows[own] + unseen * self._rested(stance, turn, other)[own]
         return replace(stance, rows=grounded((unit(rows) @ turn.T).astype(np.float32)))
+
+    def _rested(self, stance: Stance, turn: Floats, other: list[int]) -> Floats:
+        """Return directions (17, 3) as they are on average over all plausible stances, whatever the other arm does.
+
+        A raised hand says nothing of the one that is not seen: that hangs, or rests where hands do in such a stance.
+        """
+        trust = stance.trust.copy()
+        trust[other] = 0
+        away = (stance.rows @ turn).reshape(-1).astype(np.float64) - self._middles
+        weighed = self._weighed(away, trust)
+        likely = self._shares - (away * weighed).sum(1) / 2
+        share = np.exp(likely - likely.max())
+        mean = (share / share.sum()) @ (self._middles + weighed @ self._covariance)
+        return unit(mean.reshape(-1, 3).astype(np.float32))
 
     def nearest(self, stance: Stance) -> Stance:
         """Return the middle that is likeliest, facing where somebody faces to the next of ``WAYS`` ways."""

@@ -41,8 +41,9 @@ LIMBS = (
 UNSEEN, SEEN = 0.25, 0.65
 #: How far beyond the picture's border a landmark still counts, less and less, as a share of the window.
 BEYOND = 0.05
-#: How far a landmark counts that the network only guesses, but inside of picture and person.
-GUESSED = 0.3
+#: How far a landmark counts that the network only guesses, but inside of picture and person; and where guesses are
+#: believed, which the person's outline has to bear out.
+GUESSED, BELIEVED = 0.3, 0.9
 #: Values of the person's mask between which a landmark begins to count, and how near it must be, as a share of the
 #: window.
 MASKED, NEAR = (0.2, 0.6), 0.03
@@ -61,6 +62,9 @@ BOWED, TILTED = 0.07, 0.65
 NOSE_AHEAD, MARKED = 0.29, 0.7
 #: Distances of the eyes (``eyes_apart``) between which they begin to tell how a head is turned.
 EYES_APART = (0.1, 0.2)
+#: Distance of the eyes of a face that looks ahead (``eyes_apart``), and how far in profile the mouth lies behind the
+#: eyes, as the tangent of an angle: medians of 40 and 24 faces.
+AHEAD_APART, MOUTH_BEHIND = 0.3, 0.16
 #: Vertices of FaceMesh: outer corners of the left and the right eye, corners of the mouth, forehead and chin.
 EYES_OUT, MOUTH, FOREHEAD, CHIN = (263, 33), (291, 61), 10, 152
 FIRST_LEG, FIRST_FOOT = 9, 15
@@ -76,8 +80,11 @@ EYE, GAZE, ASIDE = 2.5, 0.4, 0.6
 FLAT, LIFTED = (-0.1, 0.1), (-0.75, 0.5)
 #: Sine of the bend of a knee or elbow from which the bend says how the limb is rolled, and from which it alone does.
 BENT = (0.15, 0.45)
-#: Bend of each joint of a relaxed finger, in radians.
-CURL = 0.32
+#: Directions of the three bones of a relaxed forefinger in radians from the hand's, and how much more each further
+#: finger bends: equal bends at all joints look like claws.
+CURL, MORE = (0.3, 0.8, 1.05), 0.12
+#: How much of the angles between fingers, which the body's rest spreads, a relaxed hand has.
+SPREAD = 0.35
 #: How far collar bone and shoulder follow an arm that is raised above the shoulder, and one that hangs: at rest arms
 #: are held away from the body, and shoulders left there look padded.
 SHRUG, HANG = 0.25, 0.35
@@ -98,12 +105,13 @@ class Stance:
     gaze: float = 0.0
 
 
-def trust_of(view: PersonView, size: tuple[int, int]) -> Floats:
+def trust_of(view: PersonView, size: tuple[int, int], believed: bool = False) -> Floats:
     """Return how far each landmark counts, float32 (33,) in [0, 1]; those outside of picture or person do not.
 
     Args:
         view: The person.
         size: Height and width of the picture.
+        believed: Whether what the network guesses inside of the person, as legs under a coat, counts almost as if seen.
     """
     x, y = view.landmarks[:, 0], view.landmarks[:, 1]
     left, top, right, bottom = view.window
@@ -118,7 +126,9 @@ def trust_of(view: PersonView, size: tuple[int, int]) -> Floats:
     column = np.clip((x - left) / (right - left) * columns, 0, columns - 1).astype(int)
     row = np.clip((y - top) / (bottom - top) * rows, 0, rows - 1).astype(int)
     owned = np.clip((mask[row, column] - MASKED[0]) / (MASKED[1] - MASKED[0]), 0, 1)
-    guessed = GUESSED * view.presence * np.clip((view.inside - UNSEEN) / (SEEN - UNSEEN), 0, 1)
+    guessed = (
+        (BELIEVED if believed else GUESSED) * view.presence * np.clip((view.inside - UNSEEN) / (SEEN - UNSEEN), 0, 1)
+    )
     out = np.maximum(np.clip((seen - UNSEEN) / (SEEN - UNSEEN), 0, 1), guessed) * shown * owned
     # Of people cut at the hips the network guesses crouching legs and is sure of the hips: these count by what follows.
     for joints, ends in ((KNEES, ANKLES), (HIPS, KNEES)):
@@ -239,26 +249,57 @@ def _raised(left: Floats, up: Floats) -> Floats:
 
 def _turned_face(face: Instance) -> tuple[Floats, float] | None:
     """Return left and up of a head, float32 (2, 3), from points of its face, and how sure they are, if they are."""
-    mesh = face.face
-    if mesh is not None and mesh.confidence > FACED[1]:
+    mesh, apart = face.face, eyes_apart(face)
+    if face.landmarks is None or face.score < FACED[1]:
+        apart = None
+    # In profile FaceMesh places a face that is half turned.
+    if mesh is not None and mesh.confidence > FACED[1] and (apart is None or apart >= EYES_APART[0]):
         points = mesh.points[:, [0, 2, 1]] * np.array([1, 1, -1], np.float32)
         across = points[EYES_OUT[0]] - points[EYES_OUT[1]] + points[MOUTH[0]] - points[MOUTH[1]]
         axes = _frame(unit(across), unit(points[FOREHEAD] - points[CHIN]))[:, [0, 2]].T
         return axes, min((mesh.confidence - FACED[1]) / (FACED[0] - FACED[1]), 1.0)
-    apart = eyes_apart(face)
-    if face.landmarks is None or apart is None or face.score < FACED[1]:
+    if face.landmarks is None or apart is None:
         return None
-    # Of masked and small faces only eyes and nose are known: where the nose lies between the eyes tells the turn.
-    eyes, nose = face.landmarks[:2], face.landmarks[2]
-    line, height = eyes[1] - eyes[0], float(face.box[3] - face.box[1])
+    # Of masked, small and turned faces only eyes, nose and mouth are known.
     plain = float(np.clip((apart - EYES_APART[0]) / (EYES_APART[1] - EYES_APART[0]), 0, 1))
-    if not plain:
-        return None
+    axes = (1 - plain) * _profile(face.landmarks, apart)
+    if plain:
+        axes = axes + plain * _between_eyes(face.landmarks, float(face.box[3] - face.box[1]))
+    return unit(axes), MARKED
+
+
+def _between_eyes(marks: Floats, height: float) -> Floats:
+    """Return left and up of a head, float32 (2, 3), by where the nose lies between the eyes.
+
+    Args:
+        marks: float32 (5, 2), landmarks of a face.
+        height: Height of its box.
+    """
+    eyes, nose = marks[:2], marks[2]
+    line = eyes[1] - eyes[0]
     roll = unit(np.array([line[0], 0, -line[1]], np.float32))
     aside = float((nose - eyes.mean(0)) @ line) / max(float(np.hypot(*line)), 1e-3)
     sine = float(np.clip(aside / (NOSE_AHEAD * height), -1, 1))
     up = np.array([-roll[2], 0, roll[0]], np.float32)
-    return np.stack([np.sqrt(1 - sine**2) * roll + np.array([0, sine, 0], np.float32), up]), MARKED * plain
+    return np.stack([np.sqrt(1 - sine**2) * roll + np.array([0, sine, 0], np.float32), up])
+
+
+def _profile(marks: Floats, apart: float) -> Floats:
+    """Return left and up of a head in profile, float32 (2, 3): eyes and mouth tell its tilt, the nose where it looks.
+
+    Args:
+        marks: float32 (5, 2), landmarks of a face.
+        apart: ``eyes_apart`` of it.
+    """
+    eyes, nose = marks[:2].mean(0), marks[2]
+    # From here on as in a stance: x right, z up.
+    down = unit(np.array([1, -1]) * (marks[3:].mean(0) - eyes))
+    right = np.array([-down[1], down[0]])
+    side = 1.0 if float((nose - eyes) * np.array([1, -1]) @ right) > 0 else -1.0
+    up = unit(-down - side * MOUTH_BEHIND * right)
+    cosine = min(apart / AHEAD_APART, 1.0)
+    across = cosine * np.array([up[1], 0, -up[0]]) + np.array([0, side * np.sqrt(1 - cosine**2), 0])
+    return np.stack([across, np.array([up[0], 0, up[1]])]).astype(np.float32)
 
 
 def _gaze(face: Instance, left: Floats) -> float:
@@ -330,7 +371,7 @@ def _limb(
 
 
 def _relax(out: Floats, body: Body, shape: Shape, side: str) -> None:
-    """Bend the fingers of one hand towards the palm."""
+    """Bend the fingers of one hand towards the palm, and each other."""
 
     def rest(bone: str) -> Floats:
         return np.asarray(shape.heads[body.number(f"{bone}.{side}")], np.float32)
@@ -342,9 +383,13 @@ def _relax(out: Floats, body: Body, shape: Shape, side: str) -> None:
         palm = -palm
     axis = unit(_cross(along, palm))
     for finger in range(2, 6):
-        for joint in range(1, 4):
+        own = rest(f"finger{finger}-3") - rest(f"finger{finger}-1")
+        # Angle about the palm's normal from the middle finger's direction.
+        aside = float(np.arctan2(own @ unit(_cross(palm, along)), own @ along))
+        together = about(palm, (SPREAD - 1) * aside)
+        for joint, bend in enumerate(CURL, 1):
             number = body.number(f"finger{finger}-{joint}.{side}")
-            out[number] = out[number] @ about(axis, CURL * joint)
+            out[number] = out[number] @ about(axis, bend * (1 + MORE * (finger - 2))) @ together
 
 
 def _two(along: Floats, across: Floats, new_along: Floats, new_across: Floats) -> Floats:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.core.geometry import IntBox, feather, integer_box, mask_box, paste_window
+from anonymizer.core.geometry import IntBox, feather, integer_box, mask_box, outline_box, paste_window
 from anonymizer.core.records import AvatarArtist, Instance, Rendering
 from anonymizer.redraw.crops import anonymized_mask
 
@@ -30,6 +30,9 @@ HALF = 0.5
 #: Share of a person's longer side by which an avatar may reach beyond the safe masks, and its limits in pixels: hair,
 #: sleeves and hems of somebody else, and no more than a hand's breadth of what may stand in front.
 MARGIN, MARGIN_LIMITS = 0.03, (2, 24)
+#: How far an avatar may reach below a person's outline, in heights of the outline: feet and their shadow. A mask that
+#: is wider on the safe side may hold the table that somebody sits at.
+BELOW = 0.1
 #: Share of a person's longer side over which a shadow fades at the edge of its room, beyond which none may lie.
 SHADOW_RIM = 0.025
 #: Pixels over which an avatar fades where the safe masks cut it.
@@ -91,7 +94,8 @@ def draw_avatars(
             continue
         drawn = confined(whole, person, free, kept)
         # What lies beyond the person's box, as legs behind a table do, was not seen of the person either.
-        inside = np.s_[max(int(person.box[1]) - drawn.box[1], 0) : max(int(np.ceil(person.box[3])) - drawn.box[1], 0)]
+        rows = int(person.box[1]), min(int(np.ceil(person.box[3])), _lowest(person))
+        inside = np.s_[max(rows[0] - drawn.box[1], 0) : max(rows[1] - drawn.box[1], 0)]
         could, does = (float((part.alpha[inside] >= HALF).sum()) for part in (whole, drawn))
         if not could or does < (1 - MOST_CUT) * could:
             continue
@@ -103,6 +107,8 @@ def draw_avatars(
 
 def room(person: Instance, box: IntBox, free: Mask, kept: Mask) -> Mask:
     """Return where an avatar may show in a box: the persons' safe masks grown by ``MARGIN``, less what is kept.
+
+    It ends a little below the person's outline.
 
     Args:
         person: Whose place the avatar takes.
@@ -119,7 +125,14 @@ def room(person: Instance, box: IntBox, free: Mask, kept: Mask) -> Mask:
         return np.zeros((y2 - y1, x2 - x1), np.bool_)
     away = cv2.distanceTransform((~around).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     grown = away <= radius
+    grown[max(_lowest(person) - top, 0) :] = False
     return grown[y1 - top : y2 - top, x1 - left : x2 - left] & ~kept[y1:y2, x1:x2]
+
+
+def _lowest(person: Instance) -> int:
+    """Return the row in the picture below which nothing of an avatar shows."""
+    box = outline_box(person)
+    return int(np.ceil(box[3] + BELOW * (box[3] - box[1])))
 
 
 def confined(drawn: Rendering, person: Instance, free: Mask, kept: Mask) -> Rendering:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.core.geometry import IntBox, blend, dilate, feather, mask_box, take
+from anonymizer.core.geometry import IntBox, blend, dilate, feather, integer_box, mask_box, take
 from anonymizer.core.records import BODIES, Conditions, Instance, Rendering
 from anonymizer.redraw.avatars import pasted, shape_of
 from anonymizer.redraw.batching import SharedInpainter
@@ -105,6 +105,9 @@ def region_patch(image: NDArray[np.uint8], instance: Instance) -> Patch:
     pad = ((int(y1 > 0), int(y2 < height)), (int(x1 > 0), int(x2 < width)))
     alpha = feather(np.pad(mask, pad), safe_radius(instance) - 1)
     inner = alpha[pad[0][0] : alpha.shape[0] - pad[0][1], pad[1][0] : alpha.shape[1] - pad[1][1]]
+    # At corners a mask grows less than at its sides, and the rim would reach into the instance.
+    left, top, right, bottom = integer_box(instance.box)
+    inner[top - y1 : bottom - y1, left - x1 : right - x1][instance.mask] = 1
     return Patch(box, image[y1:y2, x1:x2], inner)
 
 

@@ -235,6 +235,47 @@ def test_legs_behind_a_table_count_nothing_and_are_plausible(
     assert apart(legs, prior.stances[:, LEGS]).max(1).min() < 25
 
 
+def seated() -> Stance:
+    """Return somebody who sits, seen from the side, hands before them."""
+    rows = standing(1.3).rows.copy()
+    ahead = np.array([np.sin(1.3), -np.cos(1.3), 0])
+    for side in "LR":
+        rows[ROWS.index(f"upperleg.{side}")] = ahead
+        rows[ROWS.index(f"lowerarm.{side}")] = ahead
+    return Stance((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), np.ones(17, np.float32))
+
+
+def test_guessed_legs_count_where_the_outline_bears_them_out(fitter: Fitter, body: Body, shape: Shape) -> None:
+    person, _ = posed(body, shape, seated())
+    view = person.body
+    assert view is not None
+    visible = view.visibility.copy()
+    visible[[*KNEES, *ANKLES, *HEELS, *TOES]] = 0.1
+    pose = fitter.fit(replace(person, body=replace(view, visibility=visible)), shape, SIZE, rng())
+    assert pose is not None and (pose.stance.rows[LEGS[:2], 2] > -0.5).all(), "they sit"
+    # The same guess inside of an outline of somebody who stands is none.
+    upright, _ = posed(body, shape, standing(1.3))
+    assert upright.body is not None
+    wrong = replace(upright, body=replace(view, visibility=visible, mask=upright.body.mask))
+    pose = fitter.fit(wrong, shape, SIZE, rng())
+    assert pose is not None and (pose.stance.rows[LEGS[:2], 2] < -0.8).all(), "they stand"
+
+
+def test_an_arm_that_is_not_seen_hangs_though_the_other_is_raised(prior: PosePrior) -> None:
+    rows = standing().rows.copy()
+    for name, row in {
+        "upperarm.L": (0.3, -0.5, -0.8),
+        "lowerarm.L": (-0.3, -0.5, 0.8),
+        "hand.L": (-0.3, -0.4, 0.85),
+    }.items():
+        rows[ROWS.index(name)] = np.array(row) / np.linalg.norm(row)
+    trust = np.ones(len(ROWS), np.float32)
+    trust[[ROWS.index(f"{name}.R") for name in ("upperarm", "lowerarm", "hand")]] = 0
+    whole = prior.complete(Stance(rows, trust))
+    assert whole.rows[ROWS.index("lowerarm.L"), 2] > 0.4
+    assert whole.rows[ROWS.index("upperarm.R"), 2] < -0.7 and whole.rows[ROWS.index("lowerarm.R"), 2] < -0.3
+
+
 def test_legs_that_a_bicycle_hides_pedal(prior: PosePrior) -> None:
     # Knees raised in turn before an upright trunk, hands at the bars: the shins are not seen.
     rows = standing().rows.copy()
@@ -288,6 +329,33 @@ def test_poor_landmarks_leave_somebody_who_stands_in_the_outline(
     assert points[:, 1].max() == pytest.approx(person.box[3], abs=0.05 * 180)
 
 
+@pytest.mark.parametrize("turn", [0.0, 1.3])
+def test_landmarks_count_though_presence_is_low(fitter: Fitter, body: Body, shape: Shape, turn: float) -> None:
+    stance = seated() if turn else standing()
+    person, _ = posed(body, shape, stance)
+    assert person.body is not None
+    pose = fitter.fit(replace(person, body=replace(person.body, presence=0.1)), shape, SIZE, rng())
+    assert pose is not None and pose.seen > 0.9
+    assert np.median(apart(pose.stance.rows[LEGS], stance.rows[LEGS])) < 15
+
+
+@pytest.mark.parametrize(
+    ("score", "face", "drawn"), [(0.4, None, False), (0.4, 0.5, False), (0.4, 0.9, True), (0.8, None, True)]
+)
+def test_nobody_stands_where_a_doubtful_find_has_the_landmarks_of_nobody(
+    fitter: Fitter, body: Body, shape: Shape, score: float, face: float | None, drawn: bool
+) -> None:
+    person, _ = posed(body, shape, standing())
+    assert person.body is not None
+    elsewhere = person.body.landmarks + np.array([130, 0, 0], np.float32)
+    found = replace(person, score=score, source="yolo", body=replace(person.body, landmarks=elsewhere))
+    seen = None
+    if face is not None:
+        top = person.box[1]
+        seen = Instance(2, "face", np.array([138, top + 4, 162, top + 40], np.float32), score=face, source="yolo")
+    assert (fitter.fit(found, shape, SIZE, rng(), seen) is not None) == drawn
+
+
 def test_nobody_is_put_where_no_person_fits(fitter: Fitter, shape: Shape) -> None:
     flat = Instance(1, "person", np.array([10, 200, 290, 240], np.float32))
     assert fitter.fit(flat, shape, SIZE, rng()) is None
@@ -330,10 +398,24 @@ def test_a_face_turns_the_head(body: Body, shape: Shape) -> None:
     assert stance.rows[HEAD_LEFT, 1] < -0.2
     unsure = read_stance(person.body, np.ones(33, np.float32), replace(masked, landmarks=None))
     assert apart(unsure.rows[HEAD_LEFT], np.array([1, 0, 0])) < 3
-    # In profile both eyes are one point, and the line through them runs anywhere.
-    marks[:2] = (140, 60), (141, 63)
-    aside = read_stance(person.body, np.ones(33, np.float32), replace(masked, landmarks=marks))
-    assert np.allclose(aside.rows, unsure.rows)
+
+
+@pytest.mark.parametrize(("side", "tilt"), [(1, 0.0), (-1, 0.0), (1, 0.3)])
+def test_a_head_in_profile_looks_where_the_nose_is(body: Body, shape: Shape, side: int, tilt: float) -> None:
+    # Both eyes are nearly one point, and the line through them runs anywhere; a surface found there is that of a face
+    # which is half turned.
+    person, _ = posed(body, shape, standing())
+    assert person.body is not None
+    marks = np.array([[0, -10], [1, -7], [4, 0], [-3, 8], [-2.5, 8]], np.float32) * np.array([side, 1], np.float32)
+    c, s = np.cos(tilt), np.sin(tilt)
+    marks = marks @ np.array([[c, s], [-s, c]], np.float32) + np.array([150, 65], np.float32)
+    points = np.zeros((478, 3), np.float32)
+    points[[263, 33, 291, 61, 10, 152], :2] = (20, -10), (-20, -10), (12, 15), (-12, 15), (0, -40), (0, 40)
+    box = np.array([130, 40, 170, 90], np.float32)
+    face = Instance(2, "face", box, score=0.9, face=FaceView(points, 1.0), landmarks=marks)
+    left, up = read_stance(person.body, np.ones(33, np.float32), face).rows[[HEAD_LEFT, HEAD_UP]]
+    assert side * left[1] > 0.8, "the pose, which says ahead, counts a little"
+    assert abs(apart(up, np.array([side * s, 0, c]))) < 15
 
 
 def test_noise_is_that_of_the_mechanisms() -> None:

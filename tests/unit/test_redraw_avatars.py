@@ -359,3 +359,13 @@ def test_an_avatar_carries_one_face() -> None:
     detector = Detector(afterwards((PERSON, FACE, doubtful), (PERSON, SHOWN)))
     result = build(detector, Artist(rendering()))(picture())
     assert [t.action for t in result.treatments] == ["redrawn", "redrawn", "redacted"]
+
+
+def test_an_avatar_ends_a_little_below_the_outline() -> None:
+    # The mask is wide on the safe side and holds the table as well.
+    core = PERSON.mask.copy()
+    core[30:] = False
+    behind = replace(PERSON, core=core)
+    drawn = drawn_for([behind], rendering())[0][1]
+    rows = np.flatnonzero(drawn.alpha.any(1)) + drawn.box[1]
+    assert rows[0] == 22 and 50 < rows[-1] <= 53 and drawn.cut < 0.2, "what lies lower was no part of them"
