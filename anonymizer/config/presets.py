@@ -135,6 +135,7 @@ def build(
         guard_level=checked.condition.guard_level,
         least_side=dict(checked.redraw.least_side),
         least_score=dict(checked.redraw.least_score),
+        doubted=tuple(checked.redraw.doubted),
         depth_map=depth_map,
         methods=obscured,
         strength=strength,

@@ -308,6 +308,10 @@ class Redraw(Table):
         description="Shorter side below which an instance is filled."
     )
     least_score: Scores = Field(description="Score below which a find is filled, unless it has a sure face.")
+    doubted: list[str] = Field(
+        default_factory=list,
+        description="Networks whose persons are filled where no other saw them, unless they have a sure face.",
+    )
     direction: Direct | None = Field(default=None, description="For text-to-image models.")
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = [
     "nms",
     "number",
     "overlap",
+    "seen_alone",
     "unite",
     "widen",
 ]
@@ -154,6 +155,12 @@ def is_sketch(instance: Instance) -> bool:
 def by_boxes(instance: Instance) -> bool:
     """Return whether only detectors that give boxes saw an instance, whether or not an outline was drawn since."""
     return set(instance.signs) - {OUTLINE} <= BOXES_ONLY
+
+
+def seen_alone(instance: Instance, networks: Collection[str]) -> bool:
+    """Return whether an instance was seen by some of these networks and by nothing else."""
+    seen = set(instance.signs) - {OUTLINE}
+    return bool(seen) and seen <= set(networks)
 
 
 def unite(instances: Sequence[Instance]) -> Instance:

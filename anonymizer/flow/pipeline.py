@@ -43,7 +43,7 @@ from anonymizer.core.records import (
 from anonymizer.core.stages import stage, timed
 from anonymizer.detect.given import heeded, is_crowd, same_as, with_given, without_members
 from anonymizer.detect.left import with_consent, within
-from anonymizer.detect.regions import is_sketch
+from anonymizer.detect.regions import is_sketch, seen_alone
 from anonymizer.fill import obscure, redact
 from anonymizer.flow.work import Target, Work, floating, half_filled, riders
 from anonymizer.redraw.avatars import draw_avatars, pasted, seen_by, shaded
@@ -77,6 +77,8 @@ class Settings:
         least_side: Per class, the shorter side in pixels below which an instance is redacted rather than redrawn.
         least_score: Per class, the score below which a find is redacted rather than redrawn, unless it is a person
             with a sure face or the best face of a person. A redraw of what is none puts one into the picture.
+        doubted: Networks whose persons are redacted rather than redrawn where no other network saw them, unless they
+            have a sure face.
         depth_map: Whether results hold the depth of the released picture.
         methods: By class, how it is obscured (``fill.obscure``) in place of a redraw: weaker, and only on request.
         strength: How strongly, see there.
@@ -89,6 +91,7 @@ class Settings:
     guard_level: int
     least_side: Mapping[str, int]
     least_score: Mapping[str, float]
+    doubted: tuple[str, ...] = ()
     depth_map: bool = False
     methods: Mapping[str, str] = field(default_factory=dict)
     strength: float = 1.0
@@ -190,6 +193,7 @@ class Anonymizer:
                 "guard_level": settings.guard_level,
                 "least_side": dict(settings.least_side),
                 "least_score": dict(settings.least_score),
+                "doubted": list(settings.doubted),
                 **({"methods": dict(settings.methods), "strength": settings.strength} if settings.methods else {}),
             },
         }
@@ -368,7 +372,8 @@ class Anonymizer:
             return True
         if instance.label == "license_plate":
             return _known_plate(image, instance, least.get("license_plate", 0.0))
-        if instance.score >= least.get(instance.label, 0.0):
+        alone = instance.label == "person" and seen_alone(instance, self.settings.doubted)
+        if instance.score >= least.get(instance.label, 0.0) and not alone:
             return True
         # What is unsure is often a sign, leaves or lettering: filled, it goes unnoticed; redrawn, it stands there.
         if instance.label == "person":

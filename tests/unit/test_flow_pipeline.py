@@ -234,6 +234,19 @@ def test_small_instances_and_text_are_redacted_at_once() -> None:
     assert [t.attempts for t in result.treatments] == [0, 0]
 
 
+def test_whom_a_doubted_network_alone_saw_is_redacted_unless_a_sure_face_is_theirs() -> None:
+    alone = replace(PERSON, evidence={"yolo": 0.9, "outline": 0.3})
+    sure = replace(FACE, score=0.9)
+    for found, action in (
+        ([alone], "redacted"),
+        ([alone, sure], "redrawn"),
+        ([replace(alone, evidence={"yolo": 0.9, "centernet": 0.2})], "redrawn"),
+    ):
+        result = build(lambda _, found=found: found, doubted=("yolo",))(picture())
+        assert result.treatments[0].action == action
+    assert build(lambda _: [alone])(picture()).treatments[0].action == "redrawn"
+
+
 def test_a_doubtful_face_that_belongs_to_nobody_is_redacted_and_a_sure_one_redrawn() -> None:
     alone = instance(1, "face", (28, 22, 48, 46))
     for score, action in ((0.4, "redacted"), (0.9, "redrawn")):
