@@ -77,6 +77,8 @@ LEAST_IOU, BOX_IOU = 0.25, 0.2
 SURE = ((0.9, 0.35), (0.3, 0.45), (0.0, 0.55))
 #: How much more of a leg's landmark must count where guesses are believed for that to be tried.
 GUESSES = 0.2
+#: Residual in metres beyond which legs are not where the rest of the body says, though the outline fits.
+LOOSE = 0.1
 #: Score, score of the face and height in pixels from which somebody stands there though no landmark fits. Of six finds
 #: below all of these on 56 held-out pictures one was a person, cut by the border; the others were lamps, clothes in a
 #: shop window and the blur of a crowd.
@@ -234,13 +236,14 @@ class Fitter:
         for chosen in (trust, believed, upper):
             if chosen is believed and (believed - trust)[legs].max() < GUESSES:
                 continue
-            if chosen is upper and best is not None and best[0] >= sure:
+            if chosen is upper and best is not None and best[0] >= sure and best[1].residual <= LOOSE:
                 continue
             made = self._seen(person, chosen, shape, size, face)
             if made is None or made[0].residual > max(WORST, BLUR / made[0].scale):
                 continue
             # A decimetre that seen and guessed joints are off counts as much as a tenth of the outline.
-            margin = BETTER if chosen is upper or best is None else made[0].residual - best[1].residual
+            margin = 0.0 if best is None else made[0].residual - best[1].residual
+            margin += BETTER if chosen is upper else 0.0
             best = _better(best, target.score(made[1], made[0], self._body), made[0], margin)
         return best
 

@@ -291,15 +291,14 @@ def _profile(marks: Floats, apart: float) -> Floats:
         marks: float32 (5, 2), landmarks of a face.
         apart: ``eyes_apart`` of it.
     """
-    eyes, nose = marks[:2].mean(0), marks[2]
     # From here on as in a stance: x right, z up.
-    down = unit(np.array([1, -1]) * (marks[3:].mean(0) - eyes))
-    right = np.array([-down[1], down[0]])
-    side = 1.0 if float((nose - eyes) * np.array([1, -1]) @ right) > 0 else -1.0
-    up = unit(-down - side * MOUTH_BEHIND * right)
+    eyes, nose, mouth = (np.array([1, -1], np.float32) * at for at in (marks[:2].mean(0), marks[2], marks[3:].mean(0)))
+    down = unit(mouth - eyes)
+    right = np.array([-down[1], down[0]], np.float32)
+    side = 1.0 if float((nose - eyes) @ right) > 0 else -1.0
+    x, z = (float(v) for v in unit(-down - np.float32(side * MOUTH_BEHIND) * right))
     cosine = min(apart / AHEAD_APART, 1.0)
-    across = cosine * np.array([up[1], 0, -up[0]]) + np.array([0, side * np.sqrt(1 - cosine**2), 0])
-    return np.stack([across, np.array([up[0], 0, up[1]])]).astype(np.float32)
+    return np.array([[cosine * z, side * np.sqrt(1 - cosine**2), -cosine * x], [x, 0, z]], np.float32)
 
 
 def _gaze(face: Instance, left: Floats) -> float:

@@ -6,7 +6,7 @@ is a stand-in that shows every pixel of its job. Detections with their poses, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from anonymizer.avatar import AvatarArtist
 from anonymizer.avatar.body import Body
 from anonymizer.condition.depth import GroundPlaneDepth
 from anonymizer.core.geometry import full_mask
-from anonymizer.core.records import FaceView, Image, Instance, Result, Verdict
+from anonymizer.core.records import Action, FaceView, Image, Instance, Mask, PersonView, Result, Verdict
 from anonymizer.fill.migan import MiGan
 from anonymizer.flow.pipeline import Anonymizer, Settings
 from anonymizer.models import weights
@@ -24,7 +24,7 @@ from anonymizer.redraw.crops import CropSetting
 from anonymizer.redraw.diffusion import InpaintJob
 from anonymizer.redraw.prototypes import FaceBank
 from anonymizer.redraw.redrawer import Redrawer, region_patch
-from anonymizer.verify.verifier import Verifier
+from anonymizer.verify.verifier import Evidence, Verifier
 
 from .test_avatar import FACES, MIDDLE, standing
 from .test_redraw_avatars import Brightness
@@ -64,13 +64,17 @@ def found() -> tuple[Instance, ...]:
     moved = replace(view, landmarks=view.landmarks + np.array([260, 0, 0], np.float32), window=(210, 0, 610, 400))
     outline = np.zeros((375, 140), np.bool_)
     outline[:, 38:102] = True
-    known = {"score": 0.9, "source": "yolo", "mask": np.ones_like(outline), "core": outline}
+
+    def person(number: int, left: float, seen: PersonView) -> Instance:
+        box = np.array([left, 20, left + 140, 395], np.float32)
+        return Instance(number, "person", box, np.ones_like(outline), 0.9, "yolo", core=outline, body=seen)
+
     points = np.zeros((478, 3), np.float32)
     points[[263, 33, 291, 61, 10, 152], :2] = (160, 60), (140, 60), (156, 76), (144, 76), (150, 45), (150, 88)
     marks = np.array([[142, 60], [158, 60], [150, 68], [144, 78], [156, 78]], np.float32)
     return (
-        Instance(1, "person", np.array([80, 20, 220, 395], np.float32), body=view, **known),
-        Instance(2, "person", np.array([340, 20, 480, 395], np.float32), body=moved, **known),
+        person(1, 80, view),
+        person(2, 340, moved),
         Instance(
             3,
             "face",
@@ -122,17 +126,23 @@ class Replayed(Verifier):
         self._rounds = list(rounds)
 
     def check(
-        self, evidence: object, result: object, treated: object, actions: object, *_: object
-    ) -> tuple[Verdict, ...]:  # type: ignore[override]
+        self,
+        evidence: Evidence,
+        result: Image,
+        treated: Mask,
+        actions: Mapping[int, Action],
+        found: Sequence[Instance] | None = None,
+        leaks: Sequence[Instance] | None = None,
+    ) -> tuple[Verdict, ...]:
         failed = tuple(self._rounds.pop(0)) if self._rounds else ()
         known = {v.instance_id for v in failed}
-        passed = (Verdict("class_kept", True, 1.0, 0.5, n) for n in actions if n not in known)  # type: ignore[attr-defined]
+        passed = (Verdict("class_kept", True, 1.0, 0.5, n) for n in actions if n not in known)
         return (*failed, *passed, Verdict("second_pass", True))
 
-    def leaks(self, *_: object) -> tuple[Instance, ...]:
+    def leaks(self, treated: Mask, found: Sequence[Instance]) -> tuple[Instance, ...]:
         return ()
 
-    def keeps(self, *_: object) -> bool:
+    def keeps(self, instance: Instance, found: Sequence[Instance]) -> bool:
         return True
 
 

@@ -153,6 +153,8 @@ def test_light_follows_the_surroundings() -> None:
         return estimate_light(look(image, nothing, (), HORIZON), (100, 100, 150, 200), rng)
 
     assert light((40, 40, 40)).sky.mean() < light((120, 120, 120)).sky.mean() < light((200, 200, 200)).sky.mean()
+    # What is burnt out lies behind people, and there is no more to be read in it.
+    assert light((255, 255, 255)).sky.mean() < light((120, 120, 120)).sky.mean()
     warm = light((160, 110, 70))
     assert warm.sky[0] > warm.sky[2] and warm.ground[0] > warm.ground[2]
 
