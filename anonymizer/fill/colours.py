@@ -13,8 +13,6 @@ __all__ = ["familiar"]
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-#: Longest side in pixels at which colours are compared.
-LONGEST = 512
 #: Cells of lightness and of each of the two other axes of CIELAB.
 LIGHTNESS, HUE = 8, 32
 #: Proportion of the known pixels below which the colours of a cell are strange.
@@ -35,24 +33,20 @@ def familiar(crop: Image, known: Mask, made: Image) -> Image:
     In a hole of the shape of a person a network may put a thing of its own, often in colours that nothing around has.
 
     Args:
-        crop: RGB uint8 (h, w, 3); only what is known is read.
-        known: bool (h, w), not all false.
+        crop: RGB uint8 (h, w, 3) at a network's size, of some hundred pixels; only what is known is read.
+        known: bool (h, w).
         made: RGB uint8 (h, w, 3), the fill; only what is not known is read.
     """
-    height, width = known.shape
-    scale = min(1.0, LONGEST / max(height, width))
-    small = max(round(width * scale), 1), max(round(height * scale), 1)
-    whole = cv2.resize(np.where(known[..., None], crop, made), small, interpolation=cv2.INTER_AREA)
-    sure = cv2.resize(known.astype(np.float32), small, interpolation=cv2.INTER_AREA) > 0.99
-    strange = _strange(whole, sure)
-    if not strange.any():
+    whole = np.where(known[..., None], crop, made)
+    strange = _strange(whole, known)
+    if not strange.any() or not known.any():
         return made
     together = cv2.GaussianBlur(strange.astype(np.float32), (0, 0), NEAR)
     share = np.clip((together - np.float32(SOME)) / np.float32(MOST - SOME), 0, 1)
     share = cv2.dilate(share, np.ones((2 * BEYOND + 1, 2 * BEYOND + 1), np.uint8))
-    depth = cv2.distanceTransform((~sure).view(np.uint8), cv2.DIST_L2, 3)
+    depth = cv2.distanceTransform((~known).view(np.uint8), cv2.DIST_L2, 3)
     share = cv2.GaussianBlur(share, (0, 0), BEYOND / 2) * np.clip((depth - RIM) / (DEEP - RIM), 0, 1)
-    share = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
+    share = share[..., None]
     return np.rint(made * (1 - share) + spread(crop, known) * share).astype(np.uint8)
 
 

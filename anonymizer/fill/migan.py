@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.core.errors import ModelError
+from anonymizer.fill.colours import familiar
 from anonymizer.models.onnx import open_session
 
 __all__ = ["SIDE", "MiGan"]
@@ -64,5 +65,6 @@ class MiGan:
         given = np.dstack([whole - np.float32(0.5), colours * whole]).transpose(2, 0, 1)[None]
         (made,) = self._session.run(["picture"], {"seen": np.ascontiguousarray(given, np.float32)})
         picture = np.clip(np.rint(255 * made[0].transpose(1, 2, 0)), 0, 255).astype(np.uint8)
+        picture = familiar(seen, whole[..., 0], picture)
         how = cv2.INTER_CUBIC if larger else cv2.INTER_AREA
         return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from anonymizer.core.errors import InputError
 from anonymizer.core.records import Filler, check_image
-from anonymizer.fill.colours import familiar
 from anonymizer.fill.smooth import spread
 
 __all__ = ["redact"]
@@ -73,7 +72,7 @@ def redact(
     for window, holes in _windows(mask, known):
         crop, seen = image[window], known[window]
         if filler is not None and seen.any():
-            made = familiar(crop, seen, filler.complete(crop, seen))
+            made = filler.complete(crop, seen)
             out[window][holes] = made[holes]
         flat = holes & smooth[window] if seen.any() else holes
         if flat.any():
