@@ -34,6 +34,12 @@ REACH, REACH_LIMITS = 0.16, (1.5, 12.0)
 STEP, PLACES = 0.5, 32
 #: Steepest gradient that counts, in levels per pixel: one bright speck is no side.
 STEEP = 24.0
+#: Part of a plate in whose middle its ground is measured, and gaps closed there by characters, by the plate's height.
+WITHIN, CHARACTER_GAP = 0.6, 5
+#: Least fit of corners to the plate's own ground, its least area by theirs, and the tilt in degrees by which it has to
+#: differ from theirs to be believed: frames are of another colour, but lie as the plate does. Short plates often have
+#: a band on top, which is no part of the ground.
+GROUND_FIT, GROUND_AREA, OTHER_TILT = 0.93, 0.35, 4.0
 #: Least mean gradient along a side that moves it, in levels per pixel: above noise of small and blurred plates.
 LEAST_EDGE = 2.0
 
@@ -42,7 +48,8 @@ def plate_quad(image: Image, instance: Instance) -> Floats:
     """Return the plate's four corners float32 (4, 2) x, y, clockwise from top left, in the picture's pixels.
 
     They come from the network's mask where that looks like a plate, else from a four-cornered region in the box that
-    stands out from its surroundings, else from the box. Sides move to the strongest straight edge beside them.
+    stands out from its surroundings, else from the box. Sides move to the strongest straight edge beside them. Where
+    a long plate's ground clearly lies at another tilt, as in a mask that was united from boxes, corners are the ground's.
 
     Args:
         image: RGB uint8 (H, W, 3).
@@ -56,6 +63,8 @@ def plate_quad(image: Image, instance: Instance) -> Floats:
     if quad is not None:
         refined = _refined(image, quad)
         quad = refined if _plausible(refined, free) else quad
+        tilted = _from_ground(image, quad)
+        quad = quad if tilted is None else tilted
     else:
         left, top, right, bottom = (float(v) for v in box)
         quad = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
@@ -190,6 +199,53 @@ def _refined(image: Image, corners: Floats) -> Floats:
         if score[best] >= LEAST_EDGE:
             shifts[n] = starts[best], ends[best]
     return _moved(corners, shifts)
+
+
+def _from_ground(image: Image, quad: Floats) -> Floats | None:
+    """Return the corners of the plate's ground within others' (4, 2) where it lies at another tilt than these."""
+    height = max(float(np.linalg.norm(quad[3] - quad[0])), float(np.linalg.norm(quad[2] - quad[1])))
+    low, high = np.floor(quad.min(axis=0)).astype(int), np.ceil(quad.max(axis=0)).astype(int)
+    crop = take(image, (int(low[0]), int(low[1]), int(high[0]), int(high[1])))
+    soft = cv2.GaussianBlur(crop, (0, 0), 0.7)
+    own = quad - low
+    inner, outer = (np.zeros(crop.shape[:2], np.uint8) for _ in range(2))
+    cv2.fillConvexPoly(inner, np.rint(own.mean(axis=0) + WITHIN * (own - own.mean(axis=0))).astype(np.int32), 1)
+    cv2.fillConvexPoly(outer, np.rint(own).astype(np.int32), 1)
+    pixels = soft[inner > 0].astype(np.float32)
+    if len(pixels) < 12:
+        return None
+    grey = np.rint(pixels.mean(axis=1)).astype(np.uint8)
+    split, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    light = grey > split
+    if light.all() or not light.any():
+        return None
+    sides = np.median(pixels[light], axis=0), np.median(pixels[~light], axis=0)
+    ground, ink = sides if light.mean() >= 0.5 else sides[::-1]
+    like = np.linalg.norm(soft - ground, axis=2) < 0.5 * np.linalg.norm(ground - ink)
+    room = max(3, round(height / CHARACTER_GAP)) | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (room, room))
+    closed = cv2.morphologyEx(np.pad((like & (outer > 0)).astype(np.uint8), room), cv2.MORPH_CLOSE, kernel)
+    closed = cv2.morphologyEx(closed, cv2.MORPH_OPEN, kernel)
+    contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    contour = max(contours, key=cv2.contourArea, default=None)
+    if contour is None or cv2.contourArea(contour) < GROUND_AREA * cv2.contourArea(quad):
+        return None
+    likely = []
+    for tight in _four_corners(contour):
+        for corners in (_fitted(contour[:, 0].astype(np.float32), tight), tight):
+            placed = _grown(corners, 0.5) + low.astype(np.float32) - room + 0.5
+            if _plausible(placed, True):
+                likely.append((_overlap(corners, contour), placed))
+    fit, best = max(likely, key=lambda pair: pair[0], default=(0.0, quad))
+    wide, high = (float(np.linalg.norm(best[n] - best[0])) for n in (1, 3))
+    other = abs(_tilt(best) - _tilt(quad)) >= OTHER_TILT
+    return best if fit >= GROUND_FIT and other and wide >= SHORT * high else None
+
+
+def _tilt(corners: Floats) -> float:
+    """Return the tilt of corners (4, 2) in degrees: that of their long sides."""
+    along = corners[1] - corners[0] + corners[2] - corners[3]
+    return float(np.degrees(np.arctan2(along[1], along[0])))
 
 
 def _from_contrast(image: Image, instance: Instance, box: IntBox) -> Floats | None:

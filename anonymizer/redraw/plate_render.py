@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -14,8 +15,9 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from anonymizer.core.errors import InputError, ModelError
+from anonymizer.redraw.plate_surface import LINE_WIDTH, Place, Print
 
-__all__ = ["Band", "Colour", "Side", "render_plate"]
+__all__ = ["Band", "Colour", "Side", "plate_shape", "render_plate"]
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -23,10 +25,16 @@ Side = Literal["left", "right", "top"]
 
 #: Heights of the characters of one-line and two-line plates, as proportions of the height they have.
 ONE_LINE, TWO_LINE = 0.64, 0.38
-#: Width of the line of text, as a proportion of the width it has.
-LINE_WIDTH = 0.88
 #: Widths of characters by those of the font: usual ones, and the narrowest before the line gets lower.
 USUAL, NARROWEST = 0.85, 0.55
+#: Thickness of strokes beyond the font's own, by its size. It is not measured: how much is inked depends on the text.
+STROKE = 0.02
+#: Least and greatest gap between characters of a line that has a place to fill, by the font's size.
+GAPS = (0.02, 0.25)
+#: Greatest height of small print, by the plate's, and its strength against the characters: it is fine.
+SMALL_PRINT, FAINT = 0.14, 0.7
+#: Radius of a plate's corners, by its height.
+ROUND = 0.09
 #: Strength of the plate's own border against the characters: embossed rims show as thin grey lines.
 BORDER = 0.5
 
@@ -47,7 +55,13 @@ class Band:
 
 
 def render_plate(
-    text: str, size: tuple[int, int], background: Colour, ink: Colour, bands: tuple[Band, ...] = ()
+    text: str,
+    size: tuple[int, int],
+    background: Colour,
+    ink: Colour,
+    bands: tuple[Band, ...] = (),
+    lines_of: Print | None = None,
+    small: Sequence[str] = (),
 ) -> Image:
     """Return a flat plate with a border and its text, RGB uint8 (h, w, 3).
 
@@ -57,6 +71,8 @@ def render_plate(
         background: RGB of the plate.
         ink: RGB of the text.
         bands: Strips along its sides, none of text.
+        lines_of: Where the line of text and small print stand; None: in the middle.
+        small: Texts of its small print.
 
     Raises:
         InputError: The size is too small.
@@ -80,11 +96,18 @@ def render_plate(
             draw.rectangle((0, 0, width, down), fill=band.colour)
             top = down
     inset, line = max(1, round(0.02 * height)), max(1, round(0.02 * height))
-    rim: Colour = tuple(round(BORDER * a + (1 - BORDER) * b) for a, b in zip(ink, background, strict=True))  # type: ignore[assignment]
+    rim = _mixed(ink, background, BORDER)
     draw.rounded_rectangle(
         (inset, inset, width - 1 - inset, height - 1 - inset), radius=round(0.08 * height), outline=rim, width=line
     )
     lines = [part for part in text.splitlines() if part.strip()]
+    if lines_of is not None and len(lines) == 1:
+        _place_line(canvas, lines[0], lines_of.characters, (left, right), ink, STROKE)
+        for words, place in zip(small, lines_of.small, strict=True):
+            middle, half = (place.top + place.bottom) / 2, min(place.bottom - place.top, SMALL_PRINT) / 2
+            fine = Place(middle - half, middle + half, place.left, place.right)
+            _place_line(canvas, words, fine, (left, right), _mixed(ink, background, FAINT), 0.0)
+        return np.asarray(canvas, np.uint8).copy()
     for number, part in enumerate(lines):
         room = bottom - top
         tall = ONE_LINE if len(lines) < 2 else TWO_LINE
@@ -95,12 +118,60 @@ def render_plate(
     return np.asarray(canvas, np.uint8).copy()
 
 
+def plate_shape(size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the coverage of a plate with round corners in its frame of ``size`` (h, w), float32 in [0, 1]."""
+    height, width = size
+    shape = Pillow.new("L", (width, height))
+    ImageDraw.Draw(shape).rounded_rectangle((0, 0, width - 1, height - 1), radius=round(ROUND * height), fill=255)
+    return np.asarray(shape, np.float32) / 255
+
+
+def _mixed(ink: Colour, background: Colour, strength: float) -> Colour:
+    red, green, blue = (round(strength * a + (1 - strength) * b) for a, b in zip(ink, background, strict=True))
+    return red, green, blue
+
+
+def _place_line(
+    canvas: Pillow.Image, text: str, place: Place, room: tuple[float, float], colour: Colour, stroke: float
+) -> None:
+    """Write a line of text at its place, within the room (left, right) in pixels that bands leave.
+
+    ``stroke`` is what is added to the font's own strokes, by its size.
+    """
+    width, height = canvas.size
+    left, right = max(place.left * width, room[0]), min(place.right * width, room[1])
+    size = max(round((place.bottom - place.top) * height), 4), max(round(right - left), 4)
+    glyphs = _filling(text, size, stroke)
+    middle = (place.top + place.bottom) / 2 * height
+    corner = round((left + right - glyphs.width) / 2), round(middle - glyphs.height / 2)
+    canvas.paste(Pillow.new("RGB", glyphs.size, colour), corner, glyphs)
+
+
+def _filling(text: str, size: tuple[int, int], thickness: float) -> Pillow.Image:
+    """Return a line of text as a coverage picture as high as ``size`` (h, w) and, if its gaps allow, as wide."""
+    height, width = size
+    points = max(2 * height, 32)
+    font, stroke = _font(points, any("\u0600" <= c <= "\u06ff" for c in text)), round(thickness * points)
+    boxes = [font.getbbox(character, stroke_width=stroke) for character in text]
+    advances = [round(font.getlength(character)) + 2 * stroke for character in text]
+    top, bottom = int(min(b[1] for b in boxes)), int(max(b[3] for b in boxes))
+    scale = height / max(bottom - top, 1)
+    gap = (width / scale - sum(advances)) / max(len(text) - 1, 1)
+    gap = round(min(max(gap, GAPS[0] * points), GAPS[1] * points))
+    drawn = Pillow.new("L", (max(sum(advances) + gap * (len(text) - 1), 1), max(bottom - top, 1)))
+    pen, x = ImageDraw.Draw(drawn), stroke
+    for character, advance in zip(text, advances, strict=True):
+        pen.text((x, -top), character, fill=255, font=font, stroke_width=stroke, stroke_fill=255)
+        x += advance + gap
+    return drawn.resize((max(min(round(drawn.width * scale), width), 1), height), Pillow.Resampling.LANCZOS)
+
+
 def _glyphs(text: str, height: int, most_width: int) -> Pillow.Image:
     """Return a line of text as a coverage picture, as tall as asked unless that would make it too wide."""
     height, most_width = max(height, 4), max(most_width, 4)
     size = max(2 * height, 32)
     font = _font(size, any("\u0600" <= c <= "\u06ff" for c in text))
-    stroke, gap = max(1, round(0.02 * size)), round(0.1 * size)
+    stroke, gap = max(1, round(STROKE * size)), round(0.1 * size)
     # Letter by letter, for plates set their characters wide apart, and Arabic ones in the shapes that stand alone.
     boxes = [font.getbbox(character, stroke_width=stroke) for character in text]
     advances = [round(font.getlength(character)) + gap for character in text]

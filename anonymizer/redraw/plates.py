@@ -12,7 +12,8 @@ from anonymizer.core.geometry import IntBox, paste_window, take
 from anonymizer.core.records import Instance, check_image
 from anonymizer.redraw.crops import GREY, anonymized_region
 from anonymizer.redraw.plate_corners import plate_quad
-from anonymizer.redraw.plate_render import Band, Colour, Side, render_plate
+from anonymizer.redraw.plate_render import SMALL_PRINT, Band, Colour, Side, plate_shape, render_plate
+from anonymizer.redraw.plate_surface import Print, compressed, grained, measure_print
 from anonymizer.redraw.plate_text import (
     ARABIC_LAYOUT,
     TWO_LINES,
@@ -50,6 +51,10 @@ ALIKE, EVEN = 40.0, 0.4
 #: Least width by height of plates with a band that shows by its shade alone, and how much darker than the ground all of
 #: it must be there, as a proportion of the difference between ground and characters.
 EUROPEAN, BAND_SHADE = 3.2, 0.25
+#: Distance from the ground's luminance, by the ink's, within which ground is bare.
+BARE = 0.3
+#: Width of a character of small print by its height, with its gap, and how many a line has.
+SMALL_WIDTH, SMALL_COUNT = 0.9, (4, 20)
 #: Cells (rows, columns) of the light's field over a plate: too few to tell one character from another.
 LIGHT_CELLS = (2, 3)
 #: Weakest and strongest light of a cell, relative to the mean.
@@ -67,8 +72,8 @@ def redraw_plate(
 ) -> Image:
     """Return an anonymized region with a plate of other text, RGB uint8 (h, w, 3) in the box of ``anonymized_region``.
 
-    Only statistics of the original enter: colours of ground, characters and bands, light in six cells, sharpness and
-    noise level, and the layout of its text. What lies in the region but beside the plate's corners is filled in from
+    Only statistics of the original enter: colours of ground, characters and bands, light in six cells, sharpness,
+    levels of noise, grain and compression, the layout of its text, and, in steps of its size, where lines stand. What lies in the region but beside the plate's corners is filled in from
     around the region, so no original pixel stays even where the corners were found wrongly.
 
     Args:
@@ -98,17 +103,28 @@ def redraw_plate(
         background, ink = _two_colours(flat[round(TOP_BAND * len(flat)) :])
     text = _text(flat, lines, background, ink, bands, rng, avoid)
 
+    ground, dark = (float(level) for level in _luminance(np.array([background, ink], np.float32)))
+    one_line = "\n" not in text and all(band.side != "top" for band in bands)
+    printed = measure_print(flat, ground, dark) if one_line else None
+    small = _small_print(printed, flat.shape[1] / flat.shape[0], rng, (*lines, *avoid))
+
     times = OVERSAMPLING if side_w <= LARGE else 2
-    drawn = render_plate(text, (max(round(side_h * times), 16), max(round(side_w * times), 16)), background, ink, bands)
+    size = max(round(side_h * times), 16), max(round(side_w * times), 16)
+    drawn = render_plate(text, size, background, ink, bands, printed, small)
     light = _light(flat, background, ink)
     lit = drawn * cv2.resize(light, (drawn.shape[1], drawn.shape[0]), interpolation=cv2.INTER_LINEAR)[..., None]
     warped, cover = _warp(np.clip(lit, 0, 255).astype(np.uint8), quad, (height, width), times)
     inner = _filled(_inset(quad), (height, width))
     sharp = np.clip(_match_sharpness(warped, original, inner), 0, 255)
     around = _surroundings(image if base is None else base, mask, hidden, box)
-    patch = cover[..., None] * sharp + (1 - cover[..., None]) * around
+    before = _luminance(original)
+    expected = ground * _laid(light, quad, (height, width))
+    bare = _filled(quad, (height, width)) & (np.abs(before - expected) < BARE * abs(dark - ground))
+    bare = cv2.erode(bare.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     noise = rng.normal(0.0, _noise_level(image, box), (height, width, 1))
-    return np.clip(np.rint(patch + noise), 0, 255).astype(np.uint8)
+    patch = cover[..., None] * grained(sharp, before, bare, rng) + (1 - cover[..., None]) * (around + noise)
+    pixels = np.clip(np.rint(patch), 0, 255).astype(np.uint8)
+    return compressed(pixels, box, image)
 
 
 def _text(
@@ -129,6 +145,28 @@ def _text(
         return fake_text(None, rng, ARABIC_LAYOUT, (*lines, *avoid))
     groups = character_groups(cv2.cvtColor(flat, cv2.COLOR_RGB2GRAY), light_ground) if read is None else ()
     return fake_text(read, rng, plate_layout(aspect, groups), (*lines, *avoid))
+
+
+def _small_print(
+    printed: Print | None, aspect: float, rng: np.random.Generator, avoid: Sequence[str]
+) -> tuple[str, ...]:
+    """Return a text for each line of small print: two words that fill it."""
+    texts = []
+    for place in () if printed is None else printed.small:
+        wide = aspect * (place.right - place.left) / max(min(place.bottom - place.top, SMALL_PRINT), 0.01)
+        count = int(np.clip(round(wide / SMALL_WIDTH), *SMALL_COUNT))
+        words = "A" * (count // 2) + " " + "A" * (count - count // 2)
+        texts.append(fake_text(None, rng, words, avoid))
+    return tuple(texts)
+
+
+def _laid(field: Floats, quad: Floats, size: tuple[int, int]) -> Floats:
+    """Return a field (h, w) over a flat plate as it lies at its corners in a frame of ``size`` (h, w)."""
+    height, width = field.shape
+    source = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    matrix = cv2.getPerspectiveTransform(source, quad.astype(np.float32))
+    laid = cv2.warpPerspective(field, matrix, (size[1], size[0]), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(laid, np.float32)
 
 
 def _flattened(image: Image, corners: Floats, size: tuple[int, int]) -> Image:
@@ -272,7 +310,7 @@ def _warp(flat: Image, quad: Floats, size: tuple[int, int], times: int) -> tuple
     source = np.array([[0, 0], [flat.shape[1], 0], [flat.shape[1], flat.shape[0]], [0, flat.shape[0]]], np.float32)
     matrix = cv2.getPerspectiveTransform(source, (quad * times).astype(np.float32))
     warped = cv2.warpPerspective(flat, matrix, fine, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    ones = np.ones(flat.shape[:2], np.float32)
+    ones = plate_shape((flat.shape[0], flat.shape[1]))
     cover = cv2.warpPerspective(ones, matrix, fine, flags=cv2.INTER_LINEAR)
     return (
         np.asarray(cv2.resize(warped, (width, height), interpolation=cv2.INTER_AREA), np.float32),

@@ -1,6 +1,7 @@
 """Plates rendered flat and redrawn in the picture: colours, bands, light, sharpness, nothing of the original's text."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,9 +25,9 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Band, ...]
     """Texts and bands of the plates that are rendered."""
     out: list[tuple[str, tuple[Band, ...]]] = []
 
-    def record(text: str, size: tuple[int, int], ground: object, ink: object, bands: tuple[Band, ...]) -> np.ndarray:
+    def record(text: str, size: tuple[int, int], ground: Any, ink: Any, bands: tuple[Band, ...], *print_: Any) -> Any:
         out.append((text, bands))
-        return render_plate(text, size, ground, ink, bands)  # type: ignore[arg-type]
+        return render_plate(text, size, ground, ink, bands, *print_)
 
     monkeypatch.setattr(plates, "render_plate", record)
     return out
