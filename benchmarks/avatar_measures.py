@@ -69,10 +69,15 @@ class Distance:
         real: Features (M, D) of real persons.
         groups: Their pictures.
         packs: Their packs: the reference is weighted so that each has the share that it has on the other side.
+        least: Least spread of a feature, by the median one. A feature that is all but dead on the real ones else counts
+            hundreds of its spreads on a single other one, and outweighs all the rest.
     """
 
-    def __init__(self, real: NDArray[np.floating], groups: Sequence[str], packs: Sequence[str]) -> None:
-        self._mean, self._spread = np.mean(real, axis=0), np.maximum(np.std(real, axis=0), 1e-6)
+    def __init__(
+        self, real: NDArray[np.floating], groups: Sequence[str], packs: Sequence[str], least: float = 0.0
+    ) -> None:
+        spread = np.std(real, axis=0)
+        self._mean, self._spread = np.mean(real, axis=0), np.maximum(spread, max(least * np.median(spread), 1e-6))
         self._real = self._standard(real)
         self._groups, self._packs = np.array(groups), np.array(packs)
         self._within = kernel(self._real, self._real) * (self._groups[:, None] != self._groups[None])

@@ -49,7 +49,7 @@ def plate_quad(image: Image, instance: Instance) -> Floats:
 
     They come from the network's mask where that looks like a plate, else from a four-cornered region in the box that
     stands out from its surroundings, else from the box. Sides move to the strongest straight edge beside them. Where
-    a long plate's ground clearly lies at another tilt, as in a mask that was united from boxes, corners are the ground's.
+    a long plate's ground lies at another tilt, as in a mask that was united from boxes, corners are the ground's.
 
     Args:
         image: RGB uint8 (H, W, 3).

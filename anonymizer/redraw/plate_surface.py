@@ -22,7 +22,7 @@ LEAST_HEIGHT = 14
 RIM_Y, RIM_X = 0.06, 0.08
 #: Rows of a plate's middle through which a single line of characters runs.
 MIDDLE = (0.3, 0.75)
-#: Least proportion of those rows that is inked where there are characters, and of the fullest row's in their other rows.
+#: Least proportion of those rows that is inked where there are characters; that of their other rows, by the fullest's.
 INKED, IN_LINE = 0.1, 0.35
 #: Least proportion of a column of characters that is inked.
 IN_COLUMN = 0.15
@@ -32,14 +32,14 @@ TALL, WIDE, LINE_WIDTH = (0.3, 0.85), 0.4, 0.88
 SMALL = 0.07
 #: Distance from the ground's luminance, by the ink's, from which small print counts: it is blurred.
 MARKED = 0.3
-#: Proportion of a strip that is marked where there is small print: more is a shadow or a frame.
-PRINTED = (0.06, 0.6)
+#: Proportion of a strip that is marked where there is small print, and most of a row's: more is a shadow or a frame.
+PRINTED, FULL = (0.06, 0.6), 0.75
 #: Steps of the places of lines, by the plate's height or width: too wide to tell one text from another.
 STEP = 0.04
 #: Standard deviations in pixels of the Gaussians that part grain from dirt, and dirt from light.
 BANDS = (1.0, 4.0)
 #: Least pixels of bare ground in which grain is measured, and the most that counts, in levels: more is print.
-LEAST_GROUND, MOST_GRAIN = 30, 10.0
+LEAST_GROUND, MOST_GRAIN = 30, 6.0
 #: From the median of absolute values to a standard deviation, under a normal distribution.
 SPREAD = 1.4826
 #: JPEG qualities that are tried, and the root mean square in levels that coding may change where a picture has no more
@@ -122,7 +122,7 @@ def _small(contrast: Floats, first: int, last: int, side: int) -> Place | None:
         return None
     rows = marked.mean(axis=1)
     within = np.flatnonzero(rows > MARKED * rows.max()) + first
-    if within[-1] + 1 - within[0] < SMALL * height:
+    if within[-1] + 1 - within[0] < SMALL * height or rows.max() > FULL:
         return None
     left, right = np.percentile(np.flatnonzero(marked.any(axis=0)) + side, [5, 95])
     return _place((int(within[0]), int(within[-1]) + 1, float(left), float(right)), contrast)

@@ -73,8 +73,9 @@ def redraw_plate(
     """Return an anonymized region with a plate of other text, RGB uint8 (h, w, 3) in the box of ``anonymized_region``.
 
     Only statistics of the original enter: colours of ground, characters and bands, light in six cells, sharpness,
-    levels of noise, grain and compression, the layout of its text, and, in steps of its size, where lines stand. What lies in the region but beside the plate's corners is filled in from
-    around the region, so no original pixel stays even where the corners were found wrongly.
+    levels of noise, grain and compression, the layout of its text, and, in steps of its size, where lines stand. What
+    lies in the region but beside the plate's corners is filled in from around the region, so no original pixel stays
+    even where the corners were found wrongly.
 
     Args:
         image: RGB uint8 (H, W, 3).
