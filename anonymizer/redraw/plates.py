@@ -48,6 +48,8 @@ BAND_HUE = 40.0
 #: Distance from a band's colour in levels within which pixels are of it, and the least proportion that is: letters and
 #: stars lie on bands.
 ALIKE, EVEN = 40.0, 0.4
+#: Distance from grey of the same luminance from which a colour is a clear one, in levels.
+VIVID = 60.0
 #: Least width by height of plates with a band that shows by its shade alone, and how much darker than the ground all of
 #: it must be there, as a proportion of the difference between ground and characters.
 EUROPEAN, BAND_SHADE = 3.2, 0.25
@@ -202,7 +204,11 @@ def _bands(flat: Image, background: Colour, ink: Colour) -> tuple[Band, ...]:
         pixels = part.reshape(-1, 3).astype(np.float32)
         colour = np.median(pixels, axis=0)
         # Where frame, ground and car meet in a slanted plate, their median is a colour of none of them.
-        if (np.linalg.norm(pixels - colour, axis=1) < ALIKE).mean() < EVEN:
+        alike = np.linalg.norm(pixels - colour, axis=1) < ALIKE
+        hues, own = (part - _luminance(part)[..., None] for part in (pixels, colour[None]))
+        if np.linalg.norm(own) >= VIVID:  # Under uneven light a clear colour still is one.
+            alike |= np.linalg.norm(hues - own, axis=1) < ALIKE
+        if alike.mean() < EVEN:
             continue
         # Characters and shadows differ in brightness alone: from the ground's hue at their brightness.
         expected = grounds[0] * float(_luminance(colour[None])[0]) / max(float(dark[0]), 1.0)

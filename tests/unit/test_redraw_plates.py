@@ -125,6 +125,8 @@ def test_what_meets_in_a_slanted_plate_is_no_strip() -> None:
     assert plates._bands(flat, yellow, ink) == ()
     flat[:20] = BLUE
     assert [band.side for band in plates._bands(flat, yellow, ink)] == ["top"]
+    flat[:20] = (np.linspace(0.4, 1.3, 197)[:, None] * BLUE).clip(0, 255)
+    assert [band.side for band in plates._bands(flat, yellow, ink)] == ["top"]
 
 
 def test_a_square_plate_with_a_coloured_top_that_is_not_read_gets_arabic_script(
