@@ -60,3 +60,17 @@ def test_the_judge_sees_a_plate_with_its_margin_stretched(distance: ModuleType, 
     height = y2 - y1 + 2 * FEATURE_MARGIN * max(x2 - x1, y2 - y1)
     assert bright.mean() == pytest.approx(((y2 - y1) / height) ** 2, abs=0.02)
     assert bright[FEATURE_SIDE // 2, FEATURE_SIDE // 2] and not bright[:5].any()
+
+
+def test_a_feature_that_hardly_varies_does_not_decide_the_distance(distance: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    real, other = rng.standard_normal((40, 30)), rng.standard_normal((20, 30))
+    real[:, 0] *= 1e-4
+    other[:, 0] = 0
+    other[3, 0] = 0.05
+    sides = [f"r{n}" for n in range(40)], ["pack"] * 40
+    far, held = (
+        distance.Distance(real, *sides, least)(other, [f"o{n}" for n in range(20)], ["pack"] * 20).value
+        for least in (0.0, distance.LEAST_SPREAD)
+    )
+    assert abs(far) > 100 and abs(held) < 1
