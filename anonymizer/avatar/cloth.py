@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -109,18 +110,18 @@ def _folds(cloth: Cloth, place: Place, measures: Measures, seed: int) -> Floats:
     pressed = np.clip(place.pressed[:, 0], 0, 0.8)
     limb = np.clip(np.maximum(arm, leg), 0, 1)
     rng = np.random.default_rng(seed)
-    warp = waves(place.at, 22, seed, (1, 1, 0.6))[1]
-    finer = waves(place.at, 48, seed + 1, (1, 1, 0.45))[1]
+    warp = waves(place.at, 22, seed, (1, 1, 0.6))
+    finer = waves(place.at, 48, seed + 1, (1, 1, 0.45))
     turn = np.arctan2(b, a)
-    length = np.where(leg > arm, 0.8, 0.52)
+    length = np.where(leg > arm, np.float32(0.8), np.float32(0.52))
     # Rings are aslant, and more so at one side of the limb than at the other.
     aslant = rng.uniform(0.8, 1.6) * np.sin(turn + rng.uniform(0, 6.3)) + 0.5 * np.sin(2 * turn + rng.uniform(0, 6.3))
     ring = _ridge(2 * np.pi * along * length / APART + 1.7 * warp + 1.3 * aslant)
-    joint = np.exp(-(((along - np.where(leg > arm, 0.53, 0.55)) / 0.12) ** 2))
+    joint = np.exp(-(((along - np.where(leg > arm, np.float32(0.53), np.float32(0.55))) / 0.12) ** 2))
     end = np.exp(-((edge / 0.1) ** 2)) * (along > 0.7)
     start = np.exp(-((along / 0.16) ** 2))
     # Folds come and go.
-    patchy = np.clip(0.4 + 0.9 * waves(place.at, 11, seed + 2)[1], 0, 1.5)
+    patchy = np.clip(0.4 + 0.9 * waves(place.at, 11, seed + 2), 0, 1.5)
     envelope = 0.08 + patchy * (joint * (0.5 + 1.8 * pressed) + 0.8 * end + 0.7 * start + 1.1 * pressed)
     rings = RINGS * ring * envelope * (0.65 + 0.35 * np.sin(turn * 2 + 3 * warp))
     lengthwise = 0.6 * DRAPES * _ridge(2.5 * turn + 2 * warp + 6 * along) * patchy
@@ -128,7 +129,7 @@ def _folds(cloth: Cloth, place: Place, measures: Measures, seed: int) -> Floats:
     round_ = 0.16 * np.arctan2(place.at[:, 1] - measures.middle[1], x)
     up = (z - measures.hips) / max(measures.armpit - measures.hips, 0.1)
     # Wider and narrower ones beside each other.
-    sway = waves(place.at, 8, seed + 6, (1, 1, 0.25))[1]
+    sway = waves(place.at, 8, seed + 6, (1, 1, 0.25))
     hanging = _ridge(2 * np.pi * round_ / 0.11 + 2.6 * sway + 0.9 * warp + 0.3 * finer) * np.clip(0.9 - 0.8 * up, 0, 1)
     pulled = _ridge(2 * np.pi * (0.75 * np.abs(x) + 0.65 * z) / 0.065 + 1.8 * warp)
     pulled *= np.exp(-(((z - measures.armpit + 0.05) / 0.11) ** 2 + ((np.abs(x) - 0.15) / 0.07) ** 2))
@@ -143,7 +144,8 @@ def _folds(cloth: Cloth, place: Place, measures: Measures, seed: int) -> Floats:
 
 def _ridge(phase: Floats) -> Floats:
     """Return folds of a phase in radians, in [-1, 1]: narrow crests, wide hollows."""
-    return np.asarray(1 - 2 * np.abs(np.sin(phase / 2)) ** 1.2, np.float32)
+    # OpenCV's power is ten times as fast as NumPy's.
+    return np.asarray(1 - 2 * cv2.pow(np.abs(np.sin(phase / 2)), 1.2).ravel(), np.float32)
 
 
 def _pattern(cloth: Cloth, place: Place, measures: Measures, seed: int) -> Floats:
@@ -165,12 +167,12 @@ def _pattern(cloth: Cloth, place: Place, measures: Measures, seed: int) -> Float
         u, v = (round_ / cloth.period * 1.5) % 1 - 0.5, (down / cloth.period * 1.5) % 1 - 0.5
         mix = np.clip((0.22 - np.hypot(u, v)) * 12, 0, 1)
     elif cloth.pattern == "flowers":
-        mix = np.clip(waves(at, 110, seed + 4)[1] * 3 - 2.2, 0, 1)
+        mix = np.clip(waves(at, 110, seed + 4) * 3 - 2.2, 0, 1)
     elif cloth.pattern == "print":
         front = at[:, 1] < measures.middle[1]
         wide, high, centre = 0.085, 0.06, measures.collar - 0.19
         inside = ((np.abs(x) / wide) ** 4 + (np.abs(z - centre) / high) ** 4 < 1) & front
-        mix = inside * np.clip(waves(at, 70, seed + 5)[1] * 3 + 0.6, 0, 1)
+        mix = inside * np.clip(waves(at, 70, seed + 5) * 3 + 0.6, 0, 1)
     elif cloth.pattern == "yoke":
         mix = np.clip((z - measures.collar + 0.14) / 0.002, 0, 1)
     return np.asarray(cloth.colour + (cloth.second - cloth.colour) * mix[:, None], np.float32)
@@ -180,7 +182,7 @@ def _fabric(cloth: Cloth, place: Place, seed: int) -> tuple[Floats, Floats]:
     """Return height in metres and shade, both (N,), of a fabric's weave and wear."""
     at, coords = place.at, place.coords
     x, z = at[:, 0], at[:, 2]
-    shade = 1 + 0.01 * waves(at, 20, seed + 8)[1]
+    shade = 1 + 0.01 * waves(at, 20, seed + 8)
     height: NDArray[Any] = np.zeros(len(at), np.float32)
 
     def seen(period: float) -> float:
@@ -196,18 +198,18 @@ def _fabric(cloth: Cloth, place: Place, seed: int) -> tuple[Floats, Floats]:
     elif cloth.fabric == "denim":
         front = coords[:, 4] < 0
         worn = np.exp(-(((coords[:, 2] - 0.28) / 0.2) ** 2)) * front * (coords[:, 1] > 0.5)
-        shade = shade + 0.25 * worn + 0.05 * waves(at, 240, seed + 9, (1, 1, 0.35))[1] * seen(0.006)
+        shade = shade + 0.25 * worn + 0.05 * waves(at, 240, seed + 9, (1, 1, 0.35)) * seen(0.006)
         height = height + seen(0.003) * 0.0002 * np.sin(2 * np.pi * (x + z) / 0.003)
     elif cloth.fabric == "down":
         down = np.where(coords[:, 0] > 0.5, coords[:, 2] * 0.55, z)
         quilt = np.abs(np.sin(np.pi * down / 0.075))
-        height = height + 0.011 * quilt**0.7 + 0.0015 * waves(at, 90, seed + 9)[1] * (1.2 - quilt)
+        height = height + 0.011 * quilt**0.7 + 0.0015 * waves(at, 90, seed + 9) * (1.2 - quilt)
         shade = shade * (0.72 + 0.28 * np.clip(quilt * 4, 0, 1))
     elif cloth.fabric == "leather":
-        height = height + 0.0002 * seen(0.004) * waves(at, 700, seed + 9)[1]
+        height = height + 0.0002 * seen(0.004) * waves(at, 700, seed + 9)
     else:
         grain = np.sin(2 * np.pi * x / 0.0022) * np.sin(2 * np.pi * z / 0.0022)
-        shade = shade + 0.03 * seen(0.0022) * grain + 0.015 * waves(at, 500, seed + 7)[1]
+        shade = shade + 0.03 * seen(0.0022) * grain + 0.015 * waves(at, 500, seed + 7)
     return height.astype(np.float32), shade.astype(np.float32)
 
 
@@ -296,7 +298,7 @@ def _shoe(name: str, cloth: Cloth, place: Place, light: Light, seed: int) -> tup
     along, turn, up = place.coords[:, 0], place.coords[:, 1], place.coords[:, 2]
     across = np.abs(turn)
     colour = np.broadcast_to(cloth.colour, (len(along), 3)).astype(np.float32).copy()
-    height = 0.0008 * waves(place.at, 60, seed)[1]
+    height = 0.0008 * waves(place.at, 60, seed)
     line = max(0.0015, 0.7 / place.scale)
     crease = np.exp(-(((along - 0.7) / 0.07) ** 2)) * (across > 0.55)
     height = height - 0.0012 * crease * np.abs(np.sin(along * 110))

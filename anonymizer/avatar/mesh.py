@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cut", "about", "areas", "averaging", "border", "cut", "even", "normals", "outward", "unit"]
+__all__ = ["Cut", "about", "areas", "averaging", "border", "cut", "dot", "even", "normals", "outward", "unit"]
 
 Floats = NDArray[np.float32]
 Faces = NDArray[np.int32]
@@ -40,7 +40,14 @@ class Cut:
 
 def unit(vectors: Floats) -> Floats:
     """Return vectors (..., 3) at length 1."""
-    return np.asarray(vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + TINY), np.float32)
+    # Component by component: NumPy's sums along an axis of three take four times as long.
+    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    return np.asarray(vectors / (np.sqrt(x * x + y * y + z * z) + TINY)[..., None], np.float32)
+
+
+def dot(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Return the scalar products (N,) of vectors (N, 3)."""
+    return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2]
 
 
 def about(axis: Floats, angle: float) -> Floats:
@@ -72,13 +79,14 @@ def averaging(count: int, faces: Faces) -> Any:
     import scipy.sparse as sparse
 
     a, b = faces[:, [0, 1, 2]].ravel(), faces[:, [1, 2, 0]].ravel()
+    # Faces of two corners name one of them twice.
+    a, b = a[a != b], b[a != b]
     ones = np.ones(2 * len(a), np.float32)
     near = sparse.coo_matrix((ones, (np.r_[a, b], np.r_[b, a])), shape=(count, count)).tocsr()
-    near.data[:] = 1
-    near.setdiag(0)
-    near.eliminate_zeros()
-    share = 1 / np.maximum(np.asarray(near.sum(1)).ravel(), 1)
-    return (sparse.diags(share.astype(np.float32)) @ near).tocsr()
+    neighbours = np.diff(near.indptr)
+    share = (1 / np.maximum(neighbours.astype(np.float32), 1)).astype(np.float32)
+    near.data = np.repeat(share, neighbours)
+    return near
 
 
 def border(faces: Faces) -> NDArray[np.int32]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from anonymizer.avatar.appearance import Appearance
 from anonymizer.avatar.hair import THIN
-from anonymizer.avatar.mesh import unit
+from anonymizer.avatar.mesh import dot, unit
 from anonymizer.avatar.render import Hits, Light
 
 __all__ = ["bumped", "embossed", "hair_paint", "sheen", "skin_paint", "waves"]
@@ -53,9 +53,9 @@ def skin_paint(
         scalp: float32 (N,), how far inside of the hair line, in metres.
         light: What lights the body.
     """
-    mottled = 1 + 0.02 * waves(at, 60, 5)[1] + 0.015 * waves(at, 900, 6)[1]
+    mottled = 1 + 0.02 * waves(at, 60, 5) + 0.015 * waves(at, 900, 6)
     colour = look.skin * mottled[:, None] * look.face.look_up(places[:, :2], places[:, 2])
-    hair = np.clip(scalp / THIN + 0.35 * waves(at, 700, 3)[1], 0, 1)[:, None]
+    hair = np.clip(scalp / THIN + 0.35 * waves(at, 700, 3), 0, 1)[:, None]
     roots = UNDER * (ROOTS * look.hair + (1 - ROOTS) * look.skin * look.hair)
     colour = colour + (roots - colour) * hair * 0.92
     colour = colour + (SKIN_GLOSS * sheen(normal, light, 14))[:, None] * (1 - 0.7 * hair)
@@ -123,7 +123,7 @@ def sheen(normal: Floats, light: Light, power: float) -> Floats:
 
 def bumped(smooth: Floats, relief: Floats) -> Floats:
     """Return normals (N, 3) with a relief: its gradient (N, 3) along the surface."""
-    along = relief - smooth * (relief * smooth).sum(1, keepdims=True)
+    along = relief - smooth * dot(relief, smooth)[:, None]
     return unit(smooth - along)
 
 
@@ -132,49 +132,46 @@ def embossed(hits: Hits, height: Floats) -> Floats:
 
     Source: Mikkelsen, Bump mapping unparametrized surfaces on the GPU, 2010.
     """
-    grid = np.full((*hits.size, 4), np.nan, np.float32)
-    flat = grid.reshape(-1, 4)
-    flat[hits.ray, :3], flat[hits.ray, 3] = hits.points, height
-    owner = np.full(hits.size, -1, np.int32)
-    owner.ravel()[hits.ray] = hits.mesh
+    values = np.concatenate([hits.points, height[:, None]], 1)
+    # Numbers of hits, and one row and one column more, where none is.
+    grid = np.full((hits.size[0] + 1, hits.size[1] + 1), -1, np.int32)
+    rows, columns = np.divmod(hits.ray, hits.size[1])
+    grid[rows, columns] = np.arange(len(values), dtype=np.int32)
 
-    def differences(axis: int) -> Floats:
-        step = np.diff(grid, axis=axis)
-        step[(np.diff(owner, axis=axis) != 0) | (np.abs(step[..., 1]) > STEP)] = np.nan
-        ends = [(0, 0)] * 3
-        before, after = ends.copy(), ends.copy()
-        before[axis], after[axis] = (1, 0), (0, 1)
-        first = np.pad(step, before, constant_values=np.nan).reshape(-1, 4)[hits.ray]
-        second = np.pad(step, after, constant_values=np.nan).reshape(-1, 4)[hits.ray]
+    def differences(neighbour: NDArray[np.int32]) -> Floats:
+        """Return differences (N, 4) along one axis from the hit that follows each, -1 where none does."""
+        joined = neighbour >= 0
+        joined &= hits.mesh[neighbour] == hits.mesh
+        step = values[neighbour] - values
+        joined &= np.abs(step[:, 1]) <= STEP
+        step[~joined] = 0
         # Both neighbours where both are known, else the one that is.
-        lack, other = np.isnan(first), np.isnan(second)
-        total = np.where(lack, 0, first) + np.where(other, 0, second)
-        return np.asarray(total / np.maximum(2 - lack - other, 1), np.float32)
+        total, count = step.copy(), joined.astype(np.float32)
+        total[neighbour[joined]] += step[joined]
+        count[neighbour[joined]] += 1
+        return np.asarray(total / np.maximum(count, 1)[:, None], np.float32)
 
-    right, down = differences(1), differences(0)
+    right, down = differences(grid[rows, columns + 1]), differences(grid[rows + 1, columns])
     normal = hits.normals
     one, two = np.cross(down[:, :3], normal), np.cross(normal, right[:, :3])
-    area = (right[:, :3] * one).sum(1)
+    area = dot(right, one)
     slope = np.sign(area)[:, None] * (right[:, 3:] * one + down[:, 3:] * two)
     size = np.maximum(np.abs(area), 1e-12)[:, None]
     steep = slope / size
-    length = np.linalg.norm(steep, axis=1, keepdims=True)
+    length = np.sqrt(dot(steep, steep))[:, None]
     steep = steep * np.minimum(1, STEEPEST / np.maximum(length, 1e-6))
     return unit(normal - steep)
 
 
 def waves(
     at: Floats, frequency: float, seed: int, stretch: tuple[float, float, float] = (1, 1, 1)
-) -> tuple[Floats, Floats]:
-    """Return the gradient (N, 3) over the frequency and the value (N,) of a sum of random waves, about 1 in size."""
+) -> Floats:
+    """Return the value (N,) of a sum of random waves, about 1 in size, at points (N, 3)."""
     rng = np.random.default_rng(seed)
-    slope, value = np.zeros_like(at), np.zeros(len(at), np.float32)
+    value = np.zeros(len(at), np.float32)
     for _ in range(WAVES):
         way = unit((rng.standard_normal(3) * stretch).astype(np.float32)) * np.float32(
             frequency * rng.uniform(0.6, 1.6)
         )
-        phase = at @ way + np.float32(rng.uniform(0, 2 * np.pi))
-        slope += np.cos(phase)[:, None] * (way / np.float32(frequency))
-        value += np.sin(phase)
-    size = np.float32(np.sqrt(WAVES))
-    return slope / size, value / size
+        value += np.sin(at @ way + np.float32(rng.uniform(0, 2 * np.pi)))
+    return value / np.float32(np.sqrt(WAVES))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -92,9 +93,9 @@ class Hits:
         """Return values (V, K) of a mesh's vertices at the hits ``own`` (N,), all on that mesh: float32 (M, K)."""
         corners = faces[self.face[own]]
         shares = self.shares[own]
-        out = values[corners[:, 0]] * shares[:, :1]
+        out = values.take(corners[:, 0], axis=0) * shares[:, :1]
         for k in (1, 2):
-            out = out + values[corners[:, k]] * shares[:, k : k + 1]
+            out += values.take(corners[:, k], axis=0) * shares[:, k : k + 1]
         return np.asarray(out, np.float32)
 
 
@@ -188,15 +189,20 @@ class Tracer:
         towards = np.flatnonzero(facing_sun[asked].max(1) > 0)
         lit[towards] = self.free(base[towards], sun[towards])
         # Seen and all of the sky and of the ground: their ratio holds no noise where nothing is closed in.
-        sky, ground = np.zeros((count, 2), np.float32), np.zeros((count, 2), np.float32)
+        said = np.zeros((5, count), np.float32)
+        said[0] = lit
+        normal = bumped[asked]
         for _ in range(rays):
             # Normal plus a point on the unit sphere: directions as dense as the cosine.
-            way = unit(bumped[asked] + 0.98 * unit(rng.standard_normal((count, 3)).astype(np.float32)))
+            way = unit(normal + 0.98 * unit(rng.standard_normal((count, 3)).astype(np.float32)))
             free = self.free(base, way)
             up = np.clip(way[:, 2] * 2 + 0.5, 0, 1)
-            sky += np.stack([free * up, up], 1)
-            ground += np.stack([free * (1 - up), 1 - up], 1)
-        lit, *parts = near.mean(np.concatenate([lit[:, None], sky, ground], 1)).T
+            down = 1 - up
+            said[2] += up
+            said[4] += down
+            said[1] += free * up
+            said[3] += free * down
+        lit, *parts = near.mean(said.T).T
         # What is closed in gets a share of the light that its normal would see.
         share = 0.5 + 0.5 * bumped[:, 2]
         back = BOUNCED * (1 if skin is None else 1 + skin[:, None] * (FLUSHED - 1))
@@ -249,8 +255,6 @@ class Neighbours:
 
     def _spread(self, asked: NDArray[np.int64], values: Floats) -> Floats:
         """Return sums over the window around each hit of values (M, K), and how many there are, float32 (N, K + 1)."""
-        import cv2
-
         hits, width = self._hits, values.shape[1] + 1
         out = np.zeros((len(hits.ray), width), np.float32)
         for number in np.unique(hits.mesh):
@@ -273,5 +277,6 @@ def averaged(hits: Hits, values: Floats, samples: int) -> Floats:
     height, width = hits.size
     grid = np.zeros((height * width, values.shape[1]), np.float32)
     grid[hits.ray] = values
-    pixels = grid.reshape(height // samples, samples, width // samples, samples, -1)
-    return np.asarray(pixels.mean(axis=(1, 3)), np.float32)
+    size = width // samples, height // samples
+    pixels = cv2.resize(grid.reshape(height, width, -1), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(pixels.reshape(size[1], size[0], -1), np.float32)
