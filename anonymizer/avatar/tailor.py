@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -154,9 +155,6 @@ def span(
 
 def slices(z: Floats, around: Floats, rows: Floats, step: float) -> Floats:
     """Return how far the convex hull of each slice reaches, float32 (R, DIRECTIONS), smoothed."""
-    import cv2
-    from scipy.spatial import ConvexHull, QhullError
-
     angle = np.linspace(-np.pi, np.pi, DIRECTIONS, endpoint=False)
     way = np.stack([np.cos(angle), np.sin(angle)], 1)
     reach = np.zeros((len(rows), DIRECTIONS), np.float32)
@@ -165,13 +163,17 @@ def slices(z: Floats, around: Floats, rows: Floats, step: float) -> Floats:
         reach[k] = reach[max(k - 1, 0)]
         if len(near) < 4:
             continue
-        try:
-            sides = ConvexHull(near).equations  # n . x + c <= 0 inside
-        except QhullError:
-            # All points on one line have no hull: the slice below goes on.
+        hull = cv2.convexHull(np.ascontiguousarray(near, np.float32))[:, 0].astype(np.float64)
+        # All points on one line have no hull: the slice below goes on.
+        if len(hull) < 3:
             continue
-        slope = way @ sides[:, :2].T
-        reach[k] = np.clip(np.where(slope > 1e-6, -sides[:, 2] / np.maximum(slope, 1e-6), np.inf).min(1), 0, 2)
+        along = np.roll(hull, -1, axis=0) - hull
+        # Normals of the sides, away from the inside.
+        across = np.stack([along[:, 1], -along[:, 0]], 1) / np.linalg.norm(along, axis=1)[:, None]
+        away = (across * hull).sum(1)
+        across, away = (across, away) if along[0, 0] * along[1, 1] > along[0, 1] * along[1, 0] else (-across, -away)
+        slope = way @ across.T
+        reach[k] = np.clip(np.where(slope > 1e-6, away / np.maximum(slope, 1e-6), np.inf).min(1), 0, 2)
     wide = np.concatenate([reach, reach, reach], 1)
     return np.asarray(cv2.GaussianBlur(wide, (5, 5), 1.0)[:, DIRECTIONS : 2 * DIRECTIONS], np.float32)
 
