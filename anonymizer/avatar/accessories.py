@@ -46,7 +46,7 @@ def hat(name: str, body: Body, shape: Shape, at: Measures) -> Garment:
     """Return a hat on a head at rest."""
     rim = HATS[name]
     scalp = Scalp.of(body, 0.0)
-    skull = body.weights[:, [b.startswith(("head", "eye")) for b in body.bones]].sum(1) > 0.5
+    skull = body.share("head", "eye") > 0.5
     if rim is None:
         return _wrapped(name, body, shape, at, scalp)
     line, ease, smooth = rim
@@ -66,7 +66,7 @@ def _ears(body: Body, at: Measures, scalp: Scalp) -> Floats:
 def _wrapped(name: str, body: Body, shape: Shape, at: Measures, scalp: Scalp) -> Garment:
     """Return a headscarf or a hood: all around the face, down on the shoulders."""
     hood = name == "hood"
-    head = body.weights[:, [b.startswith(("head", "eye", "neck")) for b in body.bones]].sum(1)
+    head = body.share("head", "eye", "neck")
     middle = body.middle.vertices
     wide, high, down = (0.074, 0.098, 0.036) if hood else (0.063, 0.094, 0.034)
     oval = np.hypot(middle[:, 0] / wide, (scalp.up + down) / high) - 1
@@ -185,7 +185,7 @@ def mask(body: Body, shape: Shape, at: Measures) -> Garment:
     ahead = -normals(body.middle.vertices, body.faces)[:, 1]
     top = -0.012 - 0.25 * np.maximum(x - 0.012, 0)
     field = np.minimum(np.minimum(top - scalp.up, scalp.up + 0.116), 0.062 - x)
-    skull = body.weights[:, [b.startswith("head") for b in body.bones]].sum(1) > 0.5
+    skull = body.share("head") > 0.5
     field = np.where(skull & ((ahead > -0.1) | (scalp.up < -0.09)) & (scalp.angle < 1.1), field, -0.05)
     return piece_of(body, shape, at, "mask", "mask", at.soft(field, 2), 0.005, 26, 0)
 
@@ -198,7 +198,7 @@ def beard(body: Body, shape: Shape, at: Measures, scale: float, rng: np.random.G
     field = np.minimum(cheek - scalp.up, scalp.up + 0.135)
     lips = 1 - np.hypot(x / 0.026, (scalp.up + 0.0705) / 0.0115)
     field = np.minimum(field, -0.02 * lips)
-    head = body.weights[:, [b.startswith(("head", "neck")) for b in body.bones]].sum(1) > 0.5
+    head = body.share("head", "neck") > 0.5
     field = np.where(head & (scalp.angle < 1.3) & (scalp.up > -0.13), field, -1).astype(np.float32)
     made = grow(BEARD, body, shape, at, Scalp(field, scalp.angle, scalp.up), scale, rng)
     if made is None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.appearance import EVERYBODY, Appearance, Population, draw_appearance, helmeted, seated
-from anonymizer.avatar.body import Body, Shape, skin
+from anonymizer.avatar.body import Body, Shape, once, owners, skin
 from anonymizer.avatar.cloth import Place, cloth_paint, press
 from anonymizer.avatar.faces import Faces, face_part, places
 from anonymizer.avatar.fit import Fit, Fitter, placed
@@ -173,7 +173,8 @@ class AvatarArtist:
         if rides is not None:
             outer = helmeted(outer, rides, rng)
         shape = body.rest(outer.phenotype)
-        pose = self._fitter.fit(person, self._coarse.rest(outer.phenotype), size, rng, face)
+        coarse = shape if body is self._coarse else self._coarse.rest(outer.phenotype)
+        pose = self._fitter.fit(person, coarse, size, rng, face)
         if pose is None:
             return None
         return self._drawn(image, body, shape, outer, pose, scene, rng)
@@ -310,7 +311,7 @@ def _render(
             own = hits.mesh == number
             # Light goes on between strands: none is as dark as it were behind boards, and no loose end as bright.
             shade[own] += TRANSLUCENT * (shade[own].mean(0, keepdims=True) - shade[own]) if own.any() else 0
-    lit = exposed(albedo * np.power(shade, 1 / GAMMA))
+    lit = exposed(albedo * cv2.pow(shade, 1 / GAMMA))
     colour = averaged(hits, np.concatenate([lit, np.ones((len(lit), 1), np.float32)], 1), samples)
     colour = cv2.GaussianBlur(colour, (0, 0), soft)
     alpha = np.clip(colour[..., 3], 0, 1)
@@ -352,7 +353,7 @@ def _face_box(body: Body, posed: Posed, pose: Fit) -> Floats | None:
 
 def _feet(body: Body, posed: Posed) -> list[Foot]:
     """Return where a body's feet stand: soles of shoes where it wears some."""
-    sides = np.array([bone.rpartition(".")[2] for bone in body.bones])[body.weights.argmax(1)]
+    sides = np.array([bone.rpartition(".")[2] for bone in body.bones])[owners(body)]
     lowest = min(float(points[:, 2].min()) for points in (posed.vertices, *(p for _, p in posed.garments)))
     bare = posed.vertices[body.parts == FOOT]
     sole = float(bare[:, 2].min()) - lowest
@@ -402,7 +403,7 @@ def _painted(
     height, part = np.zeros(count, np.float32), np.zeros(count, np.uint8)
     own = hits.mesh == 0
     if own.any():
-        eyes = body.weights[:, [b.startswith("eye") for b in body.bones]].sum(1)
+        eyes = body.share("eye")
         scalp = Scalp.of(body, HAIR[look.outfit.hair].recede).field
         table = np.concatenate([shape.vertices, places(body), eyes[:, None], scalp[:, None]], 1).astype(np.float32)
         values = hits.mixed(own, posed.faces, table)
@@ -414,7 +415,7 @@ def _painted(
             look, at, values[:, 3:6], hits.normals[own], values[:, 6], nearest, values[:, 7], light
         )
         part[own] = body.parts[posed.faces[hits.face[own], 0]]
-    owners = _part_table(body)
+    table_of_parts = _part_table(body)
     for number, (garment, points) in enumerate(posed.garments, 1):
         own = hits.mesh == number
         if not own.any():
@@ -429,10 +430,16 @@ def _painted(
             place = Place(at, coords, pressed, hits.normals[own], pose.scale)
             seed = int(rng.integers(2**31))
             albedo[own], height[own] = cloth_paint(garment, look.cloths[garment.name], place, measures, light, seed)
-        part[own] = owners[garment.weights.argmax(1)][garment.faces[hits.face[own], 0]]
+        # Rows of weights are long, and few vertices of hair are met.
+        first = garment.faces[hits.face[own], 0]
+        met = np.unique(first)
+        parts = np.zeros(len(garment.vertices), np.uint8)
+        parts[met] = table_of_parts[garment.weights[met].argmax(1)]
+        part[own] = parts[first]
     return albedo, relief, height, part, (hits.mesh == 0).astype(np.float32)
 
 
+@once
 def _part_table(body: Body) -> NDArray[np.uint8]:
     """Return the part of the body that each bone moves most, uint8 (B,)."""
     table = np.zeros((len(body.bones), len(body.part_names) + 1), np.float32)

@@ -5,19 +5,23 @@ Coordinates in metres: x to the person's left, y backwards, z up. The body faces
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.core.errors import InputError, ModelError
 
-__all__ = ["HEAD_PART", "PHENOTYPES", "Body", "Shape", "skin"]
+__all__ = ["HEAD_PART", "PHENOTYPES", "Body", "Shape", "once", "owners", "skin"]
 
 Floats = NDArray[np.float32]
 Faces = NDArray[np.int32]
+Made = TypeVar("Made")
 
 #: What varies between bodies, each in [0, 1]; gender 0 is male, age 0 is a toddler and 2/3 a young adult.
 PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
@@ -100,6 +104,7 @@ class Body:
         self.weights: Floats = weights[: self._count]
         self._mark_weights = weights[self._count :]
         self.parts: NDArray[np.uint8] = tensors["parts"][chosen]
+        self._shares: dict[tuple[str, ...], Floats] = {}
         self.middle = self.rest(np.array(MIDDLE, np.float32))
 
     @classmethod
@@ -122,6 +127,14 @@ class Body:
     def number(self, bone: str) -> int:
         """Return a bone's number."""
         return self._numbers[bone]
+
+    def share(self, *starts: str) -> Floats:
+        """Return how far bones whose names begin so move each vertex, float32 (V,), read-only."""
+        if starts not in self._shares:
+            made = np.asarray(self.weights[:, [bone.startswith(starts) for bone in self.bones]].sum(1), np.float32)
+            made.flags.writeable = False
+            self._shares[starts] = made
+        return self._shares[starts]
 
     def rest(self, phenotype: Floats) -> Shape:
         """Return the body of a phenotype (6,) in [0, 1], in the order of ``PHENOTYPES``.
@@ -166,6 +179,25 @@ class Body:
         """Return COCO's 17 joints, float32 (17, 3), posed, or at rest without transforms."""
         marks = shape.marks if transforms is None else skin(shape.marks, self._mark_weights, transforms)
         return np.asarray(self._joints @ marks, np.float32)
+
+
+def once(make: Callable[[Body], Made]) -> Callable[[Body], Made]:
+    """Return a function of a body that is worked out once for each body; nobody may change what it returns."""
+    known: WeakKeyDictionary[Body, Made] = WeakKeyDictionary()
+
+    @wraps(make)
+    def made(body: Body) -> Made:
+        if body not in known:
+            known[body] = make(body)
+        return known[body]
+
+    return made
+
+
+@once
+def owners(body: Body) -> NDArray[np.int64]:
+    """Return the bone that moves each vertex most, int64 (V,)."""
+    return np.asarray(body.weights.argmax(1), np.int64)
 
 
 def skin(points: Floats, weights: Floats, transforms: Floats) -> Floats:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.body import HEAD_PART, Body
+from anonymizer.avatar.body import HEAD_PART, Body, once
 from anonymizer.avatar.mesh import normals
 from anonymizer.core.errors import ModelError
 
@@ -175,6 +175,7 @@ def texel(x: Floats, up: Floats) -> Floats:
     return np.stack([(WIDTH - 1) / 2 + x * np.float32(DENSITY), np.float32(EYES) - up * np.float32(DENSITY)], -1)
 
 
+@once
 def places(body: Body) -> Floats:
     """Return column, row and how far it looks ahead of each vertex on the middle head, float32 (V, 3)."""
     middle = body.middle
@@ -184,6 +185,7 @@ def places(body: Body) -> Floats:
     return np.concatenate([at, ahead[:, None]], 1).astype(np.float32)
 
 
+@once
 def face_part(body: Body) -> NDArray[np.bool_]:
     """Return which vertices lie in the oval of the face, bool (V,)."""
     column, row, ahead = places(body).T

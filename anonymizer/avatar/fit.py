@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.body import HEAD_PART, Body, Shape
+from anonymizer.avatar.body import HEAD_PART, Body, Shape, owners
 from anonymizer.avatar.noise import JointNoise
 from anonymizer.avatar.prior import PosePrior
 from anonymizer.avatar.stance import (
@@ -169,7 +169,7 @@ class Fitter:
         self._prior = prior
         self._noise = noise
         self._bank = bank
-        bones = body.weights.argmax(1)
+        bones = owners(body)
         ends = {
             side: {body.number(b) for b in body.bones if b.startswith(("foot", "toe")) and b[-1] == side}
             for side in "LR"

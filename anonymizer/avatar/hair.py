@@ -111,7 +111,7 @@ class Scalp:
         back = np.clip((y - eyes[1] - 0.03) / 0.06, 0, 1) * np.clip(1.2 - angle, 0, 1)
         field = up + 0.6 * recede * back - line
         ear = (np.abs(x) > SKULL) & (up < 0.04)
-        inside = body.weights[:, [b.startswith(("head", "neck")) for b in body.bones]].sum(1) > 0.5
+        inside = body.share("head", "neck") > 0.5
         return cls(np.where(ear | ~inside, -1, field).astype(np.float32), angle, up)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.body import Body, Shape
+from anonymizer.avatar.body import Body, Shape, owners
 from anonymizer.avatar.garment import Garment
 from anonymizer.avatar.mesh import about, normals, unit
 
@@ -61,7 +61,7 @@ def free_hands(
         return None
     outward = np.concatenate([normals(p, g.faces)[s] for (g, p), s in zip(pieces, still, strict=True)])
     tree = cKDTree(cloth)
-    main = np.array([bone.rpartition(".")[2] for bone in body.bones])[body.weights.argmax(1)]
+    main = np.array([bone.rpartition(".")[2] for bone in body.bones])[owners(body)]
     out = transforms.copy()
     for side in "LR":
         asked = np.flatnonzero(np.isin(body.parts, (FOREARM, HAND)) & (main == side))[::EVERY]

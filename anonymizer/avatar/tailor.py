@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.avatar.body import Body, Shape
+from anonymizer.avatar.body import Body, Shape, once
 from anonymizer.avatar.mesh import averaging
 
 __all__ = ["Measures", "hang", "span", "spread", "straighten", "tube"]
@@ -68,11 +68,8 @@ class Measures:
     def of(cls, body: Body, shape: Shape) -> Measures:
         """Return the measures of a body."""
         points = shape.vertices
-        around = averaging(len(points), body.faces)
+        around = _around(body)
         left = points[:, 0] > 0
-
-        def part(*starts: str) -> Floats:
-            return np.asarray(body.weights[:, [b.startswith(starts) for b in body.bones]].sum(1), np.float32)
 
         def along(start: str, end: str) -> Floats:
             out = np.zeros(len(points), np.float32)
@@ -81,6 +78,7 @@ class Measures:
                 out[own] = (points[own] - a) @ (b - a) / ((b - a) @ (b - a))
             return out
 
+        part = body.share
         limb = part("upperarm", "lowerarm", "wrist", "finger", "metacarpal") > 0.3
         head = part("head", "eye", "neck03")
         skull, spine = head > 0.5, part("spine") > 0.5
@@ -111,6 +109,12 @@ class Measures:
     def soft(self, field: NDArray[Any], steps: int) -> Floats:
         """Return a field (V,) smoothed over the surface."""
         return soften(np.asarray(field, np.float32), self.around, steps)
+
+
+@once
+def _around(body: Body) -> Any:
+    """Return the sparse matrix (V, V) that averages a body's vertices with their neighbours."""
+    return averaging(len(body.weights), body.faces)
 
 
 def soften(field: Floats, around: Any, steps: int) -> Floats:
