@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ class AvatarArtist:
         young = children(persons, (image.shape[0], image.shape[1]), horizon)
         return look(image, hidden, persons, horizon), hidden, set() if drawn is None else drawn, young
 
-    def draw(
+    def begin(
         self,
         image: NDArray[np.uint8],
         person: Instance,
@@ -144,8 +145,10 @@ class AvatarArtist:
         face: Instance | None = None,
         scene: tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]] | None = None,
         rides: str | None = None,
-    ) -> Rendering | None:
-        """Return a rendering of somebody else, or None where too little of the person was seen to pose a body.
+    ) -> Callable[[], Rendering | None] | None:
+        """Return what renders somebody else, or None where too little of the person was seen to pose a body.
+
+        Who it is is decided now, by whom the scene knows; the rendering, to be called once, may run in any thread.
 
         Args:
             image: RGB uint8 (H, W, 3) with everything anonymized filled: it gives the light.
@@ -153,7 +156,7 @@ class AvatarArtist:
             rng: Source of all that the rendering does not take from the person's pose.
             face: The person's face, if it was found: it gives place and size of the head.
             scene: What ``look`` returned for the picture; None: it is looked at now, with this person's box alone
-                hidden and the horizon in the middle. Who is drawn is added to it, and nobody is drawn twice.
+                hidden and the horizon in the middle. Who is begun is added to it, and nobody is drawn twice.
             rides: ``bicycle`` or ``motorcycle``, if the person rides one: some wear helmets.
         """
         size = image.shape[0], image.shape[1]
@@ -175,9 +178,19 @@ class AvatarArtist:
         shape = body.rest(outer.phenotype)
         coarse = shape if body is self._coarse else self._coarse.rest(outer.phenotype)
         pose = self._fitter.fit(person, coarse, size, rng, face)
-        if pose is None:
-            return None
-        return self._drawn(image, body, shape, outer, pose, scene, rng)
+        return None if pose is None else self._begun(image, body, shape, outer, pose, scene, rng)
+
+    def draw(
+        self,
+        image: NDArray[np.uint8],
+        person: Instance,
+        rng: np.random.Generator,
+        face: Instance | None = None,
+        scene: tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]] | None = None,
+    ) -> Rendering | None:
+        """Return the rendering of somebody alone, None where there is none; arguments as for ``begin``."""
+        drawing = self.begin(image, person, rng, face, scene)
+        return None if drawing is None else drawing()
 
     def stand(
         self,
@@ -204,7 +217,23 @@ class AvatarArtist:
         outer = draw_appearance(self._faces, rng, scene[2], False, self._population)
         shape = body.rest(outer.phenotype)
         pose = placed(self._fitter.stance(stance, turn), body, shape, foot, height / UPRIGHT)
-        return self._drawn(image, body, shape, outer, pose, scene, rng)
+        return self._begun(image, body, shape, outer, pose, scene, rng)()
+
+    def _begun(
+        self,
+        image: NDArray[np.uint8],
+        body: Body,
+        shape: Shape,
+        outer: Appearance,
+        pose: Fit,
+        scene: tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]],
+        rng: np.random.Generator,
+    ) -> Callable[[], Rendering | None]:
+        """Return what renders a posed body, who is now known to the scene."""
+        if _sits(body, shape, pose):
+            outer = seated(outer, rng)
+        scene[2].update(outer.marks)
+        return partial(self._drawn, image, body, shape, outer, pose, scene, rng)
 
     def _drawn(
         self,
@@ -218,15 +247,12 @@ class AvatarArtist:
     ) -> Rendering | None:
         """Return the rendering of a posed body, None where nothing of it lies in the picture."""
         size = image.shape[0], image.shape[1]
-        around, hidden, taken, _ = scene
-        if _sits(body, shape, pose):
-            outer = seated(outer, rng)
+        around, hidden, _, _ = scene
         measures = Measures.of(body, shape)
         pose, posed = _dressed(body, shape, measures, outer, pose, rng)
         box = _frame(posed, pose, size)
         if box is None:
             return None
-        taken.update(outer.marks)
         light = estimate_light(around, box, rng)
         share = min(1.0, LARGEST / max(box[2] - box[0], box[3] - box[1]))
         corner = np.array(box[:2], np.float32)

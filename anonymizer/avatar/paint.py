@@ -163,9 +163,7 @@ def embossed(hits: Hits, height: Floats) -> Floats:
     return unit(normal - steep)
 
 
-def waves(
-    at: Floats, frequency: float, seed: int, stretch: tuple[float, float, float] = (1, 1, 1)
-) -> Floats:
+def waves(at: Floats, frequency: float, seed: int, stretch: tuple[float, float, float] = (1, 1, 1)) -> Floats:
     """Return the value (N,) of a sum of random waves, about 1 in size, at points (N, 3)."""
     rng = np.random.default_rng(seed)
     value = np.zeros(len(at), np.float32)

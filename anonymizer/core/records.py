@@ -6,7 +6,7 @@ frame of the instance's integer box; depth float32 (H, W) in [0, 1], 1 nearest; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -462,7 +462,7 @@ class AvatarArtist(Protocol):
         """
         ...
 
-    def draw(
+    def begin(
         self,
         image: Image,
         person: Instance,
@@ -470,8 +470,11 @@ class AvatarArtist(Protocol):
         face: Instance | None = None,
         scene: Any = None,
         rides: str | None = None,
-    ) -> Rendering | None:
-        """Return somebody else in a person's place and pose, None where the pose is not known well enough.
+    ) -> Callable[[], Rendering | None] | None:
+        """Return what draws somebody else in a person's place and pose, None where the pose is not known well enough.
+
+        Who it is depends on those begun before in the same scene. What is returned may be called once, in any order
+        and in any thread, and returns None where nothing of the person lies in the picture.
 
         Args:
             image: RGB uint8 (H, W, 3) with all that is anonymized filled.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -39,6 +40,8 @@ SHADOW_RIM = 0.025
 CUT_RIM = 2
 #: Sets the chance that decides on avatars apart from all other under one seed.
 AVATAR_DRAW = 2
+#: Avatars that are rendered beside each other: a third would wait for Python's lock, and takes memory.
+BESIDE = 2
 
 
 def seen_by(
@@ -85,11 +88,17 @@ def draw_avatars(
     free = anonymized_mask([i for i in everyone if i.label == "person"], size)
     kept = anonymized_mask([i for i in everyone if i.label not in ("person", "face")], size) & ~free
     faces = {i.parent: i for i in sorted(everyone, key=lambda i: i.score) if i.label == "face"}
-    out: dict[int, Rendering] = {}
+    begun: list[tuple[Instance, Callable[[], Rendering | None]]] = []
     for person in persons:
         # Who is linked looks the same in every picture and attempt.
         rng = np.random.default_rng((seeds[person.id] if person.link is None else person.link, AVATAR_DRAW))
-        whole = artist.draw(image, person, rng, faces.get(person.id), view, rides.get(person.id))
+        drawing = artist.begin(image, person, rng, faces.get(person.id), view, rides.get(person.id))
+        if drawing is not None:
+            begun.append((person, drawing))
+    with ThreadPoolExecutor(BESIDE) as pool:
+        rendered = list(pool.map(lambda each: (each[0], each[1]()), begun))
+    out: dict[int, Rendering] = {}
+    for person, whole in rendered:
         if whole is None:
             continue
         drawn = confined(whole, person, free, kept)

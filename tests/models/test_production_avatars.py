@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,13 +91,14 @@ class Artist:
     def look(self, *arguments: Any) -> None:
         return None
 
-    def draw(self, *arguments: Any, **named: Any) -> Rendering:
+    def begin(self, *arguments: Any, **named: Any) -> Callable[[], Rendering]:
         size = AVATAR[3] - AVATAR[1], AVATAR[2] - AVATAR[0]
         ones = np.ones(size, np.float32)
         rgb = np.full((*size, 3), self.shade, np.uint8)
         rgb[:, size[1] // 2 :] //= 2
         joints, parts = np.zeros((17, 3), np.float32), np.ones(size, np.uint8)
-        return Rendering(AVATAR, rgb, ones, ones, 0 * ones, joints, parts, 0.0, words=WORDS)
+        made = Rendering(AVATAR, rgb, ones, ones, 0 * ones, joints, parts, 0.0, words=WORDS)
+        return lambda: made
 
 
 class Flat:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -325,9 +325,11 @@ def test_a_linked_person_draws_the_same_by_chance_whatever_the_seed() -> None:
     drawn_numbers: list[int] = []
 
     class Chance(Artist):
-        def draw(self, image: Any, person: Instance, rng: np.random.Generator, *rest: Any) -> Rendering | None:
+        def begin(
+            self, image: Any, person: Instance, rng: np.random.Generator, *rest: Any
+        ) -> Callable[[], Rendering | None]:
             drawn_numbers.append(int(rng.integers(2**62)))
-            return super().draw(image, person, rng, *rest)
+            return super().begin(image, person, rng, *rest)
 
     for link, seed in ((77, 5), (77, 6), (78, 5), (None, 5), (None, 6)):
         someone = replace(PERSON, link=link)

@@ -63,7 +63,7 @@ class Artist:
         self.before.append(set(self.marks))
         return hidden
 
-    def draw(
+    def begin(
         self,
         image: Image,
         person: Instance,
@@ -71,13 +71,13 @@ class Artist:
         face: Instance | None = None,
         scene: np.ndarray | None = None,
         rides: str | None = None,
-    ) -> Rendering | None:
+    ) -> Callable[[], Rendering | None]:
         assert scene is not None and scene[full_mask(person, SIZE)].all()
         self.seen.append(image)
         self.rides.append(rides)
         self.marks.add(f"avatar {len(self.seen)}")
         drawn = self.drawn
-        return drawn(person) if callable(drawn) else drawn
+        return lambda: drawn(person) if callable(drawn) else drawn
 
 
 class Brightness:
