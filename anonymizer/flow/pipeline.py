@@ -46,6 +46,7 @@ from anonymizer.detect.left import with_consent, within
 from anonymizer.detect.regions import is_sketch, seen_alone
 from anonymizer.fill import obscure, redact
 from anonymizer.flow.work import Target, Work, floating, half_filled, riders
+from anonymizer.models.third_party import single_blas
 from anonymizer.redraw.avatars import draw_avatars, pasted, seen_by, shaded
 from anonymizer.redraw.crops import anonymized_region
 from anonymizer.redraw.plate_corners import stands_out
@@ -203,6 +204,7 @@ class Anonymizer:
         """sha256 over ``describe()``: pictures with the same hash were made the same way."""
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
+    @single_blas()
     def __call__(
         self,
         image: Image,

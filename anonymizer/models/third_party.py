@@ -7,13 +7,15 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from anonymizer.core.errors import ModelError
 
-__all__ = ["check_extra", "disable_telemetry", "extra", "offline", "telemetry_late"]
+__all__ = ["check_extra", "disable_telemetry", "extra", "offline", "single_blas", "telemetry_late"]
 
 #: Read when the packages are first imported. From release 1.32 on, ONNX Runtime otherwise writes a device id and an
 #: event store into the home folder and looks its collector up in the DNS.
@@ -35,6 +37,34 @@ LOGGERS = ("diffusers", "transformers", "huggingface_hub", "ultralytics", "Rapid
 
 #: Whether ONNX Runtime had been imported, with its telemetry on, before this package was.
 _late = False
+
+#: Who is inside of ``single_blas``, and what gives the libraries their threads back after the last of them.
+_lock = threading.Lock()
+_inside = 0
+_limits: Any = None
+
+
+@contextmanager
+def single_blas() -> Iterator[None]:
+    """Keep NumPy's products of matrices to one thread within a block, which may run in several threads at once.
+
+    They are small here: a second thread spins for longer than it computes. And their sums are the same on any number
+    of cores.
+    """
+    from threadpoolctl import threadpool_limits
+
+    global _inside, _limits
+    with _lock:
+        if _inside == 0:
+            _limits = threadpool_limits(limits=1, user_api="blas")
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _limits.restore_original_limits()
 
 
 def disable_telemetry() -> None:

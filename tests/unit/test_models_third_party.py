@@ -5,12 +5,14 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from anonymizer.cli import doctor
 from anonymizer.core.errors import ModelError
 from anonymizer.detect.faces import ScrfdDetector
 from anonymizer.evaluation.runner import Settings, evaluate
 from anonymizer.models.convert import yolo_to_onnx
+from anonymizer.models.third_party import single_blas
 
 
 def test_a_detector_of_insightface_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -37,3 +39,18 @@ def test_the_doctor_notes_missing_extras_and_leaves_out_those_for_development(mo
     found = {check.name: check for check in doctor._packages()}
     assert set(found) == {"numpy", "absent-one"}
     assert found["absent-one"].level == "note" and "anonymizer[hub]" in found["absent-one"].detail
+
+
+def test_products_of_matrices_keep_to_one_thread_until_the_last_block_ends() -> None:
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = threads()
+        first, second = single_blas(), single_blas()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert before and set(threads()) == {1}
+        second.__exit__(None, None, None)
+        assert threads() == before
