@@ -337,7 +337,7 @@ def _render(
             own = hits.mesh == number
             # Light goes on between strands: none is as dark as it were behind boards, and no loose end as bright.
             shade[own] += TRANSLUCENT * (shade[own].mean(0, keepdims=True) - shade[own]) if own.any() else 0
-    lit = exposed(albedo * cv2.pow(shade, 1 / GAMMA))
+    lit = exposed(albedo * cv2.pow(shade, float(1 / GAMMA)))
     colour = averaged(hits, np.concatenate([lit, np.ones((len(lit), 1), np.float32)], 1), samples)
     colour = cv2.GaussianBlur(colour, (0, 0), soft)
     alpha = np.clip(colour[..., 3], 0, 1)

@@ -39,10 +39,10 @@ class Cut:
 
 
 def unit(vectors: Floats) -> Floats:
-    """Return vectors (..., 3) at length 1."""
+    """Return vectors (..., 3), or of another number of components, at length 1."""
     # Component by component: NumPy's sums along an axis of three take four times as long.
-    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
-    return np.asarray(vectors / (np.sqrt(x * x + y * y + z * z) + TINY)[..., None], np.float32)
+    squares = sum(vectors[..., k] * vectors[..., k] for k in range(vectors.shape[-1]))
+    return np.asarray(vectors / (np.sqrt(squares) + TINY)[..., None], np.float32)
 
 
 def dot(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -16,10 +15,6 @@ from anonymizer.detect.neighbours import split, tells, told_apart
 from anonymizer.detect.regions import MIN_SIDE, coverage, ellipse, grow, overlap, unite, widen
 
 __all__ = ["UnionDetector", "associate", "merge"]
-
-#: Detectors that run beside each other: what one does in Python leaves cores to the other's networks. More would hold
-#: more large views in memory at once.
-BESIDE = 2
 
 #: IoU of two boxes of one class from which they are the same object.
 SAME_BOX = 0.5
@@ -46,7 +41,7 @@ PART_IN_WHOLE = 0.6
 
 
 class UnionDetector:
-    """Runs several detectors, two at a time in threads, and unites what they find.
+    """Runs several detectors and unites what they find.
 
     Args:
         detectors: Detectors to run, in any order.
@@ -72,9 +67,7 @@ class UnionDetector:
             InputError: The picture has another shape or dtype.
         """
         check_image(image)
-        with ThreadPoolExecutor(BESIDE) as pool:
-            every = list(pool.map(lambda detector: detector.detect(image), self._detectors))
-        found = [i for each in every for i in each if i.label in self._classes]
+        found = [i for detector in self._detectors for i in detector.detect(image) if i.label in self._classes]
         return merge(found, (image.shape[0], image.shape[1]))
 
 
