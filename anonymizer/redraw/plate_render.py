@@ -123,7 +123,7 @@ def plate_shape(size: tuple[int, int]) -> NDArray[np.float32]:
     height, width = size
     shape = Pillow.new("L", (width, height))
     ImageDraw.Draw(shape).rounded_rectangle((0, 0, width - 1, height - 1), radius=round(ROUND * height), fill=255)
-    return np.asarray(shape, np.float32) / 255
+    return np.asarray(shape, np.float32) / np.float32(255)
 
 
 def _mixed(ink: Colour, background: Colour, strength: float) -> Colour:

@@ -180,4 +180,4 @@ def compressed(patch: Image, box: IntBox, original: Image) -> Image:
 
 def _coded(picture: Image, quality: int) -> Image:
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
