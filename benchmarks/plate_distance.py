@@ -94,7 +94,7 @@ class Bench:
         patches = [
             replace(
                 region_patch(filled, plate),
-                pixels=redraw_plate(image, plate, texts.get(plate.id, ()), rng, every, filled, hidden),
+                pixels=redraw_plate(image, plate, texts.get(plate.id, ()), rng, filled, every),
             )
             for plate in plates
         ]

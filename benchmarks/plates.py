@@ -109,7 +109,7 @@ class Bench:
             return
         tally.count["found"] += 1
         start = time.process_time()
-        redraw_plate(image, instance, before[instance.id], np.random.default_rng(0))
+        redraw_plate(image, instance, before[instance.id], np.random.default_rng(0), image)
         tally.times_ms.append(1000 * (time.process_time() - start))
         quad = plate_quad(image, instance)
         for corners in self._marked.get((pack, path.name), ()):

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymizer.core.geometry import IntBox, paste_window, take
+from anonymizer.core.geometry import IntBox, take
 from anonymizer.core.records import Instance, check_image
-from anonymizer.redraw.crops import GREY, anonymized_region
+from anonymizer.redraw.crops import anonymized_region
 from anonymizer.redraw.plate_corners import plate_quad
 from anonymizer.redraw.plate_render import SMALL_PRINT, Band, Colour, Side, plate_shape, render_plate
 from anonymizer.redraw.plate_surface import Print, compressed, grained, measure_print
@@ -68,31 +68,28 @@ def redraw_plate(
     instance: Instance,
     lines: Sequence[str],
     rng: np.random.Generator,
+    base: Image,
     avoid: Sequence[str] = (),
-    base: Image | None = None,
-    hidden: Mask | None = None,
 ) -> Image:
     """Return an anonymized region with a plate of other text, RGB uint8 (h, w, 3) in the box of ``anonymized_region``.
 
     Only statistics of the original enter: colours of ground, characters and bands, light in six cells, sharpness,
-    levels of noise, grain and compression, the layout of its text, and, in steps of its size, where lines stand. What
-    lies in the region but beside the plate's corners is filled in from around the region, so no original pixel stays
-    even where the corners were found wrongly.
+    levels of noise, grain and compression, the layout of its text, and, in steps of its size, where lines stand. Beside
+    the plate's corners the region shows the base, so no original pixel stays even where the corners were found wrongly.
 
     Args:
         image: RGB uint8 (H, W, 3).
         instance: The plate; its mask is what gets replaced.
         lines: What OCR read on it, from top to bottom, all lines joined at the end if there are several.
         rng: Source of text and noise.
+        base: The picture that the plate comes to lie on, RGB uint8 (H, W, 3): the original with all plates filled.
         avoid: Texts that the new one must not resemble: all that was read in the picture.
-        base: The picture that the plate comes to lie on, RGB uint8 (H, W, 3); None: the original.
-        hidden: bool (H, W), what of the base shows nothing of the surroundings, as other plates; None: nothing.
 
     Raises:
         InputError: The image is no RGB uint8 (H, W, 3).
     """
     check_image(image)
-    box, mask = anonymized_region(instance, image.shape[:2])
+    box, _ = anonymized_region(instance, image.shape[:2])
     height, width = box[3] - box[1], box[2] - box[0]
     original = take(image, box)
     corners = plate_quad(image, instance)
@@ -119,7 +116,7 @@ def redraw_plate(
     warped, cover = _warp(np.clip(lit, 0, 255).astype(np.uint8), quad, (height, width), times)
     inner = _filled(_inset(quad), (height, width))
     sharp = np.clip(_match_sharpness(warped, original, inner), 0, 255)
-    around = _surroundings(image if base is None else base, mask, hidden, box)
+    around = take(base, box).astype(np.float32)
     before = _luminance(original)
     expected = ground * _laid(light, quad, (height, width))
     bare = _filled(quad, (height, width)) & (np.abs(before - expected) < BARE * abs(dark - ground))
@@ -374,35 +371,3 @@ def _noise_level(image: Image, box: IntBox) -> float:
     around = np.ones(response.shape, dtype=bool)
     around[ring:-ring, ring:-ring] = False
     return float(min(np.median(response[around]) / (0.6745 * 6), 6.0))
-
-
-def _surroundings(image: Image, mask: Mask, hidden: Mask | None, box: IntBox) -> Floats:
-    """Return a smooth fill of the box from the pixels outside of its mask (h, w), float32 (h, w, 3).
-
-    Source:
-        Push and pull: Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.3.
-    """
-    height, width = box[3] - box[1], box[2] - box[0]
-    ring = max(4, min(height, width) // 3)
-    window = box[0] - ring, box[1] - ring, box[2] + ring, box[3] + ring
-    crop = take(image, window).astype(np.float32)
-    known = ~np.pad(mask, ring)
-    if hidden is not None:
-        known &= ~take(hidden, window)
-    # Beyond the picture's border its last pixels repeat, which may be the plate's.
-    within = np.zeros_like(known)
-    within[
-        paste_window((-window[0], -window[1], image.shape[1] - window[0], image.shape[0] - window[1]), known.shape)[0]
-    ] = True
-    known &= within
-    if not known.any():
-        return np.full((height, width, 3), GREY, np.float32)
-    levels = [np.dstack([crop * known[..., None], known.astype(np.float32)])]
-    while max(levels[-1].shape[:2]) > 1:
-        size = (levels[-1].shape[1] + 1) // 2, (levels[-1].shape[0] + 1) // 2
-        levels.append(np.asarray(cv2.resize(levels[-1], size, interpolation=cv2.INTER_AREA), np.float32))
-    filled = levels[-1][..., :3] / levels[-1][..., 3:]
-    for level in reversed(levels[:-1]):
-        wider = cv2.resize(filled, (level.shape[1], level.shape[0]), interpolation=cv2.INTER_LINEAR)
-        filled = level[..., :3] + (1 - level[..., 3:]) * wider
-    return np.asarray(filled[ring : ring + height, ring : ring + width], np.float32)

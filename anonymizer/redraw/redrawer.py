@@ -16,7 +16,6 @@ from anonymizer.redraw.avatars import pasted, shape_of
 from anonymizer.redraw.batching import SharedInpainter
 from anonymizer.redraw.crops import (
     Crop,
-    anonymized_mask,
     anonymized_region,
     crop_box,
     paint_region,
@@ -198,10 +197,9 @@ class Redrawer:
         painted = [i for i in small if i.label != "license_plate"]
         patches |= self._paint(base, painted, conditions, seeds, {}, around, {})
         read = tuple(line for lines in texts.values() for line in lines)
-        hidden = anonymized_mask(small, (image.shape[0], image.shape[1]))
         for plate in (i for i in small if i.label == "license_plate"):
             rng = np.random.default_rng(seeds[plate.id])
-            pixels = redraw_plate(image, plate, texts.get(plate.id, ()), rng, read, base, hidden)
+            pixels = redraw_plate(image, plate, texts.get(plate.id, ()), rng, base, read)
             patches[plate.id] = replace(region_patch(base, plate), pixels=pixels)
         return patches
 

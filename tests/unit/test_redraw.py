@@ -130,12 +130,11 @@ def test_a_new_plate_avoids_every_text_of_the_picture(monkeypatch: pytest.Monkey
         plate: Instance,
         lines: Sequence[str],
         rng: np.random.Generator,
-        avoid: Sequence[str],
         base: np.ndarray,
-        hidden: np.ndarray,
+        avoid: Sequence[str],
     ) -> object:
         asked.append((plate.id, lines, avoid))
-        return redraw_plate(image, plate, lines, rng, avoid, base, hidden)
+        return redraw_plate(image, plate, lines, rng, base, avoid)
 
     monkeypatch.setattr("anonymizer.redraw.redrawer.redraw_plate", record)
     image = np.full((100, 200, 3), 90, np.uint8)
