@@ -21,6 +21,7 @@ from anonymizer.condition.depth import estimate_horizon
 from anonymizer.condition.guard import guard
 from anonymizer.core.errors import InputError, StageError, VerificationFailed
 from anonymizer.core.geometry import outlined
+from anonymizer.core.memory import give_back
 from anonymizer.core.records import (
     BODIES,
     AvatarArtist,
@@ -233,6 +234,7 @@ class Anonymizer:
         with timed(timings, "detect"):
             seen, looked, left = self._find(image, instances, exclude)
             found = looked.instances
+        give_back()
         with timed(timings, "condition"), stage("condition"):
             depth = self._depth.estimate(image, found)
             if depth.shape != image.shape[:2]:
@@ -395,6 +397,7 @@ class Anonymizer:
                     _fill(work, self._filler, self.settings.strength)
             with timed(timings, "redraw"), stage("redraw"):
                 self._redraw(work, pending, attempt)
+            give_back()
             assessed = self._assess(work, timings)
             failing, leaks = self._failing(work, assessed.verdicts), assessed.leaks
             if not failing and not leaks:
