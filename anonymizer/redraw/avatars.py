@@ -31,9 +31,9 @@ HALF = 0.5
 #: Share of a person's longer side by which an avatar may reach beyond the safe masks, and its limits in pixels: hair,
 #: sleeves and hems of somebody else, and no more than a hand's breadth of what may stand in front.
 MARGIN, MARGIN_LIMITS = 0.03, (2, 24)
-#: How far an avatar may reach below a person's outline, in heights of the outline: feet and their shadow. A mask that
-#: is wider on the safe side may hold the table that somebody sits at.
-BELOW = 0.1
+#: How far an avatar may reach below a person's outline, in heights of the outline: feet and their shadow; and one that
+#: goes on below: a mask that is wider on the safe side may hold the table that somebody sits at.
+BELOW, BEHIND = 0.1, 0.03
 #: Share of a person's longer side over which a shadow fades at the edge of its room, beyond which none may lie.
 SHADOW_RIM = 0.025
 #: Pixels over which an avatar fades where the safe masks cut it.
@@ -103,7 +103,7 @@ def draw_avatars(
             continue
         drawn = confined(whole, person, free, kept)
         # What lies beyond the person's box, as legs behind a table do, was not seen of the person either.
-        rows = int(person.box[1]), min(int(np.ceil(person.box[3])), _lowest(person))
+        rows = int(person.box[1]), min(int(np.ceil(person.box[3])), _lowest(person, whole))
         inside = np.s_[max(rows[0] - drawn.box[1], 0) : max(rows[1] - drawn.box[1], 0)]
         could, does = (float((part.alpha[inside] >= HALF).sum()) for part in (whole, drawn))
         if not could or does < (1 - MOST_CUT) * could:
@@ -114,34 +114,35 @@ def draw_avatars(
     return out
 
 
-def room(person: Instance, box: IntBox, free: Mask, kept: Mask) -> Mask:
-    """Return where an avatar may show in a box: the persons' safe masks grown by ``MARGIN``, less what is kept.
+def room(person: Instance, drawn: Rendering, free: Mask, kept: Mask) -> Mask:
+    """Return where an avatar may show in its box: the persons' safe masks grown by ``MARGIN``, less what is kept.
 
     It ends a little below the person's outline.
 
     Args:
         person: Whose place the avatar takes.
-        box: Integer xyxy inside the picture.
+        drawn: The avatar.
         free: bool (H, W), safe masks of all persons: what an avatar of one leaves free another may take.
         kept: bool (H, W), safe masks of everything else but faces.
     """
     side = max(float(person.box[2] - person.box[0]), float(person.box[3] - person.box[1]))
     radius = int(np.clip(round(MARGIN * side), *MARGIN_LIMITS))
-    x1, y1, x2, y2 = box
+    x1, y1, x2, y2 = drawn.box
     left, top = max(x1 - radius, 0), max(y1 - radius, 0)
     around = free[top : y2 + radius, left : x2 + radius]
     if not around.any():
         return np.zeros((y2 - y1, x2 - x1), np.bool_)
     away = cv2.distanceTransform((~around).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     grown = away <= radius
-    grown[max(_lowest(person) - top, 0) :] = False
+    grown[max(_lowest(person, drawn) - top, 0) :] = False
     return grown[y1 - top : y2 - top, x1 - left : x2 - left] & ~kept[y1:y2, x1:x2]
 
 
-def _lowest(person: Instance) -> int:
+def _lowest(person: Instance, drawn: Rendering) -> int:
     """Return the row in the picture below which nothing of an avatar shows."""
     box = outline_box(person)
-    return int(np.ceil(box[3] + BELOW * (box[3] - box[1])))
+    feet, behind = (int(np.ceil(box[3] + share * (box[3] - box[1]))) for share in (BELOW, BEHIND))
+    return behind if (drawn.alpha[max(feet - drawn.box[1], 0) :] >= HALF).any() else feet
 
 
 def confined(drawn: Rendering, person: Instance, free: Mask, kept: Mask) -> Rendering:
@@ -155,7 +156,7 @@ def confined(drawn: Rendering, person: Instance, free: Mask, kept: Mask) -> Rend
         alpha = feather(np.pad(mask, pad), width)
         return alpha[pad[0][0] : alpha.shape[0] - pad[0][1], pad[1][0] : alpha.shape[1] - pad[1][1]]
 
-    inside = room(person, drawn.box, free, kept)
+    inside = room(person, drawn, free, kept)
     alpha = drawn.alpha * soft(inside, CUT_RIM)
     rim = max(round(SHADOW_RIM * max(float(person.box[2] - person.box[0]), float(person.box[3] - person.box[1]))), 1)
     shadow = drawn.shadow * soft(inside, rim)
