@@ -20,7 +20,16 @@ from anonymizer.avatar.fit import Fit, Fitter, placed
 from anonymizer.avatar.garment import Garment
 from anonymizer.avatar.hair import HAIR, Scalp
 from anonymizer.avatar.hands import free_hands
-from anonymizer.avatar.light import GAMMA, Scene, estimate_light, exposed, look, noise_level
+from anonymizer.avatar.light import (
+    GAMMA,
+    Scene,
+    crisp,
+    developed,
+    estimate_light,
+    exposed,
+    look,
+    noise_level,
+)
 from anonymizer.avatar.mesh import normals
 from anonymizer.avatar.noise import JointNoise
 from anonymizer.avatar.paint import bumped, embossed, hair_paint, skin_paint
@@ -337,12 +346,11 @@ def _render(
             own = hits.mesh == number
             # Light goes on between strands: none is as dark as it were behind boards, and no loose end as bright.
             shade[own] += TRANSLUCENT * (shade[own].mean(0, keepdims=True) - shade[own]) if own.any() else 0
-    lit = exposed(albedo * cv2.pow(shade, float(1 / GAMMA)))
+    lit = exposed(developed(albedo * cv2.pow(shade, float(1 / GAMMA))))
     colour = averaged(hits, np.concatenate([lit, np.ones((len(lit), 1), np.float32)], 1), samples)
-    colour = cv2.GaussianBlur(colour, (0, 0), soft)
+    colour = crisp(np.asarray(cv2.GaussianBlur(colour, (0, 0), soft), np.float32), pose.scale * UPRIGHT)
     alpha = np.clip(colour[..., 3], 0, 1)
-    rgb = colour[..., :3] / np.maximum(colour[..., 3:], np.float32(1e-4))
-    rgb = np.clip(rgb, 0, 1)
+    rgb = np.asarray(np.clip(colour[..., :3] / np.maximum(colour[..., 3:], np.float32(1e-4)), 0, 1), np.float32)
     away = hits.points[:, 1:2]
     count = averaged(hits, np.ones_like(away), samples)
     depth = np.divide(averaged(hits, away, samples), count, out=np.zeros_like(count), where=count > 0)[..., 0]

@@ -16,7 +16,7 @@ from anonymizer.avatar.render import Light
 from anonymizer.core.geometry import IntBox, paste_window
 from anonymizer.core.records import Instance
 
-__all__ = ["GAMMA", "Scene", "estimate_light", "exposed", "look", "noise_level", "sun_of"]
+__all__ = ["GAMMA", "Scene", "crisp", "developed", "estimate_light", "exposed", "look", "noise_level", "sun_of"]
 
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -32,22 +32,34 @@ HEIGHT, FOCAL = 1.68, 1.0
 PITCH = (0.06, 0.5)
 #: Surroundings of a person that are looked at, as a share of the longer side of its box on each side.
 AROUND = 0.6
-#: Light (linear) of ordinary surroundings, median; the light on people follows it with this power, as under one light
-#: for all, but within narrow limits: cameras expose for people, and dark rooms have lamps. Of 520 annotated persons the
-#: brightness is the same, 0.12 to 0.14, from surroundings of 0.02 to those of 0.5.
-USUAL, POWER, LIMITS = 0.16, 0.6, (0.5, 1.4)
+#: Light (linear) of ordinary surroundings, and the least that counts.
+USUAL, LEAST = 0.16, 1e-3
+#: The light on people follows with these powers how bright the brightest tenth around them is beside the brightest
+#: tenth of the picture, and the median around them, within limits: a camera exposes for all of a picture, and who walks
+#: in its shade is darker than who stands in its sun. Fitted on 818 annotated persons of 6 packs, ``train`` pictures: it
+#: explains 35 % of the variance of the logarithm of their light, and 19 % in a pack that is left out; the median alone
+#: 24 % and nothing.
+TENTH, POWERS, LIMITS = 90, (0.69, 0.2), (0.06, 1.3)
+#: Most light in that of the brightest tenth around: no picture that is dark as a whole was among these.
+MOST = 2.0
 #: Light from which a picture is burnt out: a sky, a door or a white wall behind somebody lights their back. It tells
 #: nothing of the light on them, but that there is less of it: of 626 annotated persons those with a fifth of their
 #: surroundings burnt out are darker by this proportion.
 BURNT, FIFTH, BACKLIT = 0.8, 0.2, 0.26
 #: Share of the surroundings' cast in the light, and the norm by which their colours are averaged.
 CAST, NORM = 0.6, 6
-#: What a white surface that faces the light sends back in ordinary surroundings: all together, and the ground's part
-#: of what comes from above. Chosen so that avatars' mean and 90th percentile of linear light are those of the 139
-#: persons, 0.12 and 0.28.
-FULL, GROUND = 1.3, 0.3
+#: What a white surface that faces the light sends back where a picture is brightest: all together, and the ground's
+#: part of what comes from above. Chosen so that avatars have the mean light of the persons there, 0.14.
+FULL, GROUND = 1.5, 0.3
 #: Value from which a camera compresses highlights.
 KNEE = np.float32(0.7)
+#: Contrast of a camera's picture: the spread of lightness within a person is 0.57 of its mean, of avatars as they are
+#: lit 0.44 (142 persons, ``val`` pictures).
+CONTRAST = 1.3
+#: Gains of detail of one, two and four pixels in tall avatars, less 1; cameras and what is done to their pictures
+#: sharpen. Without, detail of persons of 500 pixels and more is 2.7, 2.2 and 1.7 times that of avatars, contrast
+#: included. Heights in pixels from which it is strengthened, and from which in full.
+DETAIL, CRISP = (1.0, 0.6, 0.25), (150.0, 550.0)
 #: Part of the sun in the light where no shadow tells it, by contrast (standard deviation of values) of surroundings
 #: under clouds and in sun; and its limits where shadows do.
 CLOUDY, SUNNY, DIFFUSE = 0.12, 0.28, (0.1, 0.4)
@@ -210,14 +222,16 @@ def estimate_light(scene: Scene, box: IntBox, rng: np.random.Generator) -> Light
     if not seen.any():
         near, seen = scene.linear, scene.open
     pixels = near[seen] if seen.any() else np.full((1, 3), USUAL, np.float32)
+    everything = scene.linear[scene.open] if scene.open.any() else pixels
     grey = pixels.mean(1)
     burnt = grey > BURNT
+    here, whole = (max(float(np.percentile(light.mean(1), TENTH)), LEAST) for light in (pixels, everything))
     # What is left of a white background, as the fill of what stood there, tells as little.
     front = float(np.median(grey[~burnt])) if burnt.mean() < 1 - FIFTH else USUAL
-    bright = FULL * float(np.clip((max(front, 1e-3) / USUAL) ** POWER, *LIMITS))
+    lit = float(np.clip((here / whole) ** POWERS[0] * (max(front, LEAST) / USUAL) ** POWERS[1], *LIMITS))
+    bright = FULL * min(lit, MOST * here)
     bright *= 1 - BACKLIT * min(float(burnt.mean()) / FIFTH, 1.0)
-    everything = scene.linear[scene.open]
-    tint = _tint(everything if len(everything) else pixels)
+    tint = _tint(everything)
     half = seen.copy()
     half[: len(half) // 2] = False
     # What the ground sends back has the ground's own colour as well.
@@ -248,6 +262,40 @@ def exposed(colours: Floats) -> Floats:
     over = np.maximum(most - KNEE, 0) / (1 - KNEE)
     kept = np.minimum(most, KNEE) + (1 - KNEE) * (1 - np.exp(-over))
     return np.asarray(colours * (kept / np.maximum(most, np.float32(1e-6))), np.float32)
+
+
+def developed(colours: Floats) -> Floats:
+    """Return colours of one person with the contrast that cameras give pictures, around their mean.
+
+    Args:
+        colours: float32 (N, 3), a picture's values, 0 and above.
+    """
+    most = np.maximum(colours.max(1, keepdims=True), np.float32(1e-4))
+    pivot = most.mean()
+    return np.asarray(colours * (most / pivot) ** np.float32(CONTRAST - 1), np.float32)
+
+
+def crisp(colour: Floats, tall: float) -> Floats:
+    """Return an avatar with its detail strengthened as a camera does, the more the taller it is.
+
+    Args:
+        colour: float32 (h, w, 4), values times coverage, and coverage in [0, 1].
+        tall: Its height in pixels.
+    """
+    share = float(np.clip((tall - CRISP[0]) / (CRISP[1] - CRISP[0]), 0, 1))
+    if not share:
+        return colour
+    cover = np.maximum(colour[..., 3:], np.float32(1e-4))
+    finer = values = colour[..., :3] / cover
+    added = np.zeros_like(values)
+    for octave, gain in enumerate(DETAIL):
+        # Only what the avatar covers counts, so that its outline gets no rim.
+        around = cv2.GaussianBlur(colour, (0, 0), 0.7 * 2**octave)
+        coarser = around[..., :3] / np.maximum(around[..., 3:], np.float32(1e-4))
+        # The same change of all three channels: detail of lightness, not of hue.
+        added += np.float32(share * gain) * (finer - coarser).mean(2, keepdims=True)
+        finer = coarser
+    return np.asarray(np.concatenate([np.clip(values + added, 0, 1) * cover, colour[..., 3:]], 2), np.float32)
 
 
 def _tint(pixels: Floats) -> Floats:

@@ -9,7 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
-from anonymizer.avatar.light import GAMMA, estimate_light, exposed, look, noise_level, sharpness
+from anonymizer.avatar.light import (
+    GAMMA,
+    crisp,
+    developed,
+    estimate_light,
+    exposed,
+    look,
+    noise_level,
+    sharpness,
+)
 from anonymizer.avatar.render import Camera, Light, Mesh, Tracer
 from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.core.records import Instance
@@ -154,9 +163,39 @@ def test_light_follows_the_surroundings() -> None:
 
     assert light((40, 40, 40)).sky.mean() < light((120, 120, 120)).sky.mean() < light((200, 200, 200)).sky.mean()
     # What is burnt out lies behind people, and there is no more to be read in it.
-    assert light((255, 255, 255)).sky.mean() < light((120, 120, 120)).sky.mean()
+    assert light((255, 255, 255)).sky.mean() < light((200, 200, 200)).sky.mean()
     warm = light((160, 110, 70))
     assert warm.sky[0] > warm.sky[2] and warm.ground[0] > warm.ground[2]
+
+
+def test_who_stands_in_the_shade_of_a_picture_is_darker() -> None:
+    rng, nothing = np.random.default_rng(0), np.zeros(SIZE, bool)
+    shade = np.full((*SIZE, 3), 60, np.uint8)
+    shade[:, 200:] = 220
+    seen = look(shade, nothing, (), HORIZON)
+    dark, bright = (estimate_light(seen, box, rng).sky.mean() for box in ((20, 100, 60, 200), (260, 100, 300, 200)))
+    assert dark < bright / 3
+
+
+def test_a_camera_adds_contrast_around_the_mean_and_keeps_hues() -> None:
+    values = np.linspace(0.1, 0.9, 50, dtype=np.float32)[:, None] * np.array([1, 0.8, 0.6], np.float32)
+    out = developed(values)
+    assert out[:, 0].std() > 1.2 * values[:, 0].std() and out[:, 0].mean() == pytest.approx(
+        values[:, 0].mean(), rel=0.1
+    )
+    assert np.allclose(out[:, 2] / out[:, 0], 0.6, atol=1e-4)
+
+
+def test_detail_of_the_tall_is_strengthened_without_a_rim() -> None:
+    rng = np.random.default_rng(0)
+    cover = np.zeros((60, 60, 1), np.float32)
+    cover[10:50, 10:50] = 1
+    plain, rough = (
+        np.concatenate([v * cover, cover], 2) for v in (np.full((60, 60, 3), 0.5), rng.uniform(0.4, 0.6, (60, 60, 3)))
+    )
+    assert np.array_equal(crisp(rough.astype(np.float32), 100), rough.astype(np.float32))
+    assert crisp(rough.astype(np.float32), 600)[12:48, 12:48, 0].std() > 1.3 * rough[12:48, 12:48, 0].std()
+    assert np.allclose(crisp(plain.astype(np.float32), 600), plain, atol=1e-5), "nothing to strengthen at the outline"
 
 
 def test_highlights_approach_white_and_keep_their_hue() -> None:
