@@ -60,13 +60,13 @@ IRISES = (
     ((0.26, 0.34, 0.4), 1.5, 0.0),
     ((0.32, 0.35, 0.35), 0.7, 0.0),
 )
-#: Cloth: hue, saturation and value with their spread, and how often it is drawn. Street clothes are mostly dark and
-#: grey.
+#: Cloth: hue, saturation and value with their spread, and how often it is drawn. Street clothes are mostly black, white
+#: and grey: half of the pixels of 142 annotated persons have a chroma below 6 (CIELAB).
 COLOURS = (
-    ((0.62, 0.15, 0.13), (0.05, 0.1, 0.04), 3.0),  # black
+    ((0.62, 0.12, 0.11), (0.05, 0.08, 0.04), 4.0),  # black
     ((0.62, 0.4, 0.28), (0.03, 0.15, 0.08), 3.0),  # navy
     ((0.0, 0.02, 0.45), (0.5, 0.03, 0.15), 3.0),  # grey
-    ((0.1, 0.06, 0.82), (0.05, 0.04, 0.08), 2.5),  # white
+    ((0.1, 0.05, 0.89), (0.05, 0.04, 0.06), 4.0),  # white
     ((0.1, 0.3, 0.55), (0.02, 0.1, 0.15), 1.5),  # beige
     ((0.07, 0.5, 0.3), (0.02, 0.1, 0.08), 1.0),  # brown
     ((0.25, 0.35, 0.32), (0.06, 0.1, 0.08), 1.0),  # olive
