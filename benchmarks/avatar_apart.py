@@ -82,10 +82,9 @@ def main() -> None:
     names = ("lightness", "spread", "2 %", "98 %", "chroma", *(f"{2**k} px" for k in range(OCTAVES)))
     rows = []
     for pack, persons in pixels.items():
-        for side, values in zip(("real", "redrawn"), np.median(np.array(persons), axis=0), strict=True):
-            rows.append(
-                {"pack": pack, "side": side} | {n: round(float(v), 2) for n, v in zip(names, values, strict=True)}
-            )
+        for kind, values in zip(("real", "redrawn"), np.median(np.array(persons), axis=0), strict=True):
+            numbers = {name: round(float(value), 2) for name, value in zip(names, values, strict=True)}
+            rows.append({"pack": pack, "side": kind} | numbers)
     print(table(rows))
 
 

@@ -24,20 +24,23 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+import numpy as np
+
 from anonymizer.annotations.coco import read_coco
 from anonymizer.config import presets
+from anonymizer.core.records import Floats
 from anonymizer.evaluation import document as documents
 from anonymizer.evaluation import report, runner, summary
 from anonymizer.evaluation.attacks import ATTACKS
 from anonymizer.evaluation.dataset import PictureDataset
 from anonymizer.evaluation.detectors import embedded_detector
 from anonymizer.evaluation.pairing import Rule
-from anonymizer.evaluation.records import Context, Store, plain
+from anonymizer.evaluation.records import Context, Pair, Store, plain
 from anonymizer.evaluation.subjects import CLASSES, FaceFinder, SubjectSource
 from anonymizer.evaluation.variants import ANONYMIZED, Released, baseline
 from anonymizer.images.formats import SUFFIXES
@@ -87,7 +90,7 @@ def link(files: Sequence[Path], root: Path, folder: Path) -> None:
             (folder / name).symlink_to(file)
 
 
-def train(evaluation: runner.Evaluation, annotations: Path | None) -> dict[str, Any]:
+def train(evaluation: runner.Evaluation, annotations: Path | None, run: Path) -> dict[str, Any]:
     """Return the training check on the pictures of a finished evaluation."""
     from downstream import downstream_check
 
@@ -100,7 +103,22 @@ def train(evaluation: runner.Evaluation, annotations: Path | None) -> dict[str, 
         labels = tuple(label for label in CLASSES if dataset.survey.subjects.get(label))
         seed = evaluation.settings.seed
         context = Context(dataset, variants, (), labels, cast(Store, None), Path(folder), seed)
-        return dict(plain(downstream_check(context)))
+        return dict(plain(downstream_check(context, released=labels_of(run))))
+
+
+def labels_of(run: Path) -> Callable[[Pair, str], Floats] | None:
+    """Return what gives the boxes that a run released, float32 (N, 4) xyxy, None where it released no labels."""
+    file = run / "annotations.json"
+    if not file.is_file():
+        return None
+    document = json.loads(file.read_text(encoding="utf-8"))
+    names = {record["id"]: record["name"] for record in document["categories"]}
+    pictures = {record["id"]: record["file_name"] for record in document["images"]}
+    boxes: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    for record in document["annotations"]:
+        x, y, width, height = record["bbox"]
+        boxes[pictures[record["image_id"]], names[record["category_id"]]].append([x, y, x + width, y + height])
+    return lambda pair, label: np.array(boxes[pair.anonymized.name, label], np.float32)
 
 
 def best(findings: Sequence[Record], attack: str, label: str, variant: str, name: str) -> Record | None:
@@ -235,7 +253,7 @@ def judged(data: Path, out: Path, args: argparse.Namespace) -> str:
         )
         document = documents.build(evaluation, originals, run)
         if args.train and document["utility"] is not None:
-            document["utility"]["downstream"] = train(evaluation, annotations)
+            document["utility"]["downstream"] = train(evaluation, annotations, run)
     (out / "evaluation").mkdir(parents=True, exist_ok=True)
     documents.write(document, out / "evaluation")
     report.write(document, out / "evaluation")

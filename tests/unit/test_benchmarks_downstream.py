@@ -72,7 +72,7 @@ class Blobs:
 
 
 def test_what_is_trained_on_originals_finds_and_what_is_trained_on_black_does_not(training: ModuleType) -> None:
-    out = training.downstream_check(context(Blobs()), variants=("original", "solid"), steps=40, long_side=64)
+    out = training.downstream_check(context(Blobs()), variants=("original", "solid"), steps=40, long_side=64, seeds=1)
     rows = {row["trained_on"]: row for row in out["rows"]}
     assert list(rows) == ["original", "solid", training.AGAIN]
     assert rows["original"]["ap50"].value > 0.5
@@ -82,13 +82,31 @@ def test_what_is_trained_on_originals_finds_and_what_is_trained_on_black_does_no
     assert (out["train_pictures"], out["test_pictures"]) == (56, 24)
 
 
+def test_released_labels_are_trained_on_beside_the_original_ones(training: ModuleType) -> None:
+    blobs = Blobs()
+
+    def released(pair: Pair, label: str) -> Any:
+        assert label == "person"
+        # Another size about the same middle, and a box of nobody: half of the area is not the same object.
+        x1, y1, x2, y2 = blobs.subjects(pair)[0].box
+        fourth = 0.15 * (x2 - x1)
+        return np.array([[x1 + fourth, y1 + fourth, x2 - fourth, y2 - fourth], [0, 0, 3, 3]], np.float32)
+
+    options = {"variants": ("original", "anonymized"), "steps": 30, "long_side": 64, "seeds": 1}
+    out = training.downstream_check(context(blobs), released=released, **options)
+    rows = {row["trained_on"]: row for row in out["rows"]}
+    assert list(rows) == ["original", "anonymized", training.RELEASED, training.AGAIN]
+    assert rows[training.RELEASED]["ap"].value < rows["anonymized"]["ap"].value
+    assert rows["original"]["ap"].low <= rows["original"]["ap"].value <= rows["original"]["ap"].high
+
+
 def test_too_little_to_train_on_is_said(training: ModuleType) -> None:
     out = training.downstream_check(context(Blobs(20)), steps=1, variants=("solid",), long_side=64)
     assert "14 instances to train" in out["reason"]
     assert "rows" not in out
 
 
-@pytest.mark.parametrize("options", [{"variants": ("nothing",)}, {"steps": 0}, {"long_side": 50}])
+@pytest.mark.parametrize("options", [{"variants": ("nothing",)}, {"steps": 0}, {"seeds": 0}, {"long_side": 50}])
 def test_wrong_options_are_refused(training: ModuleType, options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="downstream"):
         training.downstream_check(context(SimpleNamespace(pairs=())), **options)
