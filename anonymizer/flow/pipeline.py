@@ -20,7 +20,7 @@ import numpy as np
 from anonymizer.condition.depth import estimate_horizon
 from anonymizer.condition.guard import guard
 from anonymizer.core.errors import InputError, StageError, VerificationFailed
-from anonymizer.core.geometry import outlined
+from anonymizer.core.geometry import full_mask, outlined
 from anonymizer.core.memory import give_back
 from anonymizer.core.records import (
     BODIES,
@@ -444,7 +444,7 @@ class Anonymizer:
             return
         under = [t.patch for t in work.ordered() if t.found.label in BODIES and t not in chosen and t.patch is not None]
         patches = self._redrawer.redraw(
-            work.image,
+            _for_plates(work, chosen),
             work.scene,
             [t.found for t in chosen],
             self._conditions(work, attempt),
@@ -560,6 +560,20 @@ def _fill(work: Work, filler: Filler | None, strength: float) -> None:
     _obscure(work, filled, strength)
     work.base, work.treated = compose(work.image, [region_patch(filled, t.found) for t in work.targets])
     work.fills, work.view = work.fills + 1, None
+
+
+def _for_plates(work: Work, chosen: Iterable[Target]) -> Image:
+    """Return the original with all filled but vehicles and the plates among ``chosen``: RGB uint8 (H, W, 3).
+
+    What is hidden beside a plate, as people before it, has no influence on its noise, colours and corners.
+    """
+    plates = [t.found for t in chosen if t.found.label == "license_plate"]
+    if not plates or work.base is None:
+        return work.image
+    filled = work.hidden(t for t in work.targets if t.found.label != "vehicle" and t.found not in plates)
+    for plate in plates:
+        filled &= ~full_mask(plate, work.size)
+    return np.where(filled[..., None], work.base, work.image)
 
 
 def _known_plate(image: Image, instance: Instance, least: float) -> bool:
