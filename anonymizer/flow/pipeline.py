@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from anonymizer.condition.depth import estimate_horizon
@@ -63,6 +64,8 @@ REDACTION_ROUNDS = 3
 #: Score from which platedet alone is believed away from vehicles: of three such finds on held-out pictures two are
 #: plates and one is a wrapper on the road; the one find below 0.5 is none. Where OCR read it, other networks' too.
 LIKELY_PLATE = 0.5
+#: Step in pixels of the grid on which a picture's colour is looked for first: one pixel of 256 is read.
+SPARSE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -523,6 +526,8 @@ class Anonymizer:
             laid = [t.patch for t in work.ordered() if t.redrawn and t.patch is not None]
             result, painted = compose(work.scene, laid)
             treated = work.treated | work.shadows | painted
+            if _grey(work.image, work.treated):
+                result[treated] = cv2.cvtColor(result, cv2.COLOR_RGB2GRAY)[treated][:, None]
         with timed(timings, "verify"), stage("verify"):
             everything = self._verifier.find(result)
             found = self._targets(everything)
@@ -574,6 +579,16 @@ def _for_plates(work: Work, chosen: Iterable[Target]) -> Image:
     for plate in plates:
         filled &= ~full_mask(plate, work.size)
     return np.where(filled[..., None], work.base, work.image)
+
+
+def _grey(image: Image, treated: Mask) -> bool:
+    """Return whether a picture (H, W, 3) has no colour where it is not treated, bool (H, W), and not all of it is."""
+    # Few pixels tell of nearly every picture that it is coloured.
+    for step in (SPARSE, 1):
+        shown = image[::step, ::step][~treated[::step, ::step]]  # (N, 3)
+        if not (shown[:, 1:] == shown[:, :1]).all():
+            return False
+    return bool(len(shown))
 
 
 def _known_plate(image: Image, instance: Instance, least: float) -> bool:
