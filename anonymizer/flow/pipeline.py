@@ -296,6 +296,9 @@ class Anonymizer:
         if not hasattr(self, "_detector"):
             raise InputError("the anonymizer is closed; build it anew, or use it inside of its with block")
         area = None if exclude is None else check_area(exclude, (image.shape[0], image.shape[1]))
+        for instance in instances or ():
+            if not isinstance(instance, Instance):
+                raise InputError(f"instances: expected anonymizer.Instance each, got {type(instance).__name__}")
         consented: tuple[Instance, ...] = ()
         with stage("detect"):
             seen = self._detector.detect(image)

@@ -124,6 +124,11 @@ def test_a_picture_without_colour_gets_none() -> None:
     assert all(v.passed for v in made.verdicts)
 
 
+def test_what_is_no_instance_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="Instance each, got dict"):
+        build(lambda _: [])(picture(), instances=[{"label": "person"}])  # type: ignore[list-item]
+
+
 def test_painter_gets_the_original_around_a_person_and_the_new_body_around_a_face() -> None:
     inpainter = Inpainter()
     image = np.zeros((*SIZE, 3), np.uint8)
