@@ -22,10 +22,10 @@ ERROR = 0.05
 LEAST = 0.02
 #: How far arms and head count when a stance is chosen: they move freely, and tell little of legs that were not seen.
 LOOSE = 0.4
+ABOVE = [number for number, name in enumerate(ROWS) if name.startswith(("head", "upperarm", "lowerarm", "hand"))]
 #: Rows of each arm, and trust in an arm's direction at which half of it is what was seen.
 ARMS = [[ROWS.index(f"{name}.{side}") for name in ("upperarm", "lowerarm", "hand")] for side in "LR"]
 HALF_SEEN = 0.12
-ABOVE = [number for number, name in enumerate(ROWS) if name.startswith(("head", "upperarm", "lowerarm", "hand"))]
 #: Ways in which a stance of the bank may face.
 WAYS = 16
 

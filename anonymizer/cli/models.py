@@ -26,12 +26,15 @@ def list_models(as_json: JsonFlag = False) -> None:
     if as_json:
         print(json.dumps({"models": [_plain(weight) for weight in weights.entries()]}))
         return
-    form = "{:<16}{:<11}{:<10}{:>7}  {:<23}{}"
-    print(form.format("model", "stage", "source", "MB", "licence", "commercial use"))
+    rows = [("model", "stage", "source", "MB", "commercial use", "licence")]
     for weight in weights.entries():
         size = f"{weight.bytes / 1e6:.1f}" if weight.bytes else "-"
         commercial = "yes" if weight.commercial else "no"
-        print(form.format(weight.id, weight.stage, weight.source, size, weight.licence, commercial))
+        rows.append((weight.id, weight.stage, weight.source, size, commercial, weight.licence))
+    model, stage, source, megabytes, use, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
+    form = f"{{:<{model}}}  {{:<{stage}}}  {{:<{source}}}  {{:>{megabytes}}}  {{:<{use}}}  {{}}"
+    for row in rows:
+        print(form.format(*row))
 
 
 @models.command()

@@ -157,7 +157,7 @@ def table(document: Mapping[str, Any]) -> list[str]:
     """
     lines = summary.verdict_lines(document["verdict"])
     lines += [f"Warning: {warning}" for warning in document["warnings"]]
-    form = "{:<15}{:<8}{:<22}{:<12}{:<7}{:>22}{:>8}{:>10}{:>7}"
+    form = "{:<15}{:<8}{:<22}{:<14}{:<7}{:>22}{:>8}{:>10}{:>7}"
     lines.append(form.format("attack", "class", "recogniser", "pictures", "find", *(name for name, _ in COLUMNS)))
     rows: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     others = []

@@ -15,12 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from anonymizer.condition.depth import estimate_horizon
 from anonymizer.condition.guard import guard
 from anonymizer.core.errors import InputError, StageError, VerificationFailed
-from anonymizer.core.geometry import outlined
+from anonymizer.core.geometry import full_mask, outlined
 from anonymizer.core.memory import give_back
 from anonymizer.core.records import (
     BODIES,
@@ -63,6 +64,8 @@ REDACTION_ROUNDS = 3
 #: Score from which platedet alone is believed away from vehicles: of three such finds on held-out pictures two are
 #: plates and one is a wrapper on the road; the one find below 0.5 is none. Where OCR read it, other networks' too.
 LIKELY_PLATE = 0.5
+#: Step in pixels of the grid on which a picture's colour is looked for first: one pixel of 256 is read.
+SPARSE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +296,9 @@ class Anonymizer:
         if not hasattr(self, "_detector"):
             raise InputError("the anonymizer is closed; build it anew, or use it inside of its with block")
         area = None if exclude is None else check_area(exclude, (image.shape[0], image.shape[1]))
+        for instance in instances or ():
+            if not isinstance(instance, Instance):
+                raise InputError(f"instances: expected anonymizer.Instance each, got {type(instance).__name__}")
         consented: tuple[Instance, ...] = ()
         with stage("detect"):
             seen = self._detector.detect(image)
@@ -444,7 +450,7 @@ class Anonymizer:
             return
         under = [t.patch for t in work.ordered() if t.found.label in BODIES and t not in chosen and t.patch is not None]
         patches = self._redrawer.redraw(
-            work.image,
+            _for_plates(work, chosen),
             work.scene,
             [t.found for t in chosen],
             self._conditions(work, attempt),
@@ -523,6 +529,8 @@ class Anonymizer:
             laid = [t.patch for t in work.ordered() if t.redrawn and t.patch is not None]
             result, painted = compose(work.scene, laid)
             treated = work.treated | work.shadows | painted
+            if _grey(work.image, work.treated):
+                result[treated] = cv2.cvtColor(result, cv2.COLOR_RGB2GRAY)[treated][:, None]
         with timed(timings, "verify"), stage("verify"):
             everything = self._verifier.find(result)
             found = self._targets(everything)
@@ -560,6 +568,30 @@ def _fill(work: Work, filler: Filler | None, strength: float) -> None:
     _obscure(work, filled, strength)
     work.base, work.treated = compose(work.image, [region_patch(filled, t.found) for t in work.targets])
     work.fills, work.view = work.fills + 1, None
+
+
+def _for_plates(work: Work, chosen: Iterable[Target]) -> Image:
+    """Return the original with all filled but vehicles and the plates among ``chosen``: RGB uint8 (H, W, 3).
+
+    What is hidden beside a plate, as people before it, has no influence on its noise, colours and corners.
+    """
+    plates = [t.found for t in chosen if t.found.label == "license_plate"]
+    if not plates or work.base is None:
+        return work.image
+    filled = work.hidden(t for t in work.targets if t.found.label != "vehicle" and t.found not in plates)
+    for plate in plates:
+        filled &= ~full_mask(plate, work.size)
+    return np.where(filled[..., None], work.base, work.image)
+
+
+def _grey(image: Image, treated: Mask) -> bool:
+    """Return whether a picture (H, W, 3) has no colour where it is not treated, bool (H, W), and not all of it is."""
+    # Few pixels tell of nearly every picture that it is coloured.
+    for step in (SPARSE, 1):
+        shown = image[::step, ::step][~treated[::step, ::step]]  # (N, 3)
+        if not (shown[:, 1:] == shown[:, :1]).all():
+            return False
+    return bool(len(shown))
 
 
 def _known_plate(image: Image, instance: Instance, least: float) -> bool:

@@ -40,6 +40,9 @@ WITHIN, CHARACTER_GAP = 0.6, 5
 #: differ from theirs to be believed: frames are of another colour, but lie as the plate does. Short plates often have
 #: a band on top, which is no part of the ground.
 GROUND_FIT, GROUND_AREA, OTHER_TILT = 0.93, 0.35, 4.0
+#: Standard deviation in pixels of the blur against noise before colours are compared, and the fewest pixels that tell
+#: anything of a plate: 3 by 4.
+SOFTENED, FEWEST = 0.7, 12
 #: Least mean gradient along a side that moves it, in levels per pixel: above noise of small and blurred plates.
 LEAST_EDGE = 2.0
 
@@ -88,7 +91,7 @@ def _from_mask(instance: Instance) -> Floats | None:
     padded = np.pad((labels == largest).astype(np.uint8), 1)
     contours, _ = cv2.findContours(padded, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     contour = max(contours, key=cv2.contourArea)
-    if cv2.contourArea(contour) < 12:
+    if cv2.contourArea(contour) < FEWEST:
         return None
     origin = np.array(integer_box(instance.box)[:2], np.float32)
     # Centres of the pixels along the rim, moved out by half a pixel below; the padding goes away here.
@@ -174,7 +177,7 @@ def _refined(image: Image, corners: Floats) -> Floats:
     low = np.floor(corners.min(axis=0) - reach - 3).astype(int)
     high = np.ceil(corners.max(axis=0) + reach + 3).astype(int)
     crop = take(image, (int(low[0]), int(low[1]), int(high[0]), int(high[1]))).astype(np.float32)
-    soft = cv2.GaussianBlur(crop, (0, 0), 0.7)
+    soft = cv2.GaussianBlur(crop, (0, 0), SOFTENED)
     shifts = np.zeros((4, 2), np.float32)
     tried = offsets[::2]
     starts, ends = np.meshgrid(tried, tried, indexing="ij")  # (S, S)
@@ -206,13 +209,13 @@ def _from_ground(image: Image, quad: Floats) -> Floats | None:
     height = max(float(np.linalg.norm(quad[3] - quad[0])), float(np.linalg.norm(quad[2] - quad[1])))
     low, high = np.floor(quad.min(axis=0)).astype(int), np.ceil(quad.max(axis=0)).astype(int)
     crop = take(image, (int(low[0]), int(low[1]), int(high[0]), int(high[1])))
-    soft = cv2.GaussianBlur(crop, (0, 0), 0.7)
+    soft = cv2.GaussianBlur(crop, (0, 0), SOFTENED)
     own = quad - low
     inner, outer = (np.zeros(crop.shape[:2], np.uint8) for _ in range(2))
     cv2.fillConvexPoly(inner, np.rint(own.mean(axis=0) + WITHIN * (own - own.mean(axis=0))).astype(np.int32), 1)
     cv2.fillConvexPoly(outer, np.rint(own).astype(np.int32), 1)
     pixels = soft[inner > 0].astype(np.float32)
-    if len(pixels) < 12:
+    if len(pixels) < FEWEST:
         return None
     grey = np.rint(pixels.mean(axis=1)).astype(np.uint8)
     split, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)

@@ -178,7 +178,8 @@ class Redrawer:
         already redrawn, so that a new face meets its new body and never the old hair.
 
         Args:
-            image: The original, RGB uint8 (H, W, 3): plates take their colours and sharpness from it.
+            image: The original, RGB uint8 (H, W, 3), other hidden things filled: plates take their colours and
+                sharpness from it.
             scene: The same with everything anonymized filled.
             instances: What to redraw as it was found, far to near.
             conditions: Guarded depth and edges of the picture.
@@ -190,7 +191,7 @@ class Redrawer:
         avatars = renderings or {}
         bodies = [i for i in instances if i.label in BODIES]
         faces = {i.parent: i for i in instances if i.label == "face" and i.parent is not None}
-        around = describe_surroundings(image, instances) if self._director else None
+        around = describe_surroundings(scene, instances) if self._director else None
         patches = self._paint(scene, bodies, conditions, seeds, faces, around, avatars)
         base, _ = compose(scene, [*under, *(patches[i.id] for i in bodies)])
         small = [i for i in instances if i.label not in BODIES and not (i.label == "face" and i.parent in avatars)]

@@ -24,6 +24,7 @@ from anonymizer.images.decode import read_bytes
 from anonymizer.images.storage import is_url
 from anonymizer.run.audit import LEDGER, Audit, audit
 from anonymizer.run.credentials import Credentials, carries_credentials
+from anonymizer.run.decisions import REVIEW, WISHES, Reviews
 from anonymizer.run.ledger import Record, read_lines
 from anonymizer.run.output import ANNOTATIONS, LABELS, SEAL
 
@@ -111,7 +112,7 @@ def deliver(
                 sums[name] = _copied(source / name, staging / name, digest)
             else:
                 sums[name] = _signed(source / name, staging / name, digest, credentials, pictures[name])
-        sheet = data_sheet(records, found, credentials is not None).encode()
+        sheet = data_sheet(records, found, _false_finds(source, records), credentials is not None).encode()
         write_atomic(staging / SHEET, sheet)
         sums[SHEET] = hashlib.sha256(sheet).hexdigest()
         write_atomic(staging / CHECKSUMS, "".join(_line(name, sums[name]) for name in sorted(sums)).encode())
@@ -126,12 +127,15 @@ def deliver(
     return Delivery(str(target), found.pictures, len(files), size, signed, marked)
 
 
-def data_sheet(records: Mapping[str, Record], found: Audit, credentials: bool = False) -> str:
+def data_sheet(
+    records: Mapping[str, Record], found: Audit, false_finds: Counter[str], credentials: bool = False
+) -> str:
     """Data sheet in Markdown: counts, how it was made, what was left, and known limits; no name of any picture.
 
     Args:
         records: The newest ledger line of each picture, by recorded name.
         found: What the audit says of OUTPUT.
+        false_finds: How many finds of each class reviewers took back.
         credentials: Whether the copies carry C2PA credentials.
     """
     released = [record for record in records.values() if record["status"] == "released"]
@@ -148,6 +152,7 @@ def data_sheet(records: Mapping[str, Record], found: Audit, credentials: bool = 
     left = {
         "in areas that were left out": Counter(i["label"] for r in released for i in r.get("excluded", ())),
         "with consent": Counter(i["label"] for r in released for i in r.get("consented", ())),
+        "as false finds, by reviewers": false_finds,
     }
     kept = sorted({tag for record in released for tag in record.get("metadata_kept", ())})
     lines = ["# Data sheet", "", f"{len(released)} pictures, anonymized by anonymizer {', '.join(versions)} with the"]
@@ -172,6 +177,18 @@ def data_sheet(records: Mapping[str, Record], found: Audit, credentials: bool = 
     lines += [f"- {name}, sha256 {digest}" for name, digest in models]
     lines += ["", f"Data sheet by anonymizer {__version__}. Ledger head {found.head}."]
     return "\n".join(lines) + "\n"
+
+
+def _false_finds(source: Path, records: Mapping[str, Record]) -> Counter[str]:
+    """Return by class how many finds in released pictures reviewers had left as they are."""
+    path = source / REVIEW
+    if not path.is_file():
+        return Counter()
+    with path.open("rb") as file:
+        reviews = Reviews.read(file, str(path))
+    released = (name for name, record in records.items() if record["status"] == "released")
+    wishes = (wish for name in released for wish in reviews[name].instructions.wishes)
+    return Counter(wish["label"] for wish in wishes if wish["wish"] == WISHES["false_find"])
 
 
 def _check_place(source: Path, target: Path) -> None:

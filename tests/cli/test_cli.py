@@ -299,7 +299,7 @@ def test_models_list_names_every_model_with_its_licence(capsys: pytest.CaptureFi
     assert cli.main(["models", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for weight in weights.entries():
-        assert any(line.startswith(weight.id) and weight.licence in line for line in lines)
+        assert any(line.startswith(f"{weight.id} ") and line.endswith(f"  {weight.licence}") for line in lines)
     assert cli.main(["models", "list", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["models"]) == len(weights.entries())
 

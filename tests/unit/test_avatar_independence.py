@@ -185,6 +185,28 @@ def test_noise_in_the_place_of_people_changes_nothing(
             assert np.array_equal(getattr(drawn, name), getattr(same, name)), name
 
 
+def test_people_before_a_plate_change_nothing_of_it(
+    found: tuple[Instance, ...], artist: AvatarArtist, bank: FaceBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Half of the plate's surroundings, by which noise and corners are measured, lie on a person.
+    plate = Instance(5, "license_plate", np.array([180, 330, 260, 352], np.float32), score=0.9, source="platedet")
+    instances = (*found[:4], plate)
+    people = np.logical_or.reduce([full_mask(i, SIZE) for i in found[:4]]) & ~full_mask(plate, SIZE)
+    street = picture(found, 1)
+
+    def shown(_: Sequence[Instance], seed: int) -> Image:
+        image = street.copy()
+        image[330:352, 180:260] = 230
+        image[337:345, 190:250:6] = 30
+        image[people] = 80 if seed else street[people]
+        return image
+
+    monkeypatch.setattr(f"{__name__}.picture", shown)
+    one, other = (anonymized(instances, artist, bank, seed) for seed in (0, 1))
+    assert one.treatments[4].action == "redrawn"
+    assert np.array_equal(one.image, other.image)
+
+
 def test_a_patch_covers_the_corners_of_a_mask() -> None:
     sharp = Instance(1, "person", np.array([80, 20, 220, 395], np.float32))
     patch = region_patch(np.zeros((*SIZE, 3), np.uint8), sharp)

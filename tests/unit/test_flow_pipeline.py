@@ -110,6 +110,25 @@ def test_what_is_found_is_redrawn_and_nothing_else_changes() -> None:
     assert (result.image[inside] == image[inside]).all(axis=1).mean() < 0.01
 
 
+def test_a_picture_without_colour_gets_none() -> None:
+    image = picture()
+    grey = np.repeat(image[..., :1], 3, 2)
+    # Colour that is hidden counts for nothing; one coloured pixel that is shown does.
+    hidden, shown = grey.copy(), grey.copy()
+    hidden[40:70, 25:45] = image[40:70, 25:45]
+    shown[5, 101] = (90, 10, 10)
+    made, same, coloured = (build(lambda _: [PERSON, FACE])(each) for each in (grey, hidden, shown))
+    assert made.treated.any() and not np.ptp(made.image, axis=2).any()
+    assert np.array_equal(made.image, same.image)
+    assert np.ptp(coloured.image, axis=2).any()
+    assert all(v.passed for v in made.verdicts)
+
+
+def test_what_is_no_instance_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="Instance each, got dict"):
+        build(lambda _: [])(picture(), instances=[{"label": "person"}])  # type: ignore[list-item]
+
+
 def test_painter_gets_the_original_around_a_person_and_the_new_body_around_a_face() -> None:
     inpainter = Inpainter()
     image = np.zeros((*SIZE, 3), np.uint8)

@@ -168,6 +168,25 @@ def test_crops_are_put_back_where_they_were_taken(
     assert np.abs(out.astype(int) - image).max() <= 3
 
 
+def test_words_for_light_are_of_the_filled_picture() -> None:
+    # Who is filled, or was redrawn well before, is not among the instances: the original would show them.
+    scene = np.full((200, 200, 3), 200, np.uint8)
+    image = scene.copy()
+    image[:, 100:] = (90, 0, 0)
+    flat = Conditions(np.zeros((200, 200), np.float32), np.zeros((200, 200), np.float32))
+    said = []
+
+    class Heard(Mirror):
+        def inpaint(self, jobs: Sequence[InpaintJob]) -> list[np.ndarray]:
+            said.extend(job.prompt for job in jobs)
+            return super().inpaint(jobs)
+
+    redrawer = Redrawer(Heard(), {"person": CropSetting(128, 64, 0.1)}, director=Director(Direction()))
+    for original in (image, scene):
+        redrawer.redraw(original, scene, [instance()], flat, {1: 1}, {})
+    assert "bright daylight" in said[0] and said[0] == said[1]
+
+
 def test_a_filled_mask_takes_colours_from_around_it_and_none_from_under_it() -> None:
     image = np.zeros((64, 64, 3), np.uint8)
     image[:, :32], image[:, 32:] = (200, 0, 0), (0, 0, 200)

@@ -94,6 +94,22 @@ def test_a_weaker_method_and_what_was_left_are_named_in_ledger_annotations_repor
     assert "- in areas that were left out: 2 person\n- with consent: 2 person" in sheet
 
 
+def test_what_reviewers_had_left_is_named_in_the_data_sheet(output: Path, tmp_path: Path) -> None:
+    source = Ledger.open(output).get("a.png")
+    assert source is not None
+    box = {"label": "person", "bbox": [2.0, 2.0, 8.0, 8.0]}
+    with OutputFolder(output) as folder:
+        reviews = Reviews.open(output)
+        for kind in ("fill", "false_find"):  # The last one counts.
+            hashes = {key: source[key] for key in ("input_sha256", "output_sha256")}
+            reviews.append("a.png", kind, "Ana", **hashes, **box)
+        folder.seal_review(reviews)
+    run(FakeAnonymizer(), Request(tmp_path / "in", output, release=Release(write=("masks",))))
+    deliver(output, tmp_path / "delivery")
+    sheet = (tmp_path / "delivery" / SHEET).read_text()
+    assert "- as false finds, by reviewers: 1 person\n" in sheet
+
+
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is not installed")
 def test_checksums_are_those_of_sha256sum(output: Path, tmp_path: Path) -> None:
     deliver(output, tmp_path / "delivery")
