@@ -60,6 +60,8 @@ CONTRAST = 1.3
 #: sharpen. Without, detail of persons of 500 pixels and more is 2.7, 2.2 and 1.7 times that of avatars, contrast
 #: included. Heights in pixels from which it is strengthened, and from which in full.
 DETAIL, CRISP = (1.0, 0.6, 0.25), (150.0, 550.0)
+#: Standard deviation in pixels of the blur that takes detail of one pixel away.
+FINEST = 0.7
 #: Part of the sun in the light where no shadow tells it, by contrast (standard deviation of values) of surroundings
 #: under clouds and in sun; and its limits where shadows do.
 CLOUDY, SUNNY, DIFFUSE = 0.12, 0.28, (0.1, 0.4)
@@ -290,7 +292,7 @@ def crisp(colour: Floats, tall: float) -> Floats:
     added = np.zeros_like(values)
     for octave, gain in enumerate(DETAIL):
         # Only what the avatar covers counts, so that its outline gets no rim.
-        around = cv2.GaussianBlur(colour, (0, 0), 0.7 * 2**octave)
+        around = cv2.GaussianBlur(colour, (0, 0), FINEST * 2**octave)
         coarser = around[..., :3] / np.maximum(around[..., 3:], np.float32(1e-4))
         # The same change of all three channels: detail of lightness, not of hue.
         added += np.float32(share * gain) * (finer - coarser).mean(2, keepdims=True)

@@ -21,7 +21,7 @@ PEOPLE = ("body", "face")
 SENSITIVITIES = ("high", "normal", "low")
 #: Number of the way from a picture to its redraw: raised whenever the same settings give other pixels, so that a
 #: resumed run never mixes two.
-ALGORITHM = 5
+ALGORITHM = 6
 #: Packages whose version shapes every result; presets that run torch add theirs.
 VERSIONED = ("anonymizer", "onnxruntime", "opencv-python", "numpy", "rapidocr")
 
