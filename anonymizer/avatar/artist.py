@@ -406,7 +406,7 @@ def _ridden(posed: Posed, hits: Hits, count: Floats, samples: int) -> Floats:
     if posed.mounted is None:
         return np.zeros(count.shape[:2], np.float32)
     own = (hits.mesh == len(posed.garments) + 1).astype(np.float32)
-    return (averaged(hits, own[:, None], samples) / np.maximum(count, 1e-6))[..., 0]
+    return np.asarray((averaged(hits, own[:, None], samples) / np.maximum(count, 1e-6))[..., 0], np.float32)
 
 
 def _face_box(body: Body, posed: Posed, pose: Fit) -> Floats | None:

@@ -286,8 +286,8 @@ def _saddle(build: _Build, kind: Kind, axle: Point, top: Point, up: Point) -> No
     build.tube([top - up * 0.12, seat - up * 0.05], 0.013, METAL, SEAT)
     # Narrow before, wide behind: rows of half widths and heights along its length.
     broad = 0.072 if kind.dropped else 0.1
-    rows = ((-0.18, 0.018, -0.012), (-0.13, 0.022, 0.0), (-0.05, 0.03, 0.0), (0.03, 0.7 * broad, 0.0))
-    rows = (*rows, (0.06, broad, 0.006), (0.082, 0.75 * broad, 0.004))
+    nose = ((-0.18, 0.018, -0.012), (-0.13, 0.022, 0.0), (-0.05, 0.03, 0.0))
+    rows = (*nose, (0.03, 0.7 * broad, 0.0), (0.06, broad, 0.006), (0.082, 0.75 * broad, 0.004))
     spine = [seat + _by(0, y, z - 0.028) for y, _, z in rows]
     build.tube(spine, [wide for _, wide, _ in rows], SADDLE, SEAT, flat=0.028)
 
@@ -432,6 +432,6 @@ class _Build:
         wheels = np.zeros((2, self._count), np.bool_)
         for row, own in zip(wheels, self._wheels, strict=True):
             row[own] = True
-        joined = (np.concatenate(parts) for parts in (self._points, self._faces, self._parts, self._materials))
-        points, faces, parts, materials = joined
-        return Frame(kind, points, faces.astype(np.int32), parts, materials, wheels, coarse)
+        points, faces = np.concatenate(self._points), np.concatenate(self._faces).astype(np.int32)
+        parts, materials = np.concatenate(self._parts), np.concatenate(self._materials)
+        return Frame(kind, points, faces, parts, materials, wheels, coarse)

@@ -426,10 +426,8 @@ def _face_rows(head: Floats, face: Instance | None) -> list[tuple[float, float, 
         return []
     _, top, _, bottom = (float(v) for v in face.box)
     weight = FACE_WEIGHT * face.score
-    return [
-        (*(float(v) for v in head[place]), 0.0, row, 0.0, weight)
-        for place, row in ((head[:, 1].argmax(), bottom), (head[:, 1].argmin(), bottom - HEAD * (bottom - top)))
-    ]
+    ends = ((head[head[:, 1].argmax()], bottom), (head[head[:, 1].argmin()], bottom - HEAD * (bottom - top)))
+    return [(float(point[0]), float(point[1]), 0.0, row, 0.0, weight) for point, row in ends]
 
 
 def _ends_of(ends: list[tuple[float, float, float, float, float, float]]) -> _Rows:
