@@ -50,8 +50,8 @@ SHADOW_RIM = 0.025
 #: Pixels over which an avatar fades where the safe masks cut it.
 CUT_RIM = 2
 #: Least proportion of a bicycle's box that the safe masks hold for the bicycle to be gone with its rider, without the
-#: box's rim, a proportion of its sides, for boxes are loose: of 44 on CamVid's pictures 39 are gone, from 0.87 on; of
-#: the others, at 0.34 to 0.82, wheels stay.
+#: box's rim, a proportion of its sides, for boxes are loose: of 44 riders, most from CamVid, found or given, 39 have
+#: 0.87 and more; of the others, at 0.34 to 0.82, wheels stay.
 GONE, RIM = 0.85, 0.12
 #: Of somebody who pedals, seen from before or behind: least proportion of the bicycle's width that the outline covers,
 #: limits of the height from crown to ground, and least height of both ankles above the ground, in heights of the
