@@ -292,11 +292,12 @@ class AvatarArtist:
         # One ray a pixel leaves steps at edges, and hair in dots.
         least = SOFT[0] if frame[3] <= FINE else SINGLE
         soft = float(np.clip(np.sqrt(max((blur * share) ** 2 - SAMPLED**2, 0)), least, SOFT[1]))
+        words = (*describe(outer), *(() if mounted is None else ("riding a bicycle",)))
         made = _render(body, shape, measures, outer, inner, posed, frame, light, around.pitch, soft, rng)
         return (
             None
             if made is None
-            else _placed(replace(made, grain=noise_level(image, hidden, box), words=describe(outer)), box, share)
+            else _placed(replace(made, grain=noise_level(image, hidden, box), words=words), box, share)
         )
 
 

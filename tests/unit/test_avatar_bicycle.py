@@ -129,6 +129,7 @@ def test_a_rendering_tells_the_rider_from_the_bicycle(body: Body) -> None:
     ]
     on, off = (drawing() for drawing in begun if drawing is not None)
     assert on is not None and off is not None and not off.ridden.any()
+    assert on.words[-1] == "riding a bicycle" and off.words == on.words[:-1]
     cycle, rides = on.ridden > 0.9, (on.ridden < 0.1) & (on.alpha > 0.9)
     assert cycle.sum() > 500 and rides.sum() > 2000
     assert (on.parts[on.ridden == 1] == 0).all() and (on.parts[rides] > 0).mean() > 0.99
