@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.appearance import EVERYBODY, Appearance, Population, draw_appearance, helmeted, seated
+from anonymizer.avatar.bicycle import bicycle_paint, draw_bicycle
 from anonymizer.avatar.body import Body, Shape, once, owners, skin
 from anonymizer.avatar.cloth import Place, cloth_paint, press
 from anonymizer.avatar.faces import Faces, face_part, places
@@ -35,6 +36,7 @@ from anonymizer.avatar.noise import JointNoise
 from anonymizer.avatar.paint import bumped, embossed, hair_paint, skin_paint
 from anonymizer.avatar.prior import PosePrior
 from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
+from anonymizer.avatar.riding import Mounted
 from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.avatar.stature import children
 from anonymizer.avatar.tailor import Measures
@@ -85,11 +87,18 @@ SINGLE = 0.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Posed:
-    """A dressed body in its pose: garments beside their vertices, and the body's faces that show."""
+    """A dressed body in its pose: garments beside their vertices, the body's faces that show, and what it rides."""
 
     vertices: Floats
     faces: NDArray[np.int32]
     garments: tuple[tuple[Garment, Floats], ...]
+    mounted: Mounted | None
+
+    @property
+    def points(self) -> Floats:
+        """All vertices, float32 (N, 3)."""
+        ridden = () if self.mounted is None else (self.mounted.vertices,)
+        return np.concatenate((self.vertices, *(points for _, points in self.garments), *ridden))
 
 
 class AvatarArtist:
@@ -154,6 +163,7 @@ class AvatarArtist:
         face: Instance | None = None,
         scene: tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]] | None = None,
         rides: str | None = None,
+        ridden: Floats | None = None,
     ) -> Callable[[], Rendering | None] | None:
         """Return what renders somebody else, or None where too little of the person was seen to pose a body.
 
@@ -167,6 +177,8 @@ class AvatarArtist:
             scene: What ``look`` returned for the picture; None: it is looked at now, with this person's box alone
                 hidden and the horizon in the middle. Who is begun is added to it, and nobody is drawn twice.
             rides: ``bicycle`` or ``motorcycle``, if the person rides one: some wear helmets.
+            ridden: float32 (4,) xyxy, the box of a bicycle that is gone with the person: another is drawn. None: what
+                is ridden stays in the picture.
         """
         size = image.shape[0], image.shape[1]
         height = float(person.box[3] - person.box[1])
@@ -186,6 +198,11 @@ class AvatarArtist:
             outer = helmeted(outer, rides, rng)
         shape = body.rest(outer.phenotype)
         coarse = shape if body is self._coarse else self._coarse.rest(outer.phenotype)
+        if ridden is not None:
+            bicycle = draw_bicycle(rng)
+            on = self._fitter.ride(person, coarse, size, rng, face, bicycle, ridden, scene[0].pitch)
+            if on is not None:
+                return self._begun(image, body, shape, outer, on[0], scene, rng, on[1])
         pose = self._fitter.fit(person, coarse, size, rng, face)
         return None if pose is None else self._begun(image, body, shape, outer, pose, scene, rng)
 
@@ -237,12 +254,13 @@ class AvatarArtist:
         pose: Fit,
         scene: tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]],
         rng: np.random.Generator,
+        mounted: Mounted | None = None,
     ) -> Callable[[], Rendering | None]:
         """Return what renders a posed body, who is now known to the scene."""
         if _sits(body, shape, pose):
             outer = seated(outer, rng)
         scene[2].update(outer.marks)
-        return partial(self._drawn, image, body, shape, outer, pose, scene, rng)
+        return partial(self._drawn, image, body, shape, outer, pose, scene, rng, mounted)
 
     def _drawn(
         self,
@@ -253,12 +271,13 @@ class AvatarArtist:
         pose: Fit,
         scene: tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]],
         rng: np.random.Generator,
+        mounted: Mounted | None,
     ) -> Rendering | None:
         """Return the rendering of a posed body, None where nothing of it lies in the picture."""
         size = image.shape[0], image.shape[1]
         around, hidden, _, _ = scene
         measures = Measures.of(body, shape)
-        pose, posed = _dressed(body, shape, measures, outer, pose, rng)
+        pose, posed = _dressed(body, shape, measures, outer, pose, rng, mounted)
         box = _frame(posed, pose, size)
         if box is None:
             return None
@@ -273,11 +292,12 @@ class AvatarArtist:
         # One ray a pixel leaves steps at edges, and hair in dots.
         least = SOFT[0] if frame[3] <= FINE else SINGLE
         soft = float(np.clip(np.sqrt(max((blur * share) ** 2 - SAMPLED**2, 0)), least, SOFT[1]))
+        words = (*describe(outer), *(() if mounted is None else ("riding a bicycle",)))
         made = _render(body, shape, measures, outer, inner, posed, frame, light, around.pitch, soft, rng)
         return (
             None
             if made is None
-            else _placed(replace(made, grain=noise_level(image, hidden, box), words=describe(outer)), box, share)
+            else _placed(replace(made, grain=noise_level(image, hidden, box), words=words), box, share)
         )
 
 
@@ -292,26 +312,32 @@ def _sits(body: Body, shape: Shape, pose: Fit) -> bool:
 
 
 def _dressed(
-    body: Body, shape: Shape, measures: Measures, look: Appearance, pose: Fit, rng: np.random.Generator
+    body: Body,
+    shape: Shape,
+    measures: Measures,
+    look: Appearance,
+    pose: Fit,
+    rng: np.random.Generator,
+    mounted: Mounted | None,
 ) -> tuple[Fit, Posed]:
-    """Return a dressed body and its pose, with hands beside what is worn and not inside of it."""
+    """Return a dressed body and its pose, with hands beside what is worn and not inside of it, or at their grips."""
     garments, bare = dress(body, shape, measures, look.outfit, pose.scale, rng)
 
     def moved() -> tuple[Floats, list[Floats]]:
         return body.pose(shape, pose.transforms), [skin(g.vertices, g.weights, pose.transforms) for g in garments]
 
     points, worn = moved()
-    freed = free_hands(body, shape, points, garments, worn, pose.transforms)
+    freed = None if mounted else free_hands(body, shape, points, garments, worn, pose.transforms)
     if freed is not None:
         pose = replace(pose, transforms=freed)
         points, worn = moved()
     faces = body.faces[(bare[body.faces] > 0).any(1)]
-    return pose, Posed(points, faces, tuple(zip(garments, worn, strict=True)))
+    return pose, Posed(points, faces, tuple(zip(garments, worn, strict=True)), mounted)
 
 
 def _frame(posed: Posed, pose: Fit, size: tuple[int, int]) -> IntBox | None:
     """Return the box around the body inside the picture, or None where they do not meet."""
-    points = pose.project(np.concatenate((posed.vertices, *(p for _, p in posed.garments))))
+    points = pose.project(posed.points)
     beside, before = (round(room * pose.scale) for room in SHADOWED)
     left, top = (int(v) for v in np.floor(points.min(0)))
     right, bottom = (int(v) for v in np.ceil(points.max(0)))
@@ -335,6 +361,8 @@ def _render(
 ) -> Rendering | None:
     samples = 2 if box[3] - box[1] <= FINE else 1
     meshes = [Mesh(posed.vertices, posed.faces), *(Mesh(points, g.faces) for g, points in posed.garments)]
+    if posed.mounted is not None:
+        meshes.append(Mesh(posed.mounted.vertices, posed.mounted.bicycle.frame.drawn(pose.scale)))
     tracer = Tracer(meshes)
     hits = tracer.primary(Camera(pose.scale, pose.shift), box, samples)
     if not len(hits.ray):
@@ -370,7 +398,16 @@ def _render(
         shadow=cast(tracer, _feet(body, posed), pitch, Camera(pose.scale, pose.shift), box, light, rng),
         face=_face_box(body, posed, pose),
         scale=pose.scale,
+        ridden=_ridden(posed, hits, count, samples),
     )
+
+
+def _ridden(posed: Posed, hits: Hits, count: Floats, samples: int) -> Floats:
+    """Return the share of what is drawn in each pixel that is of a bicycle, float32 (h, w)."""
+    if posed.mounted is None:
+        return np.zeros(count.shape[:2], np.float32)
+    own = (hits.mesh == len(posed.garments) + 1).astype(np.float32)
+    return np.asarray((averaged(hits, own[:, None], samples) / np.maximum(count, 1e-6))[..., 0], np.float32)
 
 
 def _face_box(body: Body, posed: Posed, pose: Fit) -> Floats | None:
@@ -386,9 +423,12 @@ def _face_box(body: Body, posed: Posed, pose: Fit) -> Floats | None:
 
 
 def _feet(body: Body, posed: Posed) -> list[Foot]:
-    """Return where a body's feet stand: soles of shoes where it wears some."""
+    """Return where a body's feet stand, soles of shoes where it wears some, or the wheels of what it rides."""
     sides = np.array([bone.rpartition(".")[2] for bone in body.bones])[owners(body)]
-    lowest = min(float(points[:, 2].min()) for points in (posed.vertices, *(p for _, p in posed.garments)))
+    if posed.mounted is not None:
+        tyres = (posed.mounted.vertices[own] for own in posed.mounted.bicycle.frame.wheels)
+        return [Foot(float(tyre[:, 2].min()), float(tyre[tyre[:, 2].argmin(), 1])) for tyre in tyres]
+    lowest = float(posed.points[:, 2].min())
     bare = posed.vertices[body.parts == FOOT]
     sole = float(bare[:, 2].min()) - lowest
     feet = [posed.vertices[(body.parts == FOOT) & (sides == side)] for side in "LR"]
@@ -416,6 +456,7 @@ def _placed(made: Rendering, box: IntBox, share: float) -> Rendering:
         joints=joints,
         parts=large(made.parts, cv2.INTER_NEAREST),
         shadow=large(made.shadow),
+        ridden=large(made.ridden),
         scale=made.scale / share,
     )
 
@@ -470,6 +511,9 @@ def _painted(
         parts = np.zeros(len(garment.vertices), np.uint8)
         parts[met] = table_of_parts[garment.weights[met].argmax(1)]
         part[own] = parts[first]
+    own = hits.mesh > len(posed.garments)
+    if posed.mounted is not None and own.any():
+        albedo[own] = bicycle_paint(posed.mounted.bicycle, hits.face[own], hits.normals[own], light)
     return albedo, relief, height, part, (hits.mesh == 0).astype(np.float32)
 
 

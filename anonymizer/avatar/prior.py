@@ -12,7 +12,7 @@ from anonymizer.avatar.mesh import unit
 from anonymizer.avatar.stance import ROWS, Stance, facing, grounded
 from anonymizer.core.errors import ModelError
 
-__all__ = ["PosePrior"]
+__all__ = ["PosePrior", "stepped"]
 
 Floats = NDArray[np.float32]
 
@@ -105,11 +105,7 @@ class PosePrior:
         """Return the middle that is likeliest, facing where somebody faces to the next of ``WAYS`` ways."""
         turn = facing(stance)
         number, _ = self._likeliest(stance, turn)
-        step = 2 * np.pi / WAYS
-        angle = step * round(float(np.arctan2(turn[1, 0], turn[0, 0])) / step)
-        c, s = np.cos(angle), np.sin(angle)
-        rows = self.stances[number] @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], np.float32)
-        return Stance(rows.astype(np.float32), stance.trust)
+        return Stance((self.stances[number] @ stepped(turn).T).astype(np.float32), stance.trust)
 
     def _likeliest(self, stance: Stance, turn: Floats) -> tuple[int, NDArray[np.float64]]:
         """Return the likeliest part of the mixture, and its distance (51,) weighed by the inverse of both spreads."""
@@ -125,3 +121,11 @@ class PosePrior:
         """Return distances (N, 51) from middles times the inverse of the spread around them and the error of sight."""
         noise = (ERROR / np.maximum(trust.astype(np.float64), LEAST) ** 2) ** 2
         return np.asarray(np.linalg.solve(self._covariance + np.diag(np.repeat(noise, 3)), away.T).T)
+
+
+def stepped(turn: Floats) -> Floats:
+    """Return the rotation (3, 3) about the vertical that is next to one, of ``WAYS`` ways."""
+    step = 2 * np.pi / WAYS
+    angle = step * round(float(np.arctan2(turn[1, 0], turn[0, 0])) / step)
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], np.float32)

@@ -176,6 +176,9 @@ def slices(z: Floats, around: Floats, rows: Floats, step: float) -> Floats:
         across = np.stack([along[:, 1], -along[:, 0]], 1) / np.linalg.norm(along, axis=1)[:, None]
         away = (across * hull).sum(1)
         across, away = (across, away) if along[0, 0] * along[1, 1] > along[0, 1] * along[1, 0] else (-across, -away)
+        # One that lies beside the middle, of the last few points of a hem, would reach without end on the other side.
+        if away.min() <= 0:
+            continue
         slope = way @ across.T
         reach[k] = np.clip(np.where(slope > 1e-6, away / np.maximum(slope, 1e-6), np.inf).min(1), 0, 2)
     wide = np.concatenate([reach, reach, reach], 1)

@@ -276,6 +276,8 @@ class Rendering:
             turned away.
         words: Who it is and what it wears, e.g. ``("a woman with long brown hair", "a red knitted sweater")``.
         scale: Pixels of the picture to a metre of the avatar; 0 where unknown.
+        ridden: float32 (h, w) in [0, 1], how much of what it covers of each pixel is a bicycle that it rides, and none
+            of the person; none where left out.
     """
 
     box: IntBox
@@ -292,13 +294,15 @@ class Rendering:
     face: Floats | None = None
     words: tuple[str, ...] = ()
     scale: float = 0.0
+    ridden: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def __post_init__(self) -> None:
         size = self.box[3] - self.box[1], self.box[2] - self.box[0]
-        if self.shadow.shape == (0, 0):
-            object.__setattr__(self, "shadow", np.zeros(size, np.float32))
+        for name in ("shadow", "ridden"):
+            if getattr(self, name).shape == (0, 0):
+                object.__setattr__(self, name, np.zeros(size, np.float32))
         shapes = {"rgb": (*size, 3), "joints": (17, 3)}
-        shapes |= dict.fromkeys(("alpha", "depth", "edges", "parts", "shadow"), size)
+        shapes |= dict.fromkeys(("alpha", "depth", "edges", "parts", "shadow", "ridden"), size)
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape:
@@ -470,6 +474,7 @@ class AvatarArtist(Protocol):
         face: Instance | None = None,
         scene: Any = None,
         rides: str | None = None,
+        ridden: Floats | None = None,
     ) -> Callable[[], Rendering | None] | None:
         """Return what draws somebody else in a person's place and pose, None where the pose is not known well enough.
 
@@ -483,6 +488,7 @@ class AvatarArtist(Protocol):
             face: The person's face, if it was found.
             scene: What ``look`` returned for the picture; None: it is looked at now, with this person alone hidden.
             rides: ``bicycle`` or ``motorcycle``, if the person rides one.
+            ridden: float32 (4,) xyxy, the box of a bicycle that is gone with the person; None: what is ridden stays.
         """
         ...
 

@@ -13,7 +13,7 @@ from anonymizer.core.geometry import box_iou, mask_iou, outline_box, outlined
 from anonymizer.core.records import Action, Image, Instance, Mask, Rendering, Treatment, Verdict
 from anonymizer.detect.left import inside, unlike
 from anonymizer.detect.regions import coverage
-from anonymizer.redraw.avatars import face_as, shown_as
+from anonymizer.redraw.avatars import face_as, pedals, shown_as
 from anonymizer.redraw.crops import anonymized_mask
 from anonymizer.redraw.redrawer import Patch
 from anonymizer.verify.verifier import SOME_FACE, Evidence
@@ -184,32 +184,35 @@ class Work:
         return np.random.default_rng((*self.entropy, FILL_DRAW, self.fills))
 
 
-def riders(instances: Iterable[Instance], scenery: Iterable[Instance]) -> dict[int, str]:
-    """Return what persons ride, ``bicycle`` or ``motorcycle``, by id.
+def riders(instances: Iterable[Instance], scenery: Iterable[Instance]) -> dict[int, Instance]:
+    """Return the bicycle or motorcycle that a person rides, by the person's id.
 
     A rider's middle lies above the vehicle's box, the rider's lower end between its ends, and the rider's box holds a
-    part of it: who stands beside a bicycle reaches as low as its wheels do or lower.
+    part of it: who stands beside a bicycle reaches as low as its wheels do or lower. Who pedals (``pedals``) rides,
+    too: outlines may hold the bicycle. A vehicle has one rider: whoever's mask holds most of it.
 
     Args:
         instances: Persons among others.
         scenery: Vehicles among others, with what the detector calls them in their source.
     """
-    cycles = [
-        (i, kind) for i in scenery for kind in RIDDEN if i.label == "vehicle" and i.source.rpartition(":")[2] == kind
-    ]
-    out = {}
-    for person in instances:
-        if person.label != "person":
-            continue
-        x1, y1, x2, y2 = (float(v) for v in outline_box(person))
-        for cycle, kind in sorted(cycles, key=lambda pair: -pair[0].score):
-            left, top, right, bottom = (float(v) for v in cycle.box)
-            across = max(min(x2, right) - max(x1, left), 0.0) / (right - left)
-            on = left < (x1 + x2) / 2 < right and y1 < top < y2 <= bottom - RAISED * (bottom - top)
-            if on and across >= ASTRIDE:
-                out[person.id] = kind
-                break
+    cycles = [i for i in scenery if i.label == "vehicle" and i.source.rpartition(":")[2] in RIDDEN]
+    persons = [i for i in instances if i.label == "person"]
+    out: dict[int, Instance] = {}
+    for cycle in sorted(cycles, key=lambda c: -c.score):
+        on = [person for person in persons if person.id not in out and _astride(person, cycle)]
+        if on:
+            out[max(on, key=lambda person: coverage(cycle, person)).id] = cycle
     return out
+
+
+def _astride(person: Instance, cycle: Instance) -> bool:
+    """Return whether a person sits above a cycle."""
+    x1, y1, x2, y2 = (float(v) for v in outline_box(person))
+    left, top, right, bottom = (float(v) for v in cycle.box)
+    if not (left < (x1 + x2) / 2 < right and y1 < top < y2):
+        return False
+    across = max(min(x2, right) - max(x1, left), 0.0) / (right - left)
+    return (across >= ASTRIDE and y2 <= bottom - RAISED * (bottom - top)) or pedals(person, cycle)
 
 
 def floating(work: Work, avatars: bool) -> list[Target]:

@@ -14,6 +14,7 @@ import pytest
 
 from anonymizer.avatar import AvatarArtist
 from anonymizer.avatar.body import Body
+from anonymizer.avatar.stance import ANKLES, KNEES
 from anonymizer.condition.depth import GroundPlaneDepth
 from anonymizer.core.geometry import full_mask
 from anonymizer.core.records import Action, FaceView, Image, Instance, Mask, PersonView, Result, Verdict
@@ -97,6 +98,18 @@ def found() -> tuple[Instance, ...]:
     )
 
 
+def ridden(found: Sequence[Instance]) -> tuple[Instance, ...]:
+    """Return the same, the first person with raised feet on a bicycle that lies within the person's mask."""
+    first, *others = found
+    assert first.body is not None
+    marks = first.body.landmarks.copy()
+    marks[list(KNEES), 1] -= 20
+    marks[list(ANKLES), 1] = 335
+    box = np.array([116, 215, 184, 392], np.float32)
+    bicycle = Instance(6, "vehicle", box, score=0.5, source="centernet:bicycle")
+    return replace(first, body=replace(first.body, landmarks=marks)), *others, bicycle
+
+
 def picture(found: Sequence[Instance], seed: int) -> Image:
     """Return a street whose persons and faces are noise."""
     rows = np.linspace(200, 60, SIZE[0])[:, None, None] + np.zeros((*SIZE, 3))
@@ -169,19 +182,22 @@ def anonymized(
     return anonymizer(picture(found, seed))
 
 
+@pytest.mark.parametrize("rides", [False, True])
 def test_noise_in_the_place_of_people_changes_nothing(
-    found: tuple[Instance, ...], artist: AvatarArtist, bank: FaceBank
+    found: tuple[Instance, ...], artist: AvatarArtist, bank: FaceBank, rides: bool
 ) -> None:
+    found = ridden(found) if rides else found
     one, other = (anonymized(found, artist, bank, seed) for seed in (1, 2))
     assert [t.action for t in one.treatments] == ["redrawn"] * 5, "all are drawn, so that all parts take part"
     assert set(one.renderings) == {1, 2}
+    assert one.renderings[1].ridden.any() == rides and not one.renderings[2].ridden.any()
     people = np.logical_or.reduce([full_mask(i, SIZE) for i in found if i.label in ("person", "face")])
     assert (picture(found, 1) != picture(found, 2)).any(2)[people].mean() > 0.9
     assert np.array_equal(one.treated, other.treated)
     assert np.array_equal(one.image, other.image)
     for number, drawn in one.renderings.items():
         same = other.renderings[number]
-        for name in ("rgb", "alpha", "depth", "edges", "joints", "parts", "shadow"):
+        for name in ("rgb", "alpha", "depth", "edges", "joints", "parts", "shadow", "ridden"):
             assert np.array_equal(getattr(drawn, name), getattr(same, name)), name
 
 

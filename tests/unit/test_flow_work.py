@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from anonymizer.core.records import Instance
+from anonymizer.core.records import Instance, PersonView
 from anonymizer.flow.work import riders
 
 
@@ -21,8 +23,27 @@ def cycle(box: tuple[float, ...], kind: str = "bicycle", score: float = 0.5) -> 
 
 
 def test_who_sits_on_a_bicycle_rides_it() -> None:
-    assert riders([RIDER], [cycle((15, 60, 70, 110))]) == {1: "bicycle"}
-    assert riders([RIDER], [cycle((15, 60, 70, 110)), cycle((18, 55, 66, 112), "motorcycle", 0.9)]) == {1: "motorcycle"}
+    bicycle, motorcycle = cycle((15, 60, 70, 110)), cycle((18, 55, 66, 112), "motorcycle", 0.9)
+    assert riders([RIDER], [bicycle]) == {1: bicycle}
+    assert riders([RIDER], [bicycle, motorcycle]) == {1: motorcycle}
+
+
+def test_a_bicycle_has_one_rider() -> None:
+    behind = found(2, "person", (55, 20, 75, 90))
+    bicycle = cycle((15, 60, 70, 110))
+    assert riders([behind], [bicycle]) == {2: bicycle}
+    assert riders([behind, RIDER], [bicycle]) == {1: bicycle}
+
+
+def test_who_pedals_rides_though_the_outline_holds_the_bicycle() -> None:
+    marks, none = np.zeros((33, 3), np.float32), np.zeros(33, np.float32)
+    marks[27:29, 1] = 88, 95
+    view = PersonView(marks, none, none, marks, (0, 0, 120, 120), np.zeros((256, 256), np.float32), 1.0)
+    whole = replace(found(1, "person", (20, 10, 60, 111)), body=view)
+    bicycle = cycle((22, 60, 58, 110))
+    assert riders([whole], [bicycle]) == {1: bicycle}
+    marks[27:29, 1] = 106
+    assert not riders([replace(whole, body=replace(view, landmarks=marks))], [bicycle])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anonymizer.core.geometry import dilate, full_mask, outline_box
-from anonymizer.core.records import Image, Instance, Rendering, Verdict
+from anonymizer.core.records import Image, Instance, PersonView, Rendering, Verdict
 from anonymizer.flow.pipeline import Anonymizer, Settings
 from anonymizer.redraw.avatars import confined, draw_avatars, face_as, pasted, seen_by, shaded, shown_as
 from anonymizer.redraw.crops import anonymized_mask
@@ -50,6 +50,7 @@ class Artist:
         self.before: list[set[str]] = []
         self.marks: set[str] = set()
         self.rides: list[str | None] = []
+        self.ridden: list[np.ndarray | None] = []
 
     def look(
         self,
@@ -71,10 +72,12 @@ class Artist:
         face: Instance | None = None,
         scene: np.ndarray | None = None,
         rides: str | None = None,
+        ridden: np.ndarray | None = None,
     ) -> Callable[[], Rendering | None]:
         assert scene is not None and scene[full_mask(person, SIZE)].all()
         self.seen.append(image)
         self.rides.append(rides)
+        self.ridden.append(ridden)
         self.marks.add(f"avatar {len(self.seen)}")
         drawn = self.drawn
         return lambda: drawn(person) if callable(drawn) else drawn
@@ -300,7 +303,7 @@ def test_the_artist_knows_what_is_ridden() -> None:
     artist = Artist(rendering())
     result = build(Detector(lambda _: (PERSON, bicycle)), artist)(picture())
     assert [t.instance_id for t in result.treatments] == [1]
-    assert artist.rides == ["bicycle"]
+    assert artist.rides == ["bicycle"] and artist.ridden == [None], "it stays, with most of its wheels"
 
 
 def test_who_cannot_be_posed_is_filled_with_the_face() -> None:
@@ -381,3 +384,65 @@ def test_feet_may_stand_a_little_below_the_outline() -> None:
     drawn = drawn_for([replace(PERSON, core=core)], replace(standing, alpha=alpha))[0][1]
     rows = np.flatnonzero((drawn.alpha >= 0.5).any(1)) + drawn.box[1]
     assert rows[-1] == feet + standing.box[1] - 1, "an avatar that ends there is whole"
+
+
+def cyclist(ankles: float = 68.0) -> tuple[Instance, Instance]:
+    """Return a person whose mask holds a bicycle, with both ankles at a row, and the bicycle."""
+    marks = np.zeros((33, 3), np.float32)
+    marks[[27, 28], :2] = (30, ankles), (34, ankles)
+    none = np.zeros(33, np.float32)
+    view = PersonView(marks, none, none, marks, (0, 0, 80, 80), np.zeros((256, 256), np.float32), 1.0)
+    return replace(PERSON, body=view), replace(instance(3, "vehicle", (18, 45, 48, 80)), source="centernet:bicycle")
+
+
+def test_a_bicycle_that_is_gone_with_its_rider_is_drawn_anew() -> None:
+    person, bicycle = cyclist()
+    artist = Artist(rendering())
+    build(Detector(lambda _: (person, bicycle)), artist)(picture())
+    assert artist.rides == ["bicycle"] and artist.ridden[0] is not None
+    assert np.array_equal(artist.ridden[0], bicycle.box)
+
+
+@pytest.mark.parametrize(
+    ("ankles", "box", "kind"),
+    [
+        (79.0, (18, 45, 48, 80), "bicycle"),  # stands before it
+        (68.0, (0, 45, 62, 80), "bicycle"),  # seen from the side, beyond the mask
+        (68.0, (18, 70, 48, 80), "bicycle"),  # far too small
+        (68.0, (18, 45, 48, 80), "motorcycle"),
+    ],
+)
+def test_no_bicycle_is_drawn_where_one_stays_or_nobody_rode(ankles: float, box: tuple[float, ...], kind: str) -> None:
+    person, _ = cyclist(ankles)
+    cycle = replace(instance(3, "vehicle", box), source=f"centernet:{kind}")
+    artist = Artist(rendering())
+    build(Detector(lambda _: (person, cycle)), artist)(picture())
+    assert artist.ridden == [None]
+
+
+def test_without_room_for_a_bicycle_somebody_stands() -> None:
+    person, bicycle = cyclist()
+    whole = rendering((18, 22, 80, 79))
+    beside = np.zeros(whole.alpha.shape, np.float32)
+    beside[30:, 34:] = 1
+    artist = Artist(replace(whole, ridden=beside))
+    drawn = draw_avatars(
+        artist, picture(), [person], [person], {1: 1}, seen_by(artist, picture(), [person], 40.0), {1: bicycle}
+    )
+    assert [ridden is None for ridden in artist.ridden] == [False, True] and set(drawn) == {1}
+
+
+def test_a_riders_outline_holds_the_bicycle_only_where_the_given_one_does() -> None:
+    whole = rendering()
+    ridden = np.zeros(whole.alpha.shape, np.float32)
+    ridden[-20:] = 1
+    drawn = replace(whole, ridden=ridden)
+    bottom = whole.box[3] - 20
+    found = shown_as(PERSON, drawn)
+    assert full_mask(replace(found, mask=found.outline, core=None), SIZE)[bottom:].sum() == 0
+    assert full_mask(found, SIZE)[bottom : whole.box[3], 25:35].all(), "all that is drawn may change"
+    label = replace(PERSON, source="given")
+    assert full_mask(shown_as(label, drawn), SIZE)[bottom:].any()
+    held = shown_as(label, drawn)
+    assert held.core is not None
+    assert full_mask(replace(held, mask=held.core, core=None), SIZE)[bottom : whole.box[3], 30].all()
