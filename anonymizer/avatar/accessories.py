@@ -30,6 +30,8 @@ HATS = {
     "hood": None,
 }
 BAGS = ("backpack", "shoulder bag")
+#: Points of a strap on each side that it is as stiff over: five centimetres.
+STIFF = 2
 GLASSES = ("glasses", "sunglasses")
 #: A full beard: lengths of strands in metres.
 BEARD = Hair(0.013, 0.013, 0.013, "whorl", 0.004, 0.2)
@@ -278,8 +280,12 @@ def _strap(points: Floats, sign: float, back: float, at: Measures) -> tuple[Floa
     axis = np.stack([0 * fine[:, 0], np.full(len(fine), at.middle[1]), fine[:, 2] - 0.06], 1)
     way = unit((fine - axis).astype(np.float32))
     near_cloth = points[cKDTree(points).query(fine)[1]]
-    short = ((near_cloth - fine) * way).sum(1)
-    fine = fine + way * np.maximum(short, -0.002)[:, None]
+    short = np.maximum(((near_cloth - fine) * way).sum(1), -0.002)
+    # A strap is stiff: it lies as high as the highest cloth near by, and does not follow each fold.
+    high = np.pad(short, STIFF, "edge")
+    high = np.lib.stride_tricks.sliding_window_view(high, 2 * STIFF + 1).max(1)
+    high = np.convolve(np.pad(high, STIFF, "edge"), np.ones(2 * STIFF + 1) / (2 * STIFF + 1), "valid")
+    fine = fine + way * (high + 0.002)[:, None]
     return _band(fine, np.array([sign * 1.0, 0, 0]), 0.022)
 
 

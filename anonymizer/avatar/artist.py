@@ -19,7 +19,7 @@ from anonymizer.avatar.cloth import Place, cloth_paint, press
 from anonymizer.avatar.faces import Faces, face_part, places
 from anonymizer.avatar.fit import Fit, Fitter, placed
 from anonymizer.avatar.garment import Garment
-from anonymizer.avatar.hair import HAIR, Scalp
+from anonymizer.avatar.hair import HAIR, Scalp, rounded, skull
 from anonymizer.avatar.hands import free_hands
 from anonymizer.avatar.light import (
     GAMMA,
@@ -35,7 +35,7 @@ from anonymizer.avatar.mesh import normals
 from anonymizer.avatar.noise import JointNoise
 from anonymizer.avatar.paint import bumped, embossed, hair_paint, skin_paint
 from anonymizer.avatar.prior import PosePrior
-from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged
+from anonymizer.avatar.render import Camera, Hits, Light, Mesh, Tracer, averaged, reflected
 from anonymizer.avatar.riding import Mounted
 from anonymizer.avatar.shadow import Foot, cast
 from anonymizer.avatar.stature import children
@@ -49,8 +49,11 @@ __all__ = ["AvatarArtist"]
 
 Floats = NDArray[np.float32]
 
-#: Height in pixels below which the coarse mesh is as good, and up to which a pixel gets 2 by 2 rays.
-SMALL, FINE = 120, 700
+#: Height in pixels below which the coarse mesh is as good, and up to which each pixel gets 2 by 2 rays.
+SMALL, FINE = 120, 280
+#: Pixels of larger pictures get one ray each, but those with hair, an outline or a step of brightness this high: these
+#: get 3 by 3, or 2 by 2 from so many pixels a metre on, as a strand is wider than a pixel there.
+STEEP, DENSE, NEAR = 0.08, (3, 2), 1000.0
 #: Longer side in pixels from which an avatar is rendered smaller and enlarged: bounds time and memory.
 LARGEST = 1200
 #: Rays of ambient occlusion per hit that is asked: with 2 their noise left stains on cloth, a third as strong with 12.
@@ -81,8 +84,23 @@ EDGE_DEPTH, EDGE_LIGHT = 0.12, 0.5
 #: Standard deviation in pixels of the blur that the rays of a pixel are averaged over, and the limits of what is added
 #: to make a rendering as soft as its picture.
 SAMPLED, SOFT = 0.35, (0.3, 2.0)
-#: Least blur where a pixel has one ray.
-SINGLE = 0.6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coat:
+    """Paint where N rays meet surfaces.
+
+    Args:
+        colours: float32 (N, 3).
+        normals: float32 (N, 3), with relief.
+        part: uint8 (N,), parts of the body.
+        skin: float32 (N,), 1 on skin.
+    """
+
+    colours: Floats
+    normals: Floats
+    part: NDArray[np.uint8]
+    skin: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -289,9 +307,7 @@ class AvatarArtist:
         frame = 0, 0, max(round((box[2] - box[0]) * share), 1), max(round((box[3] - box[1]) * share), 1)
         # Whoever fills the picture is in focus, though what lies behind is not.
         blur = min(around.blur, FOCUSED) if box[3] - box[1] > LARGE * size[0] else around.blur
-        # One ray a pixel leaves steps at edges, and hair in dots.
-        least = SOFT[0] if frame[3] <= FINE else SINGLE
-        soft = float(np.clip(np.sqrt(max((blur * share) ** 2 - SAMPLED**2, 0)), least, SOFT[1]))
+        soft = float(np.clip(np.sqrt(max((blur * share) ** 2 - SAMPLED**2, 0)), *SOFT))
         words = (*describe(outer), *(() if mounted is None else ("riding a bicycle",)))
         made = _render(body, shape, measures, outer, inner, posed, frame, light, around.pitch, soft, rng)
         return (
@@ -364,18 +380,36 @@ def _render(
     if posed.mounted is not None:
         meshes.append(Mesh(posed.mounted.vertices, posed.mounted.bicycle.frame.drawn(pose.scale)))
     tracer = Tracer(meshes)
-    hits = tracer.primary(Camera(pose.scale, pose.shift), box, samples)
+    camera = Camera(pose.scale, pose.shift)
+    hits = tracer.primary(camera, box, samples)
     if not len(hits.ray):
         return None
-    albedo, relief, height, part, skinned = _painted(body, shape, measures, look, pose, posed, hits, light, rng)
-    shade = tracer.shade(hits, bumped(embossed(hits, height), relief), light, RAYS, rng, skinned)
-    for number, (garment, _) in enumerate(posed.garments, 1):
-        if garment.kind == "hair":
-            own = hits.mesh == number
-            # Light goes on between strands: none is as dark as it were behind boards, and no loose end as bright.
-            shade[own] += TRANSLUCENT * (shade[own].mean(0, keepdims=True) - shade[own]) if own.any() else 0
-    lit = exposed(developed(albedo * cv2.pow(shade, float(1 / GAMMA))))
-    colour = averaged(hits, np.concatenate([lit, np.ones((len(lit), 1), np.float32)], 1), samples)
+    hair = np.zeros(len(meshes), np.bool_)
+    hair[1 : 1 + len(posed.garments)] = [garment.kind == "hair" for garment, _ in posed.garments]
+    seeds = [int(seed) for seed in rng.integers(2**31, size=len(posed.garments))]
+    strands = {
+        number: skin(garment.vertices + garment.coords[:, :3], garment.weights, pose.transforms) - points
+        for number, (garment, points) in enumerate(posed.garments, 1)
+        if garment.kind == "hair"
+    }
+    paint = partial(_painted, body, shape, measures, look, pose, posed, strands, light=light, seeds=seeds)
+    coat = paint(hits)
+    near, said = tracer.open(hits, coat.normals, light, RAYS, rng, coat.skin)
+    shade = reflected(near.mean(said), coat.normals, light, coat.skin)
+    # Light goes on between strands: none is as dark as it were behind boards, and no loose end as bright.
+    means = {number: shade[hits.mesh == number].mean(0) for number in np.unique(hits.mesh[hair[hits.mesh]])}
+    colour = _lit(hits, coat, shade, means, samples)
+    if samples == 1:
+        # Spokes are as thin as strands.
+        thin = hair.copy()
+        thin[1 + len(posed.garments) :] = True
+        busy = _busy(hits, thin, colour)
+        dense = DENSE[int(pose.scale >= NEAR)]
+        finer = tracer.primary(camera, box, dense, busy)
+        if len(finer.ray):
+            more = paint(finer)
+            shade = reflected(near.mean(said, finer), more.normals, light, more.skin)
+            colour[busy] = _lit(finer, more, shade, means, dense, busy)
     colour = crisp(np.asarray(cv2.GaussianBlur(colour, (0, 0), soft), np.float32), pose.scale * UPRIGHT)
     alpha = np.clip(colour[..., 3], 0, 1)
     rgb = np.asarray(np.clip(colour[..., :3] / np.maximum(colour[..., 3:], np.float32(1e-4)), 0, 1), np.float32)
@@ -384,7 +418,7 @@ def _render(
     depth = np.divide(averaged(hits, away, samples), count, out=np.zeros_like(count), where=count > 0)[..., 0]
     seen = count[..., 0] > 0
     parts = np.zeros(hits.size, np.uint8).ravel()
-    parts[hits.ray] = part
+    parts[hits.ray] = coat.part
     rows, columns = hits.size
     return Rendering(
         box=box,
@@ -395,7 +429,7 @@ def _render(
         joints=_joints(body.joints(shape, pose.transforms), pose, depth, seen, box),
         parts=parts.reshape(rows // samples, samples, columns // samples, samples)[:, 0, :, 0].copy(),
         residual=pose.residual,
-        shadow=cast(tracer, _feet(body, posed), pitch, Camera(pose.scale, pose.shift), box, light, rng),
+        shadow=cast(tracer, _feet(body, posed), pitch, camera, box, light, rng),
         face=_face_box(body, posed, pose),
         scale=pose.scale,
         ridden=_ridden(posed, hits, count, samples),
@@ -408,6 +442,52 @@ def _ridden(posed: Posed, hits: Hits, count: Floats, samples: int) -> Floats:
         return np.zeros(count.shape[:2], np.float32)
     own = (hits.mesh == len(posed.garments) + 1).astype(np.float32)
     return np.asarray((averaged(hits, own[:, None], samples) / np.maximum(count, 1e-6))[..., 0], np.float32)
+
+
+def _lit(
+    hits: Hits,
+    coat: Coat,
+    shade: Floats,
+    means: dict[int, Floats],
+    samples: int,
+    only: NDArray[np.bool_] | None = None,
+) -> Floats:
+    """Return the colours and the coverage of pixels, float32 (h, w, 4), or (P, 4) of those that had rays.
+
+    Args:
+        hits: What rays met.
+        coat: Its paint.
+        shade: float32 (N, 3), the light it sends back.
+        means: The light float32 (3,) that the hair of each mesh of hair sends back on average.
+        samples: Rows and columns of rays in a pixel.
+        only: bool (h, w), which pixels had rays; None: all.
+    """
+    for number, mean in means.items():
+        own = hits.mesh == number
+        shade[own] += TRANSLUCENT * (mean - shade[own])
+    lit = exposed(developed(coat.colours * cv2.pow(shade, float(1 / GAMMA))))
+    return averaged(hits, np.concatenate([lit, np.ones((len(lit), 1), np.float32)], 1), samples, only)
+
+
+def _busy(hits: Hits, thin: NDArray[np.bool_], colour: Floats) -> NDArray[np.bool_]:
+    """Return pixels for which one ray is too few, bool (h, w).
+
+    Args:
+        hits: Of one ray a pixel.
+        thin: Which meshes are finer than pixels: what lies within two pixels of them is busy.
+        colour: float32 (h, w, 4), with coverage.
+    """
+    meshes = np.full(hits.size[0] * hits.size[1], -1, np.int32)
+    meshes[hits.ray] = hits.mesh
+    meshes = meshes.reshape(hits.size)
+    near = np.append(thin, False)[meshes].astype(np.uint8)
+    grey = colour[..., :3].mean(2)
+    steps = np.zeros(hits.size, np.uint8)
+    for after, before in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        step = (meshes[after] != meshes[before]) | (np.abs(grey[after] - grey[before]) > STEEP)
+        steps[after] |= step
+        steps[before] |= step
+    return np.asarray((cv2.dilate(near, np.ones((5, 5), np.uint8)) | steps) > 0)
 
 
 def _face_box(body: Body, posed: Posed, pose: Fit) -> Floats | None:
@@ -468,11 +548,25 @@ def _painted(
     look: Appearance,
     pose: Fit,
     posed: Posed,
+    strands: dict[int, Floats],
     hits: Hits,
     light: Light,
-    rng: np.random.Generator,
-) -> tuple[Floats, Floats, Floats, NDArray[np.uint8], Floats]:
-    """Return of hits colours (N, 3), relief (N, 3), heights (N,) in metres, parts of the body (N,), what is skin."""
+    seeds: Sequence[int],
+) -> Coat:
+    """Return the paint of hits.
+
+    Args:
+        body: The model.
+        shape: Its shape.
+        measures: Its measures.
+        look: Who is painted.
+        pose: The pose.
+        posed: The dressed body in it.
+        strands: Directions float32 (M, 3) of hair at its vertices, by the number of its mesh.
+        hits: Where.
+        light: What lights it.
+        seeds: Of the folds of each garment.
+    """
     count = len(hits.ray)
     albedo, relief = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
     height, part = np.zeros(count, np.float32), np.zeros(count, np.uint8)
@@ -487,24 +581,27 @@ def _painted(
         apart = at[:, None, [0, 2]] - pupils
         nearest = apart[np.arange(len(at)), np.linalg.norm(apart, axis=2).argmin(1)]
         albedo[own] = skin_paint(
-            look, at, values[:, 3:6], hits.normals[own], values[:, 6], nearest, values[:, 7], light
+            look, at, values[:, 3:6], hits.normals[own], values[:, 6], nearest, values[:, 7], light, pose.scale
         )
         part[own] = body.parts[posed.faces[hits.face[own], 0]]
     table_of_parts = _part_table(body)
+    turned = pose.transforms[body.number("head")]
+    middle = turned[:, :3] @ skull(body, shape, measures) + turned[:, 3]
+    smooth = hits.normals.copy()
     for number, (garment, points) in enumerate(posed.garments, 1):
         own = hits.mesh == number
         if not own.any():
             continue
         if garment.kind == "hair":
-            along = skin(garment.vertices + garment.coords[:, :3], garment.weights, pose.transforms) - points
-            coords = hits.mixed(own, garment.faces, np.concatenate([along, garment.coords[:, 3:]], 1))
-            albedo[own], relief[own] = hair_paint(look.hair, coords, hits.normals[own], light)
+            coords = hits.mixed(own, garment.faces, np.concatenate([strands[number], garment.coords[:, 3:]], 1))
+            smooth[own] = rounded(hits.points[own], hits.normals[own], middle)
+            albedo[own], relief[own] = hair_paint(look.hair, coords, smooth[own], light)
         else:
             table = np.concatenate([garment.body, garment.coords, press(garment, points)[:, None]], 1)
             at, coords, pressed = np.split(hits.mixed(own, garment.faces, table), [3, 9], 1)
             place = Place(at, coords, pressed, hits.normals[own], pose.scale)
-            seed = int(rng.integers(2**31))
-            albedo[own], height[own] = cloth_paint(garment, look.cloths[garment.name], place, measures, light, seed)
+            cloth = look.cloths[garment.name]
+            albedo[own], height[own] = cloth_paint(garment, cloth, place, measures, light, seeds[number - 1])
         # Rows of weights are long, and few vertices of hair are met.
         first = garment.faces[hits.face[own], 0]
         met = np.unique(first)
@@ -514,7 +611,12 @@ def _painted(
     own = hits.mesh > len(posed.garments)
     if posed.mounted is not None and own.any():
         albedo[own] = bicycle_paint(posed.mounted.bicycle, hits.face[own], hits.normals[own], light)
-    return albedo, relief, height, part, (hits.mesh == 0).astype(np.float32)
+    return Coat(
+        albedo,
+        bumped(embossed(replace(hits, normals=smooth), height), relief),
+        part,
+        (hits.mesh == 0).astype(np.float32),
+    )
 
 
 @once

@@ -21,7 +21,9 @@ __all__ = ["Place", "cloth_paint", "press"]
 Floats = NDArray[np.float32]
 
 #: Depth in metres of folds around limbs and of drapes on the trunk; distance between the folds of a limb.
-RINGS, DRAPES, APART = 0.006, 0.0045, 0.06
+RINGS, DRAPES, APART = 0.009, 0.012, 0.06
+#: Depth of a seam's groove and of the puckers beside it, and how far these reach, in metres.
+GROOVE, PUCKER, BESIDE = 0.0005, 0.0004, 0.009
 #: How dark the bottom of a fold is: light comes to it from a part of the sky.
 HOLLOW = 0.2
 #: Greatest value of cloth: white cotton reflects four fifths of the light.
@@ -133,7 +135,7 @@ def _folds(cloth: Cloth, place: Place, measures: Measures, seed: int) -> Floats:
     hanging = _ridge(2 * np.pi * round_ / 0.11 + 2.6 * sway + 0.9 * warp + 0.3 * finer) * np.clip(0.9 - 0.8 * up, 0, 1)
     pulled = _ridge(2 * np.pi * (0.75 * np.abs(x) + 0.65 * z) / 0.065 + 1.8 * warp)
     pulled *= np.exp(-(((z - measures.armpit + 0.05) / 0.11) ** 2 + ((np.abs(x) - 0.15) / 0.07) ** 2))
-    across = _ridge(2 * np.pi * (z + 0.25 * np.abs(x)) / 0.06 + 1.6 * warp)
+    across = _ridge(2 * np.pi * (z + rng.uniform(-0.35, 0.35) * x) / 0.07 + 2.4 * warp + 0.8 * finer)
     # Folds of one direction at a time: both together look woven.
     waist = np.exp(-(((up - 0.3) / 0.25) ** 2)) * np.clip(1.0 - 1.2 * patchy, 0, 1)
     trunk = DRAPES * (patchy * (0.9 * hanging + 1.1 * pulled) + 0.8 * waist * across)
@@ -182,7 +184,7 @@ def _fabric(cloth: Cloth, place: Place, seed: int) -> tuple[Floats, Floats]:
     """Return height in metres and shade, both (N,), of a fabric's weave and wear."""
     at, coords = place.at, place.coords
     x, z = at[:, 0], at[:, 2]
-    shade = 1 + 0.01 * waves(at, 20, seed + 8)
+    shade = 1 + 0.022 * waves(at, 9, seed + 8) + 0.01 * waves(at, 45, seed + 3)
     height: NDArray[Any] = np.zeros(len(at), np.float32)
 
     def seen(period: float) -> float:
@@ -190,11 +192,13 @@ def _fabric(cloth: Cloth, place: Place, seed: int) -> tuple[Floats, Floats]:
 
     if cloth.fabric == "knit":
         turn = np.where(coords[:, 0] > 0.5, np.arctan2(coords[:, 4], coords[:, 3]) * 0.05, x + 0.6 * at[:, 1])
+        # No knitted rib is as wide as the next.
+        turn = turn + 0.0012 * waves(at, 35, seed + 9)
         rib = np.cos(2 * np.pi * turn / 0.009)
         stitch = np.abs((z / 0.006 + 0.5 * np.abs((turn / 0.009) % 1 - 0.5) * 2) % 1 - 0.5)
         # A stitch is narrower than a rib, and seen from nearer.
-        height = height + seen(0.006) * 0.0006 * rib + seen(0.0045) * 0.0005 * stitch
-        shade = shade + seen(0.006) * 0.05 * rib - seen(0.0045) * 0.05 * stitch
+        height = height + seen(0.0045) * 0.0005 * rib + seen(0.0045) * 0.0005 * stitch
+        shade = shade + seen(0.0045) * 0.035 * rib - seen(0.0045) * 0.05 * stitch
     elif cloth.fabric == "denim":
         front = coords[:, 4] < 0
         worn = np.exp(-(((coords[:, 2] - 0.28) / 0.2) ** 2)) * front * (coords[:, 1] > 0.5)
@@ -219,13 +223,17 @@ def _details(garment: Garment, cloth: Cloth, place: Place, measures: Measures) -
     arm, leg, along, a, b, edge = place.coords.T
     x, z = at[:, 0], at[:, 2]
     front = (at[:, 1] < measures.middle[1]) & (arm < 0.3)
-    line = max(0.0016, 0.7 / place.scale)
+    line = max(0.0014, 0.6 / place.scale)
     height, shade = np.zeros(len(at), np.float32), np.ones(len(at), np.float32)
     tint = np.full((len(at), 3), np.nan, np.float32)
     name = garment.name
 
-    def stroke(where: NDArray[np.bool_], dark: float = 0.78) -> None:
-        shade[where] *= dark
+    def seam(away: Floats, where: NDArray[np.bool_] | bool = True, dark: float = 0.8) -> None:
+        """Sew cloth along where ``away``, in metres, is 0: a soft groove, with puckers beside it."""
+        near = np.flatnonzero((np.abs(away) < 2 * BESIDE) & where)
+        groove = np.exp(-((away[near] / line) ** 2))
+        shade[near] *= 1 - (1 - dark) * groove
+        height[near] += np.exp(-((away[near] / BESIDE) ** 2)) * PUCKER * waves(at[near], 260, 1) - GROOVE * groove
 
     if name in RIBBED:
         band = (edge < 0.055) & (edge > 0) & ((along > 0.6) | (z < measures.hips + 0.1))
@@ -234,18 +242,18 @@ def _details(garment: Garment, cloth: Cloth, place: Place, measures: Measures) -
         height -= 0.003 * np.clip((0.055 - edge) / 0.01, 0, 1) * band
     elif cloth.fabric != "down":
         # A hem, stitched.
-        stroke(np.abs(edge - 0.02) < line / 2, 0.85)
+        seam(edge - 0.02, dark=0.88)
         height += 0.0012 * np.clip((0.021 - edge) / 0.002, 0, 1)
-    stroke((np.abs(b) < line / 2) & (np.maximum(arm, leg) > 0.5), 0.85)
+    seam(b, np.maximum(arm, leg) > 0.5, 0.88)
     if name in BUTTONED or name in ZIPPED:
         low = measures.collar - 0.2 if name == "polo" else -9.0
         strip = front & (z > low) & (leg < 0.5 if name != "overalls" else np.ones_like(front))
         if name in ZIPPED:
             zip_ = strip & (np.abs(x) < max(0.004, line))
             tint[zip_] = (METAL + cloth.colour) / 2 * np.where((z[zip_] / 0.004) % 1 < 0.5, 1, 0.6)[:, None]
-            stroke(strip & (np.abs(np.abs(x) - 0.014) < line / 2), 0.8)
+            seam(np.abs(x) - np.float32(0.014), strip)
         else:
-            stroke(strip & (np.abs(np.abs(x) - 0.016) < line / 2), 0.8)
+            seam(np.abs(x) - np.float32(0.016), strip)
             height += 0.0012 * (strip & (np.abs(x) < 0.016))
             button = strip & (np.hypot(x, ((z - measures.collar) % 0.09) - 0.045) < max(0.0055, 1.0 / place.scale))
             tint[button] = cloth.colour * 0.45 if cloth.colour.mean() > 0.3 else cloth.colour * 1.6 + 0.1
@@ -284,7 +292,7 @@ def _trousers(
     u, v = np.abs(np.abs(x) - 0.085), z - (waist - 0.145)
     patch = ~front & (u < 0.06) & (np.abs(v) < 0.07)
     rim = patch & ((u > 0.06 - line) | (np.abs(v) > 0.07 - line))
-    shade[pockets | fly | rim] *= 0.7
+    shade[pockets | fly | rim] *= 0.82
     height += 0.001 * patch
     if denim and place.scale > 250:
         tint[rim | fly] = THREAD

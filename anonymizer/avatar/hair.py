@@ -12,7 +12,7 @@ from anonymizer.avatar.body import Body, Shape
 from anonymizer.avatar.mesh import normals, unit
 from anonymizer.avatar.tailor import Measures
 
-__all__ = ["HAIR", "Hair", "Scalp", "Strands", "grow"]
+__all__ = ["HAIR", "THIN", "Hair", "Scalp", "Strands", "grow", "rounded", "skull"]
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int32]
@@ -20,21 +20,29 @@ Numbers = NDArray[np.int32]
 #: Height of the hair line above the eyes, in metres, by the angle from straight ahead, in radians: forehead, temples,
 #: sideburns before the ear, over it, behind it, nape. Measured by eye on photographs.
 LINE_ANGLES = (0.0, 0.45, 0.8, 1.02, 1.2, 1.42, 1.62, 1.95, 2.3, np.pi)
-LINE_HEIGHTS = (0.074, 0.073, 0.06, 0.03, -0.008, -0.004, 0.014, -0.02, -0.062, -0.085)
+LINE_HEIGHTS = (0.072, 0.071, 0.058, 0.029, -0.008, -0.004, 0.014, -0.02, -0.062, -0.085)
 #: How far behind the middle of the eyes, in metres, angles are measured from: the middle of the skull.
 MIDDLE = 0.075
 #: Sideways reach of the skull without its ears, in metres of the middle head.
 SKULL = 0.0785
 #: Steps of a strand, and guides that are grown; all other strands lie between them.
 STEPS, GUIDES = 8, 260
-#: Least width of a ribbon in metres, and its width in pixels where that is more; strands' ribbons overlap that often.
-WIDTH, PIXELS, OVERLAP = 0.0011, 1.0, 3.4
+#: Least width of a ribbon in metres, and its width in pixels where that is more: of heads so near that their hair gets
+#: more rays, and of others; pixels a metre from which on they are near; strands' ribbons overlap that often.
+WIDTH, PIXELS, CLOSE, OVERLAP = 0.0009, (0.75, 1.0), 170.0, 2.9
 #: Most and fewest ribbons.
-MOST, FEWEST = 7000, 150
+MOST, FEWEST = 8000, 150
+#: Guides that a strand lies between, and distance in metres of their ends beyond which they part.
+BETWEEN, PARTED = 3, 0.06
+#: Points of a loose curl and of a tight one, of near heads and of others; distance in metres of the turns of a loose
+#: one, most strands that lie in it, and locks that cover a head.
+TURNED, PITCH, LOCK, LOCKS = ((18, 12), (9, 9)), 0.017, 5, 250
 #: Distance of long hair from shoulders, in metres: it lies on cloth.
 ON_CLOTH = 0.032
 #: Width over which a hair line thins out, in metres.
 THIN = 0.014
+#: Part of the mass of hair, beside the single ribbon, in how it is lit.
+ROUND = np.float32(0.7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +164,7 @@ def grow(
     """
     from scipy.spatial import cKDTree
 
-    whole = scalp.field[body.faces].min(1) > 0
+    whole = scalp.field[body.faces].max(1) > 0
     if below is not None:
         whole &= shape.vertices[body.faces, 2].mean(1) < below
     faces = body.faces[whole]
@@ -164,14 +172,23 @@ def grow(
         return None
     a, b, c = (shape.vertices[faces[:, k]] for k in range(3))
     sizes = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
-    width = max(WIDTH, PIXELS / scale)
+    far = scale < CLOSE
+    width = max(WIDTH, PIXELS[int(far)] / scale)
     length = max(hair.top, 0.03) if hair.comb != "tie" else 0.12
     # Long strands cover the head many times over: fewer are needed.
     wanted = OVERLAP * float(sizes.sum()) / (width * min(max(length, 0.012), 0.045))
-    count = int(np.clip(wanted * (2.5 if hair.comb == "radial" else 1.0), FEWEST, MOST))
+    # Tight curls, and those of far heads, are short arcs all through the hair.
+    count = int(np.clip(wanted * (2.5 if hair.comb == "radial" and (far or hair.lift == 1) else 1.0), FEWEST, MOST))
+    # Hair grows the thinner the nearer its line.
+    chosen = rng.choice(len(faces), 2 * count, p=sizes / sizes.sum())
+    share = rng.dirichlet((1, 1, 1), 2 * count).astype(np.float32)
+    inside = (share * scalp.field[faces[chosen]]).sum(1)
+    kept = np.flatnonzero(inside / THIN > rng.random(2 * count) ** 1.5)[:count]
+    if len(kept) < 4:
+        return None
+    chosen, share, inside = chosen[kept], share[kept], inside[kept]
+    count = len(kept)
     guides = min(GUIDES, count)
-    chosen = rng.choice(len(faces), count, p=sizes / sizes.sum())
-    share = rng.dirichlet((1, 1, 1), count).astype(np.float32)
     corner = faces[chosen]
 
     def mixed(values: Floats) -> Floats:
@@ -183,11 +200,14 @@ def grow(
     smooth = normals(shape.vertices, body.faces)
     tree = cKDTree(shape.vertices[numbers])
     mark = _Head.of(body, shape, at)
+    # At its line hair is finer and shorter.
+    fine = np.clip(0.25 + 0.75 * inside / THIN, 0, 1).astype(np.float32)
     lengths = _lengths(hair, mixed(scalp.angle), mixed(scalp.up), mark, roots, rng)
+    if hair.knot is None:
+        lengths = lengths * fine
     if hair.comb == "radial":
-        lines = _curls(hair, roots, mixed(smooth), lengths, rng)
-        tone = rng.random(count).astype(np.float32)
-        widths = np.full(count, 1.3 * width, np.float32)
+        lines, tone = _curls(hair, roots, mixed(smooth), lengths, TURNED[int(far)], rng)
+        widths = (width * (1.9 - 0.6 * rng.random(len(lines)))).astype(np.float32)
         return _ribbons(lines, widths, tone, mark, body, shape, at, numbers, tree, rng)
     paths = _guides(
         hair,
@@ -201,11 +221,18 @@ def grow(
         at,
         rng,
     )
-    near = cKDTree(roots[:guides]).query(roots)[1]
+    away, around = cKDTree(roots[:guides]).query(roots, k=min(BETWEEN, guides))
+    away, around = away.reshape(count, -1), around.reshape(count, -1)
+    near = around[:, 0]
+    # A strand lies between the guides around it, but for those that are combed elsewhere.
+    joined = np.linalg.norm(paths[around, -1] - paths[near, None, -1], axis=2) < PARTED
+    weights = (joined / (away + 0.002) ** 1.5).astype(np.float32)
+    weights /= weights.sum(1, keepdims=True)
     t = np.linspace(0, 1, STEPS + 1, dtype=np.float32)
     # Strands stay apart at their roots and come together at their ends.
-    apart = (roots - roots[near])[:, None] * (1 - 0.45 * t[None, :, None] ** 1.5)
-    lines = paths[near] + apart
+    middle = np.einsum("nk,nkd->nd", weights, roots[around])
+    apart = (roots - middle)[:, None] * (1 - 0.45 * t[None, :, None] ** 1.5)
+    lines = np.einsum("nk,nksd->nsd", weights, paths[around]) + apart
     cut = np.clip(lengths / np.maximum(lengths[near], 1e-4), 0.12, 1.15) * rng.uniform(0.72, 1.0, count)
     lines = _shortened(lines, cut.astype(np.float32))
     layer = rng.random(count).astype(np.float32)
@@ -217,8 +244,10 @@ def grow(
     frizz = loose * rng.standard_normal((count, 1, 3)) * np.minimum(0.014 * lengths + 0.0005, 0.0025)[:, None, None]
     lines = (lines + frizz * t[None, :, None] ** 1.5).astype(np.float32)
     lines = _outside(lines, tree, shape.vertices[numbers], smooth[numbers])
-    tone = rng.random(count).astype(np.float32) * 0.6 + 0.4 * rng.random(guides).astype(np.float32)[near]
-    widths = np.full(count, width, np.float32) * rng.uniform(0.7, 1.3, count).astype(np.float32)
+    # Locks differ more than the strands of one.
+    lock = (weights * rng.random(guides).astype(np.float32)[around]).sum(1)
+    tone = (0.45 * rng.random(count) + 0.55 * lock).astype(np.float32)
+    widths = (width * fine * rng.uniform(0.7, 1.3, count)).astype(np.float32)
     if hair.knot is not None:
         more, thick = _knot(hair, mark, at, width, rng)
         lines = np.concatenate([lines, more])
@@ -240,6 +269,25 @@ class _Head:
         eyes = (shape.heads[body.number("eye.L")] + shape.heads[body.number("eye.R")]) / 2
         skull = np.array([0, eyes[1] + MIDDLE, eyes[2] + 0.03 * at.head_height / 0.24], np.float32)
         return cls(skull, eyes.astype(np.float32), body.number("head"))
+
+
+def skull(body: Body, shape: Shape, at: Measures) -> Floats:
+    """Return the middle of the skull at rest, float32 (3,)."""
+    return _Head.of(body, shape, at).skull
+
+
+def rounded(points: Floats, ribbons: Floats, middle: Floats) -> Floats:
+    """Return the normals (N, 3) of hair: the mass of it is lit as what is round, each ribbon a little for itself.
+
+    Args:
+        points: float32 (N, 3), of posed hair.
+        ribbons: float32 (N, 3), normals of its ribbons.
+        middle: float32 (3,), the middle of the posed skull.
+    """
+    away = points - middle
+    # What hangs lies around the neck.
+    away[:, 2] = np.maximum(away[:, 2], 0)
+    return unit(ROUND * unit(away) + (1 - ROUND) * ribbons)
 
 
 def _lengths(hair: Hair, angle: Floats, up: Floats, mark: _Head, roots: Floats, rng: np.random.Generator) -> Floats:
@@ -278,7 +326,9 @@ def _guides(
     out = [where]
     step = (lengths / STEPS)[:, None]
     angle = np.arctan2(np.abs(roots[:, 0]), -(roots[:, 1] - mark.skull[1]))
-    own = (rng.standard_normal(roots.shape) * (0.02 if hair.knot is not None else 0.07)).astype(np.float32)
+    # Long strands that go their own way end as single ones.
+    loose = 0.02 if hair.knot is not None else float(np.clip(0.012 / max(hair.top, 0.05), 0.035, 0.07))
+    own = (rng.standard_normal(roots.shape) * loose).astype(np.float32)
     normal = away
     for k in range(STEPS):
         t = k / STEPS
@@ -335,19 +385,44 @@ def _combed(hair: Hair, mark: _Head, where: Floats, side: Floats, angle: Floats)
     return np.asarray(way + low[:, None] * (down - way), np.float32)
 
 
-def _curls(hair: Hair, roots: Floats, away: Floats, lengths: Floats, rng: np.random.Generator) -> Floats:
-    """Return curls all through the hair, float32 (N, STEPS + 1, 3): of each strand one turn at some height."""
-    count = len(roots)
-    height = lengths * np.sqrt(rng.random(count)) * (0.82 + 0.18 * np.sin(roots @ rng.normal(0, 130, (3, 4))).mean(1))
-    away = unit(away + 0.15 * rng.standard_normal((count, 3)).astype(np.float32))
-    axis = unit(rng.standard_normal((count, 3)).astype(np.float32) + 0.6 * away)
-    first = unit(np.cross(axis, rng.standard_normal((count, 3)).astype(np.float32)))
+def _curls(
+    hair: Hair, roots: Floats, away: Floats, lengths: Floats, points: tuple[int, int], rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Return curls, float32 (M, S, 3), and their tones in [0, 1], float32 (M,).
+
+    Loose ones are locks of strands that wind from the scalp outwards and down; of tight ones each strand has a turn or
+    two at some height, all through the hair. ``points`` of either make one curl.
+    """
+    loose = hair.lift < 1
+    lock = int(np.clip(len(roots) // LOCKS, 1, LOCK)) if loose else 1
+    count = len(roots) // lock
+    turn = np.linspace(0, 1, points[int(not loose)], dtype=np.float32)[None, :, None]
+    base, out, long = roots[:count], away[:count], lengths[:count, None, None]
+    out = unit(out + (0.3 if loose else 0.15) * rng.standard_normal((count, 3)).astype(np.float32))
+    across = rng.standard_normal((count, 3)).astype(np.float32)
+    if loose:
+        # Outwards first, then down by its weight.
+        way = out[:, None] * (turn - 0.35 * turn**2) + np.array([0, 0, -0.55], np.float32) * turn**2
+        path = base[:, None] + long * rng.uniform(0.8, 1.15, (count, 1, 1)) * way
+        axis, angle = out, 2 * np.pi * turn * long / PITCH + rng.uniform(0, 2 * np.pi, (count, 1, 1))
+        radius = hair.wave * rng.uniform(0.55, 1.0, (count, 1, 1)) * np.minimum(3 * turn + 0.15, 1)
+    else:
+        # The outline of such hair is uneven by some millimetres.
+        uneven = 0.86 + 0.14 * np.sin(base @ rng.normal(0, 130, (3, 4))).mean(1)
+        path = (base + out * (lengths * rng.random(count) ** 0.6 * uneven)[:, None])[:, None]
+        axis = unit(across + 0.6 * out)
+        across = rng.standard_normal((count, 3)).astype(np.float32)
+        angle = turn * rng.uniform(5, 10, (count, 1, 1))
+        radius = hair.wave * rng.uniform(0.6, 1.2, (count, 1, 1))
+    first = unit(np.cross(axis, across))
     second = np.cross(axis, first)
-    turn = np.linspace(0, 1, STEPS + 1)[None, :, None] * rng.uniform(3, 6, (count, 1, 1))
-    radius = hair.wave * rng.uniform(0.6, 1.2, (count, 1, 1))
-    ring = first[:, None] * np.cos(turn) + second[:, None] * np.sin(turn) + 0.15 * turn * axis[:, None]
-    fall = np.array([0, 0, -0.25], np.float32) * height[:, None] * (hair.lift < 1)
-    return np.asarray((roots + away * height[:, None] + fall)[:, None] + radius * ring, np.float32)
+    ring = first[:, None] * np.cos(angle) + second[:, None] * np.sin(angle)
+    lines = path + radius * ring + (0 if loose else 0.1 * radius * angle * axis[:, None])
+    tone = rng.random(count)
+    if loose:
+        lines = np.repeat(lines, lock, 0) + 0.0016 * rng.standard_normal((count * lock, 1, 3)) * (0.6 + turn)
+        tone = 0.6 * np.repeat(tone, lock) + 0.4 * rng.random(count * lock)
+    return lines.astype(np.float32), tone.astype(np.float32)
 
 
 def _shortened(lines: Floats, share: Floats) -> Floats:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.avatar.appearance import Appearance
+from anonymizer.avatar.faces import WIDTH
 from anonymizer.avatar.hair import THIN
 from anonymizer.avatar.mesh import dot, unit
 from anonymizer.avatar.render import Hits, Light
@@ -26,6 +27,11 @@ UNDER = 0.55
 GLINT, SKIN_GLOSS = np.float32(0.13), np.float32(0.07)
 #: Greatest brightness of a highlight on hair beside its colour, and how much of it is lost at the ends.
 BRIGHTEST, ENDS = np.float32(0.8), np.float32(0.75)
+#: Pixels a metre from which on pores are seen: two for one of them and the skin around it.
+PORED = 700.0
+#: What the blood under the skin adds to red, green and blue; row and half width of the nose, and row of the cheeks and
+#: their distance from the middle, in texels of a face.
+FLUSHED, NOSE, CHEEK = np.array((0.025, -0.035, -0.03), np.float32), (78.0, 9.0), (76.0, 27.0)
 #: Colour of eyes, RGB in [0, 1]; radius of an iris and of a pupil in metres.
 WHITE = np.array((0.62, 0.585, 0.565), np.float32)
 IRIS_RADIUS, PUPIL = 0.006, 0.0019
@@ -40,6 +46,7 @@ def skin_paint(
     pupil: Floats,
     scalp: Floats,
     light: Light,
+    scale: float,
 ) -> Floats:
     """Return colours (N, 3) of skin, face, eyes and the scalp under the hair.
 
@@ -52,10 +59,16 @@ def skin_paint(
         pupil: float32 (N, 2), right and up from the middle of the next pupil in metres.
         scalp: float32 (N,), how far inside of the hair line, in metres.
         light: What lights the body.
+        scale: Pixels a metre in the picture: pores are seen from near by.
     """
-    mottled = 1 + 0.02 * waves(at, 60, 5) + 0.015 * waves(at, 900, 6)
+    mottled = 1 + 0.02 * waves(at, 60, 5) + 0.012 * waves(at, 900, 6)
+    if scale > PORED:
+        # Pores are small and apart.
+        pores = np.clip(waves(at, 2800, 7) - 0.5, 0, 1)
+        mottled = mottled - 0.08 * np.minimum(scale / PORED - 1, 1) * pores
     colour = look.skin * mottled[:, None] * look.face.look_up(places[:, :2], places[:, 2])
-    hair = np.clip(scalp / THIN + 0.35 * waves(at, 700, 3), 0, 1)[:, None]
+    colour = colour * (1 + _flush(places)[:, None] * FLUSHED)
+    hair = np.clip(0.7 * scalp / THIN + 0.15 * waves(at, 350, 3), 0, 1)[:, None]
     roots = UNDER * (ROOTS * look.hair + (1 - ROOTS) * look.skin * look.hair)
     colour = colour + (roots - colour) * hair * 0.92
     colour = colour + (SKIN_GLOSS * sheen(normal, light, 14))[:, None] * (1 - 0.7 * hair)
@@ -65,18 +78,30 @@ def skin_paint(
     return np.asarray(np.clip(colour, 0, 1), np.float32)
 
 
+def _flush(places: Floats) -> Floats:
+    """Return how much blood shows through the skin of nose and cheeks, float32 (N,) in [0, 1]."""
+    column, row, ahead = places.T
+    side = np.abs(column - (WIDTH - 1) / 2)
+    nose = np.exp(-(((row - NOSE[0]) / 11) ** 2) - (side / NOSE[1]) ** 2)
+    cheeks = np.exp(-(((row - CHEEK[0]) / 12) ** 2) - ((side - CHEEK[1]) / 11) ** 2)
+    return np.asarray((nose + 0.7 * cheeks) * np.clip(3 * ahead + 0.5, 0, 1), np.float32)
+
+
 def _eye(look: Appearance, pupil: Floats) -> Floats:
     """Return colours (N, 3) of eyeballs: the white, darker in the corners, the iris with its rim, pupil and a glint."""
     away = np.hypot(pupil[:, 0], pupil[:, 1])
-    white = WHITE * np.clip(1.08 - 14 * np.maximum(away - IRIS_RADIUS, 0), 0.7, 1)[:, None]
-    # The upper lid shades the eye.
-    white = white * np.clip(1.0 - 55 * np.maximum(pupil[:, 1] - 0.001, 0), 0.55, 1)[:, None]
+    white = WHITE * np.clip(1.08 - 22 * np.maximum(away - IRIS_RADIUS, 0), 0.55, 1)[:, None]
+    # Veins in the corners.
+    white = white * (1 - np.clip(60 * (away - 0.0075), 0, 0.25)[:, None] * np.array([0, 1, 0.9], np.float32))
     angle = np.arctan2(pupil[:, 1], pupil[:, 0])
     rays = 1 + 0.12 * np.sin(angle * 23) + 0.1 * np.sin(angle * 37 + 1)
-    iris = look.iris * (rays * np.clip(1.25 - 90 * np.maximum(away - 0.0042, 0), 0.45, 1.25))[:, None]
-    share = np.clip((IRIS_RADIUS - away) / 0.0005, 0, 1)[:, None]
+    # Brighter around the pupil, dark at the limbus, which is no sharp line.
+    iris = look.iris * (rays * np.clip(1.35 - 150 * np.maximum(away - 0.0034, 0), 0.3, 1.35))[:, None]
+    share = np.clip((IRIS_RADIUS - away) / 0.0009, 0, 1)[:, None]
     colour = white + (iris - white) * share
-    colour = colour * np.clip((away - PUPIL) / 0.0004, 0.08, 1)[:, None]
+    colour = colour * np.clip((away - PUPIL) / 0.0005, 0.06, 1)[:, None]
+    # The upper lid and its lashes shade the eye.
+    colour = colour * np.clip(1.0 - 95 * np.maximum(pupil[:, 1] - 0.0005, 0), 0.4, 1)[:, None]
     glint = np.clip(1 - (np.hypot(pupil[:, 0] - 0.0022, pupil[:, 1] - 0.0022) - 0.0009) / 0.0006, 0, 1)[:, None]
     return np.asarray(colour + (0.95 - colour) * 0.85 * glint, np.float32)
 
@@ -94,14 +119,14 @@ def hair_paint(colour: Floats, coords: Floats, normal: Floats, light: Light) -> 
         light: What lights the body.
     """
     along, share, tone = unit(coords[:, :3]), coords[:, 3], coords[:, 4]
-    base = colour * (0.62 + 0.62 * tone)[:, None] * (0.72 + 0.34 * np.sqrt(share))[:, None]
+    base = colour * (0.56 + 0.4 * tone)[:, None] * (0.66 + 0.4 * np.sqrt(share))[:, None]
     # Strands bleached a little by the sun.
     base = base * (1 + 0.12 * share * tone)[:, None] ** np.array([1.4, 1.1, 0.8], np.float32)
     shine = np.zeros_like(base)
     for source, strength in ((light.sun, 1.0), (np.array([0, -0.25, 1], np.float32), 0.55)):
         half = unit(unit(source) + np.array([0, -1, 0], np.float32))
-        facing = np.clip(normal @ unit(source) + 0.25, 0, 1)
-        for shift, width, tint in ((-0.1, 70.0, GLINT * (0.4 + 0.6 * tone)[:, None]), (0.14, 18.0, 1.25 * base)):
+        facing = np.clip(normal @ half, 0, 1)
+        for shift, width, tint in ((-0.1, 40.0, GLINT * (0.4 + 0.6 * tone)[:, None]), (0.14, 18.0, 1.25 * base)):
             tilted = unit(along + np.float32(shift) * normal)
             across = np.sqrt(np.clip(1 - (tilted @ half) ** 2, 0, 1))
             shine += np.float32(strength) * (facing * across**width)[:, None] * tint
@@ -132,16 +157,27 @@ def embossed(hits: Hits, height: Floats) -> Floats:
 
     Source: Mikkelsen, Bump mapping unparametrized surfaces on the GPU, 2010.
     """
-    values = np.concatenate([hits.points, height[:, None]], 1)
+    own = np.isin(hits.mesh, np.unique(hits.mesh[height != 0]))
+    out = hits.normals.copy()
+    if own.any():
+        out[own] = _embossed(hits, height, own)
+    return out
+
+
+def _embossed(hits: Hits, height: Floats, own: NDArray[np.bool_]) -> Floats:
+    """Return the normals (M, 3) of the hits ``own`` (N,), see ``embossed``."""
+    values = np.concatenate([hits.points[own], height[own, None]], 1)
+    mesh, normal = hits.mesh[own], hits.normals[own]
     # Numbers of hits, and one row and one column more, where none is.
-    grid = np.full((hits.size[0] + 1, hits.size[1] + 1), -1, np.int32)
-    rows, columns = np.divmod(hits.ray, hits.size[1])
+    rows, columns = np.divmod(hits.ray[own], hits.size[1])
+    rows, columns = rows - rows.min(), columns - columns.min()
+    grid = np.full((int(rows.max()) + 2, int(columns.max()) + 2), -1, np.int32)
     grid[rows, columns] = np.arange(len(values), dtype=np.int32)
 
     def differences(neighbour: NDArray[np.int32]) -> Floats:
         """Return differences (N, 4) along one axis from the hit that follows each, -1 where none does."""
         joined = neighbour >= 0
-        joined &= hits.mesh[neighbour] == hits.mesh
+        joined &= mesh[neighbour] == mesh
         step = values[neighbour] - values
         joined &= np.abs(step[:, 1]) <= STEP
         step[~joined] = 0
@@ -152,7 +188,6 @@ def embossed(hits: Hits, height: Floats) -> Floats:
         return np.asarray(total / np.maximum(count, 1)[:, None], np.float32)
 
     right, down = differences(grid[rows, columns + 1]), differences(grid[rows + 1, columns])
-    normal = hits.normals
     one, two = np.cross(down[:, :3], normal), np.cross(normal, right[:, :3])
     area = dot(right, one)
     slope = np.sign(area)[:, None] * (right[:, 3:] * one + down[:, 3:] * two)

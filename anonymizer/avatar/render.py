@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 from anonymizer.avatar.mesh import normals, unit
 from anonymizer.core.geometry import IntBox
 
-__all__ = ["Camera", "Hits", "Light", "Mesh", "Tracer", "averaged"]
+__all__ = ["Camera", "Hits", "Light", "Mesh", "Tracer", "averaged", "reflected"]
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int32]
 
 #: Distance in metres of rays' starts from the surface and before the nearest point.
 OFF, BEFORE = 2e-3, 1.0
+#: How much more of the light of the sky comes from the left or right, where the sun stands, than straight from above: a
+#: clear sky and one of thin clouds are brightest there, and so is a room beside its window. Light from before or behind
+#: is not told from a darker or brighter day.
+SIDED = np.float32(1.0)
 #: Radius of the sun's disc for soft shadows, as a share of the distance: wider than the sun, hazy sky around it.
 DISC = 0.04
 #: Light that reaches what is closed in on all sides, as a share: it comes back from other surfaces.
@@ -111,6 +115,7 @@ class Tracer:
         from embreex.rtcore_scene import EmbreeScene
 
         self._meshes = tuple(meshes)
+        self._smooth: dict[int, Floats] = {}
         self._scene: Any = EmbreeScene()
         for mesh in self._meshes:
             TriangleMesh(self._scene, mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32))
@@ -120,8 +125,15 @@ class Tracer:
         y = np.concatenate([mesh.vertices[:, 1] for mesh in self._meshes])
         return float(y.min()), float(y.max())
 
-    def primary(self, camera: Camera, box: IntBox, samples: int) -> Hits:
-        """Return what ``samples`` by ``samples`` rays a pixel of a box (xyxy in the picture) meet first."""
+    def primary(self, camera: Camera, box: IntBox, samples: int, only: NDArray[np.bool_] | None = None) -> Hits:
+        """Return what rays meet first.
+
+        Args:
+            camera: The view.
+            box: Integer xyxy in the picture.
+            samples: Rows and columns of rays in a pixel.
+            only: bool (h, w), pixels of the box that get rays; None: all.
+        """
         x1, y1, x2, y2 = box
         size = (y2 - y1) * samples, (x2 - x1) * samples
         x = (np.arange(size[1], dtype=np.float32) + 0.5) / samples + x1
@@ -132,13 +144,19 @@ class Tracer:
         (left, near, low), (right, _, high) = points.min(0), points.max(0)
         # Beside and above the meshes there is nothing to meet.
         columns, rows = np.flatnonzero((x >= left) & (x <= right)), np.flatnonzero((z >= low) & (z <= high))
-        start = np.empty((len(rows), len(columns), 3), np.float32)
-        start[..., 0], start[..., 1], start[..., 2] = x[columns], near - BEFORE, z[rows, None]
-        flat = start.reshape(-1, 3)
+        if only is None:
+            row, column = np.repeat(rows, len(columns)), np.tile(columns, len(rows))
+        else:
+            one, other = (side.ravel() for side in np.indices((samples, samples)))
+            row, column = (
+                (place[:, None] * samples + step).ravel()
+                for place, step in zip(np.nonzero(only), (one, other), strict=True)
+            )
+        flat = np.stack([x[column], np.full(len(row), near - BEFORE, np.float32), z[row]], 1).astype(np.float32)
         away = np.array([0, 1, 0], np.float32)
         found = self._scene.run(flat, np.broadcast_to(away, flat.shape).copy(), output=True)
         met = np.flatnonzero(found["primID"] >= 0)
-        ray = rows[met // max(len(columns), 1)] * size[1] + columns[met % max(len(columns), 1)]
+        ray = row[met] * size[1] + column[met]
         found = {name: values[met] for name, values in found.items()}
         flat = flat[met]
         mesh, face = found["geomID"].astype(np.int32), found["primID"].astype(np.int32)
@@ -155,8 +173,9 @@ class Tracer:
         for number, surface in enumerate(self._meshes):
             own = mesh == number
             if own.any():
-                smooth = normals(surface.vertices, surface.faces)
-                hits.normals[own] = facing(unit(hits.mixed(own, surface.faces, smooth)))
+                if number not in self._smooth:
+                    self._smooth[number] = normals(surface.vertices, surface.faces)
+                hits.normals[own] = facing(unit(hits.mixed(own, surface.faces, self._smooth[number])))
         return hits
 
     def shade(
@@ -178,15 +197,32 @@ class Tracer:
             rng: Directions of rays.
             skin: float32 (N,), 1 where a surface scatters light as skin does, 0 where it does not; None: nowhere.
         """
+        near, said = self.open(hits, bumped, light, rays, rng, skin)
+        return reflected(near.mean(said), bumped, light, skin)
+
+    def open(
+        self,
+        hits: Hits,
+        bumped: Floats,
+        light: Light,
+        rays: int,
+        rng: np.random.Generator,
+        skin: Floats | None = None,
+    ) -> tuple[Neighbours, Floats]:
+        """Return which hits were asked how open they lie, and what they said; arguments as for ``shade``.
+
+        Returns:
+            The hits with their neighbours, and float32 (M, 5) of those asked: whether the sun is seen, seen and all of
+            the sky, seen and all of the ground.
+        """
         near = Neighbours(hits)
         asked = near.asked
         count = len(asked)
         base = (hits.points[asked] + hits.normals[asked] * OFF).astype(np.float32)
         sun = unit(unit(light.sun) + DISC * rng.standard_normal((count, 3)).astype(np.float32))
-        wrap = np.zeros((len(hits.ray), 3), np.float32) if skin is None else skin[:, None] * SCATTERED
-        facing_sun = np.clip((bumped @ unit(light.sun))[:, None] + wrap, 0, None) / (1 + wrap)
+        facing_sun = _facing_sun(bumped[asked], light, None if skin is None else skin[asked])
         lit = np.zeros(count, np.float32)
-        towards = np.flatnonzero(facing_sun[asked].max(1) > 0)
+        towards = np.flatnonzero(facing_sun.max(1) > 0)
         lit[towards] = self.free(base[towards], sun[towards])
         # Seen and all of the sky and of the ground: their ratio holds no noise where nothing is closed in.
         said = np.zeros((5, count), np.float32)
@@ -202,25 +238,43 @@ class Tracer:
             said[4] += down
             said[1] += free * up
             said[3] += free * down
-        lit, *parts = near.mean(said.T).T
-        # What is closed in gets a share of the light that its normal would see.
-        share = 0.5 + 0.5 * bumped[:, 2]
-        back = BOUNCED * (1 if skin is None else 1 + skin[:, None] * (FLUSHED - 1))
-        above, below = (
-            (usual * open_)[:, None] + back * (usual * (1 - open_))[:, None]
-            for open_, usual in (
-                (parts[0] / np.maximum(parts[1], 1e-6), share),
-                (parts[2] / np.maximum(parts[3], 1e-6), 1 - share),
-            )
-        )
-        out = facing_sun * lit[:, None] * light.sunlight + above * light.sky + below * light.ground
-        return np.asarray(out, np.float32)
+        return near, said.T
 
     def free(self, start: Floats, way: Floats) -> NDArray[np.bool_]:
         """Return which rays, float32 (N, 3) start and direction, meet nothing: bool (N,)."""
         if not len(start):
             return np.zeros(0, np.bool_)
         return np.asarray(self._scene.run(start, way.astype(np.float32), query="OCCLUDED")) < 0
+
+
+def _facing_sun(bumped: Floats, light: Light, skin: Floats | None) -> Floats:
+    """Return how far normals (N, 3) face the sun, float32 (N, 3) by colour, 0 where they do not."""
+    wrap = np.zeros((len(bumped), 3), np.float32) if skin is None else skin[:, None] * SCATTERED
+    return np.asarray(np.clip((bumped @ unit(light.sun))[:, None] + wrap, 0, None) / (1 + wrap), np.float32)
+
+
+def reflected(openness: Floats, bumped: Floats, light: Light, skin: Floats | None = None) -> Floats:
+    """Return the light that white surfaces send back, float32 (N, 3).
+
+    Args:
+        openness: float32 (N, 5), means of what ``Tracer.open`` returns.
+        bumped: float32 (N, 3), unit normals.
+        light: Sun and surroundings.
+        skin: float32 (N,), what scatters light as skin does; None: nothing.
+    """
+    lit, *parts = openness.T
+    # What is closed in gets a share of the light that its normal would see.
+    share = 0.5 + 0.5 * (bumped @ unit(np.array([SIDED * unit(light.sun)[0], 0, 1], np.float32)))
+    back = BOUNCED * (1 if skin is None else 1 + skin[:, None] * (FLUSHED - 1))
+    above, below = (
+        (usual * open_)[:, None] + back * (usual * (1 - open_))[:, None]
+        for open_, usual in (
+            (parts[0] / np.maximum(parts[1], 1e-6), share),
+            (parts[2] / np.maximum(parts[3], 1e-6), 1 - share),
+        )
+    )
+    out = _facing_sun(bumped, light, skin) * lit[:, None] * light.sunlight + above * light.sky + below * light.ground
+    return np.asarray(out, np.float32)
 
 
 def facing(vectors: Floats) -> Floats:
@@ -248,15 +302,28 @@ class Neighbours:
         #: Which hits are asked: int64 (M,).
         self.asked = np.flatnonzero(chosen | alone)
 
-    def mean(self, values: Floats) -> Floats:
-        """Return the mean of what the asked hits near each hit said: float32 (M, K) to (N, K)."""
-        spread = self._spread(self.asked, values)
+    def mean(self, values: Floats, finer: Hits | None = None) -> Floats:
+        """Return the mean of what the asked hits near each hit said: float32 (M, K) to (N, K).
+
+        Args:
+            values: float32 (M, K).
+            finer: Hits of more rays a pixel to tell it for; None: the hits themselves. Where none of their mesh was
+                asked near by, it is the mean of the mesh.
+        """
+        spread = self._spread(self.asked, values, finer)
+        if finer is not None:
+            for number in np.unique(finer.mesh[spread[:, -1] == 0]):
+                said = values[self._hits.mesh[self.asked] == number]
+                alone = (finer.mesh == number) & (spread[:, -1] == 0)
+                spread[alone] = np.append((said if len(said) else values).mean(0), 1)
         return np.asarray(spread[:, :-1] / np.maximum(spread[:, -1:], 1e-6), np.float32)
 
-    def _spread(self, asked: NDArray[np.int64], values: Floats) -> Floats:
+    def _spread(self, asked: NDArray[np.int64], values: Floats, finer: Hits | None = None) -> Floats:
         """Return sums over the window around each hit of values (M, K), and how many there are, float32 (N, K + 1)."""
         hits, width = self._hits, values.shape[1] + 1
-        out = np.zeros((len(hits.ray), width), np.float32)
+        wanted = hits if finer is None else finer
+        samples = wanted.size[0] // hits.size[0]
+        out = np.zeros((len(wanted.ray), width), np.float32)
         for number in np.unique(hits.mesh):
             own = hits.mesh == number
             rows, columns = np.divmod(hits.ray[own], hits.size[1])
@@ -266,17 +333,38 @@ class Neighbours:
             y, x = np.divmod(hits.ray[asked[here]], hits.size[1])
             grid[y - top, x - left, :-1], grid[y - top, x - left, -1] = values[here], 1
             blurred = cv2.blur(grid, (self._window, self._window), borderType=cv2.BORDER_CONSTANT).reshape(*grid.shape)
-            out[own] = blurred[rows - top, columns - left]
+            if finer is not None:
+                own = finer.mesh == number
+                rows, columns = (place // samples for place in np.divmod(finer.ray[own], finer.size[1]))
+            inside = np.clip(rows - top, 0, len(grid) - 1), np.clip(columns - left, 0, grid.shape[1] - 1)
+            out[own] = blurred[inside]
         # The running sums of a blur leave dust where there was nothing.
         out[np.abs(out[:, -1]) < 0.5 / self._window**2, -1] = 0
         return out
 
 
-def averaged(hits: Hits, values: Floats, samples: int) -> Floats:
-    """Return values (N, K) of hits averaged over each pixel, float32 (h, w, K); rays that meet nothing count as 0."""
-    height, width = hits.size
-    grid = np.zeros((height * width, values.shape[1]), np.float32)
-    grid[hits.ray] = values
-    size = width // samples, height // samples
-    pixels = cv2.resize(grid.reshape(height, width, -1), size, interpolation=cv2.INTER_AREA)
-    return np.asarray(pixels.reshape(size[1], size[0], -1), np.float32)
+def averaged(hits: Hits, values: Floats, samples: int, only: NDArray[np.bool_] | None = None) -> Floats:
+    """Return values (N, K) of hits averaged over each pixel; rays that meet nothing count as 0.
+
+    Args:
+        hits: What rays met.
+        values: float32 (N, K).
+        samples: Rows and columns of rays in a pixel.
+        only: bool (h, w), which pixels had rays; None: all.
+
+    Returns:
+        float32 (h, w, K), or (P, K) of the P pixels that had rays.
+    """
+    height, width = (side // samples for side in hits.size)
+    row, column = np.divmod(hits.ray, hits.size[1])
+    pixel = (row // samples) * width + column // samples
+    count = height * width
+    if only is not None:
+        pixel, count = (np.cumsum(only) - 1)[pixel], int(only.sum())
+    if samples == 1:
+        out = np.zeros((count, values.shape[1]), np.float32)
+        out[pixel] = values
+    else:
+        sums = [np.bincount(pixel, values[:, k], count) for k in range(values.shape[1])]
+        out = (np.stack(sums, 1) / samples**2).astype(np.float32)
+    return out if only is not None else out.reshape(height, width, -1)

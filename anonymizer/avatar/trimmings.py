@@ -141,10 +141,12 @@ def _collar(piece: Garment, trim: Trim, at: Measures) -> tuple[Floats, Numbers]:
     ).astype(np.float32)
     # Cloth below pushes its points out.
     low = points[3:].reshape(-1, 3)
-    low[:, 1] = np.where(
-        low[:, 1] < middle[1], np.minimum(low[:, 1], _front(piece, low[:, 0], low[:, 2], at) - 0.003), low[:, 1]
-    )
-    points[3:] = low.reshape(2, RING, 3)
+    out = np.maximum(low[:, 1] - _front(piece, low[:, 0], low[:, 2], at) + 0.003, 0).reshape(2, RING) * front
+    # Stiff as a collar is, it goes out as far as its neighbours have to.
+    out = np.lib.stride_tricks.sliding_window_view(np.pad(out, ((0, 0), (2, 2)), "edge"), 5, axis=1).max(2)
+    for _ in range(3):
+        out[:, 1:-1] = (out[:, :-2] + 2 * out[:, 1:-1] + out[:, 2:]) / 4
+    points[3:, :, 1] -= out
     return points.reshape(-1, 3), _sheet(len(rows), RING)
 
 

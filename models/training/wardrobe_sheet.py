@@ -91,7 +91,7 @@ def drawn(body: Body, person: Appearance, pose: str, height: int) -> np.ndarray:
     shape = body.rest(person.phenotype)
     fit = posed(body, shape, pose, height / 1.8)
     measures = Measures.of(body, shape)
-    dressed = artist._dressed(body, shape, measures, person, fit, rng)
+    fit, dressed = artist._dressed(body, shape, measures, person, fit, rng)
     points = fit.project(np.concatenate([dressed.vertices, *(p for _, p in dressed.garments)]))
     low = points.min(0) - 4
     size = np.ceil(points.max(0) - low + 4).astype(int)
