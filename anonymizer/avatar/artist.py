@@ -410,7 +410,7 @@ def _render(
             more = paint(finer)
             shade = reflected(near.mean(said, finer), more.normals, light, more.skin)
             colour[busy] = _lit(finer, more, shade, means, dense, busy)
-    colour = crisp(np.asarray(cv2.GaussianBlur(colour, (0, 0), soft), np.float32), pose.scale * UPRIGHT)
+    colour = crisp(np.asarray(cv2.GaussianBlur(colour, (0, 0), soft), np.float32), pose.scale * UPRIGHT, soft)
     alpha = np.clip(colour[..., 3], 0, 1)
     rgb = np.asarray(np.clip(colour[..., :3] / np.maximum(colour[..., 3:], np.float32(1e-4)), 0, 1), np.float32)
     away = hits.points[:, 1:2]

@@ -58,8 +58,9 @@ KNEE = np.float32(0.7)
 CONTRAST = 1.3
 #: Gains of detail of one, two and four pixels in tall avatars, less 1; cameras and what is done to their pictures
 #: sharpen. Without, detail of persons of 500 pixels and more is 2.7, 2.2 and 1.7 times that of avatars, contrast
-#: included. Heights in pixels from which it is strengthened, and from which in full.
-DETAIL, CRISP = (1.0, 0.6, 0.25), (150.0, 550.0)
+#: included. Heights in pixels from which it is strengthened, from which in full, and from which less again, for what is
+#: fine on a body is then wider; and the blur of a picture in pixels up to which it is sharp.
+DETAIL, CRISP, SHARP = (0.8, 0.6, 0.25), (150.0, 500.0, 700.0), 0.5
 #: Standard deviation in pixels of the blur that takes detail of one pixel away.
 FINEST = 0.7
 #: Part of the sun in the light where no shadow tells it, by contrast (standard deviation of values) of surroundings
@@ -277,14 +278,16 @@ def developed(colours: Floats) -> Floats:
     return np.asarray(colours * (most / pivot) ** np.float32(CONTRAST - 1), np.float32)
 
 
-def crisp(colour: Floats, tall: float) -> Floats:
+def crisp(colour: Floats, tall: float, blur: float) -> Floats:
     """Return an avatar with its detail strengthened as a camera does, the more the taller it is.
 
     Args:
         colour: float32 (h, w, 4), values times coverage, and coverage in [0, 1].
         tall: Its height in pixels.
+        blur: Standard deviation in pixels of the picture's sharpest edges.
     """
-    share = float(np.clip((tall - CRISP[0]) / (CRISP[1] - CRISP[0]), 0, 1))
+    low, full, high = CRISP
+    share = float(np.clip((tall - low) / (full - low), 0, 1)) * min(1.0, high / tall) * min(1.0, SHARP / blur)
     if not share:
         return colour
     cover = np.maximum(colour[..., 3:], np.float32(1e-4))

@@ -193,9 +193,12 @@ def test_detail_of_the_tall_is_strengthened_without_a_rim() -> None:
     plain, rough = (
         np.concatenate([v * cover, cover], 2) for v in (np.full((60, 60, 3), 0.5), rng.uniform(0.4, 0.6, (60, 60, 3)))
     )
-    assert np.array_equal(crisp(rough.astype(np.float32), 100), rough.astype(np.float32))
-    assert crisp(rough.astype(np.float32), 600)[12:48, 12:48, 0].std() > 1.3 * rough[12:48, 12:48, 0].std()
-    assert np.allclose(crisp(plain.astype(np.float32), 600), plain, atol=1e-5), "nothing to strengthen at the outline"
+    assert np.array_equal(crisp(rough.astype(np.float32), 100, 0.4), rough.astype(np.float32))
+    assert crisp(rough.astype(np.float32), 600, 0.4)[12:48, 12:48, 0].std() > 1.2 * rough[12:48, 12:48, 0].std()
+    assert crisp(rough.astype(np.float32), 600, 2.0)[12:48, 12:48, 0].std() < 1.2 * rough[12:48, 12:48, 0].std()
+    assert np.allclose(crisp(plain.astype(np.float32), 600, 0.4), plain, atol=1e-5), (
+        "nothing to strengthen at the outline"
+    )
 
 
 def test_highlights_approach_white_and_keep_their_hue() -> None:
