@@ -495,8 +495,10 @@ class Anonymizer:
         vehicles = [t for t in work.targets if t.redrawn and t.found.label == "vehicle"]
         if not vehicles:
             return seen
-        # The fill shows none of them: their shape comes from the original, where no person is.
-        own = guard(Conditions(work.depth, self._edges.detect(work.image)), work.shown, level)
+        # The fill shows none of them: their shape comes from the original, in which all else is filled.
+        bare = _bare(work, ())
+        depth = self._depth.estimate(bare, tuple(outlined(t.found) for t in vehicles))
+        own = guard(Conditions(depth, self._edges.detect(bare)), work.shown, level)
         there = work.hidden(vehicles) & ~work.hidden([t for t in work.targets if t.found.label == "person"])
         return Conditions(np.where(there, own.depth, seen.depth), np.where(there, own.edges, seen.edges))
 
@@ -571,16 +573,21 @@ def _fill(work: Work, filler: Filler | None, strength: float) -> None:
 
 
 def _for_plates(work: Work, chosen: Iterable[Target]) -> Image:
-    """Return the original with all filled but vehicles and the plates among ``chosen``: RGB uint8 (H, W, 3).
+    """Return the picture that the plates among ``chosen`` are read from, RGB uint8 (H, W, 3).
 
     What is hidden beside a plate, as people before it, has no influence on its noise, colours and corners.
     """
     plates = [t.found for t in chosen if t.found.label == "license_plate"]
-    if not plates or work.base is None:
-        return work.image
-    filled = work.hidden(t for t in work.targets if t.found.label != "vehicle" and t.found not in plates)
-    for plate in plates:
-        filled &= ~full_mask(plate, work.size)
+    return _bare(work, plates) if plates else work.image
+
+
+def _bare(work: Work, shown: Sequence[Instance]) -> Image:
+    """Return the original with all filled but vehicles and some instances: RGB uint8 (H, W, 3)."""
+    if work.base is None:
+        raise StageError("redraw", "expected a filled picture, got none")
+    filled = work.hidden(t for t in work.targets if t.found.label != "vehicle" and t.found not in shown)
+    for instance in shown:
+        filled &= ~full_mask(instance, work.size)
     return np.where(filled[..., None], work.base, work.image)
 
 

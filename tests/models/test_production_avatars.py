@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -247,7 +247,19 @@ def test_a_vehicle_keeps_the_shape_that_the_fill_does_not_show(tmp_path: Path, m
             # The original's depth is known by its pixels: bright where it is the original.
             return np.asarray((image == PICTURE).all(axis=2), np.float32)
 
-    asked = run("sd15", tmp_path, monkeypatch, 200, "person", "vehicle", depth=Depth(), edges=Flat())
+    class Edges:
+        """Remembers what it was shown."""
+
+        shown: ClassVar[list[Image]] = []
+
+        def detect(self, image: Image) -> np.ndarray:
+            self.shown.append(image)
+            return np.zeros(image.shape[:2], np.float32)
+
+    asked = run("sd15", tmp_path, monkeypatch, 200, "person", "vehicle", depth=Depth(), edges=Edges())
+    inside = np.s_[PERSON[1] + 44 : PERSON[3], PERSON[0] + 12 : PERSON[2] - 12]
+    assert Edges.shown
+    assert all((image[inside] != PICTURE[inside]).any(axis=2).mean() > 0.9 for image in Edges.shown), "of nobody"
     (person,), (vehicle,) = ([c for c in asked.calls if c["strength"] == s] for s in (0.7, 1.0))
     maps = vehicle["control_image"][0].numpy()[0, 0]
     assert maps[8:24, 8:24].mean() > 0.9
