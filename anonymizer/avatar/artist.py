@@ -224,18 +224,6 @@ class AvatarArtist:
         pose = self._fitter.fit(person, coarse, size, rng, face)
         return None if pose is None else self._begun(image, body, shape, outer, pose, scene, rng)
 
-    def draw(
-        self,
-        image: NDArray[np.uint8],
-        person: Instance,
-        rng: np.random.Generator,
-        face: Instance | None = None,
-        scene: tuple[Scene, NDArray[np.bool_], set[str], frozenset[int]] | None = None,
-    ) -> Rendering | None:
-        """Return the rendering of somebody alone, None where there is none; arguments as for ``begin``."""
-        drawing = self.begin(image, person, rng, face, scene)
-        return None if drawing is None else drawing()
-
     def stand(
         self,
         image: NDArray[np.uint8],

@@ -13,6 +13,8 @@ from anonymizer.avatar.stance import ANKLES, EARS, ELBOWS, HIPS, KNEES, NOSE, SH
 from anonymizer.core.records import Instance, PersonView, Rendering
 from anonymizer.models import weights
 
+from .avatars import drawn
+
 FACES = weights.path("prototypes") / "textures.safetensors"
 SIZE = 400, 300
 MIDDLE = np.array([0.1, 0.6, 0.5, 0.5, 0.5, 0.5], np.float32)
@@ -73,7 +75,7 @@ def scene(seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def rendering(artist: AvatarArtist, bodies: tuple[Body, Body], shape: Shape) -> Rendering:
-    made = artist.draw(scene(), person(standing(bodies[0], shape)), np.random.default_rng(3))
+    made = drawn(artist, scene(), person(standing(bodies[0], shape)), np.random.default_rng(3))
     assert made is not None
     return made
 
@@ -112,7 +114,7 @@ def test_the_face_is_told_while_it_looks_this_way(
     # Long hair hangs lower.
     assert head.min() < y1 + 6 and head.max() > y2 - 6
     half, behind = (
-        artist.draw(scene(), person(standing(bodies[0], shape, turn=turn)), np.random.default_rng(3))
+        drawn(artist, scene(), person(standing(bodies[0], shape, turn=turn)), np.random.default_rng(3))
         for turn in (np.pi / 2, np.pi)
     )
     assert half is not None and behind is not None
@@ -124,8 +126,8 @@ def test_same_seed_same_person_another_seed_another(
     artist: AvatarArtist, bodies: tuple[Body, Body], shape: Shape, rendering: Rendering
 ) -> None:
     view = standing(bodies[0], shape)
-    again = artist.draw(scene(), person(view), np.random.default_rng(3))
-    other = artist.draw(scene(), person(view), np.random.default_rng(4))
+    again = drawn(artist, scene(), person(view), np.random.default_rng(3))
+    other = drawn(artist, scene(), person(view), np.random.default_rng(4))
     assert again is not None and other is not None
     assert (again.rgb == rendering.rgb).all() and (again.alpha == rendering.alpha).all()
     assert other.rgb.shape != rendering.rgb.shape or (other.rgb != rendering.rgb).any()
@@ -142,7 +144,7 @@ def test_nothing_but_pose_and_surroundings_enters(
         landmarks=np.full((5, 2), 100, np.float32),
         record={"attributes": {"sex": "female"}},
     )
-    made = artist.draw(scene(), marked, np.random.default_rng(3))
+    made = drawn(artist, scene(), marked, np.random.default_rng(3))
     assert made is not None
     assert (made.rgb == rendering.rgb).all() and (made.alpha == rendering.alpha).all()
 
@@ -150,7 +152,7 @@ def test_nothing_but_pose_and_surroundings_enters(
 def test_nobody_is_drawn_twice_in_a_picture(artist: AvatarArtist, bodies: tuple[Body, Body], shape: Shape) -> None:
     surroundings = artist.look(scene(), np.zeros(SIZE, np.bool_), [], SIZE[0] / 2)
     view = standing(bodies[0], shape)
-    made = [artist.draw(scene(), person(view), np.random.default_rng(3), scene=surroundings) for _ in range(3)]
+    made = [drawn(artist, scene(), person(view), np.random.default_rng(3), scene=surroundings) for _ in range(3)]
     assert all(m is not None for m in made)
     # The same chance, and yet three faces, and three pieces with their colours.
     assert len(surroundings[2]) == 9
@@ -159,18 +161,18 @@ def test_nobody_is_drawn_twice_in_a_picture(artist: AvatarArtist, bodies: tuple[
 def test_nobody_is_drawn_again_when_the_picture_was_filled_anew(
     artist: AvatarArtist, bodies: tuple[Body, Body], shape: Shape
 ) -> None:
-    drawn: set[str] = set()
+    looks: set[str] = set()
     view = standing(bodies[0], shape)
     for count in (1, 2):
-        surroundings = artist.look(scene(), np.zeros(SIZE, np.bool_), [], SIZE[0] / 2, drawn)
-        assert artist.draw(scene(), person(view), np.random.default_rng(3), scene=surroundings) is not None
-        assert len(drawn) == 3 * count
+        surroundings = artist.look(scene(), np.zeros(SIZE, np.bool_), [], SIZE[0] / 2, looks)
+        assert drawn(artist, scene(), person(view), np.random.default_rng(3), scene=surroundings) is not None
+        assert len(looks) == 3 * count
 
 
 def test_small_persons_get_the_coarse_mesh(artist: AvatarArtist, bodies: tuple[Body, Body], shape: Shape) -> None:
     view = standing(bodies[0], shape, scale=50)
     small = Instance(1, "person", np.array([120, 150, 180, 260], np.float32), body=view)
-    made = artist.draw(scene(), small, np.random.default_rng(3))
+    made = drawn(artist, scene(), small, np.random.default_rng(3))
     assert made is not None and 60 < made.box[3] - made.box[1] < 140
 
 
@@ -180,7 +182,7 @@ def test_huge_persons_are_rendered_smaller(artist: AvatarArtist, bodies: tuple[B
     large = replace(view, landmarks=(view.landmarks + corner) * times, window=(0, 0, 400 * times, 400 * times))
     box = np.array([100, 160, 2000, 3160], np.float32)
     image = np.full((400 * times, 400 * times, 3), 120, np.uint8)
-    made = artist.draw(image, Instance(1, "person", box, body=large), np.random.default_rng(3))
+    made = drawn(artist, image, Instance(1, "person", box, body=large), np.random.default_rng(3))
     assert made is not None and made.box[3] - made.box[1] > 2000 and made.alpha.max() > 0.99
     assert made.face is not None and made.face[1] < made.joints[0, 1] < made.face[3]
     for number, joint in zip((5, 6), SHOULDERS, strict=True):
@@ -188,7 +190,7 @@ def test_huge_persons_are_rendered_smaller(artist: AvatarArtist, bodies: tuple[B
 
 
 def test_persons_without_a_view_stand_in_their_box(artist: AvatarArtist) -> None:
-    made = artist.draw(scene(), person(None), np.random.default_rng(0))
+    made = drawn(artist, scene(), person(None), np.random.default_rng(0))
     assert made is not None
     rows = np.flatnonzero((made.alpha > 0.5).any(1)) + made.box[1]
     assert rows[0] == pytest.approx(20, abs=15) and rows[-1] == pytest.approx(394, abs=15)

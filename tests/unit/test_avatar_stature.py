@@ -14,6 +14,7 @@ from anonymizer.avatar.stature import children
 from anonymizer.core.records import Instance, Rendering
 from anonymizer.models import weights
 
+from .avatars import drawn
 from .test_avatar_fit import MIDDLE, SIZE, posed, standing
 
 
@@ -85,7 +86,7 @@ def test_children_have_larger_heads(body: Body, shape: Shape) -> None:
 
     def head(small: bool) -> float:
         scene = around, hidden, set(taken), frozenset({person.id} if small else ())
-        made = artist.draw(image, person, np.random.default_rng(3), None, scene)
+        made = drawn(artist, image, person, np.random.default_rng(3), None, scene)
         assert isinstance(made, Rendering)
         return float(np.ptp(made.joints[:5, 1]) + np.ptp(made.joints[:5, 0])) / float(made.joints[15:, 1].mean())
 
