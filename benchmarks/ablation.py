@@ -42,6 +42,7 @@ import numpy as np
 from avatar_run import Judged, Kept
 from markdown_table import table
 
+import anonymizer
 from anonymizer import Anonymizer
 from anonymizer.avatar import artist
 from anonymizer.avatar.render import Light
@@ -101,14 +102,19 @@ def unverified() -> Iterator[None]:
 
 @contextmanager
 def shared(kept: Kept, light: str) -> Iterator[None]:
-    """Keep fills and avatars, which most variants have in common; avatars by the light that they stand in."""
+    """Keep fills and avatars, which most variants have in common; avatars by the light that they stand in.
+
+    They depend on the code of the package as well.
+    """
     fill, draw = pipeline.redact, pipeline.draw_avatars
+    files = sorted(Path(anonymizer.__file__).parent.rglob("*.py"))
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
     def filled(image: Any, hidden: Any, rng: Any, **named: Any) -> Any:
-        return kept.get(lambda: fill(image, hidden, rng, **named), "fill", _hash(image), _hash(hidden))
+        return kept.get(lambda: fill(image, hidden, rng, **named), "fill", code, _hash(image), _hash(hidden))
 
     def drawn(by: Any, image: Any, persons: Any, everyone: Any, seeds: Any, *rest: Any) -> Any:
-        asked = "avatars", light, _hash(image), sorted(seeds.items())
+        asked = "avatars", code, light, _hash(image), sorted(seeds.items())
         return kept.get(lambda: draw(by, image, persons, everyone, seeds, *rest), *asked)
 
     with replaced(pipeline, "redact", filled), replaced(pipeline, "draw_avatars", drawn):
