@@ -162,7 +162,11 @@ def test_light_follows_the_surroundings() -> None:
         return estimate_light(look(image, nothing, (), HORIZON), (100, 100, 150, 200), rng)
 
     assert light((40, 40, 40)).sky.mean() < light((120, 120, 120)).sky.mean() < light((200, 200, 200)).sky.mean()
-    # What is burnt out lies behind people, and there is no more to be read in it.
+    # What is burnt out lies behind people, and there is no more to be read in it: of a door in the dark, nothing.
+    door = np.full((*SIZE, 3), 40, np.uint8)
+    door[80:160, 90:160] = 255
+    dark = estimate_light(look(door, nothing, (), HORIZON), (100, 100, 150, 200), rng)
+    assert dark.sky.mean() < light((120, 120, 120)).sky.mean()
     assert light((255, 255, 255)).sky.mean() < light((200, 200, 200)).sky.mean()
     warm = light((160, 110, 70))
     assert warm.sky[0] > warm.sky[2] and warm.ground[0] > warm.ground[2]
