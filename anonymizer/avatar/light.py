@@ -42,7 +42,8 @@ BURNT, ALL = 0.8, 0.8
 #: beside the brightest tenth of the picture, and the median around them, within limits: a camera exposes for all of a
 #: picture, and who walks in its shade is darker than who stands in its sun. About what ``models/training/fit_light.py``
 #: finds on 804 annotated persons of 6 packs, ``train`` pictures (0.88 and 0.23): it explains 41 % of the variance of
-#: the logarithm of their light in other pictures, and 24 % in a pack that is left out; the median alone 29 % and nothing.
+#: the logarithm of their light in other pictures, and 24 % in a pack that is left out; the median alone 29 % and
+#: nothing.
 TENTH, POWERS, LIMITS = 90, (0.85, 0.25), (0.06, 1.3)
 #: Most light in that of the brightest tenth around: no picture that is dark as a whole was among these.
 MOST = 2.0
