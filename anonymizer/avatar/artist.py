@@ -386,7 +386,10 @@ def _render(
     shade = reflected(near.mean(said), coat.normals, light, coat.skin)
     # Light goes on between strands: none is as dark as it were behind boards, and no loose end as bright.
     means = {number: shade[hits.mesh == number].mean(0) for number in np.unique(hits.mesh[hair[hits.mesh]])}
-    colour = _lit(hits, coat, shade, means, samples)
+    values = _sent(hits, coat, shade, means)
+    # One for all rays of a person: what is seen again with more rays is not exposed for itself.
+    middle = float(values.max(1).mean())
+    colour = _kept(hits, values, middle, samples)
     if samples == 1:
         # Spokes are as thin as strands.
         thin = hair.copy()
@@ -397,7 +400,7 @@ def _render(
         if len(finer.ray):
             more = paint(finer)
             shade = reflected(near.mean(said, finer), more.normals, light, more.skin)
-            colour[busy] = _lit(finer, more, shade, means, dense, busy)
+            colour[busy] = _kept(finer, _sent(finer, more, shade, means), middle, dense, busy)
     colour = crisp(np.asarray(cv2.GaussianBlur(colour, (0, 0), soft), np.float32), pose.scale * UPRIGHT, soft)
     alpha = np.clip(colour[..., 3], 0, 1)
     rgb = np.asarray(np.clip(colour[..., :3] / np.maximum(colour[..., 3:], np.float32(1e-4)), 0, 1), np.float32)
@@ -432,28 +435,32 @@ def _ridden(posed: Posed, hits: Hits, count: Floats, samples: int) -> Floats:
     return np.asarray((averaged(hits, own[:, None], samples) / np.maximum(count, 1e-6))[..., 0], np.float32)
 
 
-def _lit(
-    hits: Hits,
-    coat: Coat,
-    shade: Floats,
-    means: dict[int, Floats],
-    samples: int,
-    only: NDArray[np.bool_] | None = None,
-) -> Floats:
-    """Return the colours and the coverage of pixels, float32 (h, w, 4), or (P, 4) of those that had rays.
+def _sent(hits: Hits, coat: Coat, shade: Floats, means: dict[int, Floats]) -> Floats:
+    """Return the values float32 (N, 3) of what hits send back; ``shade`` of hair changes in place.
 
     Args:
         hits: What rays met.
         coat: Its paint.
         shade: float32 (N, 3), the light it sends back.
         means: The light float32 (3,) that the hair of each mesh of hair sends back on average.
-        samples: Rows and columns of rays in a pixel.
-        only: bool (h, w), which pixels had rays; None: all.
     """
     for number, mean in means.items():
         own = hits.mesh == number
         shade[own] += TRANSLUCENT * (mean - shade[own])
-    lit = exposed(developed(coat.colours * cv2.pow(shade, float(1 / GAMMA))))
+    return np.asarray(coat.colours * cv2.pow(shade, float(1 / GAMMA)), np.float32)
+
+
+def _kept(hits: Hits, values: Floats, middle: float, samples: int, only: NDArray[np.bool_] | None = None) -> Floats:
+    """Return the colours and the coverage of pixels, float32 (h, w, 4), or (P, 4) of those that had rays.
+
+    Args:
+        hits: What rays met.
+        values: float32 (N, 3), what it sends back.
+        middle: The value around which a camera adds contrast.
+        samples: Rows and columns of rays in a pixel.
+        only: bool (h, w), which pixels had rays; None: all.
+    """
+    lit = exposed(developed(values, middle))
     return averaged(hits, np.concatenate([lit, np.ones((len(lit), 1), np.float32)], 1), samples, only)
 
 

@@ -50,7 +50,8 @@ MOST = 2.0
 #: Share of the surroundings' cast in the light, and the norm by which their colours are averaged.
 CAST, NORM = 0.6, 6
 #: What a white surface that faces the light sends back where a picture is brightest: all together, and the ground's
-#: part of what comes from above. Chosen so that avatars have the mean light of the persons there, 0.14.
+#: part of what comes from above. Chosen so that avatars are about as light as 142 annotated persons (31 and 29 in
+#: CIELAB, medians).
 FULL, GROUND = 1.9, 0.3
 #: Value from which a camera compresses highlights.
 KNEE = np.float32(0.7)
@@ -267,15 +268,15 @@ def exposed(colours: Floats) -> Floats:
     return np.asarray(colours * (kept / np.maximum(most, np.float32(1e-6))), np.float32)
 
 
-def developed(colours: Floats) -> Floats:
-    """Return colours of one person with the contrast that cameras give pictures, around their mean.
+def developed(colours: Floats, middle: float) -> Floats:
+    """Return colours with the contrast that cameras give pictures.
 
     Args:
         colours: float32 (N, 3), a picture's values, 0 and above.
+        middle: Of the person as a whole: the value that stays as it is.
     """
     most = np.maximum(colours.max(1, keepdims=True), np.float32(1e-4))
-    pivot = most.mean()
-    return np.asarray(colours * (most / pivot) ** np.float32(CONTRAST - 1), np.float32)
+    return np.asarray(colours * (most / np.float32(max(middle, 1e-4))) ** np.float32(CONTRAST - 1), np.float32)
 
 
 def crisp(colour: Floats, tall: float, blur: float) -> Floats:

@@ -181,9 +181,12 @@ def test_who_stands_in_the_shade_of_a_picture_is_darker() -> None:
     assert dark < bright / 3
 
 
-def test_a_camera_adds_contrast_around_the_mean_and_keeps_hues() -> None:
+def test_a_camera_adds_contrast_around_a_middle_and_keeps_hues() -> None:
     values = np.linspace(0.1, 0.9, 50, dtype=np.float32)[:, None] * np.array([1, 0.8, 0.6], np.float32)
-    out = developed(values)
+    middle = float(values[:, 0].mean())
+    out = developed(values, middle)
+    # A part is developed as the whole is.
+    assert np.array_equal(developed(values[:5], middle), out[:5])
     assert out[:, 0].std() > 1.2 * values[:, 0].std() and out[:, 0].mean() == pytest.approx(
         values[:, 0].mean(), rel=0.1
     )
